@@ -1,0 +1,71 @@
+# Everything from a fresh clone: each target makes the environment that it needs.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+
+PACKAGES := beam_pipeline models transforms runners
+CHECKED := $(PACKAGES) tests benchmarks
+ENVIRONMENT := .venv
+BIN := $(ENVIRONMENT)/bin
+INSTALLED := $(ENVIRONMENT)/installed
+
+# The Python to build with: the one that was named, else the one that is tested in full, else any that will do. A name
+# on PATH need not work (version managers put stand-ins there), so each is tried.
+PYTHON ?=
+IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.10 python); do \
+	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
+
+.PHONY: help demo test lint bench kafka test-pythons clean
+
+help:
+	@echo "make demo          score a stream with models that arrive while it runs (about a minute, first time longer)"
+	@echo "make test          lint, types and all tests, against a real Kafka broker and Prism"
+	@echo "make lint          ruff and mypy only"
+	@echo "make bench         the benchmarks"
+	@echo "make kafka         a real local Kafka broker on port 9092, until Ctrl-C"
+	@echo "make test-pythons  install and try the package with each other Python of this machine (minutes each)"
+	@echo "make clean         remove what was made here"
+	@echo
+	@echo "PYTHON=python3.12 chooses the interpreter (3.10 to 3.13). The environment is made in $(ENVIRONMENT)."
+
+demo: $(INSTALLED)
+	@$(BIN)/beam-serving demo
+
+test: lint
+	@$(BIN)/python -m runners.prism
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/mypy $(CHECKED)
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks
+
+kafka: $(INSTALLED)
+	@$(BIN)/python -m runners.kafka_broker --port 9092
+
+test-pythons: $(INSTALLED)
+	@$(BIN)/python tests/smoke_pythons.py
+
+clean:
+	rm -rf $(ENVIRONMENT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when what is installed changes; the sources themselves are used where they are (an editable install).
+$(INSTALLED): setup.py pyproject.toml
+	@python="$$($(FIND_PYTHON))"; \
+	if [ -z "$$python" ]; then \
+	  echo "No usable Python found$(if $(PYTHON), at $(PYTHON)): install Python 3.10 to 3.13, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	  echo "$$python cannot make virtual environments: install its venv package (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	fi; \
+	version='import sys; print(sys.version_info[:2])'; \
+	if [ "$$($(BIN)/python -c "$$version" 2>/dev/null)" != "$$("$$python" -c "$$version")" ]; then rm -rf $(ENVIRONMENT); fi; \
+	echo "Installing into $(ENVIRONMENT) with $$("$$python" --version): about three minutes, once"; \
+	"$$python" -m venv $(ENVIRONMENT)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

@@ -1,0 +1,46 @@
+"""The whole graph, on one page."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+from beam_pipeline.options import ServingOptions
+from models.firing import Firing
+from transforms.kafka_sink import WriteToKafka
+from transforms.kafka_source import ReadFromKafka
+from transforms.model_updates import ReadModelUpdates
+from transforms.offset_commits import CommitOffsets
+from transforms.scoring import ScoreRecords
+
+
+def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, run_id: str) -> None:
+    """Adds the serving graph to a pipeline.
+
+        records ----> Spread ----> Score ----> WriteResults ---.
+                                     |                          +--> CommitOffsets
+        models --+-- positions ------'                          |
+                  `- rejected ------------> WriteRejected -----'
+
+    Args:
+      pipeline: to be run by the runner that `firing` belongs to.
+      options: checked.
+      firing: how the side input of model updates fires.
+      run_id: names this pipeline in worker processes.
+    """
+    kafka, reading, letters = options.kafka(), options.reading(), options.dead_letter_topic
+    records = pipeline | "Records" >> ReadFromKafka(options.records_topic, reading, options.pace(), run_id)
+    updates = pipeline | "Models" >> ReadModelUpdates(options.models_topic, reading, letters, run_id)
+    score = ScoreRecords(
+        updates, firing, options.models(), options.scoring(), options.on_update, options.status_topic, run_id
+    )
+    scored = (
+        records
+        # Prism never runs a stage that holds both a source and a side input.
+        | "Spread" >> beam.Reshuffle()
+        | "Score" >> score
+    )
+    acknowledged = (
+        scored | "WriteResults" >> WriteToKafka(kafka, letters),
+        updates.rejected | "WriteRejected" >> WriteToKafka(kafka, letters),
+    )
+    acknowledged | "Acknowledged" >> beam.Flatten() | "CommitOffsets" >> CommitOffsets(kafka, options.group, run_id)

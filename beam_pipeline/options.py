@@ -1,0 +1,62 @@
+"""The options of a deployment: one frozen value, checked before a pipeline is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.batch_scoring import ResultKey, ScoringSettings
+from models.kafka_client import KafkaSettings
+from models.partition_reader import OnGap, ReadSettings, StartAt
+from models.record_schema import RecordFormat, RecordSchema
+from transforms.kafka_source import Pace
+from transforms.scoring import OnUpdate
+from transforms.serving_process import ModelsSettings
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """Everything that `beam-serving run` can be told; the attributes are its options."""
+
+    bootstrap_servers: str
+    records_topic: str
+    models_topic: str
+    results_topic: str
+    dead_letter_topic: str
+    record_schema: str
+    status_topic: str | None = None
+    record_format: RecordFormat = "avro"
+    start: str = "committed"
+    on_gap: OnGap = "fail"
+    group: str = "beam-serving"
+    max_batch: int = 2_000
+    max_batch_wait_ms: int = 30
+    on_update: OnUpdate = "swap"
+    result_key: ResultKey = "record"
+    kafka_config: Mapping[str, str] = field(default_factory=dict)
+    runner: str = "DirectRunner"
+    runner_arguments: tuple[str, ...] = ()
+
+    def kafka(self) -> KafkaSettings:
+        """How to reach the brokers."""
+        return KafkaSettings(self.bootstrap_servers, dict(self.kafka_config))
+
+    def schema(self) -> RecordSchema:
+        """Raises SchemaError when the record schema cannot be read."""
+        return RecordSchema.named(self.record_schema, self.record_format)
+
+    def reading(self) -> ReadSettings:
+        """How the records topic is read; raises OptionsError when --start cannot be read."""
+        return ReadSettings(self.kafka(), self.group, StartAt.parse(self.start), self.on_gap, self.max_batch)
+
+    def pace(self) -> Pace:
+        """The pauses of the source."""
+        return Pace(idle_seconds=self.max_batch_wait_ms / 1000)
+
+    def models(self) -> ModelsSettings:
+        """Where models come from."""
+        return ModelsSettings(self.kafka(), self.models_topic, self.schema())
+
+    def scoring(self) -> ScoringSettings:
+        """Where results go."""
+        return ScoringSettings(self.schema(), self.results_topic, self.dead_letter_topic, self.result_key)

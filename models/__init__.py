@@ -1,0 +1,1 @@
+"""The domain without Beam: descriptors, records, mapping, the registry of live models, scorers."""

@@ -1,0 +1,75 @@
+"""One class per failure; each message names the thing that failed and the remedy."""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Base of every error that this application raises on purpose."""
+
+
+class SchemaError(ServingError):
+    """A record schema cannot be read, or is not an Avro record."""
+
+
+class RecordDecodeError(ServingError):
+    """The bytes of one record do not follow the record schema."""
+
+
+class DescriptorError(ServingError):
+    """A message of the models topic is neither a descriptor nor a pointer, or contradicts itself."""
+
+
+class MappingError(ServingError):
+    """A model input can be filled neither by a field of its name nor by the descriptor's mapping."""
+
+
+class FieldValueError(ServingError):
+    """The value of a field of one record does not fit the model input that it fills."""
+
+
+class ModelLoadError(ServingError):
+    """A model could not be fetched, opened or warmed up."""
+
+
+class DigestMismatchError(ModelLoadError):
+    """The bytes that were fetched are not the bytes that were published."""
+
+
+class UnknownModelTypeError(ModelLoadError):
+    """No scorer serves the descriptor's modelType."""
+
+
+class ScorerOptionError(ModelLoadError):
+    """An option of the descriptor is unknown to its scorer, or has a value that cannot be read."""
+
+
+class ScoringError(ServingError):
+    """A model was asked and did not answer; the text is what the model or its server said."""
+
+
+class ModelUnreachableError(ScoringError):
+    """The model's server did not answer in time, or cannot be reached: no other record would fare better."""
+
+
+class ModelsTopicError(ServingError):
+    """The models topic cannot be used as it is: missing, partitioned, or not reachable."""
+
+
+class PublishError(ServingError):
+    """A model was not published; the message says why and what to do."""
+
+
+class OptionsError(ServingError):
+    """A command line option or a configuration key is missing, unknown or malformed."""
+
+
+class KafkaUnreachableError(ServingError):
+    """No broker answered within the time that was given."""
+
+
+class OffsetGapError(ServingError):
+    """Records between the position to resume from and the first one available are gone."""
+
+
+class TopicError(ServingError):
+    """A topic is missing and cannot be made."""

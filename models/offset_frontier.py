@@ -1,0 +1,42 @@
+"""Joins spans of offsets that are done in any order into one frontier without a hole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FrontierTuple = tuple[int, tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True)
+class OffsetFrontier:
+    """How far a partition is done.
+
+    Attributes:
+      position: everything below it is done.
+      islands: spans (start, end) beyond it that are done, apart, ascending.
+    """
+
+    position: int
+    islands: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, value: FrontierTuple) -> OffsetFrontier:
+        """The frontier that `as_tuple` gave."""
+        return cls(*value)
+
+    def as_tuple(self) -> FrontierTuple:
+        """As plain values, to be stored."""
+        return self.position, self.islands
+
+    def add(self, start: int, end: int) -> OffsetFrontier:
+        """The frontier when the offsets from `start` up to but not including `end` are done as well."""
+        position = self.position
+        islands: list[tuple[int, int]] = []
+        for one, other in sorted([*self.islands, (start, end)]):
+            if one <= position:
+                position = max(position, other)
+            elif islands and one <= islands[-1][1]:
+                islands[-1] = (islands[-1][0], max(islands[-1][1], other))
+            elif one < other:
+                islands.append((one, other))
+        return OffsetFrontier(position, tuple(islands))

@@ -1,0 +1,397 @@
+"""modelType `tensorflow-serving-rest`: a model in TensorFlow Serving, called over REST.
+
+The location is `http://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]`, or `https://` for TLS;
+an ingress may put a path before /v1, and a `:predict` at the end is accepted. Several addresses are called in turn;
+one that fails is left out for a while, and the call goes to the next.
+
+Options, beside those of `models.scorers.remote`:
+
+=================  ==========  ==============================================================================
+option             default     meaning
+=================  ==========  ==============================================================================
+`format`           columnar    `columnar` (one list for each input) or `row` (one value or object for each row)
+`connections`      16          connections kept open to each address: as many calls can be in flight without
+                               a new connection for each
+`tls.insecure`     no          `yes`: accept any certificate
+=================  ==========  ==============================================================================
+
+TensorFlow Serving's REST answers name no version: `Scores.model_version` is the one that the location pins.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.scorers.base import Array, ModelSource, Scores, Signature, TensorSpec
+from models.scorers.remote import (
+    Address,
+    LocationForm,
+    OptionReader,
+    RemoteCallError,
+    RemoteOptions,
+    Retries,
+    ServedModel,
+    check_rows,
+    choose_signature,
+    row_count,
+    tensor_dtype,
+    wanted_outputs,
+)
+
+LOCATION = LocationForm(
+    schemes=("http", "https"),
+    path=r"(?P<prefix>(?:/[^/?#]+)*?)/v1/models/(?P<model>[^/:?#]+)"
+    r"(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:?#]+))?(?::predict)?",
+    example="http[s]://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]",
+    ports={"http": 80, "https": 443},
+)
+
+_TRANSIENT = frozenset({429, 502, 503, 504})
+
+# A connection to a machine that is gone is given up after this time, so that the deadline suffices for the next.
+_CONNECT_SECONDS = 1.0
+
+_LEFT_OUT_SECONDS = 2.0
+
+
+class AddressRing:
+    """Addresses in turn, without those that failed a moment ago unless all have.
+
+    May be used by several threads at once: each change is one step that no other thread can be amidst.
+    """
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self._addresses = tuple(addresses)
+        self._turn = itertools.count()
+        self._left_out_until: dict[Address, float] = {}
+
+    def next(self) -> Address:
+        """The address to call now."""
+        now = time.monotonic()
+        usable = [address for address in self._addresses if self._left_out_until.get(address, 0.0) <= now]
+        candidates = usable or self._addresses
+        return candidates[next(self._turn) % len(candidates)]
+
+    def failed(self, address: Address) -> None:
+        """Leaves the address out for a while."""
+        self._left_out_until[address] = time.monotonic() + _LEFT_OUT_SECONDS
+
+    def answered(self, address: Address) -> None:
+        """Takes the address back."""
+        self._left_out_until.pop(address, None)
+
+
+class RestClient:
+    """One model of one list of addresses: its calls, with their headers, connections, deadline and retries."""
+
+    def __init__(self, served: ServedModel, options: RemoteOptions, *, connections: int, insecure: bool) -> None:
+        self._served = served
+        self._scheme = "https" if served.secure else "http"
+        self._path = _path(served)
+        self._ring = AddressRing(served.addresses)
+        self._retries = Retries(options, len(served.addresses))
+        self._headers = {"content-type": "application/json", **options.headers}
+        if options.authority is not None:
+            self._headers["host"] = options.authority
+        tls = _tls_arguments(options, insecure=insecure) if served.secure else {}
+        self._pools = urllib3.PoolManager(num_pools=len(served.addresses), maxsize=connections, **tls)
+
+    def call(self, method: str, suffix: str, body: bytes | None = None) -> Any:
+        """Calls PATH/SUFFIX and returns the JSON value that the server answers.
+
+        Raises:
+          RemoteCallError: when no attempt succeeded within the deadline; with the address, the HTTP status and the
+            server's text.
+        """
+        return self._retries.call(lambda timeout: self._attempt(method, suffix, body, timeout))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pools.clear()
+
+    def _attempt(self, method: str, suffix: str, body: bytes | None, timeout: float) -> Any:
+        address = self._ring.next()
+        url = f"{self._scheme}://{address}{self._path}{suffix}"
+        limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), total=timeout)
+        try:
+            response = self._pools.request(
+                method, url, body=body, headers=self._headers, timeout=limits, retries=False, redirect=False
+            )
+        except HTTPError as error:
+            self._ring.failed(address)
+            transient = not isinstance(error, SSLError)
+            raise RemoteCallError(f"{url}: {error}", status="", transient=transient) from error
+        transient = response.status in _TRANSIENT
+        if transient:
+            self._ring.failed(address)
+        else:
+            self._ring.answered(address)
+        if response.status != 200:
+            text = f"{url}: {response.status}: {_error_text(response.data) or response.reason}"
+            raise RemoteCallError(text, status=str(response.status), transient=transient)
+        return _json_value(response.data, url)
+
+
+class TensorFlowServingRestScorer:
+    """A model in TensorFlow Serving over REST; see `models.scorers.base.Scorer`."""
+
+    digest = None
+
+    def __init__(
+        self,
+        address: str,
+        client: RestClient,
+        signature: Signature,
+        *,
+        outputs: tuple[str, ...],
+        version: int | None,
+        row_format: bool,
+    ) -> None:
+        self._address = address
+        self._client = client
+        self._signature = signature
+        self._outputs = outputs
+        self._version = version
+        self._row_format = row_format
+
+    @property
+    def signature(self) -> Signature:
+        """As the server's metadata tell it."""
+        return self._signature
+
+    @property
+    def address(self) -> str:
+        """The location as it was given."""
+        return self._address
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        """Scores rows; see `models.scorers.base.Scorer.score`.
+
+        Raises:
+          RemoteCallError: with the address, the HTTP status and the server's text.
+          ScoringError: when an input cannot be written as JSON, or the answer cannot be read.
+        """
+        rows = row_count(inputs)
+        # JSON cannot tell the shape of no rows, and the server refuses an empty list of instances.
+        outputs = self._predict(inputs) if rows else self._no_rows()
+        wanted = {name: outputs[name] for name in self._outputs or outputs}
+        check_rows(wanted, rows, self._address)
+        return Scores(wanted, self._version)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _predict(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            content = row_request(inputs) if self._row_format else columnar_request(inputs)
+            body = json.dumps({"signature_name": self._signature.name, **content}).encode()
+        except (TypeError, ValueError) as error:
+            raise ScoringError(f"{self._address}: the inputs cannot be written as JSON: {error}") from error
+        answer = self._client.call("POST", ":predict", body)
+        try:
+            specs = self._signature.outputs
+            return row_outputs(answer, specs) if self._row_format else columnar_outputs(answer, specs)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ScoringError(f"{self._address}: the answer does not follow the signature: {error!r}") from error
+
+    def _no_rows(self) -> dict[str, Array]:
+        return {
+            name: np.empty((0, *(size or 0 for size in (spec.shape or ())[1:])), spec.dtype)
+            for name, spec in self._signature.outputs.items()
+        }
+
+
+def load(source: ModelSource) -> TensorFlowServingRestScorer:
+    """Asks the model's server for the signature.
+
+    Raises:
+      ModelLoadError: when the location, an option or the signature is wrong, or the server does not answer within
+        the deadline.
+    """
+    descriptor = source.descriptor
+    served = LOCATION.parse(descriptor.model_source_location)
+    location = str(descriptor.model_source_location)
+    reader = OptionReader(descriptor.options)
+    options = RemoteOptions.read(reader, secure=served.secure)
+    row_format = reader.choice("format", ("columnar", "row")) == "row"
+    connections = reader.count("connections", 16)
+    insecure = reader.choice("tls.insecure", ("no", "yes")) == "yes"
+    reader.refuse_others()
+    if insecure and not served.secure:
+        raise ScorerOptionError("option tls.insecure: the location is not one over TLS")
+    client = RestClient(served, options, connections=connections, insecure=insecure)
+    try:
+        definitions = _signature_definitions(client.call("GET", "/metadata"), location)
+        name = choose_signature(definitions, descriptor.signature, location)
+        signature = _signature(name, definitions[name], location)
+        outputs = wanted_outputs(descriptor, signature.outputs, location)
+    except ScoringError as error:
+        client.close()
+        raise ModelLoadError(str(error)) from error
+    except BaseException:
+        client.close()
+        raise
+    return TensorFlowServingRestScorer(
+        location, client, signature, outputs=outputs, version=served.version, row_format=row_format
+    )
+
+
+def columnar_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
+    """The inputs in TensorFlow Serving's columnar format: an object with the values of each input.
+
+    Raises:
+      TypeError: when an object is not bytes.
+    """
+    return {"inputs": {name: _json_list(array) for name, array in inputs.items()}}
+
+
+def row_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
+    """The inputs in TensorFlow Serving's row format: the values of a single input as they are, of several as objects.
+
+    Raises:
+      TypeError: when an object is not bytes.
+      ValueError: when the inputs have different numbers of rows.
+    """
+    columns = [_json_list(array) for array in inputs.values()]
+    if len(columns) == 1:
+        return {"instances": columns[0]}
+    return {"instances": [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]}
+
+
+def columnar_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    """The outputs of a columnar answer: a single output stands there without its name.
+
+    Raises:
+      KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
+    """
+    values = answer["outputs"]
+    if len(specs) == 1:
+        values = dict.fromkeys(specs, values)
+    return {name: _array(values[name], spec) for name, spec in specs.items()}
+
+
+def row_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    """The outputs of an answer in row format: the values of a single output as they are, of several as objects.
+
+    Raises:
+      KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
+    """
+    rows = answer["predictions"]
+    if len(specs) == 1:
+        return {name: _array(rows, spec) for name, spec in specs.items()}
+    return {name: _array([row[name] for row in rows], spec) for name, spec in specs.items()}
+
+
+def _json_list(array: Array) -> Any:
+    if array.dtype != object:
+        return array.tolist()
+    encoded = np.empty(array.size, object)
+    # Bytes need not be UTF-8, so they always travel in the form that TensorFlow Serving has for them.
+    encoded[:] = [{"b64": base64.b64encode(value).decode()} for value in array.ravel().tolist()]
+    return encoded.reshape(array.shape).tolist()
+
+
+def _array(value: Any, spec: TensorSpec) -> Array:
+    return _bytes_array(value) if spec.dtype == object else np.array(value, spec.dtype)
+
+
+def _bytes_array(value: Any) -> Array:
+    shape: list[int] = []
+    probe = value
+    while isinstance(probe, list):
+        shape.append(len(probe))
+        probe = probe[0] if probe else None
+    flat = value if shape else [value]
+    for _ in shape[1:]:
+        flat = [inner for outer in flat for inner in outer]
+    array = np.empty(len(flat), object)
+    array[:] = [_bytes(item) for item in flat]
+    return array.reshape(shape)
+
+
+def _bytes(value: Any) -> bytes:
+    # An output named *_bytes comes as base64, any other as text that need not be UTF-8.
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"], validate=True)
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value.encode("utf-8", "surrogateescape")
+
+
+def _path(served: ServedModel) -> str:
+    path = f"{served.prefix}/v1/models/{quote(served.model, safe='')}"
+    if served.version is not None:
+        return f"{path}/versions/{served.version}"
+    return path if served.label is None else f"{path}/labels/{quote(served.label, safe='')}"
+
+
+def _tls_arguments(options: RemoteOptions, *, insecure: bool) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "cert_reqs": "CERT_NONE" if insecure else "CERT_REQUIRED",
+        "ca_certs": options.certificate_authorities and str(options.certificate_authorities),
+        "cert_file": options.certificate and str(options.certificate),
+        "key_file": options.key and str(options.key),
+    }
+    if options.authority is not None:
+        name = urllib3.util.parse_url(f"https://{options.authority}").host
+        arguments["server_hostname"] = name
+        # A name to compare with would bring back the check that `tls.insecure` switches off.
+        arguments["assert_hostname"] = False if insecure else name
+    return arguments
+
+
+def _json_value(content: bytes, url: str) -> Any:
+    try:
+        return json.loads(content.decode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise ScoringError(f"{url}: the answer is not JSON: {error}") from error
+
+
+def _error_text(content: bytes) -> str:
+    text = content.decode("utf-8", "replace").strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        # Not the server but something before it: its page can be long.
+        return text[:500]
+    return str(value["error"]) if isinstance(value, dict) and "error" in value else text[:500]
+
+
+def _signature_definitions(answer: Any, location: str) -> Mapping[str, Any]:
+    try:
+        definitions: Mapping[str, Any] = answer["metadata"]["signature_def"]["signature_def"]
+        return dict(definitions)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelLoadError(f"{location}: the server's metadata hold no signatures") from error
+
+
+def _signature(name: str, definition: Any, location: str) -> Signature:
+    try:
+        inputs, outputs = (
+            {key: _tensor_spec(key, info, location) for key, info in sorted(definition.get(part, {}).items())}
+            for part in ("inputs", "outputs")
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelLoadError(f"{location}: the server's metadata of signature {name!r} cannot be read") from error
+    return Signature(name, inputs, outputs)
+
+
+def _tensor_spec(name: str, info: Mapping[str, Any], location: str) -> TensorSpec:
+    dtype = tensor_dtype(info["dtype"], name, location)
+    shape = info.get("tensor_shape", {})
+    if shape.get("unknown_rank"):
+        return TensorSpec(name, dtype, None)
+    sizes = [int(dim.get("size", 0)) for dim in shape.get("dim", [])]
+    return TensorSpec(name, dtype, tuple(None if size < 0 else size for size in sizes))

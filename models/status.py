@@ -1,0 +1,122 @@
+"""What happens to models while they serve: status events and statistics."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+EventKind = Literal["loading", "serving", "failed", "released", "retired", "statistics", "gap"]
+
+
+@dataclass(frozen=True)
+class ModelStatistics:
+    """How a model has served in one worker; durations are of whole calls, in milliseconds.
+
+    Attributes:
+      name, version: of the model.
+      description: as published.
+      since: when it began to serve, milliseconds since 1970-01-01 UTC.
+      usage: records scored.
+      errors: records that it could not score.
+      calls: calls of the model.
+      average, minimum, maximum: duration of a call; 0 before the first.
+    """
+
+    name: str
+    version: int
+    description: str | None
+    since: int
+    usage: int = 0
+    errors: int = 0
+    calls: int = 0
+    average: float = 0.0
+    minimum: float = 0.0
+    maximum: float = 0.0
+
+
+@dataclass(frozen=True)
+class StatusEvent:
+    """One event of one worker; a message of the status topic, as JSON.
+
+    Attributes:
+      kind: loading, serving, failed (with `error`; it is tried again), released (its last batch is done), retired,
+        statistics (of a model that serves), gap (records were missing).
+      at: milliseconds since 1970-01-01 UTC.
+      worker: the process that tells.
+      model_name, model_version, data_type: what it is about; empty and 0 for a gap.
+      error: what failed.
+      statistics: of the model, with serving, statistics and released.
+    """
+
+    kind: EventKind
+    at: int
+    worker: str
+    model_name: str = ""
+    model_version: int = 0
+    data_type: str = ""
+    error: str | None = None
+    statistics: ModelStatistics | None = field(default=None)
+
+    @classmethod
+    def of_gap(cls, text: str, worker: str) -> StatusEvent:
+        """The event of a gap in the records."""
+        return cls("gap", time.time_ns() // 1_000_000, worker, error=text)
+
+    @property
+    def key(self) -> bytes:
+        """The message key: the model, or nothing."""
+        return self.model_name.encode()
+
+    def to_json(self) -> bytes:
+        """The event as a JSON object of these fields."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, message: bytes) -> StatusEvent:
+        """Raises ValueError when the message is no status event."""
+        try:
+            value: dict[str, Any] = json.loads(message)
+            statistics = value.pop("statistics", None)
+            return cls(**value, statistics=ModelStatistics(**statistics) if statistics else None)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"no status event: {error}") from error
+
+
+@dataclass
+class CallCounter:
+    """Counts the calls of one model; `statistics` says what came of them. Not thread-safe."""
+
+    since: int
+    usage: int = 0
+    errors: int = 0
+    calls: int = 0
+    total: float = 0.0
+    minimum: float = 0.0
+    maximum: float = 0.0
+
+    def add(self, records: int, errors: int, milliseconds: float) -> None:
+        """Adds one call of `records` records, `errors` of which it could not score."""
+        self.minimum = milliseconds if not self.calls else min(self.minimum, milliseconds)
+        self.maximum = max(self.maximum, milliseconds)
+        self.calls += 1
+        self.total += milliseconds
+        self.usage += records
+        self.errors += errors
+
+    def statistics(self, name: str, version: int, description: str | None) -> ModelStatistics:
+        """The figures so far."""
+        average = self.total / self.calls if self.calls else 0.0
+        return ModelStatistics(
+            name,
+            version,
+            description,
+            self.since,
+            self.usage,
+            self.errors,
+            self.calls,
+            average,
+            self.minimum,
+            self.maximum,
+        )

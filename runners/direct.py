@@ -1,0 +1,63 @@
+"""The laptop: Beam's Prism.
+
+`--runner DirectRunner` picks Prism by the pipeline's content, and falls back to a runner of no use here when Prism does
+not start. So the Prism runner is named outright, with a binary that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.errors import OptionsError
+from runners.plan import RunnerPlan
+from runners.prism import locate_prism
+
+_LOCATION = "--prism_location"
+
+
+def plan(arguments: Sequence[str]) -> RunnerPlan:
+    """Prism, from --prism_location, or the cache, or Beam's release page, or built from source.
+
+    Raises:
+      OptionsError: for arguments that Prism cannot follow.
+      PrismUnavailableError: when there is no Prism to be had.
+    """
+    for argument in arguments:
+        if argument.split("=")[0] == "--environment_type" and not argument.endswith("=LOOPBACK"):
+            raise OptionsError(f"{argument} cannot be used with the DirectRunner: its workers run in this process")
+    given = _value_of(_LOCATION, arguments)
+    rest = _without(_LOCATION, arguments)
+    defaults = [] if _value_of("--prism_log_level", arguments) else ["--prism_log_level=warn"]
+    return RunnerPlan(
+        (
+            "--runner=PrismRunner",
+            "--streaming",
+            "--environment_type=LOOPBACK",
+            f"{_LOCATION}={locate_prism(given)}",
+            *defaults,
+            *rest,
+        ),
+        firing="default",
+    )
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+        if argument == name and place + 1 < len(arguments):
+            return arguments[place + 1]
+    return None
+
+
+def _without(name: str, arguments: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument == name:
+            skip = True
+        elif not argument.startswith(f"{name}="):
+            kept.append(argument)
+    return kept

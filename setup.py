@@ -1,0 +1,50 @@
+"""The distribution: four packages named one by one (another distribution's `models` must never be swept in)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="beam-serving",
+    version="0.1.0",
+    description="Model serving on Apache Beam with models as data",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["beam_pipeline*", "models*", "transforms*", "runners*"]),
+    package_data={
+        "models": ["schemas/*.avsc", "py.typed"],
+        "beam_pipeline": ["demo/*.csv", "py.typed"],
+        "runners": ["kafka/*.xml", "py.typed"],
+        "transforms": ["py.typed"],
+    },
+    install_requires=[
+        "apache-beam[gcp]>=2.77,<2.78",
+        "confluent-kafka>=2.16,<3",
+        "fastavro>=1.13,<2",
+        "grpcio>=1.76,<2",
+        "numpy>=1.26,<3",
+        "pyyaml>=6,<7",
+        "rich>=14,<16",
+        "tenacity>=9,<10",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-serving-api>=2.19,<2.22",
+        "tfx-bsl>=1.21,<1.22",
+        "urllib3>=2,<3",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.100,<7",
+            "mypy>=1.18,<3",
+            "psutil>=6,<8",
+            "pytest>=8,<10",
+            "pytest-timeout>=2.3,<3",
+            "ruff>=0.14,<0.18",
+            "types-psutil",
+            "types-PyYAML",
+        ],
+        "aws": ["apache-beam[aws]>=2.77,<2.78"],
+    },
+    entry_points={"console_scripts": ["beam-serving=beam_pipeline.command_line:main"]},
+)

@@ -1,0 +1,105 @@
+"""Installs the package, with all that it needs, for each other Python on PATH, and tries it: `make test-pythons`.
+
+Not a test of pytest's: one interpreter takes minutes, and which ones a machine has is its own affair.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ("python3.10", "python3.11", "python3.12", "python3.13")
+# Requirements that contradict each other keep pip searching for very long.
+STEP_SECONDS = 600.0
+PACKAGES = ("beam_pipeline", "models", "runners", "transforms")
+
+# Every module is imported, so that syntax and names of another version's library show.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+count = 0
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    assert "site-packages" in package.__file__, package.__file__
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+            count += 1
+print(f"{count} modules imported")
+"""
+
+
+def interpreters() -> list[str]:
+    """Paths of the other Pythons that really run; a name on PATH may be a version manager's stand-in."""
+    running = "python{}.{}".format(*sys.version_info)
+    found = (shutil.which(name) for name in PYTHONS if name != running)
+    return [path for path in found if path and _works(path)]
+
+
+def _works(python: str) -> bool:
+    return subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
+
+
+def smoke(python: str) -> bool:
+    """Whether the package installs and runs with that interpreter, in an environment that is removed afterwards."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="beam-serving-smoke-") as folder:
+        environment = Path(folder, "environment")
+        inside = str(environment / "bin" / "python")
+        steps: list[list[str]] = [
+            [python, "-m", "venv", str(environment)],
+            [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(_source_copy(Path(folder)))],
+            [inside, "-m", "pip", "check"],
+            [inside, "-I", "-c", IMPORT_ALL, *PACKAGES],
+            [str(environment / "bin" / "beam-serving"), "--help"],
+        ]
+        passed = all(_step(step, folder) for step in steps)
+    print(f"{python}: {'passed' if passed else 'FAILED'} after {time.monotonic() - started:.0f} s", flush=True)
+    return passed
+
+
+def _source_copy(folder: Path) -> Path:
+    """What is installed from: building leaves files behind, which the checkout shall not have."""
+    source = folder / "source"
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    return source
+
+
+def _step(command: list[str], folder: str) -> bool:
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=clean,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STEP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{' '.join(command)[:200]} did not end within {STEP_SECONDS:.0f} s", flush=True)
+        return False
+    if done.returncode != 0:
+        print(f"{' '.join(command)[:200]} failed:\n{(done.stdout + done.stderr)[-3000:]}", flush=True)
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Tries each interpreter in turn; 1 when one of them failed."""
+    pythons = interpreters()
+    if not pythons:
+        print("No other Python from 3.10 to 3.13 is on PATH.")
+    return int(False in [smoke(python) for python in pythons])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

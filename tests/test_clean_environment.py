@@ -1,0 +1,139 @@
+"""The wheel in an environment of its own, used from outside of the source tree, as workers and users have it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import apache_beam as beam
+import pytest
+from apache_beam.internal import pickler
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("beam_pipeline", "models", "runners", "transforms")
+FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+UNPICKLE = """
+import pathlib, sys
+from apache_beam.internal import pickler
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    do_fn = pickler.loads(path.read_bytes())
+    print(path.name, sys.modules[type(do_fn).__module__].__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment into which our wheel is really installed; what it requires it borrows from this one."""
+    folder = tmp_path_factory.mktemp("clean")
+    wheel = _build_wheel(folder)
+    environment = folder / "environment"
+    _run([sys.executable, "-m", "venv", str(environment)], folder)
+    python = str(environment / "bin" / "python")
+    _run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], folder)
+    # A path in a .pth file is searched, but the .pth files that lie there are not read: so the editable install of
+    # this checkout, if there is one, is not borrowed too.
+    (_site_packages(python, folder) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment
+
+
+def _build_wheel(folder: Path) -> Path:
+    # From a copy: setuptools builds within the tree, and would sweep in what an earlier build left there.
+    source = folder / "source"
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    _run(command, folder)
+    shutil.rmtree(source)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Runs a command outside of the source tree and without its path, and returns what it printed."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _site_packages(python: str, folder: Path) -> Path:
+    return Path(_run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
+
+
+def test_the_command_line_answers(clean_environment: Path, tmp_path: Path) -> None:
+    assert "demo" in _run([str(clean_environment / "bin" / "beam-serving"), "--help"], tmp_path)
+
+
+def test_package_data_is_installed(clean_environment: Path, tmp_path: Path) -> None:
+    python = str(clean_environment / "bin" / "python")
+    installed = _site_packages(python, tmp_path)
+    data = [path.relative_to(ROOT) for path in (ROOT / "models" / "schemas").glob("*.avsc")]
+    assert data
+    for path in [*data, Path("runners/kafka/pom.xml"), *(Path(package, "py.typed") for package in PACKAGES)]:
+        assert (installed / path).is_file(), f"{path} is not in the wheel: name it in package_data of setup.py"
+    code = "from models.avro import bundled_schema; print(bundled_schema('model_descriptor')['name'])"
+    assert "ModelDescriptor" in _run([python, "-c", code], tmp_path)
+
+
+def test_nothing_else_is_installed(clean_environment: Path, tmp_path: Path) -> None:
+    installed = _site_packages(str(clean_environment / "bin" / "python"), tmp_path)
+    (record,) = installed.glob("beam_serving-*.dist-info/RECORD")
+    tops = {line.split("/")[0] for line in record.read_text().splitlines()}
+    assert {top for top in tops if not top.startswith(("beam_serving-", ".."))} == set(PACKAGES)
+
+
+def do_fns() -> list[beam.DoFn]:
+    """The DoFns that workers must be able to unpickle: those of `transforms` that need no arguments to be made."""
+    return [made for kind in _do_fn_classes() if (made := _made_without_arguments(kind)) is not None]
+
+
+def _do_fn_classes() -> Iterator[type[beam.DoFn]]:
+    for package in ("transforms", "beam_pipeline"):
+        for module in _modules(package):
+            for _, kind in inspect.getmembers(module, inspect.isclass):
+                if issubclass(kind, beam.DoFn) and kind.__module__ == module.__name__:
+                    yield kind
+
+
+def _modules(package: str) -> Iterator[ModuleType]:
+    path = importlib.import_module(package).__path__
+    for found in pkgutil.walk_packages(path, f"{package}."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def _made_without_arguments(kind: type[beam.DoFn]) -> beam.DoFn | None:
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(kind).parameters.values()
+    if any(parameter.default is parameter.empty and parameter.kind not in variable for parameter in parameters):
+        return None
+    return kind()
+
+
+def unpickled_elsewhere(instances: Iterable[beam.DoFn], environment: Path, folder: Path) -> dict[str, str]:
+    """Pickles the DoFns here as Beam does, unpickles them in the environment; the file of each one's class there."""
+    pickles = folder / "pickles"
+    pickles.mkdir()
+    for number, instance in enumerate(instances):
+        (pickles / f"{number:03}-{type(instance).__name__}").write_bytes(pickler.dumps(instance))
+    printed = _run([str(environment / "bin" / "python"), "-c", UNPICKLE, str(pickles)], folder)
+    return dict(line.split(" ", 1) for line in printed.splitlines())
+
+
+def test_every_do_fn_unpickles_outside_of_the_source_tree(clean_environment: Path, tmp_path: Path) -> None:
+    instances = do_fns()
+    files = unpickled_elsewhere(instances, clean_environment, tmp_path)
+    assert len(files) == len(instances)
+    assert all(Path(file).is_relative_to(clean_environment) for file in files.values()), files

@@ -1,0 +1,106 @@
+"""Model locations on the file systems that Beam reads: local, gs, s3, hdfs, azfs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from models.archive import relative_name
+from models.errors import ModelLoadError
+from models.local_opener import LocalOpener, scheme_of
+
+REMEDIES = {
+    "gs": "install apache-beam[gcp]",
+    "s3": "install apache-beam[aws]",
+    "hdfs": "install the package hdfs and give --hdfs_host, --hdfs_port and --hdfs_user",
+    "azfs": "install apache-beam[azure]",
+}
+_BLOCK = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class BeamOpener:
+    """An `Opener` of all locations that Beam reads. It holds nothing, so it pickles to its name alone.
+
+    Plain paths and file:// URIs are read as `LocalOpener` does. The file systems take credentials and options from
+    the worker that calls, as Beam's own reads do.
+    """
+
+    def download(self, location: str, folder: Path) -> Path:
+        """Copies the file, or all files below the folder, into `folder` under the location's last name.
+
+        Empty folders are not copied. Files are copied as they are: one named `.gz` is not uncompressed.
+
+        Raises:
+          ModelLoadError: when the scheme is not known or its package is missing, nothing is there, or it cannot be
+            read; the message names the location and the remedy.
+        """
+        if scheme_of(location) in (None, "file"):
+            return LocalOpener().download(location, folder)
+        # A file system may raise whatever its client library raises: nothing of it may pass this boundary unnamed.
+        try:
+            return _download(location.rstrip("/"), folder)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"model location {location!r}: {error}") from error
+        except Exception as error:
+            raise ModelLoadError(
+                f"model location {location!r} cannot be read: {_text(error)}; {_remedy(location)}"
+            ) from error
+
+
+def _download(location: str, folder: Path) -> Path:
+    target = folder / (location.rpartition("/")[2] or "model")
+    files, refusal = _files_below(location)
+    for path in files:
+        _copy_file(path, target / relative_name(path[len(location) + 1 :]))
+    if files:
+        return target
+    if location not in _match(location):
+        raise ModelLoadError(f"nothing is there{refusal}; check the name, and that this worker may read it")
+    _copy_file(location, target)
+    return target
+
+
+def _files_below(location: str) -> tuple[list[str], str]:
+    """The files below a folder, and why it could not be listed; a file cannot, on some file systems."""
+    try:
+        paths = _match(location, "/**")
+    except BeamIOError as error:
+        return [], f" ({_text(error)})"
+    # Object stores show an empty folder as an object whose name ends with "/".
+    return [path for path in paths if path.startswith(f"{location}/") and not path.endswith("/")], ""
+
+
+def _match(location: str, pattern: str = "") -> list[str]:
+    """Paths that `location` followed by `pattern` matches, and perhaps some more.
+
+    Beam's patterns know no escape: what would be special in the location matches any character instead.
+    """
+    plain = re.sub(r"[\[*?]", "?", location)
+    return [file.path for file in FileSystems.match([plain + pattern])[0].metadata_list]
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, in one line; Beam's own carries what each path's file system said."""
+    details = error.exception_details if isinstance(error, BeamIOError) else None
+    if details:
+        return "; ".join(_text(each) if isinstance(each, Exception) else str(each) for each in details.values())
+    text = str(error.args[0]) if isinstance(error, BeamIOError) and error.args else str(error)
+    return " ".join(text.removesuffix(" with exceptions None").split()) or type(error).__name__
+
+
+def _copy_file(path: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, _BLOCK)
+
+
+def _remedy(location: str) -> str:
+    scheme = scheme_of(location) or ""
+    known = ", ".join(sorted(REMEDIES))
+    return REMEDIES.get(scheme, f"the schemes that are read are file, {known}") + ", or check the worker's permissions"

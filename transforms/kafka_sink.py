@@ -1,0 +1,130 @@
+"""Writes messages to Kafka: a bundle ends only when each of its messages was acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from models.dead_letter import DeadLetter, encode_dead_letter
+from models.kafka_client import ConnectionLog, KafkaSettings
+from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
+
+_LOGGER = logging.getLogger(__name__)
+
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+
+
+class SinkError(Exception):
+    """A message was not acknowledged; the bundle fails, and the runner or the next start does it again."""
+
+
+class WriteToKafka(beam.PTransform):
+    """Writes a PCollection of `OutgoingBatch`; gives the `OffsetSpan` of each batch once it is acknowledged.
+
+    At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
+    again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
+    takes becomes a dead letter without the value, which stays where the coordinates say.
+
+    Args:
+      kafka: the brokers.
+      dead_letter_topic: for messages that are too large.
+    """
+
+    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str) -> None:
+        super().__init__()
+        self._kafka = kafka
+        self._dead_letter_topic = dead_letter_topic
+
+    def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
+        produce = ProduceMessages(self._kafka, self._dead_letter_topic)
+        return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
+
+
+class ProduceMessages(beam.DoFn):
+    """Sends each batch's messages and, when all of the bundle are acknowledged, emits the batches' spans.
+
+    Each instance has a producer of its own, so that it waits for its own messages only.
+    """
+
+    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str) -> None:
+        self._kafka = kafka
+        self._dead_letter_topic = dead_letter_topic
+        self._written = Metrics.counter("ProduceMessages", "messages")
+        self._too_large = Metrics.counter("ProduceMessages", "too_large")
+
+    def setup(self) -> None:
+        self._producer: Producer | None = None
+
+    def start_bundle(self) -> None:
+        if self._producer is None:
+            self._producer = self._kafka.producer(**{"delivery.report.only.error": True, "message.timeout.ms": 0})
+        self._spans: list[OffsetSpan] = []
+        self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
+
+    def process(self, element: OutgoingBatch) -> None:
+        for message in element.messages:
+            self._send(element.span, message)
+        self._written.inc(len(element.messages))
+        self._spans.append(element.span)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._await()
+        while self._failures:
+            failures, self._failures = self._failures, []
+            for span, message, error in failures:
+                self._handle(span, message, error)
+            self._await()
+        now = Timestamp.now()
+        for span in self._spans:
+            yield WindowedValue(span, now, (GlobalWindow(),))
+
+    def teardown(self) -> None:
+        self._producer = None
+
+    def _send(self, span: OffsetSpan, message: OutgoingMessage) -> None:
+        producer = self._producer
+        assert producer is not None
+        on_failure = partial(self._on_failure, span, message)
+        headers = list(message.headers) or None
+        while True:
+            try:
+                producer.produce(message.topic, message.value, message.key, headers=headers, on_delivery=on_failure)
+                return
+            except BufferError:  # the queue is full: wait until some of it is acknowledged
+                producer.poll(0.1)
+            except KafkaException as error:
+                self._failures.append((span, message, error.args[0]))
+                return
+
+    def _on_failure(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError, _: Message) -> None:
+        self._failures.append((span, message, error))
+
+    def _await(self) -> None:
+        producer = self._producer
+        assert producer is not None
+        while producer.flush(1.0):
+            pass
+        if self._spans:
+            ConnectionLog.answered(self._kafka.bootstrap_servers)
+
+    def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:
+        if error.code() not in _TOO_LARGE or message.offset is None or message.value is None:
+            self._producer = None  # after some errors a producer is of no more use
+            raise SinkError(f"topic {message.topic!r}: a message was not acknowledged: {error.str()}")
+        reason = (
+            f"the message for topic {message.topic!r} has {len(message.value)} bytes, more than that topic takes "
+            "(raise its max.message.bytes); the record is still at its coordinates"
+        )
+        _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, message.offset, reason)
+        self._too_large.inc()
+        letter = DeadLetter(reason, span.topic, span.partition, message.offset, 0, None, None, (), 0)
+        value = encode_dead_letter(letter)
+        self._send(span, OutgoingMessage(self._dead_letter_topic, letter.coordinates.encode(), value))

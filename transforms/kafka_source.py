@@ -1,0 +1,244 @@
+"""Reads a Kafka topic natively: one restriction a partition, one element a list of records.
+
+`ReadFromKafka` finds the partitions of a topic, also those added later, and reads each of them. A bundle takes what
+is there, ends, and is resumed after a pause: nothing waits inside a bundle.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+from apache_beam.io.iobase import RestrictionTracker, WatermarkEstimator
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
+
+from models.errors import KafkaUnreachableError
+from models.kafka_client import KafkaSettings, partition_count
+from models.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
+from models.record import RecordBatch
+from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
+from transforms.partition_readers import READERS
+from transforms.watermarks import WallClockWatermark, WallClockWatermarkProvider
+
+_LOGGER = logging.getLogger(__name__)
+
+_DISCOVERY_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a partition is read, bundle by bundle.
+
+    Attributes:
+      idle_seconds: the pause after a bundle that found all there was.
+      busy_seconds: the pause after a bundle that found more than it took.
+      batches: lists of records a bundle at most.
+      news_seconds: the pause after a bundle that found anything at all, if longer than the others.
+      heartbeat_seconds: an empty list after this long without a record, so that models load and events flow
+        while nothing comes; 0: none.
+    """
+
+    idle_seconds: float = 0.03
+    busy_seconds: float = 0.0
+    batches: int = 4
+    news_seconds: float = 0.0
+    heartbeat_seconds: float = 1.0
+
+    def pause(self, took: bool, backlog: int) -> Duration:
+        """The pause after a bundle that took something, or not, and left so many records behind."""
+        seconds = self.busy_seconds if backlog else self.idle_seconds
+        return Duration(seconds=max(seconds, self.news_seconds) if took else seconds)
+
+
+class ReadFromKafka(beam.PTransform):
+    """Reads a topic: a PCollection of `RecordBatch` in the global window.
+
+    Elements carry the wall clock's time; the records' own timestamps are in the batch. Batches of one partition are
+    emitted in the order of their offsets, and their spans tile it. What was emitted and not acknowledged when a
+    runner without checkpoints stops is emitted again by the next start.
+
+    Args:
+      topic: read until the pipeline is stopped; it may appear later.
+      settings: where to start, how much to take, what to do about a gap.
+      pace: the pauses.
+      ahead: the watermark is a year ahead of the wall clock: for sources that side inputs are made of.
+      run_id: names this pipeline, so that two in one process share no consumer.
+    """
+
+    def __init__(self, topic: str, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool = False) -> None:
+        super().__init__()
+        self._topic = topic
+        self._settings = settings
+        self._pace = pace
+        self._run_id = run_id
+        self._ahead = ahead
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[RecordBatch]:
+        return (
+            pbegin
+            | "Topic" >> beam.Create([self._topic], reshuffle=False)
+            | "FindPartitions"
+            >> beam.ParDo(FindPartitions(self._settings.kafka, self._run_id, self._ahead)).with_output_types(Partition)
+            | "ReadPartitions"
+            >> beam.ParDo(ReadPartition(self._settings, self._pace, self._run_id, self._ahead)).with_output_types(
+                RecordBatch
+            )
+        )
+
+
+class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
+    """A topic to its partitions: at first all there are, later each that is added, and all of a topic made anew.
+
+    Its watermark is of the same kind as that of the reading: a later one would run ahead of partitions that are
+    found later, and Prism runs a stage with a side input only while its input's watermark moves.
+    """
+
+    def __init__(self, kafka: KafkaSettings, run_id: str, ahead: bool) -> None:
+        self._kafka = kafka
+        self._run_id = run_id
+        self._watermarks = WallClockWatermarkProvider(ahead)
+
+    def setup(self) -> None:
+        READERS.enter(self._run_id)
+        self._admin = self._kafka.admin()
+        self._missing_said = False
+
+    def teardown(self) -> None:
+        READERS.leave(self._run_id)
+
+    def initial_restriction(self, element: str) -> Reading:
+        return Reading(0, 0)
+
+    def create_tracker(self, restriction: Reading) -> ReadingTracker:
+        return ReadingTracker(restriction)
+
+    def restriction_size(self, element: str, restriction: Reading) -> int:
+        return 1
+
+    def restriction_coder(self) -> ReadingCoder:
+        return ReadingCoder()
+
+    def initial_estimator_state(self, element: str, restriction: Reading) -> Timestamp:
+        return self._watermarks.initial_estimator_state(element, restriction)
+
+    def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
+        return self._watermarks.create_watermark_estimator(estimator_state)
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: str,
+        tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
+        watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
+    ) -> Iterator[TimestampedValue]:
+        reading = tracker.current_restriction()
+        known = reading.position
+        found = self._count(element)
+        topic_id = topic_identity(self._admin, element) if found else ""
+        if READERS.made_anew(self._run_id, element, topic_id):
+            known = 0
+        if found > known and tracker.try_claim(found):
+            first = reading.position == 0
+            for partition in range(known, found):
+                yield Partition(element, topic_id, partition, from_beginning=not first)
+        tracker.defer_remainder(Duration(seconds=_DISCOVERY_SECONDS if found else _RETRY_SECONDS))
+
+    def _count(self, topic: str) -> int:
+        try:
+            found = partition_count(self._admin, topic, timeout=5.0)
+        except KafkaUnreachableError:
+            return 0
+        if not found and not self._missing_said:
+            _LOGGER.warning("topic %r does not exist; waiting for it", topic)
+        self._missing_said = not found
+        return found
+
+
+class ReadPartition(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
+    """A partition to lists of its records."""
+
+    def __init__(self, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool) -> None:
+        self._settings = settings
+        self._pace = pace
+        self._run_id = run_id
+        self._watermarks = WallClockWatermarkProvider(ahead)
+        self._read = Metrics.counter("ReadPartition", "records")
+        self._gaps = Metrics.counter("ReadPartition", "gaps")
+        self._backlog = Metrics.gauge("ReadPartition", "backlog")
+
+    def setup(self) -> None:
+        READERS.enter(self._run_id)
+
+    def teardown(self) -> None:
+        READERS.leave(self._run_id)
+
+    def initial_restriction(self, element: Partition) -> Reading:
+        """Where reading begins; waits while no broker answers."""
+        while True:
+            try:
+                with READERS.lease(self._run_id, self._settings, element) as reader:
+                    offset = reader.opening().offset
+                return Reading(offset, offset)
+            except KafkaUnreachableError as error:
+                _LOGGER.warning("%s; trying again", error)
+                time.sleep(_RETRY_SECONDS)
+
+    def create_tracker(self, restriction: Reading) -> ReadingTracker:
+        return ReadingTracker(restriction)
+
+    def restriction_size(self, element: Partition, restriction: Reading) -> int:
+        return 1 if restriction.done else 1 + READERS.backlog(self._run_id, element, restriction.position)
+
+    def restriction_coder(self) -> ReadingCoder:
+        return ReadingCoder()
+
+    def initial_estimator_state(self, element: Partition, restriction: Reading) -> Timestamp:
+        return self._watermarks.initial_estimator_state(element, restriction)
+
+    def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
+        return self._watermarks.create_watermark_estimator(estimator_state)
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: Partition,
+        tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
+        watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
+    ) -> Iterator[TimestampedValue]:
+        reading = tracker.current_restriction()
+        position = reading.position
+        with READERS.lease(self._run_id, self._settings, element) as reader:
+            for _ in range(self._pace.batches):
+                try:
+                    batch = reader.take(position, reading.origin)
+                except TopicMadeAnewError as error:  # its partitions are found anew; this one is done
+                    yield replace(reader.nothing(position, reading.origin), gap=str(error))
+                    tracker.try_claim(END)
+                    return
+                if not len(batch) and batch.gap is None:
+                    break
+                if not tracker.try_claim(batch.span.end):
+                    return
+                self._read.inc(len(batch))
+                position = batch.span.end
+                reader.quiet_since = time.monotonic()
+                yield TimestampedValue(batch, watermark.current_watermark())
+            backlog = reader.backlog(position)
+            if self._heartbeat_due(reader):
+                yield TimestampedValue(reader.nothing(position, reading.origin), watermark.current_watermark())
+        self._backlog.set(backlog)
+        tracker.defer_remainder(self._pace.pause(position > reading.position, backlog))
+
+    def _heartbeat_due(self, reader: PartitionReader) -> bool:
+        now = time.monotonic()
+        due = 0 < self._pace.heartbeat_seconds <= now - reader.quiet_since
+        if due:
+            reader.quiet_since = now
+        return due

@@ -1,0 +1,108 @@
+"""The update stream, and the side input made of it.
+
+What goes into the side input is a position of the models topic: a reference of a few bytes to everything that was
+published below it. Positions only grow, and the newest says all, so that it does not matter whether a runner gives
+every change or a snapshot, in what order, or twice: a position is both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms import trigger, window
+
+from models.catalog import ModelCatalog
+from models.dead_letter import dead_letter
+from models.errors import DescriptorError
+from models.firing import Firing
+from models.partition_reader import ReadSettings, StartAt
+from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
+from transforms.kafka_source import Pace, ReadFromKafka
+
+REJECTED = "rejected"
+
+# Looked at every 20 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
+UPDATE_PACE = Pace(idle_seconds=0.02, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
+
+
+class ModelUpdates(NamedTuple):
+    """The two streams of the update topic.
+
+    Attributes:
+      positions: PCollection[int], growing positions of the models topic.
+      rejected: PCollection[OutgoingBatch], dead letters of malformed messages; also empty ones, so that the
+        topic's offsets are committed.
+    """
+
+    positions: beam.PCollection[int]
+    rejected: beam.PCollection[OutgoingBatch]
+
+    def as_view(self, firing: Firing) -> beam.pvalue.AsIter:
+        """The side input of positions, the newest of which counts.
+
+        Args:
+          firing: default: the default trigger, with which Prism hands over all positions so far; each: every position
+            is a firing of its own and replaces the one before, as Flink and Dataflow want it.
+        """
+        if firing == "default":
+            return beam.pvalue.AsIter(self.positions)
+        fired = self.positions | "FireEach" >> beam.WindowInto(
+            window.GlobalWindows(),
+            trigger=trigger.Repeatedly(trigger.AfterCount(1)),
+            accumulation_mode=trigger.AccumulationMode.DISCARDING,
+        )
+        return beam.pvalue.AsIter(fired)
+
+
+class ReadModelUpdates(beam.PTransform):
+    """Reads the models topic from its beginning; model bytes stay in the topic.
+
+    Args:
+      topic: the models topic.
+      settings: of the pipeline's reading; start and amounts are replaced by what this topic needs.
+      dead_letter_topic: for malformed messages. What the group has committed was reported before.
+      run_id: names this pipeline.
+    """
+
+    def __init__(self, topic: str, settings: ReadSettings, dead_letter_topic: str, run_id: str) -> None:
+        super().__init__()
+        self._topic = topic
+        self._settings = ReadSettings(
+            settings.kafka, settings.group, StartAt("earliest"), settings.on_gap, max_records=1_000
+        )
+        self._dead_letter_topic = dead_letter_topic
+        self._run_id = run_id
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> ModelUpdates:
+        batches = pbegin | "Read" >> ReadFromKafka(self._topic, self._settings, UPDATE_PACE, self._run_id, ahead=True)
+        checked = batches | "Check" >> beam.ParDo(CheckDescriptors(self._dead_letter_topic)).with_outputs(
+            REJECTED, main="positions"
+        ).with_output_types(int, rejected=OutgoingBatch)
+        return ModelUpdates(checked.positions, checked[REJECTED])
+
+
+class CheckDescriptors(beam.DoFn):
+    """Messages of the models topic to its position; malformed ones, once, to dead letters."""
+
+    def __init__(self, dead_letter_topic: str) -> None:
+        self._dead_letter_topic = dead_letter_topic
+        self._accepted = Metrics.counter("CheckDescriptors", "accepted")
+        self._rejected = Metrics.counter("CheckDescriptors", "rejected")
+
+    def process(self, element: RecordBatch) -> Iterator[Any]:
+        messages = list(self._check(element))
+        self._accepted.inc(len(element) - len(messages))
+        self._rejected.inc(len(messages))
+        yield beam.pvalue.TaggedOutput(REJECTED, OutgoingBatch(element.span, messages))
+        yield element.span.end
+
+    def _check(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
+        for place, offset in enumerate(batch.offsets):
+            try:
+                ModelCatalog().apply(offset, batch.keys[place], batch.values[place])
+            except DescriptorError as error:
+                if offset >= batch.committed:
+                    yield dead_letter(self._dead_letter_topic, batch, place, str(error))

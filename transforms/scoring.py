@@ -1,0 +1,116 @@
+"""Scores batches of records with the models that the side input says are current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from models.batch_scoring import ScoringSettings, score_batch
+from models.firing import Firing
+from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.status import StatusEvent
+from transforms.model_updates import ModelUpdates
+from transforms.serving_process import SERVINGS, ModelsSettings
+
+OnUpdate = Literal["swap", "wait"]
+
+
+class ScoreRecords(beam.PTransform):
+    """Scores a PCollection of `RecordBatch`; gives one `OutgoingBatch` a batch, with one message a record.
+
+    Args:
+      updates: which models are current.
+      firing: how the runner fires the side input.
+      models: where they are loaded from.
+      scoring: where results go.
+      on_update: swap: the old model serves while the new one loads; wait: records wait for the new one.
+      status_topic: for status events; None: they are only logged and counted.
+      run_id: names this pipeline.
+    """
+
+    def __init__(
+        self,
+        updates: ModelUpdates,
+        firing: Firing,
+        models: ModelsSettings,
+        scoring: ScoringSettings,
+        on_update: OnUpdate,
+        status_topic: str | None,
+        run_id: str,
+    ) -> None:
+        super().__init__()
+        self._updates = updates
+        self._firing = firing
+        self._score = ScoreBatch(models, scoring, on_update, status_topic, run_id)
+
+    def expand(self, batches: beam.PCollection[RecordBatch]) -> beam.PCollection[OutgoingBatch]:
+        score = beam.ParDo(self._score, self._updates.as_view(self._firing))
+        return batches | "Score" >> score.with_output_types(OutgoingBatch)
+
+
+class ScoreBatch(beam.DoFn):
+    """Tells the process's follower how far the models topic has come, and scores with what is loaded.
+
+    The first batch of a worker waits until its follower has caught up with the topic's end and loaded what was live
+    there: after a restart no record is scored by an older model than before, or by none.
+    """
+
+    def __init__(
+        self,
+        models: ModelsSettings,
+        scoring: ScoringSettings,
+        on_update: OnUpdate,
+        status_topic: str | None,
+        run_id: str,
+    ) -> None:
+        self._models = models
+        self._scoring = scoring
+        self._on_update = on_update
+        self._status_topic = status_topic
+        self._run_id = run_id
+        self._scored = Metrics.counter("ScoreBatch", "scored")
+        self._errors = Metrics.counter("ScoreBatch", "errors")
+        self._dead_letters = Metrics.counter("ScoreBatch", "dead_letters")
+        self._failed_loads = Metrics.counter("ScoreBatch", "failed_loads")
+        self._swaps = Metrics.counter("ScoreBatch", "swaps")
+
+    def setup(self) -> None:
+        self._serving = SERVINGS.enter(self._run_id, self._models)
+        self._ready = False
+
+    def teardown(self) -> None:
+        SERVINGS.leave(self._run_id)
+
+    def process(self, element: RecordBatch, positions: Iterable[int]) -> Iterator[OutgoingBatch]:
+        position = max(positions, default=0)
+        follower = self._serving.follower
+        follower.follow(position)
+        if not self._ready or self._on_update == "wait":
+            follower.wait_current(position)
+            self._ready = True
+        scored = score_batch(element, self._serving.registry, self._scoring)
+        self._scored.inc(scored.scored)
+        self._errors.inc(scored.errors)
+        self._dead_letters.inc(scored.dead_letters)
+        events = list(self._events(element))
+        if not events:
+            yield scored.outgoing
+            return
+        yield OutgoingBatch(element.span, scored.outgoing.messages + events)
+
+    def _events(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
+        registry = self._serving.registry
+        for event in registry.drain_events():
+            self._failed_loads.inc(event.kind == "failed")
+            self._swaps.inc(event.kind == "serving")
+            if self._status_topic is not None:
+                yield _message(self._status_topic, event)
+        if batch.gap is not None and self._status_topic is not None:
+            yield _message(self._status_topic, StatusEvent.of_gap(batch.gap, registry.worker))
+
+
+def _message(topic: str, event: StatusEvent) -> OutgoingMessage:
+    return OutgoingMessage(topic, event.key, event.to_json())
