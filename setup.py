@@ -22,7 +22,7 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.77,<2.78",
         "confluent-kafka>=2.16,<3",
-        "fastavro>=1.13,<2",
+        "fastavro>=1.12,<2",
         "grpcio>=1.76,<2",
         "numpy>=1.26,<3",
         "pyyaml>=6,<7",
@@ -30,7 +30,8 @@ setup(
         "tenacity>=9,<10",
         "tensorflow>=2.21,<2.22",
         "tensorflow-serving-api>=2.19,<2.22",
-        "tfx-bsl>=1.21,<1.22",
+        # Its tensorflow-metadata and apache-beam[gcp] want different protobufs on Python 3.10: no version resolves there.
+        "tfx-bsl>=1.21,<1.22; python_version >= '3.11'",
         "urllib3>=2,<3",
     ],
     extras_require={

@@ -73,3 +73,7 @@ class OffsetGapError(ServingError):
 
 class TopicError(ServingError):
     """A topic is missing and cannot be made."""
+
+
+class PipelineFailedError(ServingError):
+    """A pipeline that runs until it is stopped ended by itself."""

@@ -96,7 +96,7 @@ class ModelLoader:
         started = time.monotonic()
         descriptor = version.descriptor
         content = self._content(version) if version.inline else None
-        scorer = load_scorer(ModelSource(_for_scorer(descriptor), content, self._opener))
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
         try:
             model = LoadedModel(version, scorer, plan_inputs(scorer.signature, descriptor.inputs, self._schema))
             if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
@@ -113,7 +113,8 @@ class ModelLoader:
         return content
 
 
-def _for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
+def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
+    """The descriptor without the options that are not the scorer's own."""
     options = {name: value for name, value in descriptor.options.items() if name != WARM_UP_OPTION}
     return replace(descriptor, options=options)
 

@@ -284,3 +284,16 @@ class ResultDecoder:
         metadata = result["modelResultMetadata"]
         metadata["startTime"] = round(metadata["startTime"].timestamp() * 1e6)
         return result
+
+
+def result_as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """A decoded result with JSON's values only: what is not finite is null, bytes that are no text are base64."""
+    return {name: _plain(value) for name, value in result.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return _json_value(value)

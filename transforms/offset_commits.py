@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from models.kafka_client import KafkaSettings
 from models.offset_frontier import OffsetFrontier
 from models.record import OffsetSpan
+from transforms.per_pipeline import PerPipeline
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class CommitFrontier(beam.DoFn):
         self._run_id = run_id
 
     def setup(self) -> None:
-        COMMITTERS.enter(self._run_id, self._kafka, self._group)
+        self._committer = COMMITTERS.enter(self._run_id, lambda: GroupCommitter(self._kafka, self._group))
 
     def teardown(self) -> None:
         COMMITTERS.leave(self._run_id)
@@ -77,7 +78,7 @@ class CommitFrontier(beam.DoFn):
         advanced = frontier.add(start, end)
         state.write(advanced.as_tuple())
         if advanced.position > frontier.position:
-            COMMITTERS.submit(self._run_id, TopicPartition(topic, partition, advanced.position, metadata=topic_id))
+            self._committer.submit(TopicPartition(topic, partition, advanced.position, metadata=topic_id))
         yield advanced.position
 
 
@@ -143,37 +144,4 @@ class GroupCommitter:
         _LOGGER.warning("offsets could not be committed: %s%s; trying again", error.str(), remedy)
 
 
-class GroupCommitters:
-    """The committers of a worker process: one a pipeline. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._committers: dict[str, GroupCommitter] = {}
-        self._users: dict[str, int] = {}
-
-    def enter(self, run_id: str, kafka: KafkaSettings, group: str) -> None:
-        """A DoFn of this pipeline is set up in this process."""
-        with self._lock:
-            self._users[run_id] = self._users.get(run_id, 0) + 1
-            if run_id not in self._committers:
-                self._committers[run_id] = GroupCommitter(kafka, group)
-
-    def submit(self, run_id: str, frontier: TopicPartition) -> None:
-        """Hands a frontier to the pipeline's committer."""
-        with self._lock:
-            committer = self._committers[run_id]
-        committer.submit(frontier)
-
-    def leave(self, run_id: str) -> None:
-        """A DoFn of this pipeline is torn down; the last one commits what is pending."""
-        with self._lock:
-            self._users[run_id] -= 1
-            last = self._users[run_id] <= 0
-            committer = self._committers.pop(run_id) if last else None
-            if last:
-                del self._users[run_id]
-        if committer is not None:
-            committer.close()
-
-
-COMMITTERS = GroupCommitters()
+COMMITTERS: PerPipeline[GroupCommitter] = PerPipeline()

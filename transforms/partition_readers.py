@@ -56,6 +56,14 @@ class PartitionReaders:
         for kept in run.readers.values():
             kept.reader.close()
 
+    def close_all(self) -> None:
+        """Closes the readers of all pipelines of this process that are not lent out."""
+        with self._lock:
+            runs, self._runs = self._runs, {}
+        for run in runs.values():
+            for kept in run.readers.values():
+                kept.reader.close()
+
     @contextmanager
     def lease(self, run_id: str, settings: ReadSettings, partition: Partition) -> Iterator[PartitionReader]:
         """Lends the partition's reader, made at first use; after an exception it is closed, not kept."""

@@ -13,7 +13,7 @@ from models.firing import Firing
 from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
 from models.status import StatusEvent
 from transforms.model_updates import ModelUpdates
-from transforms.serving_process import SERVINGS, ModelsSettings
+from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
 
@@ -78,7 +78,7 @@ class ScoreBatch(beam.DoFn):
         self._swaps = Metrics.counter("ScoreBatch", "swaps")
 
     def setup(self) -> None:
-        self._serving = SERVINGS.enter(self._run_id, self._models)
+        self._serving = SERVINGS.enter(self._run_id, lambda: Serving.start(self._models))
         self._ready = False
 
     def teardown(self) -> None:

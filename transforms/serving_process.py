@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from dataclasses import dataclass
 
 from models.follower import ModelFollower
@@ -14,6 +13,7 @@ from models.models_topic import ModelsTopicReader
 from models.record_schema import RecordSchema
 from models.registry import ModelRegistry
 from transforms.file_systems import BeamOpener
+from transforms.per_pipeline import PerPipeline
 
 
 @dataclass(frozen=True)
@@ -38,42 +38,19 @@ class Serving:
     registry: ModelRegistry
     follower: ModelFollower
 
+    @classmethod
+    def start(cls, settings: ModelsSettings) -> Serving:
+        """Makes both, and begins to follow the models topic."""
+        reader = ModelsTopicReader(settings.kafka, settings.topic)
+        bytes_reader = ModelsTopicReader(settings.kafka, settings.topic)
+        registry = ModelRegistry(worker=f"{socket.gethostname()}:{os.getpid()}")
+        follower = ModelFollower(reader, registry, ModelLoader(BeamOpener(), bytes_reader.fetch, settings.schema))
+        follower.start()
+        return cls(registry, follower)
 
-class ServingProcesses:
-    """Makes and shares `Serving`s. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._servings: dict[str, Serving] = {}
-        self._users: dict[str, int] = {}
-
-    def enter(self, run_id: str, settings: ModelsSettings) -> Serving:
-        """A DoFn of this pipeline is set up in this process; the first one starts the follower."""
-        with self._lock:
-            self._users[run_id] = self._users.get(run_id, 0) + 1
-            if run_id not in self._servings:
-                self._servings[run_id] = _start(settings)
-            return self._servings[run_id]
-
-    def leave(self, run_id: str) -> None:
-        """A DoFn of this pipeline is torn down; the last one stops the follower and releases the models."""
-        with self._lock:
-            self._users[run_id] -= 1
-            last = self._users[run_id] <= 0
-            serving = self._servings.pop(run_id) if last else None
-            if last:
-                del self._users[run_id]
-        if serving is not None:
-            serving.follower.close()
+    def close(self) -> None:
+        """Stops the follower and releases the models; those in use when their last batch is done."""
+        self.follower.close()
 
 
-def _start(settings: ModelsSettings) -> Serving:
-    reader = ModelsTopicReader(settings.kafka, settings.topic)
-    bytes_reader = ModelsTopicReader(settings.kafka, settings.topic)
-    registry = ModelRegistry(worker=f"{socket.gethostname()}:{os.getpid()}")
-    follower = ModelFollower(reader, registry, ModelLoader(BeamOpener(), bytes_reader.fetch, settings.schema))
-    follower.start()
-    return Serving(registry, follower)
-
-
-SERVINGS = ServingProcesses()
+SERVINGS: PerPipeline[Serving] = PerPipeline()

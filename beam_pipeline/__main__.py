@@ -1,0 +1,7 @@
+"""`python -m beam_pipeline`."""
+
+import sys
+
+from beam_pipeline.command_line import main
+
+sys.exit(main())
