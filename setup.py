@@ -30,7 +30,7 @@ setup(
         "tenacity>=9,<10",
         "tensorflow>=2.21,<2.22",
         "tensorflow-serving-api>=2.19,<2.22",
-        # Its tensorflow-metadata and apache-beam[gcp] want different protobufs on Python 3.10: no version resolves there.
+        # On Python 3.10 its tensorflow-metadata and apache-beam[gcp] want different protobufs: nothing resolves.
         "tfx-bsl>=1.21,<1.22; python_version >= '3.11'",
         "urllib3>=2,<3",
     ],

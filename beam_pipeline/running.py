@@ -33,6 +33,7 @@ class RunningPipeline:
         pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
         build(pipeline, options, plan.firing, uuid.uuid4().hex)
         self._result: Any = pipeline.run()
+        plan.started()
         self._stopping = False
 
     def wait(self, stop: threading.Event) -> None:

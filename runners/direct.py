@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from models.errors import OptionsError
 from runners.plan import RunnerPlan
-from runners.prism import locate_prism
+from runners.prism import guard_prism, locate_prism
 
 _LOCATION = "--prism_location"
 
@@ -38,6 +38,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             *rest,
         ),
         firing="default",
+        started=guard_prism,
     )
 
 

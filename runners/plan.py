@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
@@ -24,10 +24,12 @@ class RunnerPlan:
     Attributes:
       arguments: for Beam's PipelineOptions.
       firing: how the side input of model updates fires there.
+      started: called when the pipeline runs.
     """
 
     arguments: tuple[str, ...]
     firing: Firing
+    started: Callable[[], None] = lambda: None
 
 
 class RunnerModule(Protocol):
@@ -41,6 +43,12 @@ class RunnerModule(Protocol):
         """
 
 
+def check_runner(name: str) -> None:
+    """Raises OptionsError when no such runner is supported."""
+    if name not in RUNNER_MODULES:
+        raise OptionsError(f"--runner {name!r} is not supported; choose one of {', '.join(RUNNER_MODULES)}")
+
+
 def plan_runner(name: str, arguments: Sequence[str]) -> RunnerPlan:
     """The plan of the runner of that name.
 
@@ -48,7 +56,6 @@ def plan_runner(name: str, arguments: Sequence[str]) -> RunnerPlan:
       OptionsError: when no such runner is supported.
       ServingError: as the runner's own module says.
     """
-    if name not in RUNNER_MODULES:
-        raise OptionsError(f"--runner {name!r} is not supported; choose one of {', '.join(RUNNER_MODULES)}")
+    check_runner(name)
     module: RunnerModule = import_module(RUNNER_MODULES[name])
     return module.plan(arguments)

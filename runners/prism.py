@@ -19,6 +19,7 @@ from pathlib import Path
 
 from models.errors import ServingError
 from runners.cache_folder import announce, cache_folder, locked
+from runners.process_guard import ProcessGuard
 
 GO_PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 DOWNLOAD_SECONDS = 300.0
@@ -168,6 +169,22 @@ def _remedy(version: str, binary: Path, reasons: str) -> str:
         f"Prism {version}, the local runner of Beam, could not be had ({reasons}): install a current Go and try again, "
         f"or put the prism binary of Beam's release {version} at {binary}, or name one with --prism_location."
     )
+
+
+def guard_prism() -> None:
+    """Has the Prism that Beam started for this process end with it, however it ends.
+
+    Beam ends it when Python exits in order only, and tells its process to nobody: hence the look into its cache.
+    """
+    from apache_beam.utils.subprocess_server import SubprocessServer
+
+    for entry in SubprocessServer._cache._cache.values():
+        process, _ = entry.obj
+        if process.pid not in _guards:
+            _guards[process.pid] = ProcessGuard(process.pid)
+
+
+_guards: dict[int, ProcessGuard] = {}
 
 
 def main() -> int:

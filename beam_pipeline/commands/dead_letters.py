@@ -85,13 +85,14 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka, topic = kafka_settings(values), values["records_topic"]
     schema = RecordSchema.named(values["record_schema"], values.get("record_format", "avro"))
     wanted = set(given.coordinates or ())
+    found: set[str] = set()
     outbox = _Outbox(kafka, topic)
     left = 0
     # Collected first: what is put back may come again as a dead letter while this reads.
     for letter in list(_letters(kafka, values["dead_letter_topic"])):
         if letter.topic != topic or (wanted and letter.coordinates not in wanted):
             continue
-        wanted.discard(letter.coordinates)
+        found.add(letter.coordinates)
         value, reason = _repaired(letter, given.repair, schema)
         if reason is not None:
             left += 1
@@ -101,8 +102,8 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
         else:
             outbox.put(letter, value)
     outbox.flush()
-    if given.coordinates and wanted:
-        raise OptionsError(f"no dead letter of topic {topic!r} has the coordinates {', '.join(sorted(wanted))}")
+    if wanted - found:
+        raise OptionsError(f"no dead letter of topic {topic!r} has the coordinates {', '.join(sorted(wanted - found))}")
     print(f"{outbox.put_back} put back into {topic!r}, {left} left")
     return 1 if left else 0
 

@@ -11,6 +11,7 @@ from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
 from models.kafka_client import partition_count
 from models.topics import check_models_topic, ensure_topic
+from runners.plan import check_runner, plan_runner
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 15.0
@@ -34,7 +35,6 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     # Beam and what it brings take seconds to import: mistakes are told before.
     from beam_pipeline.beam_arguments import check_beam_arguments
     from beam_pipeline.running import run_until_signalled
-    from runners.plan import plan_runner
 
     check_beam_arguments(options.runner_arguments)
     check_topics(options)
@@ -44,6 +44,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def check_options(options: ServingOptions) -> None:
     """Checks what can be checked without a broker; raises ServingError."""
+    check_runner(options.runner)
     options.schema()
     options.reading()
     options.kafka().check()

@@ -1,0 +1,75 @@
+"""`beam-serving demo`: all of it on this machine, in less than a minute."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from beam_pipeline.demo.run import Demo, DemoSettings, work_folder
+from beam_pipeline.demo.scenario import USUAL_SECONDS
+from models.errors import OptionsError
+
+_LEAST_SECONDS = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    parser.add_argument("--forever", action="store_true", help="begin again at the end, until Ctrl-C")
+    parser.add_argument(
+        "--bootstrap-servers",
+        metavar="HOST:PORT",
+        help="a real broker (default: one inside this process); the topics are made for this run and deleted after it",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=USUAL_SECONDS,
+        metavar="N",
+        help=f"how long it takes once the pipeline is up, about (default: {USUAL_SECONDS:g})",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines instead of the live view (so it is where there is no terminal)"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    parser.epilog = (
+        "Wines that tasters have judged flow through Kafka at 500 a second. Models arrive while they flow: a weak one, "
+        "a good one, one that cannot be loaded; then comes a retirement and a rollback. The accuracy is measured on "
+        "rows that no model was trained on."
+    )
+
+
+def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs to the end or to Ctrl-C; see `command_line.Command`."""
+    if not given.seconds >= _LEAST_SECONDS:
+        raise OptionsError(f"--seconds {given.seconds:g} is below {_LEAST_SECONDS:g}")
+    console = Console()
+    settings = DemoSettings(
+        bootstrap_servers=given.bootstrap_servers,
+        seconds=given.seconds,
+        forever=given.forever,
+        plain=given.plain or not console.is_terminal,
+        picture=given.picture,
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    with work_folder(console) as folder:
+        _log_into(folder / "demo.log")
+        return 1 if Demo(settings, console, folder).run() else 0
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _log_into(file: Path) -> None:
+    """Nothing that a library says may garble the view."""
+    logging.basicConfig(
+        level=logging.INFO, filename=file, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True
+    )

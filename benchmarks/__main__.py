@@ -1,0 +1,159 @@
+"""`python -m benchmarks [throughput] [latency] [update]`: measures on a real broker of its own; see each function."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka import Consumer
+
+from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, RUN_INFERENCE, contender, make_topics, publish
+from benchmarks.measurement import (
+    Compared,
+    SteadyRecords,
+    fill,
+    in_turns,
+    latencies,
+    rate,
+    read_results,
+    results_reader,
+)
+from benchmarks.recommender import records
+from models.kafka_client import KafkaSettings
+from models.record_schema import RecordSchema
+from models.result import ResultDecoder
+from runners.kafka_broker import LocalBroker
+
+_START_SECONDS = 90.0
+
+
+def throughput(kafka: KafkaSettings, model: Path, turns: int, count: int) -> None:
+    """A full topic of one partition, scored to its end: records a second."""
+    values = records(count)
+
+    def measure(name: str) -> list[float]:
+        topics = make_topics(kafka)
+        fill(kafka, topics.records, values)
+        reader = results_reader(kafka, topics.results)
+        with contender(name, kafka, topics, model, "earliest"):
+            return [rate(read_results(reader, count, 300.0))]
+
+    figures = in_turns([BARE_LOOP, BEAM_SERVING, RUN_INFERENCE], turns, measure)
+    flat = {name: [one[0] for one in values] for name, values in figures.items()}
+    print("\n".join(Compared("throughput", "records/s", flat).table(BARE_LOOP)), flush=True)
+
+
+def latency(kafka: KafkaSettings, model: Path, turns: int, seconds: float) -> None:
+    """500 records a second: milliseconds from when a record was due to its result's arrival at the broker."""
+    values = records(10_000)
+
+    def measure(name: str) -> list[float]:
+        topics = make_topics(kafka)
+        reader = results_reader(kafka, topics.results)
+        with (
+            contender(name, kafka, topics, model, "latest"),
+            SteadyRecords(kafka, topics.records, values, 500.0),
+        ):
+            read_results(reader, 1_000, _START_SECONDS)
+            time.sleep(5.0)
+            read_results(reader, 1, 5.0)
+            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
+        return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
+
+    figures = in_turns([BARE_LOOP, BEAM_SERVING, RUN_INFERENCE], turns, measure)
+    for place, title in enumerate(("latency at 500 records/s, p50", "latency at 500 records/s, p99")):
+        flat = {name: [one[place] for one in values] for name, values in figures.items()}
+        print("\n".join(Compared(title, "ms", flat).table(BARE_LOOP)), flush=True)
+
+
+def update(kafka: KafkaSettings, model: Path, updates: int) -> None:
+    """At 500 records a second, models published one after another: from the publication to its first result.
+
+    Beside it, what the load takes alone: the loader itself, in this process, on the same model.
+    """
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    decoder = ResultDecoder(RecordSchema.named("recommender"))
+    waits = []
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest"),
+        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
+    ):
+        read_results(reader, 1_000, _START_SECONDS)
+        for _ in range(updates):
+            version = publish(kafka, topics, model).model_version
+            published = time.time()
+            waits.append(1000 * (_first_result(reader, decoder, version) - published))
+            time.sleep(1.0)
+    loads = [1000 * seconds for seconds in _loads_alone(model, 10)]
+    wait, load = statistics.median(waits), statistics.median(loads)
+    print(f"from a publication to the first record scored by it: median {wait:.0f} ms, worst {max(waits):.0f} ms")
+    print(
+        f"the load alone: median {load:.0f} ms; beyond it: median {wait - load:.0f} ms ({updates} updates)", flush=True
+    )
+
+
+def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> float:
+    while True:
+        for message in read_results(reader, 1, 60.0):
+            metadata = decoder.decode(message.value() or b"")["modelResultMetadata"]
+            if metadata["modelVersion"] == version:
+                return float(message.timestamp()[1]) / 1000
+
+
+def _loads_alone(model: Path, count: int) -> list[float]:
+    code = (
+        "import sys, time; from benchmarks.load_alone import load_once; load_once(sys.argv[1])\n"
+        "for _ in range(int(sys.argv[2])):\n"
+        "    start = time.perf_counter(); load_once(sys.argv[1]); print(time.perf_counter() - start)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.split()]
+
+
+def main() -> int:
+    """Measures what is named, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["throughput", "latency", "update", []], default=[])
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--count", type=int, default=400_000, help="records of a throughput measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a latency measurement")
+    parser.add_argument("--updates", type=int, default=20)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-"))
+    try:
+        model = folder / "model"
+        code = (
+            "import sys, pathlib; from benchmarks.recommender import save_model; save_model(pathlib.Path(sys.argv[1]))"
+        )
+        subprocess.run([sys.executable, "-c", code, str(model)], stderr=subprocess.DEVNULL, check=True)
+        with LocalBroker() as broker:
+            kafka = KafkaSettings(broker.bootstrap_servers)
+            steps: dict[str, Callable[[], None]] = {
+                "throughput": lambda: throughput(kafka, model, given.turns, given.count),
+                "latency": lambda: latency(kafka, model, given.turns, given.seconds),
+                "update": lambda: update(kafka, model, given.updates),
+            }
+            for name in given.what or steps:
+                print(f"{name}:", flush=True)
+                steps[name]()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

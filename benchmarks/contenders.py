@@ -1,0 +1,98 @@
+"""Who is measured: a process that scores one topic into another, started and ended by the benchmark."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka.admin import NewTopic
+
+from benchmarks.recommender import INPUTS
+from models.descriptor import ModelDescriptor
+from models.digest import digest_of_path
+from models.kafka_client import KafkaSettings
+from models.publishing import ModelsTopic
+
+BEAM_SERVING, BARE_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "RunInference"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one measurement."""
+
+    records: str
+    results: str
+    models: str
+
+
+def make_topics(kafka: KafkaSettings, partitions: int = 1) -> Topics:
+    """New topics; results carry the broker's time of arrival."""
+    mark = uuid.uuid4().hex[:8]
+    topics = Topics(f"records-{mark}", f"results-{mark}", f"models-{mark}")
+    wanted = [
+        NewTopic(topics.records, partitions, 1),
+        NewTopic(topics.results, partitions, 1, config={"message.timestamp.type": "LogAppendTime"}),
+    ]
+    admin = kafka.admin()
+    for future in admin.create_topics(wanted).values():
+        future.result()
+    return topics
+
+
+@contextmanager
+def contender(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str) -> Iterator[None]:
+    """Runs one of them from `start` (earliest or latest) for as long as the context lasts."""
+    if name == BEAM_SERVING:
+        publish(kafka, topics, model)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(_command(name, kafka, topics, model, start), stdout=log, stderr=log)
+        try:
+            yield
+            if process.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"{name} ended by itself:\n{log.read().decode(errors='replace')[-4000:]}")
+        finally:
+            process.send_signal(signal.SIGINT if name == BEAM_SERVING else signal.SIGTERM)
+            try:
+                process.wait(20.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescriptor:
+    """Publishes the model by its location."""
+    descriptor = ModelDescriptor(
+        "recommender",
+        "tensorflow-saved-model",
+        model_source_location=str(model),
+        inputs=INPUTS,
+        digest=digest_of_path(model),
+    )
+    return ModelsTopic(kafka, topics.models).publish(descriptor)
+
+
+def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str) -> list[str]:
+    servers = kafka.bootstrap_servers
+    if name != BEAM_SERVING:
+        module = {BARE_LOOP: "benchmarks.bare_loop", RUN_INFERENCE: "benchmarks.run_inference"}[name]
+        return [sys.executable, "-m", module, servers, topics.records, topics.results, str(model), start]
+    options = {
+        "bootstrap-servers": servers,
+        "records-topic": topics.records,
+        "models-topic": topics.models,
+        "results-topic": topics.results,
+        "dead-letter-topic": f"{topics.results}-dead-letters",
+        "record-schema": "recommender",
+        "group": f"group-{topics.records}",
+        "start": start,
+    }
+    arguments = [word for option, value in options.items() for word in (f"--{option}", value)]
+    return [sys.executable, "-m", "beam_pipeline", "run", *arguments]

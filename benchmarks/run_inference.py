@@ -1,0 +1,121 @@
+"""Beam's own RunInference, on the same runner, between our Kafka source and sink (Beam has none that runs here).
+
+python -m benchmarks.run_inference BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import fastavro
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from models.kafka_client import KafkaSettings
+from models.partition_reader import ReadSettings, StartAt
+from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
+from models.record_schema import RecordSchema
+from models.result import result_schema
+from runners.plan import plan_runner
+from transforms.kafka_sink import WriteToKafka
+from transforms.kafka_source import Pace, ReadFromKafka
+
+
+class SavedModelHandler(ModelHandler[dict[str, Any], PredictionResult, Any]):
+    """A plain SavedModel with a signature, which Beam's own TensorFlow handler does not serve."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def load_model(self) -> Any:
+        import tensorflow as tf
+
+        return tf.saved_model.load(self._folder)
+
+    def run_inference(
+        self, batch: Sequence[dict[str, Any]], model: Any, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[PredictionResult]:
+        import tensorflow as tf
+
+        lengths = [len(row["products"]) for row in batch]
+        users = np.repeat(np.array([row["user"] for row in batch], np.float32), lengths)[:, None]
+        products = np.concatenate([np.array(row["products"], np.float32) for row in batch])[:, None]
+        answer = model.signatures["serving_default"](users=tf.constant(users), products=tf.constant(products))
+        ends = np.cumsum(lengths)[:-1]
+        return map(PredictionResult, batch, np.split(answer["predictions"].numpy(), ends))
+
+    def batch_elements_kwargs(self) -> dict[str, Any]:
+        return {"min_batch_size": 1, "max_batch_size": 500}
+
+
+class Decode(beam.DoFn):
+    """A list of records to single records, as RunInference wants them."""
+
+    def setup(self) -> None:
+        self._schema = fastavro.parse_schema(RecordSchema.named("recommender").declared)
+
+    def process(self, element: RecordBatch) -> Iterator[dict[str, Any]]:
+        for value in element.values:
+            yield fastavro.schemaless_reader(io.BytesIO(value or b""), self._schema, None)
+
+
+class Encode(beam.DoFn):
+    """A prediction to a message."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def setup(self) -> None:
+        self._schema = fastavro.parse_schema(result_schema(RecordSchema.named("recommender")))
+
+    def process(self, element: PredictionResult) -> Iterator[OutgoingBatch]:
+        predictions = element.inference
+        result = {
+            "inputRecord": element.example,
+            "outputs": {
+                "predictions": {
+                    "shape": list(predictions.shape),
+                    "values": ("beam.serving.Floats", {"items": predictions[:, 0].tolist()}),
+                }
+            },
+            "modelResultMetadata": {
+                "topic": "",
+                "partition": 0,
+                "offset": 0,
+                "startTime": 0,
+                "duration": 0,
+                "batchSize": 0,
+            },
+        }
+        buffer = io.BytesIO()
+        fastavro.schemaless_writer(buffer, self._schema, result)
+        yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), [OutgoingMessage(self._topic, None, buffer.getvalue())])
+
+
+def main(servers: str, records_topic: str, results_topic: str, model: str, start: str) -> None:
+    """Scores until it is killed."""
+    kafka = KafkaSettings(servers)
+    settings = ReadSettings(kafka, "run-inference", StartAt.parse(start))
+    pipeline = beam.Pipeline(options=PipelineOptions(list(plan_runner("DirectRunner", []).arguments)))
+    (
+        pipeline
+        | ReadFromKafka(records_topic, settings, Pace(), uuid.uuid4().hex)
+        | beam.Reshuffle()
+        | beam.ParDo(Decode())
+        | RunInference(SavedModelHandler(model))
+        | beam.ParDo(Encode(results_topic)).with_output_types(OutgoingBatch)
+        | WriteToKafka(kafka, f"{results_topic}-dead-letters")
+        | "End" >> beam.Map(lambda _: 0)
+        | "Keep" >> beam.Reshuffle()
+    )
+    pipeline.run().wait_until_finish()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
