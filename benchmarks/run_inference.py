@@ -27,7 +27,10 @@ from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import Pace, ReadFromKafka
 
 
-class SavedModelHandler(ModelHandler[dict[str, Any], PredictionResult, Any]):
+KeyedRow = tuple[bytes | None, dict[str, Any]]
+
+
+class SavedModelHandler(ModelHandler[KeyedRow, PredictionResult, Any]):
     """A plain SavedModel with a signature, which Beam's own TensorFlow handler does not serve."""
 
     def __init__(self, folder: str) -> None:
@@ -39,13 +42,14 @@ class SavedModelHandler(ModelHandler[dict[str, Any], PredictionResult, Any]):
         return tf.saved_model.load(self._folder)
 
     def run_inference(
-        self, batch: Sequence[dict[str, Any]], model: Any, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[KeyedRow], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
         import tensorflow as tf
 
-        lengths = [len(row["products"]) for row in batch]
-        users = np.repeat(np.array([row["user"] for row in batch], np.float32), lengths)[:, None]
-        products = np.concatenate([np.array(row["products"], np.float32) for row in batch])[:, None]
+        rows = [row for _, row in batch]
+        lengths = [len(row["products"]) for row in rows]
+        users = np.repeat(np.array([row["user"] for row in rows], np.float32), lengths)[:, None]
+        products = np.concatenate([np.array(row["products"], np.float32) for row in rows])[:, None]
         answer = model.signatures["serving_default"](users=tf.constant(users), products=tf.constant(products))
         ends = np.cumsum(lengths)[:-1]
         return map(PredictionResult, batch, np.split(answer["predictions"].numpy(), ends))
@@ -60,9 +64,9 @@ class Decode(beam.DoFn):
     def setup(self) -> None:
         self._schema = fastavro.parse_schema(RecordSchema.named("recommender").declared)
 
-    def process(self, element: RecordBatch) -> Iterator[dict[str, Any]]:
-        for value in element.values:
-            yield fastavro.schemaless_reader(io.BytesIO(value or b""), self._schema, None)
+    def process(self, element: RecordBatch) -> Iterator[KeyedRow]:
+        for key, value in zip(element.keys, element.values, strict=True):
+            yield key, fastavro.schemaless_reader(io.BytesIO(value or b""), self._schema, None)
 
 
 class Encode(beam.DoFn):
@@ -75,9 +79,9 @@ class Encode(beam.DoFn):
         self._schema = fastavro.parse_schema(result_schema(RecordSchema.named("recommender")))
 
     def process(self, element: PredictionResult) -> Iterator[OutgoingBatch]:
-        predictions = element.inference
+        predictions, (key, row) = element.inference, element.example
         result = {
-            "inputRecord": element.example,
+            "inputRecord": row,
             "outputs": {
                 "predictions": {
                     "shape": list(predictions.shape),
@@ -95,7 +99,7 @@ class Encode(beam.DoFn):
         }
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, self._schema, result)
-        yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), [OutgoingMessage(self._topic, None, buffer.getvalue())])
+        yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), [OutgoingMessage(self._topic, key, buffer.getvalue())])
 
 
 def main(servers: str, records_topic: str, results_topic: str, model: str, start: str) -> None:
