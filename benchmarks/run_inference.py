@@ -26,7 +26,6 @@ from runners.plan import plan_runner
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import Pace, ReadFromKafka
 
-
 KeyedRow = tuple[bytes | None, dict[str, Any]]
 
 

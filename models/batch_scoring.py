@@ -106,13 +106,14 @@ def _score_rows(lease: Lease, data_type: str, rows: list[Row], places: list[int]
     if model is None:
         scoring = Scoring(None, _microseconds(), 0, len(rows), f"{NO_MODEL} for data type {data_type!r}")
         return [_Part(places, scoring, None)]
+    clock = time.perf_counter()
     try:
         return [_score_together(lease, model, rows, places)]
     except ModelUnreachableError as error:
-        return [_failed(lease, model, places, error)]
+        return [_failed(lease, model, places, error, time.perf_counter() - clock)]
     except Exception as error:  # whatever an engine raises is told in the result
         if len(rows) == 1:
-            return [_failed(lease, model, places, error)]
+            return [_failed(lease, model, places, error, time.perf_counter() - clock)]
         _LOGGER.debug("a batch of %d records failed, scoring its halves: %s", len(rows), error)
     # In halves, down to single records: a bad record costs some twenty calls, not one for each of its neighbours.
     half = len(rows) // 2
@@ -128,11 +129,13 @@ def _score_together(lease: Lease, model: LoadedModel, rows: list[Row], places: l
     return _Part(places, Scoring(model.identity(answered), start, round(seconds * 1e6), len(rows)), outputs)
 
 
-def _failed(lease: Lease, model: LoadedModel, places: list[int], error: Exception) -> _Part:
-    lease.count(len(places), len(places), 0.0)
+def _failed(lease: Lease, model: LoadedModel, places: list[int], error: Exception, seconds: float) -> _Part:
+    lease.count(len(places), len(places), seconds * 1000)
+    duration = round(seconds * 1e6)
     known = isinstance(error, (ScoringError, FieldValueError))
     text = str(error) if known else f"{type(error).__name__}: {error}"
-    return _Part(places, Scoring(model.identity(None), _microseconds(), 0, len(places), text), None)
+    scoring = Scoring(model.identity(None), _microseconds() - duration, duration, len(places), text)
+    return _Part(places, scoring, None)
 
 
 def _place_results(

@@ -22,11 +22,13 @@ class PublishedVersion:
       descriptor: without the model's bytes.
       offset: of its message.
       inline: the bytes are in that message.
+      bare: its message is keyed by the bare name, so that compaction deletes it once a pointer was written.
     """
 
     descriptor: ModelDescriptor
     offset: int
     inline: bool
+    bare: bool = False
 
     @property
     def label(self) -> str:
@@ -106,12 +108,13 @@ class ModelCatalog:
         return max(numbers, default=0)
 
     def _live(self, pointer: ModelPointer) -> Iterator[PublishedVersion]:
+        """The live version, and the one before it if that scores the same records."""
         if pointer.live_version is None:
             return
-        for number in (pointer.live_version, pointer.previous_version):
-            version = self.versions.get((pointer.model_name, number)) if number is not None else None
-            if version is not None:
-                yield version
+        numbers = (pointer.live_version, pointer.previous_version or 0)
+        found = (self.versions.get((pointer.model_name, number)) for number in numbers)
+        known = [version for version in found if version is not None]
+        yield from (one for one in known if one.descriptor.records_scored == known[0].descriptor.records_scored)
 
     def _delete(self, name: str, version: int | None) -> None:
         if version is None:
@@ -136,7 +139,7 @@ class ModelCatalog:
     def _bare(self, descriptor: ModelDescriptor, offset: int) -> None:
         """Version and pointer in one; an older version than the live one is kept, but does not become live."""
         name, number = descriptor.model_name, descriptor.model_version
-        self.versions[name, number] = _published(descriptor, offset)
+        self.versions[name, number] = replace(_published(descriptor, offset), bare=True)
         known = self.pointers.get(name)
         live = known.pointer.live_version if known else None
         if live is not None and number < live:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,9 +26,14 @@ RESERVED = {
     "auto.offset.reset": "--start and --on-gap",
     "enable.idempotence": "the sink is idempotent",
     "enable.partition.eof": "the source reads on at the end of a partition",
+    "isolation.level": "only what was committed is read",
 }
 _PRODUCER_PREFIX = "producer."
 _CONSUMER_PREFIX = "consumer."
+
+# A pipeline asks for its topics' partitions every five seconds: after more silence than that the brokers are away.
+_SILENCE_SECONDS = 6.0
+_PATIENCE_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,15 @@ _QUIET.propagate = False
 class ConnectionLog:
     """Says once that the brokers are away, and once that they are back.
 
-    A client calls `on_error` from its own threads; whoever reads or writes calls `answered` when that worked.
+    A client calls `on_error` from its own threads; whoever reads or writes calls `answered` when that worked. A client
+    that rests tells of an outage only when it is used again: once the brokers have answered anybody, it is believed
+    when nobody else has an answer either.
     """
 
-    _away: set[str] = set()  # noqa: RUF012 - one for the whole process: many clients, one sentence
+    # One for the whole process: many clients, one sentence.
+    _away: set[str] = set()  # noqa: RUF012
+    _suspected: set[str] = set()  # noqa: RUF012
+    _answered_at: dict[str, float] = {}  # noqa: RUF012
     _lock = threading.Lock()
 
     def __init__(self, bootstrap_servers: str) -> None:
@@ -129,23 +141,41 @@ class ConnectionLog:
     def on_error(self, error: KafkaError) -> None:
         """Called by librdkafka with every error of the client's own."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            with self._lock:
-                first = self._servers not in self._away
-                self._away.add(self._servers)
-            if first:
-                _LOGGER.warning("Kafka at %s does not answer; waiting and trying again", self._servers)
+            self._suspect()
         elif error.fatal():
             _LOGGER.error("Kafka client failed for good: %s", error.str())
 
     @classmethod
     def answered(cls, bootstrap_servers: str) -> None:
         """Called when a broker answered."""
-        if bootstrap_servers in cls._away:
-            with cls._lock:
-                was_away = bootstrap_servers in cls._away
-                cls._away.discard(bootstrap_servers)
-            if was_away:
-                _LOGGER.warning("Kafka at %s answers again", bootstrap_servers)
+        with cls._lock:
+            cls._answered_at[bootstrap_servers] = time.monotonic()
+            was_away = bootstrap_servers in cls._away
+            cls._away.discard(bootstrap_servers)
+        if was_away:
+            _LOGGER.warning("Kafka at %s answers again", bootstrap_servers)
+
+    def _suspect(self) -> None:
+        with self._lock:
+            if self._servers in self._away or self._servers in self._suspected:
+                return
+            self._suspected.add(self._servers)
+            known = self._servers in self._answered_at
+        if not known:
+            self._judge()
+            return
+        patience = threading.Timer(_PATIENCE_SECONDS, self._judge)
+        patience.daemon = True
+        patience.start()
+
+    def _judge(self) -> None:
+        with self._lock:
+            self._suspected.discard(self._servers)
+            silence = time.monotonic() - self._answered_at.get(self._servers, -math.inf)
+            if silence < _SILENCE_SECONDS:
+                return
+            self._away.add(self._servers)
+        _LOGGER.warning("Kafka at %s does not answer; waiting and trying again", self._servers)
 
 
 def partition_count(client: Consumer | Producer | AdminClient, topic: str, timeout: float) -> int:

@@ -76,7 +76,7 @@ class RecordOutputs:
     def of(self, index: int) -> dict[str, Array]:
         """The outputs of one record: without the batch dimension, or one row an item."""
         if self.bounds is None:
-            return {name: np.asarray(array[index]) for name, array in self.arrays.items()}
+            return {name: array[index, ...] for name, array in self.arrays.items()}
         rows = slice(self.bounds[index], self.bounds[index + 1])
         return {name: array[rows] for name, array in self.arrays.items()}
 
@@ -197,7 +197,7 @@ def _array(spec: TensorSpec, fields: tuple[str, ...], values: Sequence[Any], sha
     try:
         if spec.dtype == np.dtype(object):
             return _text_array(values, shape)
-        if np.issubdtype(spec.dtype, np.floating):  # None becomes NaN
+        if np.issubdtype(spec.dtype, np.inexact):  # None becomes NaN
             return np.array(values, spec.dtype).reshape(shape)
         return _whole_array(spec, values).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
@@ -211,11 +211,11 @@ def _whole_array(spec: TensorSpec, values: Sequence[Any]) -> Array:
     array = np.array(values)
     if array.size == 0:
         return array.astype(spec.dtype)
-    if array.dtype == np.dtype(object) or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+    if array.dtype.kind not in ("b" if spec.dtype.kind == "b" else "biu"):
         raise TypeError(f"{array.dtype} values cannot fill it")
-    if np.issubdtype(spec.dtype, np.integer) and array.dtype != np.dtype(bool):
-        return np.array(values, spec.dtype)  # raises OverflowError for what does not fit
-    return array.astype(spec.dtype)
+    if array.dtype.kind == "b":
+        return array.astype(spec.dtype)
+    return np.array(values, spec.dtype)  # raises OverflowError for what does not fit
 
 
 def _text_array(values: Sequence[Any], shape: tuple[int, ...]) -> Array:

@@ -17,6 +17,9 @@ _LOGGER = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _BATCH = 500
+# The end of the topic is told when a request for more was answered with nothing, after this pause; by default half a
+# second, for which each start, and the second of two fetches, would wait.
+_CONFIG = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
 
 
 class ModelsTopicReader:
@@ -36,13 +39,25 @@ class ModelsTopicReader:
         self._fetching: Consumer | None = None
 
     def end(self) -> int:
-        """The position behind the topic's last message; 0 when the topic does not exist.
+        """The position behind the last message that can be read now; 0 when the topic does not exist.
+
+        What was published behind a transaction that is still open cannot be read until that has ended.
 
         Raises:
           KafkaUnreachableError: when no broker answers.
           ModelsTopicError: when the topic has more than one partition.
         """
-        consumer = self._follower()
+        return self._end(self._follower())
+
+    def written_end(self) -> int:
+        """The position behind the last message, also of transactions that are still open; else as `end`."""
+        consumer = self._kafka.consumer("models", **{"isolation.level": "read_uncommitted"})
+        try:
+            return self._end(consumer)
+        finally:
+            consumer.close()
+
+    def _end(self, consumer: Consumer) -> int:
         partitions = partition_count(consumer, self._topic, self._timeout)
         if partitions > 1:
             raise ModelsTopicError(
@@ -80,7 +95,7 @@ class ModelsTopicReader:
           ModelLoadError: when the message is gone, is no inline model, or does not come in time.
         """
         if self._fetching is None:
-            self._fetching = self._kafka.consumer("models")
+            self._fetching = self._kafka.consumer("models", **_CONFIG)
         self._fetching.assign([TopicPartition(self._topic, 0, offset)])
         try:
             descriptor = self._descriptor_at(self._fetching, offset)
@@ -98,7 +113,7 @@ class ModelsTopicReader:
 
     def _follower(self) -> Consumer:
         if self._following is None:
-            self._following = self._kafka.consumer("models", **{"enable.partition.eof": True})
+            self._following = self._kafka.consumer("models", **_CONFIG)
         return self._following
 
     def _next_messages(self, position: int) -> Iterator[Message]:

@@ -22,6 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 OnGap = Literal["fail", "report"]
 _QUERY_SECONDS = 10.0
+_LONGEST_MILLISECONDS = 18  # digits that surely fit 64 bits
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class StartAt:
         """
         if text in ("earliest", "latest", "committed"):
             return cls(text)  # type: ignore[arg-type]
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_MILLISECONDS:
             return cls("timestamp", int(text))
         try:
             moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -55,7 +56,8 @@ class StartAt:
             ) from error
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
-        return cls("timestamp", round(moment.timestamp() * 1000))
+        # Kafka takes numbers below 0 for something else: -1 for the end of the topic.
+        return cls("timestamp", max(0, round(moment.timestamp() * 1000)))
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class PartitionReader:
         """As many messages as one batch may hold; the others wait for the next."""
         size = 0
         for index, message in enumerate(messages):
-            size += len(message)
+            size += len(message.key() or b"") + len(message)
             if size > self._settings.max_bytes and index:
                 return messages[:index]
         return messages
@@ -277,14 +279,12 @@ class PartitionReader:
 
     def _skip_gap(self, position: int, origin: int) -> RecordBatch:
         low, high = self._bounds()
-        if position > high:
+        if position >= low:  # it was behind the end, which may have passed it by now
             gap = self._gap(f"the topic was made anew: reading was at offset {position}, it ends at {high}")
             raise TopicMadeAnewError(gap)
         gap = self._gap(f"the records at offsets {position} to {low - 1} have expired")
         partition = self._partition
-        span = OffsetSpan(
-            partition.topic, partition.topic_id, partition.partition, origin, position, max(low, position)
-        )
+        span = OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, low)
         return RecordBatch(span, gap=gap)
 
     def _gap(self, what: str) -> str:

@@ -8,11 +8,12 @@ knows no transactions nothing can be published.
 from __future__ import annotations
 
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException, Producer
 
-from models.catalog import ModelCatalog
+from models.catalog import ModelCatalog, PublishedVersion
 from models.descriptor import (
     ModelDescriptor,
     ModelPointer,
@@ -21,12 +22,14 @@ from models.descriptor import (
     pointer_key,
     version_key,
 )
-from models.errors import PublishError
+from models.errors import ModelLoadError, PublishError
 from models.kafka_client import KafkaSettings
 from models.models_topic import ModelsTopicReader
 from models.topics import check_models_topic
 
 _SECONDS = 30.0
+# After this time the broker ends the transaction of a publisher that crashed.
+_TRANSACTION_MS = 30_000
 # What Kafka adds to a message of its own: headers, lengths, checksums.
 _OVERHEAD_BYTES = 512
 
@@ -71,6 +74,7 @@ class ModelsTopic:
         self._write(
             producer,
             [
+                *self._kept(catalog, name),
                 (version_key(name, version), encode_descriptor(numbered)),
                 (pointer_key(name), encode_pointer(pointer)),
             ],
@@ -97,7 +101,7 @@ class ModelsTopic:
         if target == known.live_version:
             raise PublishError(f"model {name!r}: version {target} is live already")
         pointer = ModelPointer(name, target, known.live_version, catalog.last_version(name), _now())
-        self._write(producer, [(pointer_key(name), encode_pointer(pointer))])
+        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def retire(self, name: str) -> ModelPointer:
@@ -112,17 +116,18 @@ class ModelsTopic:
         if known.live_version is None:
             raise PublishError(f"model {name!r} is retired already")
         pointer = ModelPointer(name, None, known.live_version, catalog.last_version(name), _now())
-        self._write(producer, [(pointer_key(name), encode_pointer(pointer))])
+        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def read(self) -> ModelCatalog:
-        """The catalog as of the topic's end."""
+        """The catalog with all that was written until now; waits for transactions that are open or just committed.
+
+        What this model's own publishers committed behind the open transaction of another's cannot be read before that
+        has ended: its numbers would be given again.
+        """
         catalog = ModelCatalog()
-        reader = ModelsTopicReader(self._kafka, self._topic, timeout=_SECONDS)
-        try:
-            reader.catch_up(catalog, reader.end())
-        finally:
-            reader.close()
+        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=2 * _SECONDS)) as reader:
+            reader.catch_up(catalog, reader.written_end())
         return catalog
 
     def versions(self) -> list[ListedVersion]:
@@ -143,8 +148,20 @@ class ModelsTopic:
             raise PublishError(f"model {name!r} is not in topic {self._topic!r}; there are: {there}")
         return catalog.pointers[name].pointer
 
+    def _kept(self, catalog: ModelCatalog, name: str) -> list[tuple[bytes, bytes]]:
+        """The versions keyed by the bare name, under keys of their own: the pointer is about to take their place."""
+        kept = []
+        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=_SECONDS)) as reader:
+            for version in catalog.versions.values():
+                if version.bare and version.descriptor.model_name == name:
+                    with suppress(ModelLoadError):  # its message is gone already
+                        descriptor = _whole(version, reader)
+                        kept.append((version_key(name, descriptor.model_version), encode_descriptor(descriptor)))
+        return kept
+
     def _check_size(self, descriptor: ModelDescriptor, limit: int) -> None:
-        size = len(encode_descriptor(descriptor)) + _OVERHEAD_BYTES
+        # The name is in the keys, and in the pointer that may travel in the same batch.
+        size = len(encode_descriptor(descriptor)) + 3 * len(descriptor.model_name.encode()) + _OVERHEAD_BYTES
         if size > limit:
             raise PublishError(
                 f"model {descriptor.model_name!r} takes a message of {size} bytes, but topic {self._topic!r} takes "
@@ -153,7 +170,8 @@ class ModelsTopic:
             )
 
     def _transactional_producer(self, name: str) -> Producer:
-        producer = self._kafka.producer(**{"transactional.id": f"beam-serving.{self._topic}.{name}"})
+        config = {"transactional.id": f"beam-serving.{self._topic}.{name}", "transaction.timeout.ms": _TRANSACTION_MS}
+        producer = self._kafka.producer(**config)
         try:
             producer.init_transactions(_SECONDS)
         except KafkaException as error:
@@ -169,10 +187,22 @@ class ModelsTopic:
                 producer.produce(self._topic, value, key, partition=0)
             producer.commit_transaction(_SECONDS)
         except KafkaException as error:
+            _abort(producer)
             reason = error.args[0].str()
             raise PublishError(
                 f"topic {self._topic!r}: nothing was published: {reason}; if another publisher was at work, try again"
             ) from error
+
+
+def _whole(version: PublishedVersion, reader: ModelsTopicReader) -> ModelDescriptor:
+    content = reader.fetch(version.offset) if version.inline else None
+    return replace(version.descriptor, model_bytes=content)
+
+
+def _abort(producer: Producer) -> None:
+    """Ends the transaction, since nothing behind an open one can be read; that of a fenced producer has ended."""
+    with suppress(KafkaException):
+        producer.abort_transaction(_SECONDS)
 
 
 def _live_version(catalog: ModelCatalog, name: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,8 +78,8 @@ class RecordSchema:
             fastavro.parse_schema(schema)
         except (ValueError, KeyError, TypeError, fastavro.schema.SchemaParseException) as error:
             raise SchemaError(f"record schema {name!r} is no Avro schema: {type(error).__name__}: {error}") from error
-        if not isinstance(schema, dict) or schema.get("type") != "record":
-            raise SchemaError(f"record schema {name!r} is no Avro record: its type must be 'record'")
+        if not isinstance(schema, dict) or schema.get("type") != "record" or "fields" not in schema:
+            raise SchemaError(f"record schema {name!r} is no Avro record: its type must be 'record', with fields")
         return schema
 
     @cached_property
@@ -98,10 +99,11 @@ class RecordSchema:
         return {field["name"]: field["type"] for field in self.declared["fields"]}
 
     def data_types(self, rows: Sequence[Row]) -> list[str]:
-        """The data type of each record: its field `dataType` where the schema has one, else the schema's name."""
+        """The data type of each record: its field `dataType` where that holds a text, else the schema's name."""
         if DATA_TYPE_FIELD not in self.fields:
             return [self.name] * len(rows)
-        return [row[DATA_TYPE_FIELD] or self.name for row in rows]
+        found = [row[DATA_TYPE_FIELD] for row in rows]
+        return [one if isinstance(one, str) and one else self.name for one in found]
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decodes the values of a list of messages; a malformed one spoils no other."""
@@ -140,7 +142,7 @@ class RecordSchema:
             if value is None:
                 raise RecordDecodeError(f"no {self.name} record: the message has no value")
             try:
-                row = json.loads(value, parse_constant=_refuse_constant)
+                row = json.loads(value, parse_float=_finite, parse_constant=_refuse_constant)
                 if not isinstance(row, dict):
                     raise RecordDecodeError(f"no {self.name} record: the JSON is no object")
                 filled = {**self._defaults, **row}
@@ -163,6 +165,14 @@ class RecordSchema:
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, self.parsed, row)
         return buffer.getvalue()
+
+
+def _finite(text: str) -> float:
+    """A number as Python reads it; 1e999 would be infinite, which no JSON can say again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} does not fit a double")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from models.catalog import PublishedVersion
+from models.descriptor import ModelDescriptor
 from models.loading import LoadedModel
 from models.status import CallCounter, EventKind, ModelStatistics, StatusEvent
 
@@ -45,6 +46,7 @@ class _Live:
     counter: CallCounter
     users: int = 0
     replaced: bool = False
+    calls_told: int = 0
 
     def statistics(self) -> ModelStatistics:
         descriptor = self.version.descriptor
@@ -72,6 +74,11 @@ class _Slot:
             return len(self.candidates)
         places = (place for place, one in enumerate(self.candidates) if one.same_model(serving.version))
         return next(places, len(self.candidates))
+
+    def is_retired(self, live: _Live) -> bool:
+        """Whether no version of that model is wanted any more."""
+        name = live.version.descriptor.model_name
+        return all(one.descriptor.model_name != name for one in self.candidates)
 
 
 class Lease:
@@ -121,18 +128,20 @@ class ModelRegistry:
         self._events: list[StatusEvent] = []
 
     def update(self, candidates: Mapping[str, Candidates]) -> None:
-        """Takes over what the catalog wants now; idempotent. A data type with no candidate loses its model."""
+        """Takes over what the catalog wants now; idempotent. A model of which no version is wanted is retired."""
+        retired = []
         with self._changed:
-            for data_type in {*candidates, *self._slots}:
+            for data_type in dict.fromkeys([*self._slots, *candidates]):
                 slot = self._slots.setdefault(data_type, _Slot())
                 slot.candidates = candidates.get(data_type, ())
                 offsets = {one.offset for one in slot.candidates}
                 slot.failures = {offset: one for offset, one in slot.failures.items() if offset in offsets}
-                if not slot.candidates and slot.serving is not None:
+                if slot.serving is not None and slot.is_retired(slot.serving):
                     self._tell("retired", slot.serving.version)
                     _LOGGER.info("model %s is retired", slot.serving.version.label)
-                    self._replace(slot, None)
+                    retired.append(self._replace(slot, None))
             self._changed.notify_all()
+        self._close_unused(retired)
 
     def next_load(self) -> PublishedVersion | None:
         """The version to load now, or None; a version whose load failed is due again after its pause."""
@@ -162,16 +171,18 @@ class ModelRegistry:
         """Swaps a loaded model in; closes it at once when it is no longer wanted."""
         with self._changed:
             slot = self._slots.get(version.descriptor.records_scored)
-            place = -1 if slot is None else _place(slot.candidates, version)
-            if slot is not None and 0 <= place < slot.rank():
+            wanted = slot is not None and 0 <= _place(slot.candidates, version) < slot.rank()
+            if slot is not None and wanted:
                 live = _Live(version, model, CallCounter(since=_now()))
                 slot.failures.pop(version.offset, None)
-                self._replace(slot, live)
+                old = self._replace(slot, live)
                 self._tell("serving", version, statistics=live.statistics())
                 _LOGGER.info("model %s serves %r records", version.label, version.descriptor.records_scored)
                 self._changed.notify_all()
-                return
-        model.close()
+        if wanted:
+            self._close_unused([old])
+        else:
+            model.close()
 
     def failed(self, version: PublishedVersion, error: Exception) -> None:
         """Notes a failed load: what serves goes on serving, and the load is due again after a pause."""
@@ -227,18 +238,27 @@ class ModelRegistry:
             return events
 
     def tell_statistics(self) -> None:
-        """Adds an event with the statistics of each model that serves."""
+        """Adds an event for each model that was called since it was last told, instead of those nobody took yet."""
         with self._changed:
-            for slot in self._slots.values():
-                if slot.serving is not None:
-                    self._tell("statistics", slot.serving.version, statistics=slot.serving.statistics())
+            serving = [slot.serving for slot in self._slots.values() if slot.serving is not None]
+            for live in serving:
+                if live.counter.calls != live.calls_told:
+                    live.calls_told = live.counter.calls
+                    self._forget_statistics(live.version.descriptor)
+                    self._tell("statistics", live.version, statistics=live.statistics())
 
     def close(self) -> None:
         """Releases all models; those in use when their last batch is done."""
         with self._changed:
             for slot in self._slots.values():
                 slot.candidates = ()
-                self._replace(slot, None)
+            replaced = [self._replace(slot, None) for slot in self._slots.values()]
+        self._close_unused(replaced)
+
+    def _forget_statistics(self, of: ModelDescriptor) -> None:
+        about = ("statistics", of.model_name, of.model_version)
+        events = self._events
+        self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
 
     def _is_settled(self) -> bool:
         return all(
@@ -247,13 +267,19 @@ class ModelRegistry:
             for version in slot.candidates[: slot.rank()]
         )
 
-    def _replace(self, slot: _Slot, live: _Live | None) -> None:
+    @staticmethod
+    def _replace(slot: _Slot, live: _Live | None) -> _Live | None:
+        """Gives what served until now if no batch uses it: it must be closed, without the lock."""
         old, slot.serving = slot.serving, live
         if old is None:
-            return
+            return None
         old.replaced = True
-        if old.users == 0:
-            self._close(old)
+        return old if old.users == 0 else None
+
+    def _close_unused(self, replaced: Iterable[_Live | None]) -> None:
+        for live in replaced:
+            if live is not None:
+                self._close(live)
 
     def _close(self, live: _Live) -> None:
         live.model.close()

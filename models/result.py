@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import fastavro
+import fastavro.schema
 import numpy as np
 
 from models import avro_bytes as avro
 from models.avro import SingleObjectCodec, bundled_schema
+from models.errors import SchemaError
 from models.mapping import RecordOutputs
 from models.record_schema import RecordSchema
 from models.scorers.base import Array
@@ -94,6 +97,17 @@ def result_schema(records: RecordSchema) -> dict[str, Any]:
             {"name": "modelResultMetadata", "type": bundled_schema("result_metadata")},
         ],
     }
+
+
+def check_result_schema(records: RecordSchema) -> None:
+    """Raises SchemaError when the results of such records can have no schema: a type of theirs has a name of ours."""
+    try:
+        fastavro.parse_schema(result_schema(records))
+    except fastavro.schema.SchemaParseException as error:
+        raise SchemaError(
+            f"record schema {records.name!r} does not fit into the schema of results: {error}; "
+            "give its types a namespace of their own"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.errors import OptionsError
+from runners.loopback import tune_worker_process
 from runners.plan import RunnerPlan
 from runners.prism import guard_prism, locate_prism
 
@@ -25,6 +26,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
     for argument in arguments:
         if argument.split("=")[0] == "--environment_type" and not argument.endswith("=LOOPBACK"):
             raise OptionsError(f"{argument} cannot be used with the DirectRunner: its workers run in this process")
+    tune_worker_process()
     given = _value_of(_LOCATION, arguments)
     rest = _without(_LOCATION, arguments)
     defaults = [] if _value_of("--prism_log_level", arguments) else ["--prism_log_level=warn"]

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from models.dead_letter import DeadLetter, encode_dead_letter
 from models.kafka_client import ConnectionLog, KafkaSettings
-from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
+from models.record import Acknowledgement, OffsetSpan, OutgoingBatch, OutgoingMessage
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class SinkError(Exception):
 
 
 class WriteToKafka(beam.PTransform):
-    """Writes a PCollection of `OutgoingBatch`; gives the `OffsetSpan` of each batch once it is acknowledged.
+    """Writes a PCollection of `OutgoingBatch`; gives the span of each batch once it is acknowledged.
 
     At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
     again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
@@ -43,9 +43,9 @@ class WriteToKafka(beam.PTransform):
         self._kafka = kafka
         self._dead_letter_topic = dead_letter_topic
 
-    def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
+    def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[Acknowledgement]:
         produce = ProduceMessages(self._kafka, self._dead_letter_topic)
-        return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
+        return batches | "Produce" >> beam.ParDo(produce).with_output_types(Acknowledgement)
 
 
 class ProduceMessages(beam.DoFn):
@@ -64,8 +64,6 @@ class ProduceMessages(beam.DoFn):
         self._producer: Producer | None = None
 
     def start_bundle(self) -> None:
-        if self._producer is None:
-            self._producer = self._kafka.producer(**{"delivery.report.only.error": True, "message.timeout.ms": 0})
         self._spans: list[OffsetSpan] = []
         self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
 
@@ -73,7 +71,8 @@ class ProduceMessages(beam.DoFn):
         for message in element.messages:
             self._send(element.span, message)
         self._written.inc(len(element.messages))
-        self._spans.append(element.span)
+        if element.span.end > element.span.start:  # a heartbeat's span is empty
+            self._spans.append(element.span)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         self._await()
@@ -84,14 +83,15 @@ class ProduceMessages(beam.DoFn):
             self._await()
         now = Timestamp.now()
         for span in self._spans:
-            yield WindowedValue(span, now, (GlobalWindow(),))
+            yield WindowedValue(span.by_partition(), now, (GlobalWindow(),))
 
     def teardown(self) -> None:
         self._producer = None
 
     def _send(self, span: OffsetSpan, message: OutgoingMessage) -> None:
+        if self._producer is None:
+            self._producer = self._kafka.producer(**{"delivery.report.only.error": True, "message.timeout.ms": 0})
         producer = self._producer
-        assert producer is not None
         on_failure = partial(self._on_failure, span, message)
         headers = list(message.headers) or None
         while True:
@@ -109,10 +109,12 @@ class ProduceMessages(beam.DoFn):
 
     def _await(self) -> None:
         producer = self._producer
-        assert producer is not None
+        if producer is None:
+            return
+        sent = len(producer)
         while producer.flush(1.0):
             pass
-        if self._spans:
+        if sent and not self._failures:
             ConnectionLog.answered(self._kafka.bootstrap_servers)
 
     def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:

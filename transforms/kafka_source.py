@@ -19,7 +19,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from models.errors import KafkaUnreachableError
-from models.kafka_client import KafkaSettings, partition_count
+from models.kafka_client import ConnectionLog, KafkaSettings, partition_count
 from models.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
 from models.record import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
@@ -155,6 +155,7 @@ class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider)
             found = partition_count(self._admin, topic, timeout=5.0)
         except KafkaUnreachableError:
             return 0
+        ConnectionLog.answered(self._kafka.bootstrap_servers)
         if not found and not self._missing_said:
             _LOGGER.warning("topic %r does not exist; waiting for it", topic)
         self._missing_said = not found

@@ -24,8 +24,8 @@ from transforms.kafka_source import Pace, ReadFromKafka
 
 REJECTED = "rejected"
 
-# Looked at every 20 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
-UPDATE_PACE = Pace(idle_seconds=0.02, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
+# Looked at every 50 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
+UPDATE_PACE = Pace(idle_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
 
 
 class ModelUpdates(NamedTuple):

@@ -18,17 +18,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from models.kafka_client import KafkaSettings
 from models.offset_frontier import OffsetFrontier
-from models.record import OffsetSpan
+from models.record import Acknowledgement
 from transforms.per_pipeline import PerPipeline
 
 _LOGGER = logging.getLogger(__name__)
 
 _COMMIT_SECONDS = 0.2
-PartitionKey = tuple[str, str, int]
 
 
 class CommitOffsets(beam.PTransform):
-    """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
+    """Takes the acknowledged spans of any topics and commits their frontiers to a group.
 
     A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew.
     """
@@ -39,18 +38,16 @@ class CommitOffsets(beam.PTransform):
         self._group = group
         self._run_id = run_id
 
-    def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[Any]:
-        return (
-            spans
-            | "ByPartition" >> beam.Map(_by_partition).with_output_types(tuple[PartitionKey, tuple[int, int, int]])
-            | "Commit" >> beam.ParDo(CommitFrontier(self._kafka, self._group, self._run_id)).with_output_types(int)
-            # A last stage without an output would keep a core of Prism busy.
-            | "Committed" >> beam.Reshuffle()
-        )
+    def expand(self, spans: beam.PCollection[Acknowledgement]) -> beam.PCollection[int]:
+        committed = spans | "Commit" >> beam.ParDo(
+            CommitFrontier(self._kafka, self._group, self._run_id)
+        ).with_output_types(int)
+        # Prism keeps a core busy for as long as a bundle without an output lasts: the last one does nothing.
+        return committed | "Committed" >> beam.Reshuffle() | "End" >> beam.Filter(_nothing)
 
 
-def _by_partition(span: OffsetSpan) -> tuple[PartitionKey, tuple[int, int, int]]:
-    return (span.topic, span.topic_id, span.partition), (span.origin, span.start, span.end)
+def _nothing(_: int) -> bool:
+    return False
 
 
 class CommitFrontier(beam.DoFn):
@@ -69,9 +66,7 @@ class CommitFrontier(beam.DoFn):
     def teardown(self) -> None:
         COMMITTERS.leave(self._run_id)
 
-    def process(
-        self, element: tuple[PartitionKey, tuple[int, int, int]], state: Any = beam.DoFn.StateParam(FRONTIER)
-    ) -> Iterator[int]:
+    def process(self, element: Acknowledgement, state: Any = beam.DoFn.StateParam(FRONTIER)) -> Iterator[int]:
         (topic, topic_id, partition), (origin, start, end) = element
         known = state.read()
         frontier = OffsetFrontier.of(known) if known else OffsetFrontier(origin)
@@ -106,7 +101,8 @@ class GroupCommitter:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout=10.0)
-        self._consumer.close()
+        if not self._thread.is_alive():  # else it is still in a call of the consumer's
+            self._consumer.close()
 
     def _run(self) -> None:
         while True:

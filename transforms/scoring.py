@@ -54,8 +54,8 @@ class ScoreRecords(beam.PTransform):
 class ScoreBatch(beam.DoFn):
     """Tells the process's follower how far the models topic has come, and scores with what is loaded.
 
-    The first batch of a worker waits until its follower has caught up with the topic's end and loaded what was live
-    there: after a restart no record is scored by an older model than before, or by none.
+    The first batches of a worker process wait until its follower has caught up with the topic's end and loaded what was
+    live there: after a restart no record is scored by an older model than before, or by none.
     """
 
     def __init__(
@@ -79,7 +79,6 @@ class ScoreBatch(beam.DoFn):
 
     def setup(self) -> None:
         self._serving = SERVINGS.enter(self._run_id, lambda: Serving.start(self._models))
-        self._ready = False
 
     def teardown(self) -> None:
         SERVINGS.leave(self._run_id)
@@ -88,9 +87,9 @@ class ScoreBatch(beam.DoFn):
         position = max(positions, default=0)
         follower = self._serving.follower
         follower.follow(position)
-        if not self._ready or self._on_update == "wait":
+        if not self._serving.caught_up.is_set() or self._on_update == "wait":
             follower.wait_current(position)
-            self._ready = True
+            self._serving.caught_up.set()
         scored = score_batch(element, self._serving.registry, self._scoring)
         self._scored.inc(scored.scored)
         self._errors.inc(scored.errors)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from models.follower import ModelFollower
 from models.kafka_client import KafkaSettings
@@ -33,10 +34,16 @@ class ModelsSettings:
 
 @dataclass(frozen=True)
 class Serving:
-    """The registry of a process, and the follower that keeps it current."""
+    """The registry of a process, and the follower that keeps it current.
+
+    Attributes:
+      registry, follower: as above.
+      caught_up: what was live when the process began is loaded.
+    """
 
     registry: ModelRegistry
     follower: ModelFollower
+    caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def start(cls, settings: ModelsSettings) -> Serving:

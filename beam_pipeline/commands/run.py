@@ -10,6 +10,7 @@ from beam_pipeline.arguments import RUN, add_options, read_options, read_runner_
 from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
 from models.kafka_client import partition_count
+from models.result import check_result_schema
 from models.topics import check_models_topic, ensure_topic
 from runners.plan import check_runner, plan_runner
 
@@ -45,7 +46,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 def check_options(options: ServingOptions) -> None:
     """Checks what can be checked without a broker; raises ServingError."""
     check_runner(options.runner)
-    options.schema()
+    check_result_schema(options.schema())
     options.reading()
     options.kafka().check()
 

@@ -23,7 +23,6 @@ NAMES = [
     "WriteResults/Produce",
     "WriteRejected/Produce",
     "Acknowledged",
-    "CommitOffsets/ByPartition",
     "CommitOffsets/Commit",
     "CommitOffsets/Committed",
 ]

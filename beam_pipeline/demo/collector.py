@@ -1,0 +1,79 @@
+"""Reads what the pipeline writes (results, status events, dead letters) into the scoreboard."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
+
+from beam_pipeline.demo.scoreboard import Scoreboard
+from beam_pipeline.demo.topics import DemoTopics
+from models.dead_letter import decode_dead_letter
+from models.kafka_client import KafkaSettings
+from models.record_schema import RecordSchema
+from models.result import ResultDecoder
+from models.status import StatusEvent
+
+_LOGGER = logging.getLogger(__name__)
+
+_BATCH = 1_000
+_POLL_SECONDS = 0.1
+
+
+class Collector:
+    """Reads in a thread of its own, from `start` to `close`."""
+
+    def __init__(self, kafka: KafkaSettings, topics: DemoTopics, scoreboard: Scoreboard) -> None:
+        self._topics = topics
+        self._scoreboard = scoreboard
+        self._decoder = ResultDecoder(RecordSchema.named("wine"))
+        self._consumer = kafka.consumer(f"{topics.group}-view")
+        read = (topics.results, topics.status, topics.dead_letters)
+        self._consumer.assign(
+            [
+                TopicPartition(topic, partition, OFFSET_BEGINNING)
+                for topic in read
+                for partition in range(topics.partitions()[topic])
+            ]
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._consumer.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # The first is waited for, and what came with it is taken along.
+            messages = self._consumer.consume(1, _POLL_SECONDS)
+            if messages:
+                self._take([*messages, *self._consumer.consume(_BATCH, 0)])
+
+    def _take(self, messages: list[Message]) -> None:
+        results = []
+        for message in messages:
+            if message.error() is not None:
+                _LOGGER.warning("the view of the demo: %s", message.error().str())
+                continue
+            try:
+                if message.topic() == self._topics.results:
+                    results.append(self._decoder.decode(message.value()))
+                elif message.topic() == self._topics.status:
+                    self._scoreboard.see_status(StatusEvent.from_json(message.value()))
+                else:
+                    letter = decode_dead_letter(message.value())
+                    self._scoreboard.see_dead_letter(letter, letter.topic == self._topics.records)
+            except ValueError:
+                # Then something is missing in the end, and the summary says so.
+                _LOGGER.exception("a message of topic %s cannot be read", message.topic())
+        if results:
+            self._scoreboard.see_results(results)

@@ -1,0 +1,101 @@
+"""The topics of one run of the demo, on the embedded broker or on a real one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from models.errors import TopicError
+from models.kafka_client import KafkaSettings, partition_count
+from models.topics import COMPACTED
+from runners.embedded_broker import EmbeddedBroker
+
+_SECONDS = 15.0
+_REACH_SECONDS = 5.0
+RECORD_PARTITIONS = 2
+# The embedded broker lets a fetch that finds nothing wait to its end, whatever arrives meanwhile.
+_EMBEDDED_SETTINGS = {"consumer.fetch.wait.max.ms": "10"}
+
+
+@dataclass(frozen=True)
+class DemoTopics:
+    """Names of the topics, and of the consumer group."""
+
+    records: str
+    models: str
+    results: str
+    dead_letters: str
+    status: str
+    group: str
+
+    @classmethod
+    def named(cls, prefix: str) -> DemoTopics:
+        """Topics whose names begin with `prefix`."""
+        names = ("records", "models", "results", "dead-letters", "status", "group")
+        return cls(*(f"{prefix}-{name}" for name in names))
+
+    def partitions(self) -> dict[str, int]:
+        """How many partitions each has."""
+        return {
+            self.records: RECORD_PARTITIONS,
+            self.models: 1,
+            self.results: RECORD_PARTITIONS,
+            self.dead_letters: 1,
+            self.status: 1,
+        }
+
+
+@contextmanager
+def embedded_topics() -> Iterator[tuple[KafkaSettings, DemoTopics]]:
+    """Topics on a broker inside this process, which goes with them."""
+    topics = DemoTopics.named("demo")
+    with EmbeddedBroker() as broker:
+        for name, partitions in topics.partitions().items():
+            broker.create_topic(name, partitions)
+        yield KafkaSettings(broker.bootstrap_servers, _EMBEDDED_SETTINGS), topics
+
+
+@contextmanager
+def real_topics(bootstrap_servers: str) -> Iterator[tuple[KafkaSettings, DemoTopics]]:
+    """Topics on a real broker: with names that nobody else uses, deleted at the end.
+
+    Raises:
+      KafkaUnreachableError: when no broker answers.
+      TopicError: when the broker refuses a topic.
+    """
+    kafka = KafkaSettings(bootstrap_servers)
+    kafka.check()
+    admin = kafka.admin()
+    topics = DemoTopics.named(f"beam-serving-demo-{uuid.uuid4().hex[:8]}")
+    partition_count(admin, topics.records, _REACH_SECONDS)
+    try:
+        _create(admin, topics)
+        yield kafka, topics
+    finally:
+        _delete(admin, topics)
+
+
+def _create(admin: AdminClient, topics: DemoTopics) -> None:
+    wanted = [
+        NewTopic(name, partitions, -1, config=COMPACTED if name == topics.models else {})
+        for name, partitions in topics.partitions().items()
+    ]
+    for name, future in admin.create_topics(wanted).items():
+        try:
+            future.result(_SECONDS)
+        except KafkaException as error:
+            raise TopicError(f"the demo cannot make its topic {name!r}: {error.args[0].str()}") from error
+
+
+def _delete(admin: AdminClient, topics: DemoTopics) -> None:
+    """As far as the broker lets us: the end of the demo is no place to fail at this."""
+    futures = [*admin.delete_topics(list(topics.partitions())).values()]
+    futures += admin.delete_consumer_groups([topics.group]).values()
+    for future in futures:
+        with suppress(KafkaException):
+            future.result(_SECONDS)

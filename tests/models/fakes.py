@@ -1,0 +1,106 @@
+"""Models without an engine, and the values around them, for the tests of what uses them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from models.catalog import PublishedVersion
+from models.descriptor import ModelDescriptor
+from models.errors import ModelLoadError
+from models.loading import LoadedModel
+from models.mapping import plan_inputs
+from models.record import Headers, OffsetSpan, RecordBatch
+from models.record_schema import RecordFormat, RecordSchema
+from models.scorers.base import Array, Scores, Signature, TensorSpec
+
+FLOAT = np.dtype(np.float32)
+X_SIGNATURE = Signature("serving_default", {"x": TensorSpec("x", FLOAT, (None,))})
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+LONGS = st.integers(-(2**63), 2**63 - 1)
+
+
+def schema_of(record_format: RecordFormat = "avro", **fields: Any) -> RecordSchema:
+    """A record schema of these fields, named Test."""
+    declared = [{"name": name, "type": kind} for name, kind in fields.items()]
+    return RecordSchema("Test", json.dumps({"type": "record", "name": "Test", "fields": declared}), record_format)
+
+
+X_SCHEMA = schema_of(x="float", dataType="string")
+
+
+def published(
+    number: int, name: str = "m", offset: int | None = None, data_type: str | None = None, inline: bool = False
+) -> PublishedVersion:
+    """A version in a models topic; without an offset, each number has one of its own."""
+    descriptor = ModelDescriptor(
+        name, "fake", number, model_source_location=None if inline else "nowhere", data_type=data_type
+    )
+    return PublishedVersion(descriptor, number * 10 if offset is None else offset, inline)
+
+
+class FakeScorer:
+    """Answers its number for each row; it fails when it is asked after it was closed, and when it is closed twice."""
+
+    def __init__(self, number: int, on_close: Callable[[], None] | None = None) -> None:
+        self.number = number
+        self.signature = X_SIGNATURE
+        self.digest: str | None = "0" * 64
+        self.address = f"fake:{number}"
+        self.closed = threading.Event()
+        self._on_close = on_close
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        assert not self.closed.is_set(), f"model {self.number} was asked after it was closed"
+        return Scores({"version": np.full(len(inputs["x"]), self.number, np.int64)})
+
+    def close(self) -> None:
+        assert not self.closed.is_set(), f"model {self.number} was closed twice"
+        self.closed.set()
+        if self._on_close:
+            self._on_close()
+
+
+def fake_model(version: PublishedVersion, scorer: Any = None) -> LoadedModel:
+    """A loaded model; its scorer is a `FakeScorer` of the version's number unless one is given."""
+    scorer = scorer or FakeScorer(version.descriptor.model_version)
+    return LoadedModel(version, scorer, plan_inputs(scorer.signature, {}, X_SCHEMA))
+
+
+def scorer_of(model: LoadedModel) -> FakeScorer:
+    """The fake behind a model of `fake_model`."""
+    assert isinstance(model.scorer, FakeScorer)
+    return model.scorer
+
+
+class NoOpener:
+    """An opener of nothing."""
+
+    def download(self, location: str, folder: Path) -> Path:
+        raise ModelLoadError(f"nothing is at {location}")
+
+
+def batch_of(
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None] | None = None,
+    headers: Sequence[Headers] | None = None,
+    start: int = 0,
+) -> RecordBatch:
+    """Records of partition 3 of a topic, at every second offset."""
+    offsets = [start + 2 * index for index in range(len(values))]
+    end = offsets[-1] + 1 if offsets else start
+    return RecordBatch(
+        OffsetSpan("records", "topic-id", 3, 0, start, end),
+        offsets,
+        [1000 + offset for offset in offsets],
+        list(keys) if keys is not None else [f"k{offset}".encode() for offset in offsets],
+        list(values),
+        list(headers) if headers is not None else [()] * len(values),
+    )
