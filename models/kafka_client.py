@@ -131,7 +131,7 @@ class ConnectionLog:
 
     # One for the whole process: many clients, one sentence.
     _away: set[str] = set()  # noqa: RUF012
-    _suspected: set[str] = set()  # noqa: RUF012
+    _suspected: dict[str, int] = {}  # noqa: RUF012
     _answered_at: dict[str, float] = {}  # noqa: RUF012
     _lock = threading.Lock()
 
@@ -157,25 +157,35 @@ class ConnectionLog:
 
     def _suspect(self) -> None:
         with self._lock:
-            if self._servers in self._away or self._servers in self._suspected:
+            if self._servers in self._away:
                 return
-            self._suspected.add(self._servers)
+            # A client tells once: what it told while another was not believed yet must not be forgotten.
+            count = self._suspected.get(self._servers, 0) + 1
+            self._suspected[self._servers] = count
             known = self._servers in self._answered_at
         if not known:
-            self._judge()
-            return
-        patience = threading.Timer(_PATIENCE_SECONDS, self._judge)
+            self._judge(count)
+        elif count == 1:
+            self._judge_later(count)
+
+    def _judge_later(self, count: int) -> None:
+        patience = threading.Timer(_PATIENCE_SECONDS, self._judge, [count])
         patience.daemon = True
         patience.start()
 
-    def _judge(self) -> None:
+    def _judge(self, count: int) -> None:
         with self._lock:
-            self._suspected.discard(self._servers)
             silence = time.monotonic() - self._answered_at.get(self._servers, -math.inf)
-            if silence < _SILENCE_SECONDS:
-                return
-            self._away.add(self._servers)
-        _LOGGER.warning("Kafka at %s does not answer; waiting and trying again", self._servers)
+            told = self._suspected[self._servers]
+            believed = silence >= _SILENCE_SECONDS
+            if believed:
+                self._away.add(self._servers)
+            if believed or told == count:
+                del self._suspected[self._servers]
+        if believed:
+            _LOGGER.warning("Kafka at %s does not answer; waiting and trying again", self._servers)
+        elif told > count:
+            self._judge_later(told)
 
 
 def partition_count(client: Consumer | Producer | AdminClient, topic: str, timeout: float) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FrontierTuple = tuple[int, tuple[tuple[int, int], ...]]
-
 
 @dataclass(frozen=True)
 class OffsetFrontier:
@@ -18,15 +16,6 @@ class OffsetFrontier:
 
     position: int
     islands: tuple[tuple[int, int], ...] = ()
-
-    @classmethod
-    def of(cls, value: FrontierTuple) -> OffsetFrontier:
-        """The frontier that `as_tuple` gave."""
-        return cls(*value)
-
-    def as_tuple(self) -> FrontierTuple:
-        """As plain values, to be stored."""
-        return self.position, self.islands
 
     def add(self, start: int, end: int) -> OffsetFrontier:
         """The frontier when the offsets from `start` up to but not including `end` are done as well."""

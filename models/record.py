@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Headers = tuple[tuple[str, bytes | None], ...]
-# (topic, topic id, partition) and (origin, start, end): a span whose messages the broker has acknowledged.
-Acknowledgement = tuple[tuple[str, str, int], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,6 @@ class OffsetSpan:
     origin: int
     start: int
     end: int
-
-    def by_partition(self) -> Acknowledgement:
-        """The span as a key, which names the partition, and plain numbers."""
-        return (self.topic, self.topic_id, self.partition), (self.origin, self.start, self.end)
 
 
 @dataclass(frozen=True)

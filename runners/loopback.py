@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import threading
 
-from apache_beam.runners.worker.statesampler import StateSampler
+from apache_beam.runners.worker import statesampler
 
 
 def tune_worker_process() -> None:
-    """Experimental."""
-    t = os.environ.get("BEAM_TUNE", "")
-    if "p" in t:
-        StateSampler.__init__.__defaults__ = (1,)
-    if "s" in t:
-        sys.setswitchinterval(0.001)
+    """Takes Beam's sampler of execution times out of this process's bundles.
+
+    The sampler is a thread for each bundle, which the end of the bundle waits for: 3 to 6 ms were measured, for bundles
+    of 5 ms, and Prism keeps a core busy for as long as it waits. What is lost is the time spent in each step, among
+    the runner's metrics; counters and gauges stay.
+    """
+    statesampler.StateSampler.start = _start_without_thread
+
+
+def _start_without_thread(sampler: statesampler.StateSampler) -> None:
+    """As `StateSampler.start`, but no thread: it is not started, so that its end waits for nothing."""
+    sampler.tracked_thread = threading.current_thread()
+    statesampler.set_current_tracker(sampler)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings
 
 from runners.free_ports import free_port
 from runners.kafka_broker import LocalBroker
@@ -21,6 +22,10 @@ SESSION_VARIABLE = "BEAM_SERVING_TEST_SESSION"
 SECONDS_TO_VANISH = 5.0
 # Python's own servants: they end by themselves when this process has ended.
 EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 class MakeTopic(Protocol):

@@ -13,14 +13,23 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import apache_beam as beam
 import pytest
 from apache_beam.internal import pickler
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+
+from beam_pipeline.graph import build
+from beam_pipeline.options import ServingOptions
+from models.firing import Firing
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("beam_pipeline", "models", "runners", "transforms")
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine", status_topic="status")
+OURS = {"CheckDescriptors", "CommitFrontier", "FindPartitions", "ProduceMessages", "ReadPartition", "ScoreBatch"}
 
 UNPICKLE = """
 import pathlib, sys
@@ -95,8 +104,49 @@ def test_nothing_else_is_installed(clean_environment: Path, tmp_path: Path) -> N
 
 
 def do_fns() -> list[beam.DoFn]:
-    """The DoFns that workers must be able to unpickle: those of `transforms` that need no arguments to be made."""
-    return [made for kind in _do_fn_classes() if (made := _made_without_arguments(kind)) is not None]
+    """Every DoFn of the graph, of ours as of Beam's own transforms in it, for each kind of runner."""
+    found = _DoFns()
+    for firing in get_args(Firing):
+        pipeline = beam.Pipeline()
+        build(pipeline, OPTIONS, firing, "run")
+        pipeline.visit(found)
+    return found.instances
+
+
+class _DoFns(PipelineVisitor):
+    def __init__(self) -> None:
+        self.instances: list[beam.DoFn] = []
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        if isinstance(transform_node.transform, beam.ParDo):
+            self.instances.append(transform_node.transform.fn)
+
+
+def unpickled_elsewhere(instances: Iterable[beam.DoFn], environment: Path, folder: Path) -> dict[str, str]:
+    """Pickles the DoFns here as Beam does, unpickles them in the environment; the file of each one's class there."""
+    pickles = folder / "pickles"
+    pickles.mkdir()
+    for number, instance in enumerate(instances):
+        (pickles / f"{number:03}-{type(instance).__name__}").write_bytes(pickler.dumps(instance))
+    printed = _run([str(environment / "bin" / "python"), "-c", UNPICKLE, str(pickles)], folder)
+    return dict(line.split(" ", 1) for line in printed.splitlines())
+
+
+def test_every_do_fn_of_the_graph_unpickles_outside_of_the_source_tree(clean_environment: Path, tmp_path: Path) -> None:
+    instances = do_fns()
+    names = {type(instance).__name__ for instance in instances}
+    assert names >= OURS
+    files = unpickled_elsewhere(instances, clean_environment, tmp_path)
+    assert len(files) == len(instances)
+    ours = {name.partition("-")[2]: file for name, file in files.items() if name.partition("-")[2] in OURS}
+    assert ours.keys() == OURS
+    assert all(Path(file).is_relative_to(clean_environment) for file in ours.values()), ours
+
+
+def test_every_do_fn_of_ours_is_in_the_graph() -> None:
+    """So that none of them is left out above."""
+    in_transforms = {kind.__name__ for kind in _do_fn_classes()}
+    assert in_transforms == OURS
 
 
 def _do_fn_classes() -> Iterator[type[beam.DoFn]]:
@@ -112,28 +162,3 @@ def _modules(package: str) -> Iterator[ModuleType]:
     for found in pkgutil.walk_packages(path, f"{package}."):
         if not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
-
-
-def _made_without_arguments(kind: type[beam.DoFn]) -> beam.DoFn | None:
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(kind).parameters.values()
-    if any(parameter.default is parameter.empty and parameter.kind not in variable for parameter in parameters):
-        return None
-    return kind()
-
-
-def unpickled_elsewhere(instances: Iterable[beam.DoFn], environment: Path, folder: Path) -> dict[str, str]:
-    """Pickles the DoFns here as Beam does, unpickles them in the environment; the file of each one's class there."""
-    pickles = folder / "pickles"
-    pickles.mkdir()
-    for number, instance in enumerate(instances):
-        (pickles / f"{number:03}-{type(instance).__name__}").write_bytes(pickler.dumps(instance))
-    printed = _run([str(environment / "bin" / "python"), "-c", UNPICKLE, str(pickles)], folder)
-    return dict(line.split(" ", 1) for line in printed.splitlines())
-
-
-def test_every_do_fn_unpickles_outside_of_the_source_tree(clean_environment: Path, tmp_path: Path) -> None:
-    instances = do_fns()
-    files = unpickled_elsewhere(instances, clean_environment, tmp_path)
-    assert len(files) == len(instances)
-    assert all(Path(file).is_relative_to(clean_environment) for file in files.values()), files

@@ -1,4 +1,4 @@
-"""Coders of the values that cross stages; each lies beside its type and has a deterministic order."""
+"""Coders of the values that cross stages; importing this module registers them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 from apache_beam import coders
 
-from models.record import RecordBatch
+from models.partition_reader import Partition
+from models.record import OffsetSpan, RecordBatch
 
 
 class RecordBatchCoder(coders.Coder):
@@ -25,4 +26,47 @@ class RecordBatchCoder(coders.Coder):
         return RecordBatch
 
 
+class OffsetSpanCoder(coders.Coder):
+    """`OffsetSpan` as its fields, in their order."""
+
+    _TEXT, _NUMBER = coders.StrUtf8Coder(), coders.VarIntCoder()
+    _FIELDS = coders.TupleCoder([_TEXT, _TEXT, _NUMBER, _NUMBER, _NUMBER, _NUMBER])
+
+    def encode(self, value: OffsetSpan) -> bytes:
+        fields = (value.topic, value.topic_id, value.partition, value.origin, value.start, value.end)
+        encoded: bytes = self._FIELDS.encode(fields)
+        return encoded
+
+    def decode(self, encoded: bytes) -> OffsetSpan:
+        return OffsetSpan(*self._FIELDS.decode(encoded))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> Any:
+        return OffsetSpan
+
+
+class PartitionCoder(coders.Coder):
+    """`Partition` as its fields, in their order."""
+
+    _TEXT = coders.StrUtf8Coder()
+    _FIELDS = coders.TupleCoder([_TEXT, _TEXT, coders.VarIntCoder(), coders.BooleanCoder()])
+
+    def encode(self, value: Partition) -> bytes:
+        encoded: bytes = self._FIELDS.encode((value.topic, value.topic_id, value.partition, value.from_beginning))
+        return encoded
+
+    def decode(self, encoded: bytes) -> Partition:
+        return Partition(*self._FIELDS.decode(encoded))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> Any:
+        return Partition
+
+
 coders.registry.register_coder(RecordBatch, RecordBatchCoder)
+coders.registry.register_coder(OffsetSpan, OffsetSpanCoder)
+coders.registry.register_coder(Partition, PartitionCoder)

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from models.dead_letter import DeadLetter, encode_dead_letter
 from models.kafka_client import ConnectionLog, KafkaSettings
-from models.record import Acknowledgement, OffsetSpan, OutgoingBatch, OutgoingMessage
+from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,9 +43,9 @@ class WriteToKafka(beam.PTransform):
         self._kafka = kafka
         self._dead_letter_topic = dead_letter_topic
 
-    def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[Acknowledgement]:
+    def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
         produce = ProduceMessages(self._kafka, self._dead_letter_topic)
-        return batches | "Produce" >> beam.ParDo(produce).with_output_types(Acknowledgement)
+        return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
 
 class ProduceMessages(beam.DoFn):
@@ -83,7 +83,7 @@ class ProduceMessages(beam.DoFn):
             self._await()
         now = Timestamp.now()
         for span in self._spans:
-            yield WindowedValue(span.by_partition(), now, (GlobalWindow(),))
+            yield WindowedValue(span, now, (GlobalWindow(),))
 
     def teardown(self) -> None:
         self._producer = None

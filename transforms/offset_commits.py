@@ -2,23 +2,22 @@
 
 The source's own finalisation comes too early: its bundle ends before its records are scored. So the spans that the
 sink gives are joined, partition by partition, into one frontier without a hole, and that is committed.
+
+The frontiers live in the worker process: where there is one, all spans of a partition come there. Beam's
+own state would cost several calls of the runner for each batch, tens of milliseconds on a busy machine.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
-from apache_beam import coders
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from models.kafka_client import KafkaSettings
 from models.offset_frontier import OffsetFrontier
-from models.record import Acknowledgement
+from models.record import OffsetSpan
 from transforms.per_pipeline import PerPipeline
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ _COMMIT_SECONDS = 0.2
 
 
 class CommitOffsets(beam.PTransform):
-    """Takes the acknowledged spans of any topics and commits their frontiers to a group.
+    """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
 
     A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew.
     """
@@ -38,22 +37,13 @@ class CommitOffsets(beam.PTransform):
         self._group = group
         self._run_id = run_id
 
-    def expand(self, spans: beam.PCollection[Acknowledgement]) -> beam.PCollection[int]:
-        committed = spans | "Commit" >> beam.ParDo(
-            CommitFrontier(self._kafka, self._group, self._run_id)
-        ).with_output_types(int)
-        # Prism keeps a core busy for as long as a bundle without an output lasts: the last one does nothing.
-        return committed | "Committed" >> beam.Reshuffle() | "End" >> beam.Filter(_nothing)
-
-
-def _nothing(_: int) -> bool:
-    return False
+    def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
+        commit = beam.ParDo(CommitFrontier(self._kafka, self._group, self._run_id))
+        return spans | "Commit" >> commit.with_output_types(int)
 
 
 class CommitFrontier(beam.DoFn):
-    """Joins the spans of a partition, which come in any order, and hands the frontier to the committer."""
-
-    FRONTIER = ReadModifyWriteStateSpec("frontier", coders.FastPrimitivesCoder())
+    """Hands the spans, which come in any order, to the pipeline's committer."""
 
     def __init__(self, kafka: KafkaSettings, group: str, run_id: str) -> None:
         self._kafka = kafka
@@ -66,15 +56,8 @@ class CommitFrontier(beam.DoFn):
     def teardown(self) -> None:
         COMMITTERS.leave(self._run_id)
 
-    def process(self, element: Acknowledgement, state: Any = beam.DoFn.StateParam(FRONTIER)) -> Iterator[int]:
-        (topic, topic_id, partition), (origin, start, end) = element
-        known = state.read()
-        frontier = OffsetFrontier.of(known) if known else OffsetFrontier(origin)
-        advanced = frontier.add(start, end)
-        state.write(advanced.as_tuple())
-        if advanced.position > frontier.position:
-            self._committer.submit(TopicPartition(topic, partition, advanced.position, metadata=topic_id))
-        yield advanced.position
+    def process(self, element: OffsetSpan) -> None:
+        self._committer.acknowledge(element)
 
 
 class GroupCommitter:
@@ -83,17 +66,23 @@ class GroupCommitter:
     def __init__(self, kafka: KafkaSettings, group: str) -> None:
         self._consumer: Consumer = kafka.consumer(group)
         self._changed = threading.Condition()
+        self._frontiers: dict[tuple[str, str, int], OffsetFrontier] = {}
         self._pending: dict[tuple[str, int], TopicPartition] = {}
         self._closed = False
         self._said: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="group-committer", daemon=True)
         self._thread.start()
 
-    def submit(self, frontier: TopicPartition) -> None:
-        """Takes over a frontier; an older one that was not committed yet is forgotten."""
+    def acknowledge(self, span: OffsetSpan) -> None:
+        """Joins a span to its partition's frontier; an older frontier that was not committed yet is forgotten."""
+        key = span.topic, span.topic_id, span.partition
         with self._changed:
-            self._pending[frontier.topic, frontier.partition] = frontier
-            self._changed.notify_all()
+            known = self._frontiers.get(key) or OffsetFrontier(span.origin)
+            advanced = self._frontiers[key] = known.add(span.start, span.end)
+            if advanced.position > known.position:
+                frontier = TopicPartition(span.topic, span.partition, advanced.position, metadata=span.topic_id)
+                self._pending[span.topic, span.partition] = frontier
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Commits what is pending and ends."""

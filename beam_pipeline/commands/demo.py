@@ -57,11 +57,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         plain=given.plain or not console.is_terminal,
         picture=given.picture,
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupt)
     with work_folder(console) as folder:
         _log_into(folder / "demo.log")
-        return 1 if Demo(settings, console, folder).run() else 0
+        Demo(settings, console, folder).run()
+    return 0
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:

@@ -25,13 +25,18 @@ from beam_pipeline.demo.topics import embedded_topics, real_topics
 from beam_pipeline.demo.trained_models import trained_models
 from beam_pipeline.demo.verdict import shortcomings
 from beam_pipeline.demo.wine import load_wines
-from models.errors import PipelineFailedError
+from models.errors import PipelineFailedError, ServingError
 from runners.prism import locate_prism
 
 _FRAME_SECONDS = 0.25
 _START_SECONDS = 180.0
 _DRAIN_SECONDS = 15.0
 _PICTURE_SECONDS = 2.5
+_PIPELINE_LOG = "pipeline.log"
+
+
+class DemoFailedError(ServingError):
+    """Not everything happened as it should; the summary says what."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ def work_folder(console: Console) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except BaseException:
+        if not (folder / _PIPELINE_LOG).exists():  # then there is nothing in it to learn from
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         console.print(f"The logs are in {folder}", markup=False, highlight=False, soft_wrap=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,10 +101,11 @@ class Demo:
         self._scoreboard = Scoreboard(self._wines.held_out)
         self._pictured = settings.picture is None
 
-    def run(self) -> list[str]:
-        """Runs it to its end, or to Ctrl-C; gives what did not happen as it should.
+    def run(self) -> None:
+        """Runs it to its end, or to Ctrl-C.
 
         Raises:
+          DemoFailedError: when not everything happened as it should.
           ServingError: when something cannot be had, the pipeline dies, or a step of the scenario has no effect.
           KeyboardInterrupt: when it is interrupted before the stream has begun.
         """
@@ -108,7 +117,7 @@ class Demo:
             topics_made = real_topics(settings.bootstrap_servers) if settings.bootstrap_servers else embedded_topics()
             kafka, topics = stack.enter_context(topics_made)
             presentation.say("Starting the pipeline")
-            pipeline = PipelineProcess(run_arguments(kafka, topics), self._folder / "pipeline.log")
+            pipeline = PipelineProcess(run_arguments(kafka, topics), self._folder / _PIPELINE_LOG)
             stack.callback(pipeline.stop)
             collector = Collector(kafka, topics, board)
             stack.callback(collector.close)
@@ -121,7 +130,8 @@ class Demo:
             )
             wrong = self._play(scenario, stream, pipeline, presentation)
             presentation.say("Stopping the pipeline")
-        return wrong
+        if wrong:
+            raise DemoFailedError(f"not everything happened as it should: {'; '.join(wrong)}")
 
     def _presentation(self) -> Presentation:
         kind = PlainPresentation if self._settings.plain else LivePresentation

@@ -24,7 +24,6 @@ NAMES = [
     "WriteRejected/Produce",
     "Acknowledged",
     "CommitOffsets/Commit",
-    "CommitOffsets/Committed",
 ]
 
 

@@ -45,14 +45,6 @@ def test_the_frontier_holds_what_was_added_and_nothing_else(start: int, spans: l
         assert all(left[1] < right[0] for left, right in zip(frontier.islands, frontier.islands[1:], strict=False))
 
 
-@given(st.integers(0, 20), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12))
-def test_a_frontier_comes_back_from_its_tuple(start: int, spans: list[Span]) -> None:
-    frontier = OffsetFrontier(start)
-    for span in spans:
-        frontier = frontier.add(*span)
-    assert OffsetFrontier.of(frontier.as_tuple()) == frontier
-
-
 def test_a_hole_holds_the_position_back() -> None:
     frontier = OffsetFrontier(5).add(10, 20).add(20, 30)
     assert frontier == OffsetFrontier(5, ((10, 30),))

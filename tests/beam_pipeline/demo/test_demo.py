@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from beam_pipeline.command_line import main
 from runners.kafka_broker import LocalBroker
@@ -94,19 +96,17 @@ def test_a_pipeline_that_dies_ends_the_demo_with_the_end_of_its_log(
     assert "the pipeline ended with exit status -9" in said
     logs = re.search(r"The logs are in (\S+)", said)
     assert logs
-    assert {path.name for path in Path(logs.group(1)).iterdir()} >= {"demo.log", "pipeline.log"}
+    folder = Path(logs.group(1))
+    assert {path.name for path in folder.iterdir()} >= {"demo.log", "pipeline.log"}
+    shutil.rmtree(folder)
 
 
 @pytest.mark.slow
-def test_on_a_real_broker_the_topics_are_deleted_in_the_end(
-    broker: LocalBroker, prism_location: Path, make_topic: object
-) -> None:
+def test_on_a_real_broker_the_topics_are_deleted_in_the_end(broker: LocalBroker, prism_location: Path) -> None:
     command = [*DEMO, "--seconds", "15", "--bootstrap-servers", broker.bootstrap_servers]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert figure(done.stdout, "lost") == "0"
-    from confluent_kafka.admin import AdminClient
-
     topics = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=10).topics
     assert [name for name in topics if name.startswith("beam-serving-demo")] == []
 
@@ -120,3 +120,21 @@ def test_a_broker_that_is_not_there_is_told_and_nothing_starts(capsys: pytest.Ca
 def test_options_that_cannot_be_followed_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *words]) == 2
     assert "beam-serving demo" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_interrupted_shows_what_there_was_and_is_no_success(
+    prism_location: Path, running_demo: subprocess.Popen[str]
+) -> None:
+    assert running_demo.stdout is not None
+    for line in running_demo.stdout:
+        if "the stream flows" in line:
+            break
+    running_demo.send_signal(signal.SIGINT)
+    said, _ = running_demo.communicate(timeout=60)
+    assert running_demo.returncode == 1
+    assert "stopped before its end" in said
+    assert figure(said, "lost") == "0"
+    logs = re.search(r"The logs are in (\S+)", said)
+    assert logs
+    shutil.rmtree(logs.group(1))

@@ -1,0 +1,363 @@
+"""One deployment under test: its topics, its pipeline process, and the user's side of both."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from models.archive import zip_folder
+from models.dead_letter import DeadLetter, decode_dead_letter
+from models.descriptor import (
+    ModelDescriptor,
+    ModelPointer,
+    encode_descriptor,
+    encode_pointer,
+    pointer_key,
+    version_key,
+)
+from models.digest import digest_of_bytes, digest_of_path
+from models.kafka_client import KafkaSettings
+from models.publishing import ModelsTopic
+from models.record import Headers
+from models.record_schema import RecordSchema, Row
+from models.result import ResultDecoder
+from models.status import StatusEvent
+from tests.end_to_end.kafka_tail import SECONDS, KafkaTail, headers_of
+from tests.end_to_end.serving_process import ServingProcess
+
+SAVED_MODEL = "tensorflow-saved-model"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A message of the results topic."""
+
+    key: bytes | None
+    headers: Headers
+    record: Row
+    outputs: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Partition and offset of the record."""
+        return self.metadata["partition"], self.metadata["offset"]
+
+    @property
+    def version(self) -> int | None:
+        """The version that the result says has scored it."""
+        version: int | None = self.metadata["modelVersion"]
+        return version
+
+    @property
+    def error(self) -> str | None:
+        """Why there are no outputs."""
+        error: str | None = self.metadata["errors"]
+        return error
+
+    def values(self, output: str) -> list[Any]:
+        """The values of an output."""
+        values: list[Any] = self.outputs[output]["values"]
+        return values
+
+
+def describe(
+    name: str, model: Path, inputs: Mapping[str, tuple[str, ...]], inline: bool = True, data_type: str | None = None
+) -> ModelDescriptor:
+    """A descriptor of a SavedModel, without a number yet."""
+    content = zip_folder(model) if inline else None
+    return ModelDescriptor(
+        name,
+        SAVED_MODEL,
+        model_bytes=content,
+        model_source_location=None if inline else str(model),
+        data_type=data_type,
+        inputs=inputs,
+        digest=digest_of_bytes(content) if content is not None else digest_of_path(model),
+    )
+
+
+@dataclass
+class Deployment:
+    """Topics of their own on a broker, and at most one pipeline at work on them.
+
+    Attributes:
+      kafka: the broker.
+      schema: of the records.
+      options: of `beam-serving run`, beyond the topics.
+      folder: for logs and models.
+    """
+
+    kafka: KafkaSettings
+    schema: RecordSchema
+    options: Mapping[str, Any]
+    folder: Path
+    partitions: int = 1
+    topic_config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    process: ServingProcess | None = None
+
+    def __post_init__(self) -> None:
+        self._tails: list[KafkaTail] = []
+        self._producer = self.kafka.producer()
+        self.admin = self.kafka.admin()
+        self.make_topic("records", self.partitions)
+        self.make_topic("models", cleanup_policy="compact")
+        for kind in ("results", "dead-letters", "status"):
+            self.make_topic(kind)
+
+    def topic(self, kind: str) -> str:
+        """The name of the records, models, results, dead-letters or status topic."""
+        return f"{kind}-{self.name}"
+
+    def make_topic(self, kind: str, partitions: int = 1, **config: str) -> None:
+        """Makes a topic with the settings given for its kind."""
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        settings.update(self.topic_config.get(kind, {}))
+        topic = NewTopic(self.topic(kind), partitions, 1, config=settings)
+        self.admin.create_topics([topic])[topic.topic].result(30)
+
+    def refresh_producer(self) -> None:
+        """Sends with a new producer, that knows the topics as they are now."""
+        self._producer.flush(10)
+        self._producer = self.kafka.producer()
+
+    # --- The pipeline.
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return f"group-{self.name}"
+
+    def start(self, **options: Any) -> ServingProcess:
+        """Starts the pipeline and returns at once; `options` go before those of the deployment."""
+        settings = {
+            "bootstrap-servers": self.kafka.bootstrap_servers,
+            "records-topic": self.topic("records"),
+            "models-topic": self.topic("models"),
+            "results-topic": self.topic("results"),
+            "dead-letter-topic": self.topic("dead-letters"),
+            "status-topic": self.topic("status"),
+            "record-schema": self.schema.name,
+            "record-format": self.schema.format,
+            "group": self.group,
+            **self.options,
+            **{name.replace("_", "-"): value for name, value in options.items()},
+        }
+        self.process = ServingProcess(settings, self.folder)
+        return self.process
+
+    def fails(self, **options: Any) -> str:
+        """Starts a pipeline that is to fail and waits for its end; what it said."""
+        process = self.start(**options)
+        try:
+            assert process.wait(SECONDS) == 1
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it still runs{self._log_end()}") from error
+        return process.log()
+
+    def close(self) -> None:
+        """Ends the pipeline."""
+        if self.process is not None:
+            self.process.close()
+        for tail in self._tails:
+            tail.close()
+
+    def committed(self, kind: str = "records", partition: int = 0) -> int:
+        """The group's committed offset; 0 before the first commit."""
+        consumer = self.kafka.consumer(self.group)
+        try:
+            (where,) = consumer.committed([TopicPartition(self.topic(kind), partition)], timeout=10.0)
+        finally:
+            consumer.close()
+        return max(0, int(where.offset))
+
+    def eventually(self, holds: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
+        """Waits for a condition that no message tells."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"{what}: not in {seconds:g} s{self._log_end()}"
+            time.sleep(0.05)
+
+    # --- Records and what comes of them.
+
+    def send(
+        self, records: Iterable[Row], key: bytes | None = None, headers: Headers = (), partition: int = 0
+    ) -> list[int]:
+        """Sends records; gives their offsets."""
+        return self.send_bytes([self.schema.encode(record) for record in records], key, headers, partition)
+
+    def send_bytes(
+        self,
+        values: Sequence[bytes | None],
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int = 0,
+        kind: str = "records",
+    ) -> list[int]:
+        """Sends messages as they are; gives their offsets, in the order of `values`."""
+        offsets = self.send_later(values, key, headers, partition, kind)
+        assert self._producer.flush(30) == 0
+        assert len(offsets) == len(values)
+        return offsets
+
+    def send_later(
+        self,
+        values: Sequence[bytes | None],
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int = 0,
+        kind: str = "records",
+    ) -> list[int]:
+        """As `send_bytes`, without waiting: the list fills while the broker acknowledges."""
+        offsets: list[int] = []
+
+        def delivered(error: object, message: Message) -> None:
+            assert error is None, error
+            offsets.append(message.offset())
+
+        for value in values:
+            self._producer.produce(
+                self.topic(kind), value, key, partition, headers=list(headers) or None, on_delivery=delivered
+            )
+        self._producer.poll(0)
+        return offsets
+
+    @cached_property
+    def _results_tail(self) -> KafkaTail:
+        return self._tail("results")
+
+    @cached_property
+    def _letters_tail(self) -> KafkaTail:
+        return self._tail("dead-letters")
+
+    @cached_property
+    def _status_tail(self) -> KafkaTail:
+        return self._tail("status")
+
+    def _tail(self, kind: str) -> KafkaTail:
+        tail = KafkaTail(self.kafka, self.topic(kind))
+        self._tails.append(tail)
+        return tail
+
+    @cached_property
+    def _decoder(self) -> ResultDecoder:
+        return ResultDecoder(self.schema)
+
+    @cached_property
+    def _decoded(self) -> list[Result]:
+        return []
+
+    def _decode(self, message: Message) -> Result:
+        value = self._decoder.decode(message.value())
+        return Result(
+            message.key(), headers_of(message), value["inputRecord"], value["outputs"], value["modelResultMetadata"]
+        )
+
+    def results(self) -> list[Result]:
+        """Every result that has been taken so far, in the topic's order, again and again: also duplicates."""
+        messages = self._results_tail.messages
+        self._decoded.extend(self._decode(message) for message in messages[len(self._decoded) :])
+        return self._decoded
+
+    def results_to_the_end(self) -> list[Result]:
+        """Every result that the topic holds now."""
+        self._results_tail.to_the_end()
+        return self.results()
+
+    def more_results(self) -> list[Result]:
+        """Those that have come since results were last taken; waits a moment for them."""
+        before = len(self.results())
+        self._results_tail.poll()
+        return self.results()[before:]
+
+    def results_of(self, offsets: Iterable[int], partition: int = 0, seconds: float = SECONDS) -> list[Result]:
+        """The results of these records, in the order of `offsets`; the first one of each."""
+        wanted = [(partition, offset) for offset in offsets]
+        found: dict[tuple[int, int], Result] = {}
+        seen = 0
+
+        def all_there() -> bool:
+            nonlocal seen
+            results = self.results()
+            for result in results[seen:]:
+                found.setdefault(result.where, result)
+            seen = len(results)
+            return all(where in found for where in wanted)
+
+        if not self._results_tail.until(all_there, seconds):
+            missing = [where for where in wanted if where not in found]
+            raise AssertionError(f"no results of {len(missing)} records, first {missing[:5]}{self._log_end()}")
+        return [found[where] for where in wanted]
+
+    def score(self, *records: Row, **where: Any) -> list[Result]:
+        """Sends records and gives their results."""
+        return self.results_of(self.send(records, **where), where.get("partition", 0))
+
+    def dead_letters(self, offsets: Iterable[int], kind: str = "records") -> dict[int, DeadLetter]:
+        """The dead letters of these messages by offset, once all are there."""
+        wanted = set(offsets)
+
+        def found() -> dict[int, DeadLetter]:
+            letters = [decode_dead_letter(message.value()) for message in self._letters_tail.messages]
+            return {one.offset: one for one in letters if one.topic == self.topic(kind) and one.offset in wanted}
+
+        assert self._letters_tail.until(lambda: len(found()) == len(wanted)), (
+            f"no dead letters of {sorted(wanted - found().keys())[:5]}{self._log_end()}"
+        )
+        return found()
+
+    def all_dead_letters(self) -> list[DeadLetter]:
+        """Every dead letter that the topic holds now."""
+        self._letters_tail.to_the_end()
+        return [decode_dead_letter(message.value()) for message in self._letters_tail.messages]
+
+    def status(self, kind: str, model: str = "", version: int = 0, number: int = 1) -> list[StatusEvent]:
+        """The status events of a kind about a version, once there are so many."""
+
+        def found() -> list[StatusEvent]:
+            events = [StatusEvent.from_json(message.value()) for message in self._status_tail.messages]
+            return [one for one in events if (one.kind, one.model_name, one.model_version) == (kind, model, version)]
+
+        assert self._status_tail.until(lambda: len(found()) >= number), (
+            f"fewer than {number} events {kind!r} of {model}/{version}{self._log_end()}"
+        )
+        return found()
+
+    # --- Models.
+
+    @property
+    def models(self) -> ModelsTopic:
+        """The publisher's side."""
+        return ModelsTopic(self.kafka, self.topic("models"))
+
+    def publish(
+        self,
+        name: str,
+        model: Path,
+        inputs: Mapping[str, tuple[str, ...]],
+        inline: bool = True,
+        data_type: str | None = None,
+    ) -> ModelDescriptor:
+        """Publishes the next version of a model, in the stream or by location."""
+        return self.models.publish(describe(name, model, inputs, inline, data_type))
+
+    def write_model(self, descriptor: ModelDescriptor) -> int:
+        """Writes a numbered version and its pointer to the models topic, as any program may; the version's offset."""
+        name, version = descriptor.model_name, descriptor.model_version
+        pointer = ModelPointer(name, version, version - 1 or None, version)
+        (offset,) = self.send_bytes([encode_descriptor(descriptor)], version_key(name, version), kind="models")
+        self.send_bytes([encode_pointer(pointer)], pointer_key(name), kind="models")
+        return offset
+
+    def _log_end(self) -> str:
+        return f"; the log ends:\n{self.process.log()[-3000:]}" if self.process is not None else ""

@@ -1,0 +1,80 @@
+"""`beam-serving run` in a process of its own, as a user starts it, so that a test can kill it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_SECONDS = 30.0
+
+
+class ServingProcess:
+    """One start of the pipeline. `close` ends it and whatever it started, however far it has come.
+
+    Args:
+      options: of `beam-serving run`, as in the file of --config.
+      folder: takes that file and the log.
+    """
+
+    def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "serving.yaml"
+        config.write_text(json.dumps(dict(options)))  # JSON is YAML
+        self.log_file = folder / "serving.log"
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "beam_pipeline", "run", "--config", str(config)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def process_id(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all it started."""
+        here = psutil.Process(self._process.pid)
+        return [here, *here.children(recursive=True)]
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Ends it as a crash would; what it started is left to see by itself."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ends it as Ctrl-C would; gives its exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self.wait(STOP_SECONDS)
+
+    def wait(self, seconds: float) -> int:
+        """Waits for its end; gives its exit code."""
+        return self._process.wait(seconds)
+
+    def close(self) -> None:
+        """Ends everything of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def log(self) -> str:
+        """What it has printed, over all starts in this folder."""
+        return self.log_file.read_text(errors="replace")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from models.dead_letter import decode_dead_letter
+from models.kafka_client import KafkaSettings
+from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
+from tests.conftest import MakeTopic
+from tests.end_to_end.kafka_tail import KafkaTail, headers_of
+from tests.models.test_kafka_client import java_partition
+from transforms.kafka_sink import ProduceMessages, SinkError
+
+MEGABYTE = 1024 * 1024
+
+
+def span(start: int, end: int) -> OffsetSpan:
+    return OffsetSpan("records", "id", 3, 0, start, end)
+
+
+@pytest.fixture
+def topics(make_topic: MakeTopic, topic_names: Callable[[str], str]) -> tuple[str, str]:
+    """Results and dead letters."""
+    return make_topic(topic_names("results"), partitions=4), make_topic(topic_names("dead-letters"))
+
+
+@pytest.fixture
+def sink(kafka: KafkaSettings, topics: tuple[str, str]) -> Iterator[ProduceMessages]:
+    made = ProduceMessages(kafka, topics[1])
+    made.setup()
+    yield made
+    made.teardown()
+
+
+def write(sink: ProduceMessages, *batches: OutgoingBatch) -> list[Any]:
+    """One bundle; what it says is acknowledged."""
+    sink.start_bundle()
+    for batch in batches:
+        sink.process(batch)
+    return [output.value for output in sink.finish_bundle()]
+
+
+def read(kafka: KafkaSettings, topic: str) -> list[Any]:
+    tail = KafkaTail(kafka, topic)
+    tail.to_the_end()
+    tail.close()
+    return tail.messages
+
+
+def test_all_batches_of_a_bundle_are_acknowledged_together(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    batches = [
+        OutgoingBatch(span(start, start + 10), [OutgoingMessage(topics[0], b"k", str(n).encode()) for n in range(10)])
+        for start in (0, 10, 20)
+    ]
+    acknowledged = write(sink, *batches)
+    assert acknowledged == [batch.span for batch in batches]
+    assert [message.value() for message in read(kafka, topics[0])] == [str(n).encode() for n in range(10)] * 3
+
+
+def test_nothing_is_acknowledged_before_the_bundle_ends(topics: tuple[str, str], sink: ProduceMessages) -> None:
+    sink.start_bundle()
+    outputs: object = sink.process(OutgoingBatch(span(0, 1), [OutgoingMessage(topics[0], b"k", b"v")]))  # type: ignore[func-returns-value]
+    assert outputs is None
+
+
+def test_a_batch_without_messages_is_acknowledged_and_a_heartbeat_needs_not_to_be(sink: ProduceMessages) -> None:
+    assert write(sink, OutgoingBatch(span(5, 9), []), OutgoingBatch(span(9, 9), [])) == [span(5, 9)]
+    assert write(sink) == []
+
+
+def test_keys_headers_and_empty_values_are_written_as_they_are(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    headers = (("a", b"1"), ("a", None), ("ü", b""))
+    write(
+        sink,
+        OutgoingBatch(
+            span(0, 2), [OutgoingMessage(topics[0], None, None, headers), OutgoingMessage(topics[0], b"", b"")]
+        ),
+    )
+    first, second = sorted(read(kafka, topics[0]), key=lambda message: message.key() is not None)
+    assert (first.key(), first.value(), headers_of(first)) == (None, None, headers)
+    assert (second.key(), second.value(), headers_of(second)) == (b"", b"", ())
+
+
+def test_a_key_goes_to_the_partition_that_java_would_choose(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    keys = [str(number).encode() for number in range(20)]
+    write(sink, OutgoingBatch(span(0, 1), [OutgoingMessage(topics[0], key, b"v") for key in keys]))
+    chosen = {message.key(): message.partition() for message in read(kafka, topics[0])}
+    assert chosen == {key: java_partition(key, 4) for key in keys}
+    assert set(chosen.values()) == set(range(4))
+
+
+def test_a_message_that_is_not_acknowledged_fails_the_bundle_and_the_next_one_works(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    good = OutgoingMessage(topics[0], b"k", b"v", offset=1)
+    bad = OutgoingMessage("no topic has such a name!", b"k", b"v", offset=2)
+    with pytest.raises(SinkError, match="'no topic has such a name!': a message was not acknowledged"):
+        write(sink, OutgoingBatch(span(0, 10), [good, bad, good]))
+    assert write(sink, OutgoingBatch(span(0, 10), [good])) == [span(0, 10)]
+
+
+def test_a_message_larger_than_its_topic_takes_becomes_a_dead_letter_and_the_others_are_written(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    large = OutgoingMessage(topics[0], b"k", b"x" * 2 * MEGABYTE, (("h", b"1"),), offset=17)
+    small = OutgoingMessage(topics[0], b"k", b"v", offset=18)
+    batch = OutgoingBatch(span(17, 19), [large, small])
+    assert write(sink, batch) == [batch.span]
+    assert [message.value() for message in read(kafka, topics[0])] == [b"v"]
+    (message,) = read(kafka, topics[1])
+    letter = decode_dead_letter(message.value())
+    assert message.key() == b"records-3-17"
+    assert (letter.topic, letter.partition, letter.offset, letter.value) == ("records", 3, 17, None)
+    assert f"has {2 * MEGABYTE} bytes" in letter.reason
+
+
+def test_a_too_large_message_that_answers_for_no_record_fails_the_bundle(
+    topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    event = OutgoingMessage(topics[0], b"k", b"x" * 2 * MEGABYTE)
+    with pytest.raises(SinkError):
+        write(sink, OutgoingBatch(span(0, 1), [event]))
+
+
+def test_a_full_queue_is_waited_for(kafka: KafkaSettings, topics: tuple[str, str]) -> None:
+    narrow = KafkaSettings(kafka.bootstrap_servers, {"producer.queue.buffering.max.messages": "5"})
+    sink = ProduceMessages(narrow, topics[1])
+    sink.setup()
+    messages = [OutgoingMessage(topics[0], None, str(number).encode()) for number in range(100)]
+    assert write(sink, OutgoingBatch(span(0, 100), messages)) == [span(0, 100)]
+    assert {message.value() for message in read(kafka, topics[0])} == {message.value for message in messages}

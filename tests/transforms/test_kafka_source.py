@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from apache_beam.utils.timestamp import Duration
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions
+
+from models.errors import KafkaUnreachableError, OffsetGapError
+from models.kafka_client import KafkaSettings
+from models.partition_reader import Partition, PartitionReader, ReadSettings, StartAt
+from models.record import RecordBatch
+from tests.conftest import MakeTopic
+from tests.transforms.bundles import Bundle, eventually, run_bundle
+from tests.transforms.conftest import Put
+from transforms.checkpointing import Reading
+from transforms.kafka_source import FindPartitions, Pace, ReadPartition
+from transforms.partition_readers import READERS
+
+QUIET = Pace(heartbeat_seconds=0.0)
+Read = Callable[..., tuple[ReadPartition, Partition]]
+
+
+@pytest.fixture
+def topic(make_topic: MakeTopic, topic_names: Callable[[str], str]) -> str:
+    return make_topic(topic_names("source"))
+
+
+@pytest.fixture
+def read(kafka: KafkaSettings, topic: str) -> Iterator[Read]:
+    """Makes sources of the topic's partition, set up; they are torn down at the end."""
+    made: list[ReadPartition] = []
+
+    def make(pace: Pace = QUIET, **settings: object) -> tuple[ReadPartition, Partition]:
+        reading = replace(ReadSettings(kafka, f"group-{topic}"), **settings)  # type: ignore[arg-type]
+        source = ReadPartition(reading, pace, uuid.uuid4().hex, ahead=False)
+        source.setup()
+        made.append(source)
+        return source, Partition(topic, "", 0)
+
+    yield make
+    for source in made:
+        source.teardown()
+
+
+def texts(batches: list[RecordBatch]) -> list[bytes | None]:
+    return [value for batch in batches for value in batch.values]
+
+
+def read_all(
+    source: ReadPartition, partition: Partition, reading: Reading, count: int
+) -> tuple[list[RecordBatch], Reading]:
+    """Bundle after bundle, until so many records have come."""
+    batches: list[RecordBatch] = []
+
+    def enough() -> bool:
+        nonlocal reading
+        bundle = run_bundle(source, partition, reading)
+        batches.extend(bundle.outputs)
+        assert bundle.rest is not None
+        reading = bundle.rest
+        return sum(map(len, batches)) >= count
+
+    eventually(enough)
+    return batches, reading
+
+
+def test_the_lists_of_a_partition_tile_its_offsets_bundle_after_bundle(read: Read, topic: str, put: Put) -> None:
+    values = [str(number).encode() for number in range(1_000)]
+    put(topic, values)
+    source, partition = read(max_records=70)
+    batches, reading = read_all(source, partition, Reading(0, 0), 1_000)
+    assert texts(batches) == values
+    assert reading == Reading(0, 1_000)
+    assert all(len(batch) <= 70 for batch in batches)
+    ends = [0, *(batch.span.end for batch in batches)]
+    assert [batch.span.start for batch in batches] == ends[:-1]
+    assert {(batch.span.topic, batch.span.partition, batch.span.origin) for batch in batches} == {(topic, 0, 0)}
+
+
+def test_a_bundle_takes_so_many_lists_at_most_and_comes_back_at_once_for_more(read: Read, topic: str, put: Put) -> None:
+    put(topic, [b"x"] * 1_000)
+    source, partition = read(replace(QUIET, batches=3, idle_seconds=5.0), max_records=10)
+    bundles: list[Bundle] = []
+    reading = Reading(0, 0)
+
+    def full() -> bool:
+        nonlocal reading
+        bundles.append(run_bundle(source, partition, reading))
+        reading = bundles[-1].rest or reading
+        return len(bundles[-1].outputs) == 3
+
+    eventually(full)
+    assert all(len(bundle.outputs) <= 3 for bundle in bundles)
+    assert bundles[-1].pause == 0.0, "there is a backlog"
+    _, reading = read_all(source, partition, reading, 1_000 - reading.position)
+    idle = run_bundle(source, partition, reading)
+    assert (idle.outputs, idle.rest, idle.pause) == ([], reading, 5.0)
+
+
+def test_a_checkpoint_within_a_bundle_loses_nothing_and_repeats_nothing(read: Read, topic: str, put: Put) -> None:
+    values = [str(number).encode() for number in range(100)]
+    put(topic, values)
+    source, partition = read(max_records=10)
+    reading = Reading(0, 0)
+    first = Bundle()
+
+    def something() -> bool:
+        nonlocal first
+        first = run_bundle(source, partition, reading, checkpoint_after=1)
+        return bool(first.outputs)
+
+    eventually(something)
+    assert first.rest is not None
+    assert first.rest.position == first.outputs[0].span.end, "what was taken for a refused claim is not emitted"
+    rest, _ = read_all(source, partition, first.rest, 100 - len(first.outputs[0]))
+    assert texts([*first.outputs, *rest]) == values
+
+
+def test_an_empty_list_comes_after_a_while_without_records(read: Read) -> None:
+    source, partition = read(replace(QUIET, heartbeat_seconds=0.05))
+    bundle = eventually(lambda: (one := run_bundle(source, partition, Reading(0, 0))) and one.outputs and one)
+    (heartbeat,) = bundle.outputs
+    assert len(heartbeat) == 0
+    assert (heartbeat.span.start, heartbeat.span.end) == (0, 0)
+
+
+def test_reading_begins_at_the_committed_offset(read: Read, topic: str, put: Put, kafka: KafkaSettings) -> None:
+    put(topic, [b"x"] * 10)
+    consumer = kafka.consumer(f"group-{topic}")
+    consumer.commit(offsets=[TopicPartition(topic, 0, 4)], asynchronous=False)
+    consumer.close()
+    source, partition = read()
+    assert source.initial_restriction(partition) == Reading(4, 4)
+    earliest, partition = read(start=StartAt("earliest"))
+    assert earliest.initial_restriction(partition) == Reading(0, 0)
+
+
+def test_the_beginning_waits_for_a_broker_that_is_away(
+    read: Read, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opening, asked = PartitionReader.opening, []
+
+    def away_at_first(self: PartitionReader) -> object:
+        asked.append(self)
+        if len(asked) < 3:
+            raise KafkaUnreachableError("no broker answers")
+        return opening(self)
+
+    monkeypatch.setattr(PartitionReader, "opening", away_at_first)
+    monkeypatch.setattr("transforms.kafka_source._RETRY_SECONDS", 0.01)
+    source, partition = read()
+    assert source.initial_restriction(partition) == Reading(0, 0)
+    assert "no broker answers; trying again" in caplog.text
+
+
+@pytest.mark.parametrize("on_gap", ["fail", "report"])
+def test_an_expired_record_is_a_gap(read: Read, topic: str, put: Put, kafka: KafkaSettings, on_gap: str) -> None:
+    put(topic, [b"x"] * 10)
+    where = TopicPartition(topic, 0, 6)
+    kafka_admin = kafka.admin()
+    kafka_admin.delete_records([where])[where].result(30)
+    source, partition = read(on_gap=on_gap)
+    if on_gap == "fail":
+        with pytest.raises(OffsetGapError, match="offsets 2 to 5 have expired"):
+            eventually(lambda: run_bundle(source, partition, Reading(0, 2)).outputs)
+        return
+    batches, reading = read_all(source, partition, Reading(0, 2), 4)
+    assert "offsets 2 to 5 have expired" in (batches[0].gap or "")
+    assert (batches[0].span.start, batches[0].span.end) == (2, 6)
+    assert [offset for batch in batches for offset in batch.offsets] == [6, 7, 8, 9]
+    assert reading == Reading(0, 10)
+
+
+def test_the_backlog_is_the_size_of_the_work(read: Read, topic: str, put: Put) -> None:
+    put(topic, [b"x"] * 100)
+    source, partition = read(replace(QUIET, batches=1), max_records=10)
+    _, reading = read_all(source, partition, Reading(0, 0), 10)
+    assert source.restriction_size(partition, reading) == 1 + 100 - reading.position
+    assert source.restriction_size(partition, replace(reading, done=True)) == 1
+
+
+# --- Partitions.
+
+
+@pytest.fixture
+def find(kafka: KafkaSettings) -> Iterator[FindPartitions]:
+    source = FindPartitions(kafka, uuid.uuid4().hex, ahead=False)
+    source.setup()
+    yield source
+    source.teardown()
+
+
+def test_partitions_are_found_at_first_and_when_they_are_added(
+    find: FindPartitions, kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
+) -> None:
+    topic = make_topic(topic_names("growing"), partitions=2)
+    first = eventually(lambda: (one := run_bundle(find, topic, Reading(0, 0))) and one.outputs and one)
+    assert [(one.partition, one.from_beginning) for one in first.outputs] == [(0, False), (1, False)]
+    assert all(one.topic_id for one in first.outputs)
+    again = run_bundle(find, topic, first.rest)
+    assert (again.outputs, again.rest) == ([], first.rest)
+    admin = kafka.admin()
+    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(30)
+    later = eventually(lambda: (one := run_bundle(find, topic, first.rest)) and one.outputs and one)
+    assert [(one.partition, one.from_beginning) for one in later.outputs] == [(2, True), (3, True)]
+
+
+def test_a_topic_that_does_not_exist_is_waited_for_and_said_once(
+    find: FindPartitions,
+    make_topic: MakeTopic,
+    topic_names: Callable[[str], str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    name = topic_names("late")
+    for _ in range(2):
+        bundle = run_bundle(find, name, Reading(0, 0))
+        assert (bundle.outputs, bundle.rest, bundle.pause) == ([], Reading(0, 0), 1.0)
+    assert [message for message in caplog.messages if name in message] == [
+        f"topic {name!r} does not exist; waiting for it"
+    ]
+    make_topic(name)
+    eventually(lambda: run_bundle(find, name, Reading(0, 0)).outputs)
+
+
+def test_all_partitions_of_a_topic_made_anew_are_new(
+    find: FindPartitions, kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
+) -> None:
+    topic = make_topic(topic_names("anew"), partitions=2)
+    first = eventually(lambda: (one := run_bundle(find, topic, Reading(0, 0))) and one.outputs and one)
+    admin = kafka.admin()
+    admin.delete_topics([topic])[topic].result(30)
+    eventually(lambda: topic not in admin.list_topics(timeout=10).topics)
+    make_topic(topic, partitions=2)
+    again = eventually(lambda: (one := run_bundle(find, topic, first.rest)) and one.outputs and one)
+    assert [(one.partition, one.from_beginning) for one in again.outputs] == [(0, True), (1, True)]
+    assert {one.topic_id for one in again.outputs}.isdisjoint({one.topic_id for one in first.outputs})
+
+
+def test_nobody_answers_and_nothing_is_found() -> None:
+    source = FindPartitions(KafkaSettings("127.0.0.1:1"), uuid.uuid4().hex, ahead=False)
+    source.setup()
+    try:
+        bundle = run_bundle(source, "any", Reading(0, 1))
+        assert (bundle.outputs, bundle.rest) == ([], Reading(0, 1))
+    finally:
+        source.teardown()
+
+
+@pytest.mark.parametrize(
+    ("took", "backlog", "pause"), [(True, 5, 0.0), (True, 0, 3.0), (False, 0, 3.0), (False, 5, 0.0)]
+)
+def test_the_pause_depends_on_what_is_left(took: bool, backlog: int, pause: float) -> None:
+    assert Pace(idle_seconds=3.0).pause(took, backlog) == Duration(seconds=pause)
+
+
+def test_news_are_followed_by_a_pause_of_their_own() -> None:
+    pace = Pace(idle_seconds=0.02, news_seconds=0.1)
+    assert pace.pause(True, 5) == pace.pause(True, 0) == Duration(seconds=0.1)
+    assert pace.pause(False, 0) == Duration(seconds=0.02)
+
+
+def test_an_exception_in_a_bundle_closes_the_reader(read: Read, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[PartitionReader] = []
+    close = PartitionReader.close
+
+    def note(self: PartitionReader) -> None:
+        closed.append(self)
+        close(self)
+
+    def fail(self: PartitionReader, position: int, origin: int) -> RecordBatch:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(PartitionReader, "close", note)
+    monkeypatch.setattr(PartitionReader, "take", fail)
+    source, partition = read()
+    with pytest.raises(RuntimeError, match="broken"):
+        run_bundle(source, partition, Reading(0, 0))
+    assert len(closed) == 1
+    assert READERS.backlog(source._run_id, partition, 0) == 0

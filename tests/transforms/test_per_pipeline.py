@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from transforms.per_pipeline import PerPipeline
+
+
+class Value:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_all_of_a_pipeline_share_one_value_and_the_last_to_leave_closes_it() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    first = values.enter("a", Value)
+    assert values.enter("a", Value) is first
+    assert values.enter("b", Value) is not first
+    values.leave("a")
+    assert first.closed == 0
+    values.leave("a")
+    assert first.closed == 1
+    assert values.enter("a", Value) is not first
+
+
+def test_leaving_after_all_were_closed_changes_nothing() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    made = [values.enter(name, Value) for name in ("a", "b")]
+    values.close_all()
+    values.close_all()
+    values.leave("a")
+    assert [one.closed for one in made] == [1, 1]
+
+
+def test_a_value_that_cannot_be_made_leaves_nothing_behind() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+
+    def fail() -> Value:
+        raise RuntimeError("no broker")
+
+    with pytest.raises(RuntimeError):
+        values.enter("a", fail)
+    made = values.enter("a", Value)
+    values.leave("a")
+    assert made.closed == 1
+
+
+def test_it_is_made_once_however_many_enter_at_once() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    entered: list[Value] = []
+    threads = [threading.Thread(target=lambda: entered.append(values.enter("a", Value))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(one) for one in entered}) == 1

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from models.batch_scoring import ScoringSettings
+from models.kafka_client import KafkaSettings
+from models.record import OutgoingBatch
+from models.registry import ModelRegistry
+from models.result import ResultDecoder
+from models.status import StatusEvent
+from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
+from transforms.scoring import ScoreBatch
+from transforms.serving_process import SERVINGS, ModelsSettings, Serving
+
+SCORING = ScoringSettings(X_SCHEMA, "results", "letters")
+VALUE = X_SCHEMA.encode({"x": 2.0, "dataType": "m"})
+
+
+@dataclass
+class FakeFollower:
+    """Notes what it is told; `on_wait` is what happens while somebody waits."""
+
+    told: list[int] = field(default_factory=list)
+    waited: list[int] = field(default_factory=list)
+    on_wait: Callable[[], None] = lambda: None
+    closed: bool = False
+
+    def follow(self, position: int) -> None:
+        self.told.append(position)
+
+    def wait_current(self, position: int) -> None:
+        self.waited.append(position)
+        self.on_wait()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Process:
+    """A worker process with a fake follower."""
+
+    follower: FakeFollower
+    registry: ModelRegistry
+    make: Callable[..., ScoreBatch]
+
+    def serve(self, number: int) -> None:
+        version = published(number)
+        self.registry.update({"m": (version,)})
+        self.registry.loaded(version, fake_model(version))
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    follower, registry, run_id = FakeFollower(), ModelRegistry("worker"), uuid.uuid4().hex
+    serving = Serving(registry, follower)  # type: ignore[arg-type]
+    SERVINGS.enter(run_id, lambda: serving)
+    made: list[ScoreBatch] = []
+
+    def make(on_update: Any = "swap", status_topic: str | None = "status") -> ScoreBatch:
+        models = ModelsSettings(KafkaSettings("127.0.0.1:1"), "models", X_SCHEMA)
+        made.append(ScoreBatch(models, SCORING, on_update, status_topic, run_id))
+        made[-1].setup()
+        return made[-1]
+
+    yield Process(follower, registry, make)
+    for do_fn in made:
+        assert not follower.closed
+        do_fn.teardown()
+    SERVINGS.leave(run_id)
+    assert follower.closed
+
+
+def results(outgoing: OutgoingBatch) -> list[tuple[int | None, str | None]]:
+    """Version and error of each result."""
+    decoded = [ResultDecoder(X_SCHEMA).decode(one.value or b"") for one in outgoing.messages if one.topic == "results"]
+    return [(one["modelResultMetadata"]["modelVersion"], one["modelResultMetadata"]["errors"]) for one in decoded]
+
+
+def events(outgoing: OutgoingBatch) -> list[StatusEvent]:
+    return [StatusEvent.from_json(one.value or b"") for one in outgoing.messages if one.topic == "status"]
+
+
+def test_the_follower_is_told_of_the_newest_position(process: Process) -> None:
+    score = process.make()
+    for positions in ([], [3], [9, 4, 7]):
+        list(score.process(batch_of([]), positions))
+    assert process.follower.told == [0, 3, 9]
+
+
+def test_the_first_batch_of_the_process_waits_for_what_is_live_and_later_ones_do_not(process: Process) -> None:
+    process.follower.on_wait = lambda: process.serve(1)
+    first, second = process.make(), process.make()
+    (scored,) = first.process(batch_of([VALUE]), [5])
+    assert results(scored) == [(1, None)]
+    # Neither by the same DoFn nor by another of the process: a model may be loading just now.
+    for score in (first, second):
+        list(score.process(batch_of([VALUE]), [6]))
+    assert process.follower.waited == [5]
+
+
+def test_with_wait_every_batch_waits_for_the_newest_model(process: Process) -> None:
+    score = process.make(on_update="wait")
+    numbers = iter((1, 2, 3))
+    process.follower.on_wait = lambda: process.serve(next(numbers))
+    scored = [next(score.process(batch_of([VALUE]), [position])) for position in (10, 20, 30)]
+    assert process.follower.waited == [10, 20, 30]
+    assert [results(one) for one in scored] == [[(1, None)], [(2, None)], [(3, None)]]
+
+
+def test_one_message_a_record_and_one_batch_a_batch(process: Process) -> None:
+    process.serve(1)
+    element = batch_of([VALUE, b"\xff", VALUE])
+    score = process.make(status_topic=None)
+    (scored,) = score.process(element, [])
+    assert scored.span == element.span
+    assert [one.topic for one in scored.messages] == ["results", "letters", "results"]
+    assert results(scored) == [(1, None)] * 2
+
+
+def test_events_go_with_the_next_batch_also_an_empty_one(process: Process) -> None:
+    process.serve(1)
+    score = process.make()
+    (scored,) = score.process(batch_of([]), [])
+    assert [(one.kind, one.model_version) for one in events(scored)] == [("serving", 1)]
+    assert [one.key for one in scored.messages] == [b"m"]
+    (again,) = score.process(batch_of([]), [])
+    assert again.messages == []
+
+
+def test_without_a_status_topic_events_go_nowhere(process: Process) -> None:
+    process.serve(1)
+    (scored,) = process.make(status_topic=None).process(replace(batch_of([]), gap="a gap"), [])
+    assert scored.messages == []
+
+
+def test_a_gap_is_told(process: Process) -> None:
+    (scored,) = process.make().process(replace(batch_of([]), gap="the records 3 to 7 have expired"), [])
+    (event,) = events(scored)
+    assert (event.kind, event.error, event.worker) == ("gap", "the records 3 to 7 have expired", "worker")
+
+
+def test_what_stopped_the_follower_stops_the_bundle(process: Process) -> None:
+    def stop() -> None:
+        raise RuntimeError("the models topic has two partitions")
+
+    process.follower.on_wait = stop
+    with pytest.raises(RuntimeError, match="two partitions"):
+        list(process.make().process(batch_of([VALUE]), [1]))
