@@ -15,7 +15,7 @@ setup(
     packages=find_packages(include=["beam_pipeline*", "models*", "transforms*", "runners*"]),
     package_data={
         "models": ["schemas/*.avsc", "py.typed"],
-        "beam_pipeline": ["demo/*.csv", "py.typed"],
+        "beam_pipeline": ["demo/*.csv", "demo/*.md", "py.typed"],
         "runners": ["kafka/*.xml", "py.typed"],
         "transforms": ["py.typed"],
     },

@@ -64,6 +64,7 @@ class ProduceMessages(beam.DoFn):
         self._producer: Producer | None = None
 
     def start_bundle(self) -> None:
+        self._sent = False
         self._spans: list[OffsetSpan] = []
         self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
 
@@ -97,6 +98,7 @@ class ProduceMessages(beam.DoFn):
         while True:
             try:
                 producer.produce(message.topic, message.value, message.key, headers=headers, on_delivery=on_failure)
+                self._sent = True
                 return
             except BufferError:  # the queue is full: wait until some of it is acknowledged
                 producer.poll(0.1)
@@ -111,10 +113,9 @@ class ProduceMessages(beam.DoFn):
         producer = self._producer
         if producer is None:
             return
-        sent = len(producer)
         while producer.flush(1.0):
             pass
-        if sent and not self._failures:
+        if self._sent and not self._failures:
             ConnectionLog.answered(self._kafka.bootstrap_servers)
 
     def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:

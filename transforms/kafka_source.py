@@ -60,7 +60,8 @@ class Pace:
 class ReadFromKafka(beam.PTransform):
     """Reads a topic: a PCollection of `RecordBatch` in the global window.
 
-    Elements carry the wall clock's time; the records' own timestamps are in the batch. Batches of one partition are
+    Elements are in the global window, their timestamps well ahead of the watermark; the records' own timestamps are in
+    the batch. Batches of one partition are
     emitted in the order of their offsets, and their spans tile it. What was emitted and not acknowledged when a
     runner without checkpoints stops is emitted again by the next start.
 
@@ -230,10 +231,10 @@ class ReadPartition(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
                 self._read.inc(len(batch))
                 position = batch.span.end
                 reader.quiet_since = time.monotonic()
-                yield TimestampedValue(batch, watermark.current_watermark())
+                yield TimestampedValue(batch, watermark.element_timestamp())
             backlog = reader.backlog(position)
             if self._heartbeat_due(reader):
-                yield TimestampedValue(reader.nothing(position, reading.origin), watermark.current_watermark())
+                yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
         self._backlog.set(backlog)
         tracker.defer_remainder(self._pace.pause(position > reading.position, backlog))
 

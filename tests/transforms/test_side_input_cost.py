@@ -25,6 +25,8 @@ BUNDLES = 50
 
 
 @pytest.mark.slow
+# A cancelled pipeline's worker threads, which live in this process, end with an error of their connection.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_ten_thousand_positions_cost_a_bundle_little(
     broker: LocalBroker, prism_location: Path, make_topic: MakeTopic, topic_names: Callable[[str], str]
 ) -> None:
