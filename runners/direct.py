@@ -35,8 +35,8 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             "--runner=PrismRunner",
             "--streaming",
             "--environment_type=LOOPBACK",
-            # A bundle of the source that lasts longer than 100 ms is asked to split. It refuses, and was yet seen to run
-            # on twice: the partition was read by two at once.
+            # A bundle of the source that lasts longer than 100 ms is asked to split. It refuses, and was yet seen
+            # to run on twice: the partition was read by two at once.
             "--experiments=prism_disable_sdf_split",
             f"{_LOCATION}={locate_prism(given)}",
             *defaults,
