@@ -16,6 +16,7 @@ from models.kafka_client import ConnectionLog, KafkaSettings, partition_count
 _LOGGER = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 10.0
 _BATCH = 500
 # The end of the topic is told when a request for more was answered with nothing, after this pause; by default half a
 # second, for which each start, and the second of two fetches, would wait.
@@ -58,7 +59,7 @@ class ModelsTopicReader:
             consumer.close()
 
     def _end(self, consumer: Consumer) -> int:
-        partitions = partition_count(consumer, self._topic, self._timeout)
+        partitions = partition_count(consumer, self._topic, _ANSWER_SECONDS)
         if partitions > 1:
             raise ModelsTopicError(
                 f"models topic {self._topic!r} has {partitions} partitions; it must have one: its offsets are the order"

@@ -9,7 +9,7 @@ import datetime
 import logging
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -201,6 +201,15 @@ class PartitionReader:
             OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, position)
         )
 
+    def made_anew(self, position: int) -> NoReturn:
+        """Says that the topic was made anew while it was read: nothing more comes of the one that this reader reads.
+
+        Raises:
+          OffsetGapError: when the settings say fail.
+          TopicMadeAnewError: when they say report.
+        """
+        raise TopicMadeAnewError(self._gap(f"the topic was made anew: reading was at offset {position}"))
+
     def backlog(self, position: int) -> int:
         """How many offsets lie between `position` and the partition's end, as far as the broker has told."""
         where = TopicPartition(self._partition.topic, self._partition.partition)
@@ -278,10 +287,12 @@ class PartitionReader:
         return self._committed
 
     def _skip_gap(self, position: int, origin: int) -> RecordBatch:
-        low, high = self._bounds()
+        try:
+            low, _ = self._bounds()
+        except KafkaUnreachableError:  # the next take asks again
+            return self.nothing(position, origin)
         if position >= low:  # it was behind the end, which may have passed it by now
-            gap = self._gap(f"the topic was made anew: reading was at offset {position}, it ends at {high}")
-            raise TopicMadeAnewError(gap)
+            self.made_anew(position)
         gap = self._gap(f"the records at offsets {position} to {low - 1} have expired")
         partition = self._partition
         span = OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, low)

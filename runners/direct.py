@@ -35,8 +35,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             "--runner=PrismRunner",
             "--streaming",
             "--environment_type=LOOPBACK",
-            # A bundle of the source that lasts longer than 100 ms is asked to split. It refuses, and was yet seen
-            # to run on twice: the partition was read by two at once.
+            # The sources refuse to be split: Prism need not ask each bundle that lasts longer than 100 ms.
             "--experiments=prism_disable_sdf_split",
             f"{_LOCATION}={locate_prism(given)}",
             *defaults,

@@ -37,7 +37,7 @@ class Pace:
     """How a partition is read, bundle by bundle.
 
     Attributes:
-      idle_seconds: the pause after a bundle that found all there was.
+      idle_seconds: the pause after a bundle that found all there was, or nothing.
       busy_seconds: the pause after a bundle that found more than it took.
       batches: lists of records a bundle at most.
       news_seconds: the pause after a bundle that found anything at all, if longer than the others.
@@ -52,8 +52,11 @@ class Pace:
     heartbeat_seconds: float = 1.0
 
     def pause(self, took: bool, backlog: int) -> Duration:
-        """The pause after a bundle that took something, or not, and left so many records behind."""
-        seconds = self.busy_seconds if backlog else self.idle_seconds
+        """The pause after a bundle that took something, or not, and left so many offsets behind.
+
+        When it took nothing, those may hold no record: the end of a transaction takes an offset, too.
+        """
+        seconds = self.busy_seconds if took and backlog else self.idle_seconds
         return Duration(seconds=max(seconds, self.news_seconds) if took else seconds)
 
 
@@ -219,9 +222,12 @@ class ReadPartition(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
         with READERS.lease(self._run_id, self._settings, element) as reader:
             for _ in range(self._pace.batches):
                 try:
+                    if READERS.made_anew_since(self._run_id, element):
+                        reader.made_anew(position)
                     batch = reader.take(position, reading.origin)
                 except TopicMadeAnewError as error:  # its partitions are found anew; this one is done
-                    yield replace(reader.nothing(position, reading.origin), gap=str(error))
+                    gap = replace(reader.nothing(position, reading.origin), gap=str(error))
+                    yield TimestampedValue(gap, watermark.element_timestamp())
                     tracker.try_claim(END)
                     return
                 if not len(batch) and batch.gap is None:

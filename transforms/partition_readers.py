@@ -92,6 +92,13 @@ class PartitionReaders:
             known[topic] = topic_id or before
             return bool(before and topic_id and before != topic_id)
 
+    def made_anew_since(self, run_id: str, partition: Partition) -> bool:
+        """Whether the partition is one of an earlier topic of that name, as far as is known in this process."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            known = run.topic_ids.get(partition.topic, "") if run else ""
+            return bool(known and partition.topic_id and known != partition.topic_id)
+
     def backlog(self, run_id: str, partition: Partition, position: int) -> int:
         """How many offsets lie behind `position`, as far as is known here without asking the broker."""
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from models.kafka_client import KafkaSettings, partition_count
 from models.record import Headers
@@ -42,13 +42,23 @@ class KafkaTail:
 
     def to_the_end(self) -> None:
         """Takes every message that is in the topic now."""
-        ends = {}
-        for partition in self._partitions:
-            _, ends[partition] = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), 10.0)
+        ends = {partition: self._end(partition) for partition in self._partitions}
         deadline = time.monotonic() + SECONDS
         while any(self._position(partition) < end for partition, end in ends.items()):
             assert time.monotonic() < deadline, f"the end of {self._topic!r} was not reached"
             self.poll()
+
+    def _end(self, partition: int) -> int:
+        """Where the partition ends; a broker that has just started may not know its topics yet."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), 10.0)
+                return int(end)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def close(self) -> None:
         self._consumer.close()

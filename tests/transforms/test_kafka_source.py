@@ -242,6 +242,36 @@ def test_all_partitions_of_a_topic_made_anew_are_new(
     assert {one.topic_id for one in again.outputs}.isdisjoint({one.topic_id for one in first.outputs})
 
 
+def test_a_partition_of_a_topic_made_anew_ends_even_when_the_new_one_is_longer(
+    read: Read, topic: str, put: Put, kafka: KafkaSettings
+) -> None:
+    put(topic, [b"x"] * 10)
+    source, partition = read(on_gap="report")
+    known = replace(partition, topic_id="old")
+    READERS.made_anew(source._run_id, topic, "old")
+    _, reading = read_all(source, known, Reading(0, 0), 5)
+    assert READERS.made_anew(source._run_id, topic, "new")
+    bundle = run_bundle(source, known, reading)
+    assert bundle.rest is None
+    assert [(len(batch), "the topic was made anew" in (batch.gap or "")) for batch in bundle.outputs] == [(0, True)]
+    failing, _ = read(on_gap="fail")
+    READERS.made_anew(failing._run_id, topic, "new")
+    with pytest.raises(OffsetGapError, match="the topic was made anew"):
+        run_bundle(failing, known, reading)
+
+
+def test_the_end_of_a_transaction_is_no_record_to_hurry_for(read: Read, topic: str, kafka: KafkaSettings) -> None:
+    producer = kafka.producer(**{"transactional.id": topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"x", partition=0)
+    producer.commit_transaction(30)
+    source, partition = read(replace(QUIET, idle_seconds=5.0))
+    _, reading = read_all(source, partition, Reading(0, 0), 1)
+    assert reading == Reading(0, 1), "the offset behind it belongs to the transaction"
+    assert run_bundle(source, partition, reading).pause == 5
+
+
 def test_nobody_answers_and_nothing_is_found() -> None:
     source = FindPartitions(KafkaSettings("127.0.0.1:1"), uuid.uuid4().hex, ahead=False)
     source.setup()
@@ -253,7 +283,7 @@ def test_nobody_answers_and_nothing_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("took", "backlog", "pause"), [(True, 5, 0.0), (True, 0, 3.0), (False, 0, 3.0), (False, 5, 0.0)]
+    ("took", "backlog", "pause"), [(True, 5, 0.0), (True, 0, 3.0), (False, 0, 3.0), (False, 5, 3.0)]
 )
 def test_the_pause_depends_on_what_is_left(took: bool, backlog: int, pause: float) -> None:
     assert Pace(idle_seconds=3.0).pause(took, backlog) == Duration(seconds=pause)

@@ -127,3 +127,13 @@ def test_a_topic_is_made_anew_when_its_id_changes(readers: PartitionReaders) -> 
     told = [readers.made_anew("run", "t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
     assert told == [False, False, False, False, True, False, False]
     assert not readers.made_anew("run", "other", "c")
+
+
+def test_partitions_of_the_topic_before_are_told_from_the_new_ones(readers: PartitionReaders) -> None:
+    old, new, unknown = (Partition("t", topic_id, 0) for topic_id in ("a", "b", ""))
+    assert not readers.made_anew_since("run", old), "nothing is known yet"
+    readers.made_anew("run", "t", "a")
+    assert not readers.made_anew_since("run", old)
+    readers.made_anew("run", "t", "b")
+    told = [readers.made_anew_since(run_id, one) for run_id in ("run", "other") for one in (old, new, unknown)]
+    assert told == [True, False, False, False, False, False]
