@@ -64,9 +64,8 @@ class ReadFromKafka(beam.PTransform):
     """Reads a topic: a PCollection of `RecordBatch` in the global window.
 
     Elements are in the global window, their timestamps well ahead of the watermark; the records' own timestamps are in
-    the batch. Batches of one partition are
-    emitted in the order of their offsets, and their spans tile it. What was emitted and not acknowledged when a
-    runner without checkpoints stops is emitted again by the next start.
+    the batch. Batches of one partition are emitted in the order of their offsets, and their spans tile it. What was
+    emitted and not acknowledged when a runner without checkpoints stops is emitted again by the next start.
 
     Args:
       topic: read until the pipeline is stopped; it may appear later.
