@@ -77,3 +77,27 @@ class TopicError(ServingError):
 
 class PipelineFailedError(ServingError):
     """A pipeline that runs until it is stopped ended by itself."""
+
+
+class SecretUnavailableError(ServingError):
+    """A secret that a setting refers to cannot be read by whoever runs here."""
+
+
+class TokenUnavailableError(ServingError):
+    """Google gave no access token to show to the Kafka brokers."""
+
+
+class CloudResourceError(ServingError):
+    """A project, region, bucket or job of Google Cloud is missing, or closed to whoever runs here."""
+
+
+class WheelError(ServingError):
+    """This application's own wheel, which workers need, cannot be built here."""
+
+
+class FlinkUnreachableError(ServingError):
+    """No Flink cluster answers at the address that was given."""
+
+
+class FlinkJobError(ServingError):
+    """A Flink cluster cannot run a job, or did not do what it was asked to do with one."""

@@ -7,13 +7,14 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from models.errors import KafkaUnreachableError, OptionsError
+from models.kafka_credentials import with_credentials, without_credentials
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,21 +44,26 @@ class KafkaSettings:
     Attributes:
       bootstrap_servers: HOST:PORT, several with commas.
       config: further settings of librdkafka, by their own names; a name after "producer." or "consumer." goes to
-        that client alone.
+        that client alone. A secret may be a reference (`models.secret_references`), and oauth_cb=google takes tokens
+        from Google: both are followed by the process that makes a client, and only then.
     """
 
     bootstrap_servers: str
     config: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises OptionsError for a setting that librdkafka does not know, or that this application keeps."""
+        """Raises OptionsError for a setting that librdkafka does not know, or that this application keeps.
+
+        No secret is read for it.
+        """
         for name in self.config:
             bare = name.removeprefix(_PRODUCER_PREFIX).removeprefix(_CONSUMER_PREFIX)
             if bare in RESERVED:
                 raise OptionsError(f"--kafka-config {name} cannot be set: {RESERVED[bare]}")
+        checked = replace(self, config=without_credentials(self.config))
         try:
-            self.consumer("check").close()
-            self.producer().flush(0)
+            checked.consumer("check").close()
+            checked.producer().flush(0)
         except (KafkaException, ValueError, TypeError) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
             raise OptionsError(f"--bootstrap-servers or --kafka-config is wrong: {reason}") from error
@@ -106,7 +112,7 @@ class KafkaSettings:
             "bootstrap.servers": self.bootstrap_servers,
             "error_cb": log.on_error,
             "log_level": 3,
-            **config,
+            **with_credentials(config),
             "logger": _QUIET,
         }
 

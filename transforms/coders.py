@@ -6,6 +6,7 @@ from typing import Any
 
 from apache_beam import coders
 
+from models.offset_frontier import OffsetFrontier
 from models.partition_reader import Partition
 from models.record import OffsetSpan, RecordBatch
 
@@ -45,6 +46,27 @@ class OffsetSpanCoder(coders.Coder):
 
     def to_type_hint(self) -> Any:
         return OffsetSpan
+
+
+class OffsetFrontierCoder(coders.Coder):
+    """`OffsetFrontier` as its position and its islands."""
+
+    _NUMBER = coders.VarIntCoder()
+    _FIELDS = coders.TupleCoder([_NUMBER, coders.IterableCoder(coders.TupleCoder([_NUMBER, _NUMBER]))])
+
+    def encode(self, value: OffsetFrontier) -> bytes:
+        encoded: bytes = self._FIELDS.encode((value.position, value.islands))
+        return encoded
+
+    def decode(self, encoded: bytes) -> OffsetFrontier:
+        position, islands = self._FIELDS.decode(encoded)
+        return OffsetFrontier(position, tuple(islands))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> Any:
+        return OffsetFrontier
 
 
 class PartitionCoder(coders.Coder):

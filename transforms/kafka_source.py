@@ -86,7 +86,9 @@ class ReadFromKafka(beam.PTransform):
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[RecordBatch]:
         return (
             pbegin
-            | "Topic" >> beam.Create([self._topic], reshuffle=False)
+            | "Start" >> beam.Impulse()
+            # Not Create, which encodes its elements at once: a template's topic is known only in the worker.
+            | "Topic" >> beam.Map(_named, self._topic).with_output_types(str)
             | "FindPartitions"
             >> beam.ParDo(FindPartitions(self._settings.kafka, self._run_id, self._ahead)).with_output_types(Partition)
             | "ReadPartitions"
@@ -96,7 +98,30 @@ class ReadFromKafka(beam.PTransform):
         )
 
 
-class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
+def _named(_: bytes, topic: str) -> str:
+    return topic
+
+
+class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
+    """What both steps have: restrictions that are only ever checkpointed, and a watermark that follows the clock."""
+
+    def __init__(self, ahead: bool) -> None:
+        self._watermarks = WallClockWatermarkProvider(ahead)
+
+    def create_tracker(self, restriction: Reading) -> ReadingTracker:
+        return ReadingTracker(restriction)
+
+    def restriction_coder(self) -> ReadingCoder:
+        return ReadingCoder()
+
+    def initial_estimator_state(self, element: object, restriction: object) -> Timestamp:
+        return self._watermarks.initial_estimator_state(element, restriction)
+
+    def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
+        return self._watermarks.create_watermark_estimator(estimator_state)
+
+
+class FindPartitions(CheckpointedSource):
     """A topic to its partitions: at first all there are, later each that is added, and all of a topic made anew.
 
     Its watermark is of the same kind as that of the reading: a later one would run ahead of partitions that are
@@ -104,9 +129,9 @@ class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider)
     """
 
     def __init__(self, kafka: KafkaSettings, run_id: str, ahead: bool) -> None:
+        super().__init__(ahead)
         self._kafka = kafka
         self._run_id = run_id
-        self._watermarks = WallClockWatermarkProvider(ahead)
 
     def setup(self) -> None:
         READERS.enter(self._run_id)
@@ -119,20 +144,8 @@ class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider)
     def initial_restriction(self, element: str) -> Reading:
         return Reading(0, 0)
 
-    def create_tracker(self, restriction: Reading) -> ReadingTracker:
-        return ReadingTracker(restriction)
-
     def restriction_size(self, element: str, restriction: Reading) -> int:
         return 1
-
-    def restriction_coder(self) -> ReadingCoder:
-        return ReadingCoder()
-
-    def initial_estimator_state(self, element: str, restriction: Reading) -> Timestamp:
-        return self._watermarks.initial_estimator_state(element, restriction)
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
-        return self._watermarks.create_watermark_estimator(estimator_state)
 
     @beam.DoFn.unbounded_per_element()
     def process(
@@ -165,14 +178,14 @@ class FindPartitions(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider)
         return found
 
 
-class ReadPartition(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
+class ReadPartition(CheckpointedSource):
     """A partition to lists of its records."""
 
     def __init__(self, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool) -> None:
+        super().__init__(ahead)
         self._settings = settings
         self._pace = pace
         self._run_id = run_id
-        self._watermarks = WallClockWatermarkProvider(ahead)
         self._read = Metrics.counter("ReadPartition", "records")
         self._gaps = Metrics.counter("ReadPartition", "gaps")
         self._backlog = Metrics.gauge("ReadPartition", "backlog")
@@ -194,20 +207,8 @@ class ReadPartition(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
                 _LOGGER.warning("%s; trying again", error)
                 time.sleep(_RETRY_SECONDS)
 
-    def create_tracker(self, restriction: Reading) -> ReadingTracker:
-        return ReadingTracker(restriction)
-
     def restriction_size(self, element: Partition, restriction: Reading) -> int:
         return 1 if restriction.done else 1 + READERS.backlog(self._run_id, element, restriction.position)
-
-    def restriction_coder(self) -> ReadingCoder:
-        return ReadingCoder()
-
-    def initial_estimator_state(self, element: Partition, restriction: Reading) -> Timestamp:
-        return self._watermarks.initial_estimator_state(element, restriction)
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
-        return self._watermarks.create_watermark_estimator(estimator_state)
 
     @beam.DoFn.unbounded_per_element()
     def process(

@@ -7,7 +7,8 @@ every change or a snapshot, in what order, or twice: a position is both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -26,6 +27,9 @@ REJECTED = "rejected"
 
 # Looked at every 50 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
 UPDATE_PACE = Pace(idle_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
+
+# How late a bundle may be in seeing a position.
+LOOK_SECONDS = 0.05
 
 
 class ModelUpdates(NamedTuple):
@@ -49,12 +53,25 @@ class ModelUpdates(NamedTuple):
         """
         if firing == "default":
             return beam.pvalue.AsIter(self.positions)
-        fired = self.positions | "FireEach" >> beam.WindowInto(
-            window.GlobalWindows(),
-            trigger=trigger.Repeatedly(trigger.AfterCount(1)),
-            accumulation_mode=trigger.AccumulationMode.DISCARDING,
+        # Such a runner holds the records back until the side input has fired once: position 0 says nothing, at once.
+        # Not Create, whose steps are named after lines of Beam's source: a running job is updated by names.
+        start = self.positions.pipeline | "NoPosition/Start" >> beam.Impulse()
+        nothing = start | "NoPosition" >> beam.Map(_no_position).with_output_types(int)
+        fired = (
+            (nothing, self.positions)
+            | "Positions" >> beam.Flatten()
+            | "FireEach"
+            >> beam.WindowInto(
+                window.GlobalWindows(),
+                trigger=trigger.Repeatedly(trigger.AfterCount(1)),
+                accumulation_mode=trigger.AccumulationMode.DISCARDING,
+            )
         )
         return beam.pvalue.AsIter(fired)
+
+
+def _no_position(_: bytes) -> int:
+    return 0
 
 
 class ReadModelUpdates(beam.PTransform):
@@ -82,6 +99,27 @@ class ReadModelUpdates(beam.PTransform):
             REJECTED, main="positions"
         ).with_output_types(int, rejected=OutgoingBatch)
         return ModelUpdates(checked.positions, checked[REJECTED])
+
+
+class NewestPosition:
+    """The newest position in the side input, which grows with every update and is decoded whole for every look at it.
+
+    At most ten positions a second go in, so that twenty looks a second are enough: bundles in between go by what is
+    known. One belongs to one DoFn instance; not thread-safe.
+    """
+
+    def __init__(self, seconds: float = LOOK_SECONDS) -> None:
+        self._seconds = seconds
+        self._look_again = 0.0
+        self._known = 0
+
+    def of(self, positions: Iterable[int]) -> int:
+        """The newest position, at most so many seconds late; 0 before the first."""
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._known = max(positions, default=0)
+            self._look_again = now + self._seconds
+        return self._known
 
 
 class CheckDescriptors(beam.DoFn):

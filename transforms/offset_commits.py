@@ -3,21 +3,28 @@
 The source's own finalisation comes too early: its bundle ends before its records are scored. So the spans that the
 sink gives are joined, partition by partition, into one frontier without a hole, and that is committed.
 
-The frontiers live in the worker process: where there is one, all spans of a partition come there. Beam's
-own state would cost several calls of the runner for each batch, tens of milliseconds on a busy machine.
+Where there is one worker process, all spans of a partition come there, and the frontiers live in it. Beam's own state
+would cost several calls of the runner for each batch, tens of milliseconds on a busy machine. Where there are
+several, the frontiers live in that state, keyed by partition, and go into the runner's checkpoints.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from models.firing import Frontiers
 from models.kafka_client import KafkaSettings
 from models.offset_frontier import OffsetFrontier
 from models.record import OffsetSpan
+from transforms.coders import OffsetFrontierCoder
 from transforms.per_pipeline import PerPipeline
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,20 +36,50 @@ class CommitOffsets(beam.PTransform):
     """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
 
     A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew.
+
+    Args:
+      kafka: the brokers.
+      group: the consumer group.
+      frontiers: where the frontiers live.
+      run_id: names this pipeline.
     """
 
-    def __init__(self, kafka: KafkaSettings, group: str, run_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, group: str, frontiers: Frontiers, run_id: str) -> None:
         super().__init__()
-        self._kafka = kafka
-        self._group = group
-        self._run_id = run_id
+        self._frontiers = frontiers
+        self._commit = CommitSpans(kafka, group, run_id)
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
-        commit = beam.ParDo(CommitFrontier(self._kafka, self._group, self._run_id))
-        return spans | "Commit" >> commit.with_output_types(int)
+        commit = "Commit" >> beam.ParDo(self._commit).with_output_types(int)
+        if self._frontiers == "process":
+            return spans | commit
+        keyed = spans | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[str, OffsetSpan])
+        return keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan) | commit
 
 
-class CommitFrontier(beam.DoFn):
+def by_partition(span: OffsetSpan) -> tuple[str, OffsetSpan]:
+    """A span, keyed by its partition of its topic as it was made."""
+    return f"{span.topic}/{span.partition}/{span.topic_id}", span
+
+
+class JoinSpans(beam.DoFn):
+    """Joins the spans of a partition in keyed state; emits what has no hole, as one span, whenever it has grown."""
+
+    FRONTIER = ReadModifyWriteStateSpec("frontier", OffsetFrontierCoder())
+
+    def process(
+        self, element: tuple[str, OffsetSpan], frontier: Any = beam.DoFn.StateParam(FRONTIER)
+    ) -> Iterator[OffsetSpan]:
+        span = element[1]
+        known = frontier.read() or OffsetFrontier(span.origin)
+        advanced = known.add(span.start, span.end)
+        if advanced != known:
+            frontier.write(advanced)
+        if advanced.position > known.position:
+            yield replace(span, start=span.origin, end=advanced.position)
+
+
+class CommitSpans(beam.DoFn):
     """Hands the spans, which come in any order, to the pipeline's committer."""
 
     def __init__(self, kafka: KafkaSettings, group: str, run_id: str) -> None:

@@ -12,7 +12,7 @@ from models.batch_scoring import ScoringSettings, score_batch
 from models.firing import Firing
 from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
 from models.status import StatusEvent
-from transforms.model_updates import ModelUpdates
+from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPosition
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
@@ -78,18 +78,19 @@ class ScoreBatch(beam.DoFn):
         self._swaps = Metrics.counter("ScoreBatch", "swaps")
 
     def setup(self) -> None:
+        self._newest = NewestPosition(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
         self._serving = SERVINGS.enter(self._run_id, lambda: Serving.start(self._models))
 
     def teardown(self) -> None:
         SERVINGS.leave(self._run_id)
 
     def process(self, element: RecordBatch, positions: Iterable[int]) -> Iterator[OutgoingBatch]:
-        position = max(positions, default=0)
+        position = self._newest.of(positions)
         follower = self._serving.follower
         follower.follow(position)
         if not self._serving.caught_up.is_set() or self._on_update == "wait":
             follower.wait_current(position)
-            self._serving.caught_up.set()
+            self._serving.settle()
         scored = score_batch(element, self._serving.registry, self._scoring)
         self._scored.inc(scored.scored)
         self._errors.inc(scored.errors)

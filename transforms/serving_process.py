@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -54,6 +55,13 @@ class Serving:
         follower = ModelFollower(reader, registry, ModelLoader(BeamOpener(), bytes_reader.fetch, settings.schema))
         follower.start()
         return cls(registry, follower)
+
+    def settle(self) -> None:
+        """What was live when the process began is loaded: the first batch may be scored. Idempotent."""
+        if not self.caught_up.is_set():
+            self.caught_up.set()
+            # TensorFlow and Beam stay for as long as the process: to look through them for garbage costs 0.2 s a time.
+            gc.freeze()
 
     def close(self) -> None:
         """Stops the follower and releases the models; those in use when their last batch is done."""

@@ -6,8 +6,9 @@ from apache_beam import coders
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.offset_frontier import OffsetFrontier
 from models.record import OffsetSpan, RecordBatch
-from transforms.coders import RecordBatchCoder
+from transforms.coders import OffsetFrontierCoder, RecordBatchCoder
 
 longs = st.integers(-(2**63), 2**63 - 1)
 optional = st.none() | st.binary(max_size=20)
@@ -40,3 +41,8 @@ def test_equal_batches_have_equal_bytes(batch: RecordBatch) -> None:
 def test_beam_finds_it_by_the_type() -> None:
     assert isinstance(coders.registry.get_coder(RecordBatch), RecordBatchCoder)
     assert RecordBatchCoder().to_type_hint() is RecordBatch
+
+
+@given(st.builds(OffsetFrontier, longs, st.lists(st.tuples(longs, longs), max_size=4).map(tuple)))
+def test_a_frontier_survives_the_coder_of_the_state_that_holds_it(frontier: OffsetFrontier) -> None:
+    assert OffsetFrontierCoder().decode(OffsetFrontierCoder().encode(frontier)) == frontier

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -13,7 +15,7 @@ from models.dead_letter import decode_dead_letter
 from models.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
 from models.errors import DescriptorError
 from models.record import OffsetSpan, OutgoingBatch, RecordBatch
-from transforms.model_updates import REJECTED, UPDATE_PACE, CheckDescriptors, ModelUpdates
+from transforms.model_updates import REJECTED, UPDATE_PACE, CheckDescriptors, ModelUpdates, NewestPosition
 
 DESCRIPTOR = encode_descriptor(ModelDescriptor("m", "t", 1, model_source_location="nowhere"))
 POINTER = encode_pointer(ModelPointer("m", 1))
@@ -92,3 +94,22 @@ def test_the_view_fires_as_the_runner_wants_it(firing: Any) -> None:
         return
     assert windowing.triggerfn == trigger.Repeatedly(trigger.AfterCount(1))
     assert windowing.accumulation_mode == trigger.AccumulationMode.DISCARDING
+
+
+def test_the_side_input_is_looked_at_again_only_after_a_while_and_the_newest_position_counts() -> None:
+    newest = NewestPosition(seconds=0.05)
+    assert newest.of([3, 7, 5]) == 7
+    assert newest.of(Undecodable()) == 7
+    time.sleep(0.06)
+    assert newest.of([8]) == 8
+
+
+def test_a_side_input_without_a_position_says_0() -> None:
+    assert NewestPosition().of([]) == 0
+
+
+class Undecodable(list[int]):
+    """A side input that must not be looked at."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("it was decoded")

@@ -3,15 +3,19 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 from confluent_kafka import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.kafka_client import KafkaSettings
+from models.offset_frontier import OffsetFrontier
 from models.record import OffsetSpan
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import eventually
-from transforms.offset_commits import COMMITTERS, CommitFrontier, GroupCommitter
+from transforms.offset_commits import COMMITTERS, CommitSpans, GroupCommitter, JoinSpans, by_partition
 
 GROUP = "commits"
 
@@ -82,7 +86,7 @@ def test_a_topic_made_anew_begins_at_its_own_origin(kafka: KafkaSettings, topic:
 
 def test_the_dofns_of_a_pipeline_share_a_committer_and_the_last_one_commits(kafka: KafkaSettings, topic: str) -> None:
     run_id = uuid.uuid4().hex
-    do_fns = [CommitFrontier(kafka, GROUP, run_id) for _ in range(2)]
+    do_fns = [CommitSpans(kafka, GROUP, run_id) for _ in range(2)]
     for one in do_fns:
         one.setup()
     do_fns[0].process(span(topic, 4, 9))
@@ -117,3 +121,34 @@ def test_a_commit_that_fails_is_said_once_and_tried_again(
     eventually(is_committed)
     committer.close()
     assert caplog.text.count("could not be committed") == 1
+
+
+@dataclass
+class KeyedState:
+    """What one key holds."""
+
+    value: OffsetFrontier | None = None
+
+    def read(self) -> OffsetFrontier | None:
+        return self.value
+
+    def write(self, value: OffsetFrontier) -> None:
+        self.value = value
+
+
+@given(st.permutations([(start, start + 5) for start in range(10, 60, 5)] * 2))
+def test_spans_joined_in_keyed_state_grow_without_a_hole_whatever_their_order(spans: list[tuple[int, int]]) -> None:
+    state, join, last = KeyedState(), JoinSpans(), 10
+    done: set[int] = set()
+    for start, end in spans:
+        done.update(range(start, end))
+        reach = next(offset for offset in range(10, 61) if offset not in done)
+        joined = list(join.process(by_partition(span("topic", start, end, origin=10)), state))
+        assert [(one.start, one.end) for one in joined] == ([(10, reach)] if reach > last else [])
+        last = reach
+    assert last == 60
+
+
+def test_partitions_and_topics_made_anew_have_keys_of_their_own() -> None:
+    spans = [span("a", 0, 1), span("b", 0, 1), span("a", 0, 1, partition=1), span("a", 0, 1, topic_id="new")]
+    assert len({by_partition(one)[0] for one in spans}) == 4

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from models.registry import ModelRegistry
 from models.result import ResultDecoder
 from models.status import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
+from transforms.model_updates import LOOK_SECONDS
 from transforms.scoring import ScoreBatch
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 
@@ -90,6 +92,7 @@ def test_the_follower_is_told_of_the_newest_position(process: Process) -> None:
     score = process.make()
     for positions in ([], [3], [9, 4, 7]):
         list(score.process(batch_of([]), positions))
+        time.sleep(LOOK_SECONDS)
     assert process.follower.told == [0, 3, 9]
 
 

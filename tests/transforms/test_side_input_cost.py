@@ -21,7 +21,7 @@ from tests.transforms import side_input_timing
 from tests.transforms.side_input_timing import TimeSideInput
 from transforms.kafka_source import Pace, ReadFromKafka
 
-BUNDLES = 50
+BUNDLES = 100
 
 
 @pytest.mark.slow
@@ -33,11 +33,10 @@ def test_ten_thousand_positions_cost_a_bundle_little(
     costs = {}
     for count in (1, 10_000):
         topic = make_topic(topic_names("side-input"))
-        costs[count] = statistics.median(
-            _timings(KafkaSettings(broker.bootstrap_servers), topic, prism_location, count)
-        )
+        costs[count] = statistics.mean(_timings(KafkaSettings(broker.bootstrap_servers), topic, prism_location, count))
     print(f"\nside input: {costs[1] * 1000:.2f} ms for 1 position, {costs[10_000] * 1000:.2f} ms for 10,000")
-    assert costs[10_000] - costs[1] < 0.010
+    # At most 1 ms is the aim, which a shared machine may miss by its noise; decoding each time would cost 1.35 ms.
+    assert costs[10_000] - costs[1] < 0.005
 
 
 def _timings(kafka: KafkaSettings, topic: str, prism: Path, count: int) -> list[float]:
@@ -47,7 +46,7 @@ def _timings(kafka: KafkaSettings, topic: str, prism: Path, count: int) -> list[
     pipeline = beam.Pipeline(options=options)
     positions = pipeline | "Positions" >> beam.Create(range(count), reshuffle=False)
     # Heartbeats are elements enough: each is a bundle of its own.
-    pace = Pace(idle_seconds=0.02, heartbeat_seconds=0.01)
+    pace = Pace(idle_seconds=0.03, heartbeat_seconds=0.01)
     batches = pipeline | ReadFromKafka(topic, ReadSettings(kafka, "timing"), pace, run_id) | beam.Reshuffle()
     timed = batches | beam.ParDo(TimeSideInput(), beam.pvalue.AsIter(positions)).with_output_types(int)
     timed | "End" >> beam.Reshuffle()

@@ -1,0 +1,111 @@
+"""Secrets by reference: `secret:projects/P/secrets/S/versions/V` as the value of a setting.
+
+The reference travels in options, job graphs and logs; what it stands for is read from Google Secret Manager by the
+process that makes a client, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from models.errors import OptionsError, SecretUnavailableError
+
+PREFIX = "secret:"
+_NAME = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]+/versions/(latest|[A-Za-z0-9_-]+)")
+_SHAPE = f"{PREFIX}projects/PROJECT/secrets/NAME/versions/VERSION"
+
+# What librdkafka keeps secret; a name may stand after "producer." or "consumer.".
+_SECRET_SETTINGS = re.compile(
+    r"(producer\.|consumer\.)?("
+    r"sasl\.password|ssl\.key\.password|ssl\.key\.pem|ssl\.keystore\.password"
+    r"|sasl\.oauthbearer\.client\.secret|sasl\.oauthbearer\.config"
+    r"|sasl\.oauthbearer\.assertion\.private\.key\.(passphrase|pem))"
+)
+
+# Long enough that the clients of one start ask once, short enough that a new version is soon read.
+_KEPT_SECONDS = 300.0
+_ANSWER_SECONDS = 30.0
+
+
+def is_reference(value: object) -> bool:
+    """Whether a setting's value refers to a secret, well or badly."""
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def check_references(settings: Mapping[str, str]) -> None:
+    """Raises OptionsError for a malformed reference; asks nobody whether the secret is there."""
+    for name, value in settings.items():
+        if is_reference(value) and not _NAME.fullmatch(value[len(PREFIX) :]):
+            # The value is not repeated: it may hold what somebody took for the secret.
+            raise OptionsError(f"--kafka-config {name}: a reference to a secret has the form {_SHAPE}")
+
+
+def check_secrets_are_references(settings: Mapping[str, str]) -> None:
+    """Raises OptionsError for a secret in plain: where a job's graph is stored, it would be stored, too."""
+    for name, value in settings.items():
+        if _SECRET_SETTINGS.fullmatch(name) and not is_reference(value):
+            raise OptionsError(
+                f"--kafka-config {name} would be stored with the job: put it into Secret Manager, and give "
+                f"{name}={_SHAPE}"
+            )
+
+
+@dataclass(frozen=True)
+class _Read:
+    value: str
+    at: float
+
+
+class SecretReader:
+    """Reads secrets and keeps them for some minutes. Thread-safe; made at import, connects at first use.
+
+    Args:
+      access: gives the bytes of a secret's version by its name.
+    """
+
+    def __init__(self, access: Callable[[str], bytes]) -> None:
+        self._access = access
+        self._lock = threading.Lock()
+        self._read: dict[str, _Read] = {}
+
+    def resolve(self, settings: Mapping[str, object]) -> dict[str, object]:
+        """The settings with every reference replaced by what it stands for.
+
+        Raises:
+          SecretUnavailableError: when a secret cannot be read; the message names it, and the role that is wanted.
+        """
+        return {name: self._value(str(value)) if is_reference(value) else value for name, value in settings.items()}
+
+    def _value(self, reference: str) -> str:
+        name = reference[len(PREFIX) :]
+        with self._lock:
+            known = self._read.get(name)
+            if known is None or time.monotonic() - known.at > _KEPT_SECONDS:
+                known = self._read[name] = _Read(self._fetched(name), time.monotonic())
+            return known.value
+
+    def _fetched(self, name: str) -> str:
+        try:
+            return self._access(name).decode("utf-8")
+        except UnicodeDecodeError:  # its text would repeat bytes of the secret
+            raise SecretUnavailableError(f"secret {name!r} is no UTF-8 text") from None
+        except Exception as error:
+            raise SecretUnavailableError(
+                f"secret {name!r} cannot be read: {error}; this process's service account needs the role "
+                "roles/secretmanager.secretAccessor on it"
+            ) from error
+
+
+def access_secret_manager(name: str) -> bytes:
+    """The payload of a secret's version, with the credentials of the process."""
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+    with SecretManagerServiceClient() as client:
+        return bytes(client.access_secret_version(name=name, timeout=_ANSWER_SECONDS).payload.data)
+
+
+SECRETS = SecretReader(access_secret_manager)
