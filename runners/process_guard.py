@@ -14,7 +14,7 @@ parent, child = int(sys.argv[1]), int(sys.argv[2])
 while os.getppid() == parent:
     time.sleep(0.2)
 try:
-    os.kill(child, 9)
+    (os.killpg if sys.argv[3] == "group" else os.kill)(child, 9)
 except ProcessLookupError:
     pass
 """
@@ -24,11 +24,16 @@ class ProcessGuard:
     """Kills one child process of ours as soon as this process is gone, even by SIGKILL.
 
     Life cycle: it watches from construction until `close`, which is called once the child has ended.
+
+    Args:
+      child: its process id.
+      whole_group: kill what the child started, too; the child must lead a process group of its own.
     """
 
-    def __init__(self, child: int) -> None:
+    def __init__(self, child: int, *, whole_group: bool = False) -> None:
+        reach = "group" if whole_group else "child"
         self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _WATCH, str(os.getpid()), str(child)],
+            [sys.executable, "-I", "-S", "-c", _WATCH, str(os.getpid()), str(child), reach],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from runners import kafka_broker, kafka_jars
 from runners.free_ports import FIRST_PORT, HOST, LAST_PORT, free_port, is_free
+from runners.java_tools import JavaToolError
 from runners.kafka_broker import BrokerSettings, BrokerStartError, LocalBroker
-from runners.kafka_jars import KafkaToolError
 from tests.conftest import MakeTopic
 
 PATIENCE_SECONDS = 60.0
@@ -169,7 +169,7 @@ def test_a_missing_tool_is_named_with_the_remedy(missing: str, tmp_path: Path, m
         (tmp_path / "java").write_text("#!/bin/sh\n")
         (tmp_path / "java").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(KafkaToolError, match=rf"`{missing}` is not on PATH.*install"), LocalBroker():
+    with pytest.raises(JavaToolError, match=rf"`{missing}` is not on PATH.*install"), LocalBroker():
         pass
 
 
