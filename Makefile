@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 
 PACKAGES := beam_pipeline models transforms runners
-CHECKED := $(PACKAGES) tests benchmarks
+CHECKED := $(PACKAGES) flink/deployment tests benchmarks
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
@@ -16,7 +16,8 @@ IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.10 python); do \
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: help demo test lint bench kafka test-pythons clean
+.PHONY: help demo test lint bench kafka flink-up flink-down flink-job-server \
+	deploy-flink upgrade-flink rollback-flink test-pythons clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (about a minute, first time longer)"
@@ -24,6 +25,11 @@ help:
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         the benchmarks"
 	@echo "make kafka         a real local Kafka broker on port 9092, until Ctrl-C"
+	@echo "make flink-up      a real local Flink cluster in the background, on port 8081 (make flink-down ends it)"
+	@echo "make flink-job-server   build the jar that carries a pipeline to Flink (needs Maven)"
+	@echo "make deploy-flink ENV=aws     deploy to Kubernetes, as the overlay of flink/kubernetes says (needs kubectl)"
+	@echo "make upgrade-flink ENV=aws    bring the changed overlay there: savepoint, stop, start from it"
+	@echo "make rollback-flink ENV=aws   bring what was there before back"
 	@echo "make test-pythons  install and try the package with each other Python of this machine (minutes each)"
 	@echo "make clean         remove what was made here"
 	@echo
@@ -34,6 +40,8 @@ demo: $(INSTALLED)
 
 test: lint
 	@$(BIN)/python -m runners.prism
+	@$(BIN)/python -m runners.flink_jars
+	@$(BIN)/python -m runners.flink_distribution
 	@$(BIN)/python -m pytest
 
 lint: $(INSTALLED)
@@ -46,6 +54,19 @@ bench: $(INSTALLED)
 
 kafka: $(INSTALLED)
 	@$(BIN)/python -m runners.kafka_broker --port 9092
+
+# FLINK="--task-managers 2 --slots 4" gives it more.
+flink-up: $(INSTALLED)
+	@$(BIN)/python -m runners.flink_cluster up $(FLINK)
+
+flink-down: $(INSTALLED)
+	@$(BIN)/python -m runners.flink_cluster down
+
+flink-job-server: $(INSTALLED)
+	@$(BIN)/python -m runners.flink_jars
+
+deploy-flink upgrade-flink rollback-flink: $(INSTALLED)
+	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
 test-pythons: $(INSTALLED)
 	@$(BIN)/python tests/smoke_pythons.py

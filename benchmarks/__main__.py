@@ -1,4 +1,7 @@
-"""`python -m benchmarks [throughput] [latency] [update]`: measures on a real broker of its own; see each function."""
+"""`python -m benchmarks [throughput] [latency] [update] [checkpoints] [--runner R]`: see each function.
+
+Measures on a real broker of its own, and on Flink on a cluster of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer
 
-from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, RUN_INFERENCE, contender, make_topics, publish
+from benchmarks.checkpoints import before_and_after
+from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, RUN_INFERENCE, Runner, contender, make_topics, publish
 from benchmarks.measurement import (
     Compared,
     SteadyRecords,
@@ -30,12 +36,18 @@ from benchmarks.recommender import records
 from models.kafka_client import KafkaSettings
 from models.record_schema import RecordSchema
 from models.result import ResultDecoder
-from runners.kafka_broker import LocalBroker
+from runners.flink_cluster import FlinkClusterSettings, LocalFlinkCluster
+from runners.flink_rest import FlinkRest
+from runners.kafka_broker import BrokerSettings, LocalBroker
 
 _START_SECONDS = 90.0
+_WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
+
+# The broker's data lie in memory where that is possible: a disk that others use stalls it for a second at a time.
+_MEMORY = Path("/dev/shm")
 
 
-def throughput(kafka: KafkaSettings, model: Path, turns: int, count: int) -> None:
+def throughput(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, count: int) -> None:
     """A full topic of one partition, scored to its end: records a second."""
     values = records(count)
 
@@ -43,7 +55,7 @@ def throughput(kafka: KafkaSettings, model: Path, turns: int, count: int) -> Non
         topics = make_topics(kafka)
         fill(kafka, topics.records, values)
         reader = results_reader(kafka, topics.results)
-        with contender(name, kafka, topics, model, "earliest"):
+        with contender(name, kafka, topics, model, "earliest", runner):
             return [rate(read_results(reader, count, 300.0))]
 
     figures = in_turns([BARE_LOOP, BEAM_SERVING, RUN_INFERENCE], turns, measure)
@@ -51,7 +63,7 @@ def throughput(kafka: KafkaSettings, model: Path, turns: int, count: int) -> Non
     print("\n".join(Compared("throughput", "records/s", flat).table(BARE_LOOP)), flush=True)
 
 
-def latency(kafka: KafkaSettings, model: Path, turns: int, seconds: float) -> None:
+def latency(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, seconds: float) -> None:
     """500 records a second: milliseconds from when a record was due to its result's arrival at the broker."""
     values = records(10_000)
 
@@ -59,11 +71,11 @@ def latency(kafka: KafkaSettings, model: Path, turns: int, seconds: float) -> No
         topics = make_topics(kafka)
         reader = results_reader(kafka, topics.results)
         with (
-            contender(name, kafka, topics, model, "latest"),
+            contender(name, kafka, topics, model, "latest", runner),
             SteadyRecords(kafka, topics.records, values, 500.0),
         ):
             read_results(reader, 1_000, _START_SECONDS)
-            time.sleep(5.0)
+            time.sleep(_WARM_SECONDS)
             read_results(reader, 1, 5.0)
             found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
         return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
@@ -74,7 +86,7 @@ def latency(kafka: KafkaSettings, model: Path, turns: int, seconds: float) -> No
         print("\n".join(Compared(title, "ms", flat).table(BARE_LOOP)), flush=True)
 
 
-def update(kafka: KafkaSettings, model: Path, updates: int) -> None:
+def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
     """At 500 records a second, models published one after another: from the publication to its first result.
 
     Beside it, what the load takes alone: the loader itself, in this process, on the same model.
@@ -84,7 +96,7 @@ def update(kafka: KafkaSettings, model: Path, updates: int) -> None:
     decoder = ResultDecoder(RecordSchema.named("recommender"))
     waits = []
     with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest"),
+        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
         SteadyRecords(kafka, topics.records, records(1_000), 500.0),
     ):
         read_results(reader, 1_000, _START_SECONDS)
@@ -99,6 +111,23 @@ def update(kafka: KafkaSettings, model: Path, updates: int) -> None:
     print(
         f"the load alone: median {load:.0f} ms; beyond it: median {wait - load:.0f} ms ({updates} updates)", flush=True
     )
+
+
+def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
+    """Checkpoint size and time on Flink, at 500 records a second, before and after the models topic grew."""
+    if runner.rest is None:
+        print("(only on Flink: --runner FlinkRunner)")
+        return
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    fast = replace(runner, arguments=(*runner.arguments, "--checkpointing_interval=2000"))
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest", fast),
+        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
+    ):
+        read_results(reader, 1_000, _START_SECONDS)
+        before, after = before_and_after(runner.rest, kafka, topics, model, updates)
+    print(f"a checkpoint before {updates} updates: {before}; after them: {after}", flush=True)
 
 
 def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> float:
@@ -124,28 +153,53 @@ def _loads_alone(model: Path, count: int) -> list[float]:
     return [float(line) for line in done.stdout.split()]
 
 
+@contextmanager
+def runner_named(name: str, parallelism: int, folder: Path) -> Iterator[Runner]:
+    """The runner of that name, and what it needs for as long as the context lasts."""
+    if name != "FlinkRunner":
+        yield Runner(name)
+        return
+    with LocalFlinkCluster(FlinkClusterSettings(slots=parallelism, work_folder=folder)) as cluster:
+        yield Runner(
+            name,
+            (
+                f"--flink-master={cluster.rest_address}",
+                f"--environment_config={cluster.worker_pool_address}",
+                f"--parallelism={parallelism}",
+            ),
+            FlinkRest(cluster.rest_address),
+        )
+
+
 def main() -> int:
     """Measures what is named, or everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["throughput", "latency", "update", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["throughput", "latency", "update", "checkpoints", []], default=[])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--count", type=int, default=400_000, help="records of a throughput measurement")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a latency measurement")
     parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--pointers", type=int, default=10_000, help="updates between two looks at checkpoints")
+    parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
+    parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
     try:
         model = folder / "model"
         code = (
             "import sys, pathlib; from benchmarks.recommender import save_model; save_model(pathlib.Path(sys.argv[1]))"
         )
         subprocess.run([sys.executable, "-c", code, str(model)], stderr=subprocess.DEVNULL, check=True)
-        with LocalBroker() as broker:
+        with (
+            LocalBroker(BrokerSettings(work_folder=folder / "broker")) as broker,
+            runner_named(given.runner, given.parallelism, folder / "flink") as runner,
+        ):
             kafka = KafkaSettings(broker.bootstrap_servers)
             steps: dict[str, Callable[[], None]] = {
-                "throughput": lambda: throughput(kafka, model, given.turns, given.count),
-                "latency": lambda: latency(kafka, model, given.turns, given.seconds),
-                "update": lambda: update(kafka, model, given.updates),
+                "throughput": lambda: throughput(kafka, model, runner, given.turns, given.count),
+                "latency": lambda: latency(kafka, model, runner, given.turns, given.seconds),
+                "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
+                "update": lambda: update(kafka, model, runner, given.updates),
             }
             for name in given.what or steps:
                 print(f"{name}:", flush=True)

@@ -19,6 +19,7 @@ from models.descriptor import ModelDescriptor
 from models.digest import digest_of_path
 from models.kafka_client import KafkaSettings
 from models.publishing import ModelsTopic
+from runners.flink_rest import FlinkRest
 
 BEAM_SERVING, BARE_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "RunInference"
 
@@ -46,20 +47,37 @@ def make_topics(kafka: KafkaSettings, partitions: int = 1) -> Topics:
     return topics
 
 
+@dataclass(frozen=True)
+class Runner:
+    """Where those run that are made with Beam.
+
+    Attributes:
+      name: as `beam-serving run --runner` takes it.
+      arguments: its options.
+      rest: the REST API of the Flink cluster that it is; None: it is none.
+    """
+
+    name: str = "DirectRunner"
+    arguments: tuple[str, ...] = ()
+    rest: FlinkRest | None = None
+
+
 @contextmanager
-def contender(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str) -> Iterator[None]:
+def contender(
+    name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner
+) -> Iterator[None]:
     """Runs one of them from `start` (earliest or latest) for as long as the context lasts."""
     if name == BEAM_SERVING:
         publish(kafka, topics, model)
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(_command(name, kafka, topics, model, start), stdout=log, stderr=log)
+        process = subprocess.Popen(_command(name, kafka, topics, model, start, runner), stdout=log, stderr=log)
         try:
             yield
             if process.poll() is not None:
                 log.seek(0)
                 raise RuntimeError(f"{name} ended by itself:\n{log.read().decode(errors='replace')[-4000:]}")
         finally:
-            process.send_signal(signal.SIGINT if name == BEAM_SERVING else signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
             try:
                 process.wait(20.0)
             except subprocess.TimeoutExpired:
@@ -79,11 +97,13 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescripto
     return ModelsTopic(kafka, topics.models).publish(descriptor)
 
 
-def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str) -> list[str]:
+def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner) -> list[str]:
     servers = kafka.bootstrap_servers
-    if name != BEAM_SERVING:
-        module = {BARE_LOOP: "benchmarks.bare_loop", RUN_INFERENCE: "benchmarks.run_inference"}[name]
-        return [sys.executable, "-m", module, servers, topics.records, topics.results, str(model), start]
+    described = [servers, topics.records, topics.results, str(model), start]
+    if name == BARE_LOOP:
+        return [sys.executable, "-m", "benchmarks.bare_loop", *described]
+    if name == RUN_INFERENCE:
+        return [sys.executable, "-m", "benchmarks.run_inference", *described, runner.name, *runner.arguments]
     options = {
         "bootstrap-servers": servers,
         "records-topic": topics.records,
@@ -93,6 +113,7 @@ def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start
         "record-schema": "recommender",
         "group": f"group-{topics.records}",
         "start": start,
+        "runner": runner.name,
     }
     arguments = [word for option, value in options.items() for word in (f"--{option}", value)]
-    return [sys.executable, "-m", "beam_pipeline", "run", *arguments]
+    return [sys.executable, "-m", "beam_pipeline", "run", *arguments, *runner.arguments]

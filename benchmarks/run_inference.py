@@ -1,6 +1,6 @@
 """Beam's own RunInference, on the same runner, between our Kafka source and sink (Beam has none that runs here).
 
-python -m benchmarks.run_inference BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START
+python -m benchmarks.run_inference BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START RUNNER [OPTION...]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.running import run_until_signalled
 from models.kafka_client import KafkaSettings
 from models.partition_reader import ReadSettings, StartAt
 from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
@@ -101,11 +102,14 @@ class Encode(beam.DoFn):
         yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), [OutgoingMessage(self._topic, key, buffer.getvalue())])
 
 
-def main(servers: str, records_topic: str, results_topic: str, model: str, start: str) -> None:
-    """Scores until it is killed."""
+def main(
+    servers: str, records_topic: str, results_topic: str, model: str, start: str, runner: str, *arguments: str
+) -> None:
+    """Scores until it is stopped."""
     kafka = KafkaSettings(servers)
     settings = ReadSettings(kafka, "run-inference", StartAt.parse(start))
-    pipeline = beam.Pipeline(options=PipelineOptions(list(plan_runner("DirectRunner", []).arguments)))
+    plan = plan_runner(runner, arguments)
+    pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
     (
         pipeline
         | ReadFromKafka(records_topic, settings, Pace(), uuid.uuid4().hex)
@@ -117,7 +121,7 @@ def main(servers: str, records_topic: str, results_topic: str, model: str, start
         | "End" >> beam.Map(lambda _: 0)
         | "Keep" >> beam.Reshuffle()
     )
-    pipeline.run().wait_until_finish()
+    run_until_signalled(pipeline.run, plan, "RunInference runs")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from runners.loopback import tune_worker_process
 from runners.plan import RunnerPlan
 from runners.prism import guard_prism, locate_prism
 
+REMOTE = False
+
 _LOCATION = "--prism_location"
 
 
@@ -42,6 +44,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             *rest,
         ),
         firing="default",
+        frontiers="process",
         started=guard_prism,
     )
 

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from models.errors import OptionsError
-from models.firing import Firing
+from models.firing import Firing, Frontiers
 
 # A new runner is one new file and one line in this table.
 RUNNER_MODULES = {
     "DirectRunner": "runners.direct",
     "PrismRunner": "runners.direct",
+    "FlinkRunner": "runners.flink",
+    "DataflowRunner": "runners.dataflow",
 }
+
+
+class RunningJob(Protocol):
+    """A pipeline that was started, on a runner that can be asked for it."""
+
+    def ended(self) -> str | None:
+        """How it ended by itself; None while it goes on."""
+
+    def stop(self) -> None:
+        """Ends it, and returns when it has ended; raises ServingError when it has not."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +36,29 @@ class RunnerPlan:
     Attributes:
       arguments: for Beam's PipelineOptions.
       firing: how the side input of model updates fires there.
+      frontiers: where the frontiers of acknowledged offsets live there.
       started: called when the pipeline runs.
+      job: what watches and ends the pipeline, once it runs; None: Beam's own result does.
+      handed_over: for a pipeline that goes on without this process: given Beam's result, says where it went.
     """
 
     arguments: tuple[str, ...]
     firing: Firing
+    frontiers: Frontiers
     started: Callable[[], None] = lambda: None
+    job: Callable[[], RunningJob] | None = None
+    handed_over: Callable[[Any], str] | None = None
 
 
 class RunnerModule(Protocol):
-    """What a module of `RUNNER_MODULES` has."""
+    """What a module of `RUNNER_MODULES` has.
+
+    Attributes:
+      REMOTE: the pipeline runs in a network of its own, by a graph that is stored there: its brokers need not be
+        reachable from here, and no secret may be in its options.
+    """
+
+    REMOTE: bool
 
     def plan(self, arguments: Sequence[str]) -> RunnerPlan:
         """Checks the user's own Beam arguments, and gets ready on this machine what the runner needs.
@@ -49,6 +74,17 @@ def check_runner(name: str) -> None:
         raise OptionsError(f"--runner {name!r} is not supported; choose one of {', '.join(RUNNER_MODULES)}")
 
 
+def import_runner(name: str) -> RunnerModule:
+    """The module of the runner of that name; from then on Beam knows the runner's options.
+
+    Raises:
+      OptionsError: when no such runner is supported.
+    """
+    check_runner(name)
+    module: RunnerModule = import_module(RUNNER_MODULES[name])
+    return module
+
+
 def plan_runner(name: str, arguments: Sequence[str]) -> RunnerPlan:
     """The plan of the runner of that name.
 
@@ -56,6 +92,4 @@ def plan_runner(name: str, arguments: Sequence[str]) -> RunnerPlan:
       OptionsError: when no such runner is supported.
       ServingError: as the runner's own module says.
     """
-    check_runner(name)
-    module: RunnerModule = import_module(RUNNER_MODULES[name])
-    return module.plan(arguments)
+    return import_runner(name).plan(arguments)

@@ -1,0 +1,1 @@
+"""Deploys an overlay of flink/kubernetes, upgrades it with a savepoint, and rolls it back."""

@@ -1,0 +1,104 @@
+"""A deployment whose pipeline is a job of a Flink cluster."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from runners.flink_cluster import LocalFlinkCluster
+from runners.flink_rest import FlinkRest
+from tests.end_to_end.deployment import Deployment, Result
+from tests.end_to_end.serving_process import ServingProcess
+from tests.end_to_end.test_updates import record
+
+CHECKPOINT_MILLISECONDS = 2_000
+
+
+@dataclass
+class FlinkDeployment(Deployment):
+    """As `Deployment`, on `cluster`.
+
+    Attributes:
+      parallelism: of the job.
+    """
+
+    cluster: LocalFlinkCluster = field(kw_only=True)
+    parallelism: int = 1
+
+    def start(self, *runner_options: str, **options: Any) -> ServingProcess:
+        """Submits the job and returns at once."""
+        ours = [
+            f"--flink-master={self.cluster.rest_address}",
+            f"--environment_config={self.cluster.worker_pool_address}",
+            f"--parallelism={self.parallelism}",
+            f"--checkpointing_interval={CHECKPOINT_MILLISECONDS}",
+            f"--job_name={self.name}",
+        ]
+        return super().start(**{"runner": "FlinkRunner", "runner_options": [*ours, *runner_options], **options})
+
+    @property
+    def rest(self) -> FlinkRest:
+        """The cluster's REST API."""
+        return FlinkRest(self.cluster.rest_address)
+
+    def job_id(self) -> str:
+        """Of the job that was started last."""
+        found = self.rest.job_named(self.name)
+        assert found is not None, f"there is no job{self._log_end()}"
+        return found
+
+    def checkpoints(self) -> dict[str, int]:
+        """How many there were: completed, failed, restored, ..."""
+        counts: dict[str, int] = self.rest.ask("GET", f"jobs/{self.job_id()}/checkpoints")["counts"]
+        return counts
+
+    def wait_for_checkpoint(self) -> None:
+        """Waits until one more is completed."""
+        before = self.checkpoints()["completed"]
+        self.eventually(lambda: self.checkpoints()["completed"] > before, "a checkpoint")
+
+    @contextmanager
+    def records_coming(self, data_type: str) -> Iterator[list[list[int]]]:
+        """Sends about 100 records a second to each partition; what it gives are their offsets, by partition."""
+        sent: list[list[int]] = [[] for _ in range(self.partitions)]
+        done = threading.Event()
+
+        def send() -> None:
+            value = self.schema.encode(record(data_type))
+            while not done.wait(0.05):
+                for partition in range(self.partitions):
+                    sent[partition] += self.send_bytes([value] * 5, partition=partition)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield sent
+        finally:
+            done.set()
+            thread.join()
+
+    def results_of_all(self, sent: list[list[int]], seconds: float = 60.0) -> list[Result]:
+        """The first result of each of these records; raises AssertionError when one has none in time."""
+        return [
+            result for partition, offsets in enumerate(sent) for result in self.results_of(offsets, partition, seconds)
+        ]
+
+    def wait_for_more_results(self, count: int = 300) -> None:
+        """Waits until so many more have come."""
+        wanted = len(self.results_to_the_end()) + count
+        self.eventually(lambda: len(self.results_to_the_end()) >= wanted, f"{count} more results")
+
+
+def longest_gap(results: list[Result]) -> float:
+    """Seconds in which no record was scored, at most."""
+    times = sorted(result.metadata["startTime"] / 1e6 for result in results)  # microseconds
+    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+
+
+def duplicates(results: list[Result]) -> int:
+    """How many results are of a record that has one already."""
+    return len(results) - len({result.where for result in results})

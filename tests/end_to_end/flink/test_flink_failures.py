@@ -1,0 +1,114 @@
+"""What is killed on a cluster comes back: no record without a result, none scored by a model older than the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runners.flink_cluster import LocalFlinkCluster
+from tests.end_to_end.flink.conftest import DeployOnFlink
+from tests.end_to_end.flink.flink_deployment import (
+    CHECKPOINT_MILLISECONDS,
+    FlinkDeployment,
+    duplicates,
+    longest_gap,
+)
+from tests.end_to_end.test_updates import X
+
+SaveVersion = Callable[..., Path]
+MakeCluster = Callable[..., LocalFlinkCluster]
+Break = Callable[[LocalFlinkCluster], object]
+
+# Records a second over all partitions.
+RATE = 400
+
+
+def kill_worker(cluster: LocalFlinkCluster) -> None:
+    cluster.kill_worker()
+
+
+def kill_task_manager(cluster: LocalFlinkCluster) -> None:
+    cluster.kill_task_manager()
+    cluster.start_task_manager()
+
+
+def kill_job_manager(cluster: LocalFlinkCluster) -> None:
+    cluster.kill_job_manager()
+    cluster.start_job_manager()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kill", [kill_worker, kill_task_manager, kill_job_manager])
+def test_nothing_is_lost_by_a_kill_and_what_restarts_begins_with_the_newest_model(
+    make_cluster: MakeCluster, deploy: DeployOnFlink, version_model: SaveVersion, kill: Break
+) -> None:
+    available = {"high_availability": True} if kill is kill_job_manager else {}
+    cluster = make_cluster(slots=2, **available)
+    deployment = deploy(cluster, 2)
+    deployment.publish("m", version_model(1), X)
+    process = deployment.start()
+    with deployment.records_coming("m") as sent:
+        deployment.wait_for_more_results()
+        deployment.wait_for_checkpoint()
+        # Newer than the checkpoint that is restored: no record may meet version 1 again after the restart.
+        deployment.publish("m", version_model(2), X)
+        # Each worker process loads it for itself.
+        deployment.eventually(
+            lambda: {result.version for result in deployment.results_to_the_end()[-RATE:]} == {2}, "version 2 scores"
+        )
+        before = len(deployment.results_to_the_end())
+        kill(cluster)
+        restarted = [len(offsets) + RATE for offsets in sent]
+        deployment.eventually(lambda: all(len(one) > end for one, end in zip(sent, restarted, strict=True)), "records")
+    results = deployment.results_of_all(sent)
+    require_truth(deployment, before)
+    assert len(results) == sum(map(len, sent))
+    tell(deployment, kill.__name__)
+    assert process.runs(), process.log()[-2000:]
+    assert process.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_savepoint_goes_on_with_another_parallelism_and_scores_nothing_again(
+    make_cluster: MakeCluster, deploy: DeployOnFlink, version_model: SaveVersion
+) -> None:
+    cluster = make_cluster(slots=2)
+    deployment = deploy(cluster, 1)
+    deployment.publish("m", version_model(1), X)
+    process = deployment.start(f"--savepoint-on-stop={cluster.savepoint_folder.as_uri()}")
+    with deployment.records_coming("m") as sent:
+        deployment.wait_for_more_results()
+        assert process.stop() == 0
+        (savepoint,) = cluster.savepoint_folder.iterdir()
+        assert savepoint.as_uri() in process.log().replace("file:/", "file:///").replace("file://///", "file:///")
+        # While the pipeline is away the model goes on.
+        deployment.publish("m", version_model(2), X)
+        before = len(deployment.results_to_the_end())
+        deployment.parallelism = 2
+        deployment.start(f"--savepoint_path={savepoint.as_uri()}")
+        deployment.wait_for_more_results()
+    results = deployment.results_of_all(sent)
+    assert len(results) == sum(map(len, sent))
+    require_truth(deployment, before)
+    tell(deployment, "savepoint")
+    assert duplicates(deployment.results_to_the_end()) <= RATE, "more than about a second's records were scored again"
+
+
+def require_truth(deployment: FlinkDeployment, before: int) -> None:
+    """No result is wrong, and those behind the first `before` are of version 2."""
+    everything = deployment.results_to_the_end()
+    assert all(result.error is None and result.values("version") == [result.version] for result in everything)
+    assert {result.version for result in everything[before:]} == {2}, "after a restart only the newest model scores"
+
+
+def tell(deployment: FlinkDeployment, what: str) -> None:
+    everything = deployment.results_to_the_end()
+    again = duplicates(everything)
+    gap = longest_gap(everything)
+    print(f"\n{what}: {again} duplicates among {len(everything)} results; {gap:.1f} s without a result")
+    # Since the last checkpoint: its interval, what it takes itself, and what was on its way.
+    assert again <= RATE * (CHECKPOINT_MILLISECONDS / 1000 + 10)
