@@ -23,6 +23,10 @@ setup(
         "apache-beam[gcp]>=2.77,<2.78",
         "confluent-kafka>=2.16,<3",
         "fastavro>=1.12,<2",
+        "google-auth>=2,<3",
+        "google-cloud-dataflow-client>=0.13,<0.14",
+        "google-cloud-secret-manager>=2,<3",
+        "google-cloud-storage>=2.18,<4",
         "grpcio>=1.76,<2",
         "numpy>=1.26,<3",
         "pyyaml>=6,<7",
@@ -36,12 +40,15 @@ setup(
     ],
     extras_require={
         "test": [
+            "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",
             "mypy>=1.18,<3",
             "psutil>=6,<8",
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "ruff>=0.14,<0.18",
+            # The storage emulator needs pkg_resources, which later versions no longer bring.
+            "setuptools>=65,<81",
             "types-psutil",
             "types-PyYAML",
         ],

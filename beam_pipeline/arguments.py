@@ -101,7 +101,7 @@ OPTIONS = {
             ("record", "coordinates"),
         ),
         Option("kafka-config", "a setting of librdkafka, again and again (security.protocol=SSL ...)", pairs=True),
-        Option("runner", "DirectRunner (this machine), or PrismRunner, which is the same"),
+        Option("runner", "DirectRunner (this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }
 

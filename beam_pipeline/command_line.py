@@ -18,8 +18,10 @@ COMMANDS = {
     "results": ("beam_pipeline.commands.results", "show results as they come"),
     "status": ("beam_pipeline.commands.status", "show what each model has done"),
     "dead-letters": ("beam_pipeline.commands.dead_letters", "show malformed messages, and put repaired ones back"),
+    "template": ("beam_pipeline.commands.template", "stage a Dataflow template, or print its metadata"),
     "demo": ("beam_pipeline.commands.demo", "all of it on this machine, in less than a minute"),
 }
+TAKES_BEAM_OPTIONS = ("run", "template")
 
 
 class Command(Protocol):
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         command = _load(name)
-        if rest and name != "run":
+        if rest and name not in TAKES_BEAM_OPTIONS:
             raise OptionsError(f"unknown: {' '.join(rest)}; see beam-serving {name} --help")
         return command.run(given, rest)
     except OptionsError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing
+from models.firing import Firing, Frontiers
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import ReadFromKafka
 from transforms.model_updates import ReadModelUpdates
@@ -13,7 +13,7 @@ from transforms.offset_commits import CommitOffsets
 from transforms.scoring import ScoreRecords
 
 
-def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, run_id: str) -> None:
+def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, frontiers: Frontiers, run_id: str) -> None:
     """Adds the serving graph to a pipeline.
 
         records ----> Spread ----> Score ----> WriteResults ---.
@@ -25,6 +25,7 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, run_
       pipeline: to be run by the runner that `firing` belongs to.
       options: checked.
       firing: how the side input of model updates fires.
+      frontiers: where the frontiers of acknowledged offsets live.
       run_id: names this pipeline in worker processes.
     """
     kafka, reading, letters = options.kafka(), options.reading(), options.dead_letter_topic
@@ -43,4 +44,5 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, run_
         scored | "WriteResults" >> WriteToKafka(kafka, letters),
         updates.rejected | "WriteRejected" >> WriteToKafka(kafka, letters),
     )
-    acknowledged | "Acknowledged" >> beam.Flatten() | "CommitOffsets" >> CommitOffsets(kafka, options.group, run_id)
+    commit = CommitOffsets(kafka, options.group, frontiers, run_id)
+    acknowledged | "Acknowledged" >> beam.Flatten() | "CommitOffsets" >> commit

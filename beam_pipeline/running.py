@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import uuid
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -17,11 +18,12 @@ from beam_pipeline.graph import build
 from beam_pipeline.logs import silence_runner
 from beam_pipeline.options import ServingOptions
 from models.errors import PipelineFailedError
-from runners.plan import RunnerPlan
+from runners.plan import RunnerPlan, RunningJob
 from transforms.worker_process import close_worker_process
 
 _LOGGER = logging.getLogger(__name__)
 
+_POLL_SECONDS = 0.2
 _STOP_MILLISECONDS = 5_000
 _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED)
 
@@ -29,11 +31,10 @@ _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED)
 class RunningPipeline:
     """A pipeline that was started: `stop` ends it, `wait` waits for its end."""
 
-    def __init__(self, options: ServingOptions, plan: RunnerPlan) -> None:
-        pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
-        build(pipeline, options, plan.firing, uuid.uuid4().hex)
-        self._result: Any = pipeline.run()
+    def __init__(self, start: Callable[[], Any], plan: RunnerPlan) -> None:
+        result = start()
         plan.started()
+        self._job: RunningJob = plan.job() if plan.job else _BeamJob(result)
         self._stopping = False
 
     def wait(self, stop: threading.Event) -> None:
@@ -41,22 +42,39 @@ class RunningPipeline:
 
         Raises:
           PipelineFailedError: when it ended by itself.
+          ServingError: when it did not end as it was told to.
         """
-        while not stop.wait(0.2):
-            if self._result.state in _ENDED:
-                break
+        ended = None
+        while ended is None and not stop.wait(_POLL_SECONDS):
+            ended = self._job.ended()
         if stop.is_set():
             self.stop()
             return
         close_worker_process()
-        raise PipelineFailedError(f"the pipeline ended by itself: {self._result.state}; see the log above")
+        raise PipelineFailedError(f"the pipeline ended by itself: {ended}; see the log above")
 
     def stop(self) -> None:
-        """Cancels the pipeline, and commits what was acknowledged."""
+        """Ends the pipeline, and commits what was acknowledged."""
         if self._stopping:
             return
         self._stopping = True
         silence_runner()
+        try:
+            self._job.stop()
+        finally:
+            close_worker_process()
+
+
+class _BeamJob:
+    """A pipeline of a runner that ends with this process, asked for through Beam's own result."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def ended(self) -> str | None:
+        return str(self._result.state) if self._result.state in _ENDED else None
+
+    def stop(self) -> None:
         try:
             self._result.cancel()
             # The worker's threads take leave of the runner; without this they would die of its end, loudly.
@@ -64,11 +82,39 @@ class RunningPipeline:
         except Exception as error:
             if self._result.state not in _ENDED:
                 _LOGGER.warning("the runner did not take the cancellation: %s", error)
-        close_worker_process()
 
 
-def run_until_signalled(options: ServingOptions, plan: RunnerPlan) -> None:
-    """Runs the pipeline until SIGINT (Ctrl-C) or SIGTERM.
+def graph_of(options: ServingOptions, plan: RunnerPlan) -> beam.Pipeline:
+    """The pipeline with the serving graph in it; it does not run yet."""
+    pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
+    build(pipeline, options, plan.firing, plan.frontiers, uuid.uuid4().hex)
+    return pipeline
+
+
+def run(options: ServingOptions, plan: RunnerPlan) -> None:
+    """Runs the pipeline: until SIGINT (Ctrl-C) or SIGTERM, or hands it over to where it goes on by itself.
+
+    Raises:
+      PipelineFailedError: when it ends by itself.
+      ServingError: when it does not end as it is told to.
+    """
+    start = graph_of(options, plan).run
+    if plan.handed_over is not None:
+        _LOGGER.info("%s", plan.handed_over(start()))
+        return
+    what = (
+        f"scoring {options.records_topic!r} into {options.results_topic!r} with the models of {options.models_topic!r}"
+    )
+    run_until_signalled(start, plan, f"{what}; Ctrl-C stops")
+
+
+def run_until_signalled(start: Callable[[], Any], plan: RunnerPlan, running_text: str) -> None:
+    """Runs a pipeline until SIGINT (Ctrl-C) or SIGTERM.
+
+    Args:
+      start: starts it and gives Beam's result.
+      plan: of its runner.
+      running_text: is logged when it runs.
 
     Raises:
       PipelineFailedError: when it ends by itself.
@@ -81,13 +127,8 @@ def run_until_signalled(options: ServingOptions, plan: RunnerPlan) -> None:
 
     # What the runner starts inherits this: a terminal's Ctrl-C goes to all, and must reach this process alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    running = RunningPipeline(options, plan)
+    running = RunningPipeline(start, plan)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    _LOGGER.info(
-        "scoring %r into %r with the models of %r; Ctrl-C stops",
-        options.records_topic,
-        options.results_topic,
-        options.models_topic,
-    )
+    _LOGGER.info("%s", running_text)
     running.wait(stop)

@@ -6,11 +6,11 @@ import importlib
 import inspect
 import os
 import pkgutil
-import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -22,14 +22,22 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing
+from models.firing import Firing, Frontiers
+from runners.wheel import build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("beam_pipeline", "models", "runners", "transforms")
-FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine", status_topic="status")
-OURS = {"CheckDescriptors", "CommitFrontier", "FindPartitions", "ProduceMessages", "ReadPartition", "ScoreBatch"}
+OURS = {
+    "CheckDescriptors",
+    "CommitSpans",
+    "FindPartitions",
+    "JoinSpans",
+    "ProduceMessages",
+    "ReadPartition",
+    "ScoreBatch",
+}
 
 UNPICKLE = """
 import pathlib, sys
@@ -44,7 +52,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment into which our wheel is really installed; what it requires it borrows from this one."""
     folder = tmp_path_factory.mktemp("clean")
-    wheel = _build_wheel(folder)
+    wheel = build_wheel()
     environment = folder / "environment"
     _run([sys.executable, "-m", "venv", str(environment)], folder)
     python = str(environment / "bin" / "python")
@@ -53,20 +61,6 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # this checkout, if there is one, is not borrowed too.
     (_site_packages(python, folder) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return environment
-
-
-def _build_wheel(folder: Path) -> Path:
-    # From a copy: setuptools builds within the tree, and would sweep in what an earlier build left there.
-    source = folder / "source"
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in FILES:
-        shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
-    _run(command, folder)
-    shutil.rmtree(source)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 def _run(command: list[str], folder: Path) -> str:
@@ -106,9 +100,9 @@ def test_nothing_else_is_installed(clean_environment: Path, tmp_path: Path) -> N
 def do_fns() -> list[beam.DoFn]:
     """Every DoFn of the graph, of ours as of Beam's own transforms in it, for each kind of runner."""
     found = _DoFns()
-    for firing in get_args(Firing):
+    for firing, frontiers in product(get_args(Firing), get_args(Frontiers)):
         pipeline = beam.Pipeline()
-        build(pipeline, OPTIONS, firing, "run")
+        build(pipeline, OPTIONS, firing, frontiers, "run")
         pipeline.visit(found)
     return found.instances
 
@@ -153,7 +147,8 @@ def _do_fn_classes() -> Iterator[type[beam.DoFn]]:
     for package in ("transforms", "beam_pipeline"):
         for module in _modules(package):
             for _, kind in inspect.getmembers(module, inspect.isclass):
-                if issubclass(kind, beam.DoFn) and kind.__module__ == module.__name__:
+                # Not what only others are made of.
+                if issubclass(kind, beam.DoFn) and kind.__module__ == module.__name__ and "process" in vars(kind):
                     yield kind
 
 

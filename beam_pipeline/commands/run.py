@@ -11,8 +11,9 @@ from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
 from models.kafka_client import partition_count
 from models.result import check_result_schema
+from models.secret_references import check_secrets_are_references
 from models.topics import check_models_topic, ensure_topic
-from runners.plan import check_runner, plan_runner
+from runners.plan import check_runner, import_runner
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 15.0
@@ -23,8 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, RUN)
     parser.add_argument("--verbose", action="store_true", help="log what Beam and the runner say, too")
     parser.epilog = (
-        "Further options go to Beam, for example --prism_location=PATH. In the file of --config they stand under "
-        "runner-options. An option that nobody knows is an error."
+        "Further options go to Beam and to the runner, for example --prism_location=PATH. With --runner FlinkRunner: "
+        "--flink-master HOST:PORT (left out: an embedded Flink), --parallelism=N, --savepoint-on-stop FOLDER, "
+        "--savepoint_path=PATH, --checkpointing_interval=MILLISECONDS, --output_executable_path=FILE (only writes the "
+        "job's jar). With --runner DataflowRunner: --project, --region, --temp_location and what docs/dataflow.md "
+        "names. In the file of --config they stand under runner-options. An option that nobody knows is an error."
     )
 
 
@@ -35,11 +39,16 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     check_options(options)
     # Beam and what it brings take seconds to import: mistakes are told before.
     from beam_pipeline.beam_arguments import check_beam_arguments
-    from beam_pipeline.running import run_until_signalled
+    from beam_pipeline.running import run as run_pipeline
 
+    runner = import_runner(options.runner)  # it may have options of its own
     check_beam_arguments(options.runner_arguments)
-    check_topics(options)
-    run_until_signalled(options, plan_runner(options.runner, options.runner_arguments))
+    if runner.REMOTE:
+        check_secrets_are_references(options.kafka_config)
+    else:
+        check_topics(options)
+    # Last: it may fetch or build what the runner needs, for minutes.
+    run_pipeline(options, runner.plan(options.runner_arguments))
     return 0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing
+from models.firing import Firing, Frontiers
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 
@@ -26,10 +26,12 @@ NAMES = [
     "CommitOffsets/Commit",
 ]
 
+VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
 
-def names(firing: Firing) -> set[str]:
+
+def names(firing: Firing, frontiers: Frontiers = "process") -> set[str]:
     pipeline = beam.Pipeline()
-    build(pipeline, OPTIONS, firing, "run")
+    build(pipeline, OPTIONS, firing, frontiers, "run")
     return {one.unique_name for one in pipeline.to_runner_api().components.transforms.values()}
 
 
@@ -40,14 +42,19 @@ def test_the_graph_has_the_steps_of_the_page() -> None:
 
 @pytest.mark.parametrize("firing", ["default", "each"])
 def test_only_the_firing_of_the_side_input_differs_between_runners(firing: Firing) -> None:
-    fired = {name for name in names(firing) if "FireEach" in name}
+    fired = names(firing) - names("default")
     assert bool(fired) == (firing == "each")
-    assert {name for name in names(firing) if "FireEach" not in name} == names("default")
+    assert all(name.startswith(VIEW) for name in fired)
+
+
+def test_frontiers_are_joined_in_keyed_state_where_there_are_several_workers() -> None:
+    added = names("default", "state") - names("default")
+    assert {name.partition("(")[0] for name in added} == {"CommitOffsets/ByPartition", "CommitOffsets/Join"}
 
 
 def test_a_firing_replaces_the_one_before_where_each_counts() -> None:
     pipeline = beam.Pipeline()
-    build(pipeline, OPTIONS, "each", "run")
+    build(pipeline, OPTIONS, "each", "state", "run")
     strategies = pipeline.to_runner_api().components.windowing_strategies.values()
     fired = [one for one in strategies if one.trigger.HasField("repeat")]
     assert fired

@@ -1,0 +1,1 @@
+"""Dataflow templates: what is staged once, and started with parameters."""

@@ -1,0 +1,121 @@
+"""One classic template, staged once for all tests of this folder and read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2 as proto
+
+from beam_pipeline.command_line import main
+from models import kafka_credentials
+from models.secret_references import SecretReader
+from tests.google_cloud import BUCKET, PLACE, StorageEmulator
+from tests.google_cloud import storage_emulator as run_storage
+
+# What Secret Manager answers, if anybody asks it.
+PASSWORD = "correct-horse-battery"
+SECRET = "projects/demo-project/secrets/kafka-password/versions/3"
+TEMPLATE = f"gs://{BUCKET}/templates/serving"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was staged.
+
+    Attributes:
+      objects: everything in the bucket, by name.
+      job: the template itself, as the service reads it.
+      metadata: beside it.
+      graph: the pipeline's proto.
+      secrets_read: the names of the secrets that were read meanwhile.
+      said: what was printed and logged meanwhile.
+    """
+
+    objects: dict[str, bytes]
+    job: dict[str, Any]
+    metadata: dict[str, Any]
+    graph: proto.Pipeline
+    secrets_read: list[str]
+    said: str
+
+    @property
+    def steps(self) -> dict[str, proto.PTransform]:
+        """The transforms that hold no others, by their full names."""
+        transforms = self.graph.components.transforms.values()
+        return {one.unique_name: one for one in transforms if not one.subtransforms}
+
+    def step(self, start: str) -> proto.PTransform:
+        """The only step whose name starts so."""
+        (found,) = (step for name, step in self.steps.items() if name.startswith(start))
+        return found
+
+    def object_that_ends(self, end: str) -> bytes:
+        """The only object whose name ends so."""
+        (found,) = (content for name, content in self.objects.items() if name.endswith(end))
+        return found
+
+
+@pytest.fixture(scope="session")
+def storage_emulator() -> Iterator[StorageEmulator]:
+    with run_storage() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def staged(storage_emulator: StorageEmulator) -> Staged:
+    """A template with a password by reference and without a container: the wheel is staged with it."""
+    kafka = ("security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", "sasl.username=u", f"sasl.password=secret:{SECRET}")
+    words = [
+        "template",
+        "build",
+        "--kind=classic",
+        f"--location={TEMPLATE}",
+        "--record-schema=wine",
+        "--verbose",
+        *PLACE,
+    ]
+    read: list[str] = []
+
+    def access(name: str) -> bytes:
+        read.append(name)
+        return PASSWORD.encode()
+
+    with pytest.MonkeyPatch.context() as patch, everything_said() as said:
+        patch.setattr(kafka_credentials, "SECRETS", SecretReader(access))
+        assert main([*words, *(f"--kafka-config={pair}" for pair in kafka)]) == 0
+    objects = storage_emulator.everything()
+    graph = next(content for name, content in objects.items() if name.endswith("/pipeline.pb"))
+    return Staged(
+        objects,
+        json.loads(objects["templates/serving"]),
+        json.loads(objects["templates/serving_metadata"]),
+        proto.Pipeline.FromString(graph),
+        read,
+        said.getvalue(),
+    )
+
+
+@contextmanager
+def everything_said() -> Iterator[io.StringIO]:
+    """What is printed, and logged at any level by anybody."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    root, beam = logging.getLogger(), logging.getLogger("apache_beam")
+    levels = root.level, beam.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    beam.setLevel(logging.DEBUG)  # a command before may have silenced it
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            yield said
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        beam.setLevel(levels[1])

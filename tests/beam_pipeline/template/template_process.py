@@ -1,0 +1,39 @@
+"""The graph of a classic template, on Prism, as a job that was given its parameters.
+
+Only the firing of the model view is exchanged: Prism refuses Dataflow's. Started with the path of a JSON file:
+
+    {"built_with": {OPTION: VALUE}, "parameters": {NAME: VALUE}, "prism_location": PATH}
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from apache_beam.options.value_provider import RuntimeValueProvider
+
+from beam_pipeline.running import RunningPipeline, graph_of
+from beam_pipeline.template.classic import classic_options
+from runners.plan import plan_runner
+
+
+def main(path: str) -> None:
+    """Runs until SIGTERM."""
+    given = json.loads(Path(path).read_text(encoding="utf-8"))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    options = classic_options(given["built_with"], [])
+    plan = plan_runner("DirectRunner", [f"--prism_location={given['prism_location']}"])
+    plan = replace(plan, frontiers="state")
+    pipeline = graph_of(options, plan)
+    # What a worker does first: from here on, whatever is unpickled is what the job was given.
+    RuntimeValueProvider.set_runtime_options(given["parameters"])
+    RunningPipeline(pipeline.run, plan).wait(stop)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

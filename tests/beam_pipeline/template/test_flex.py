@@ -1,0 +1,195 @@
+"""The Flex template: the file that names the image, and what the launcher makes of a job's parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud import dataflow_v1beta3 as dataflow
+
+from beam_pipeline import command_line
+from beam_pipeline.arguments import OPTIONS
+from beam_pipeline.command_line import main
+from beam_pipeline.template.launch import main as launch
+from beam_pipeline.template.launch import run_words
+from beam_pipeline.template.metadata import flex_metadata
+from beam_pipeline.template.parameters import is_required, parameter_name
+from tests.google_cloud import BUCKET, PLACE, StorageEmulator
+
+ROOT = Path(__file__).resolve().parents[3]
+IMAGE = "europe-docker.pkg.dev/demo-project/serving/beam-serving:1"
+BUILD = ["template", "build", "--kind=flex", f"--image={IMAGE}", *PLACE]
+
+
+def build(emulator: StorageEmulator, name: str, *more: str) -> dict[str, Any]:
+    assert main([*BUILD, f"--location=gs://{BUCKET}/{name}", *more]) == 0
+    spec: dict[str, Any] = json.loads(emulator.read(name))
+    return spec
+
+
+# --- The container spec.
+
+
+def test_the_spec_names_the_image_the_language_and_the_parameters(storage_emulator: StorageEmulator) -> None:
+    spec = build(storage_emulator, "flex/serving.json")
+    assert spec["image"] == IMAGE
+    assert spec["sdkInfo"] == {"language": "PYTHON"}
+    read = dataflow.ContainerSpec.from_json(json.dumps(spec), ignore_unknown_fields=False)
+    assert read.metadata == flex_metadata()
+
+
+def test_the_jobs_have_our_workers_and_the_image_unless_told_otherwise(storage_emulator: StorageEmulator) -> None:
+    environment = build(storage_emulator, "flex/defaults.json")["defaultEnvironment"]
+    assert environment == {
+        "machineType": "n2-standard-4",
+        "maxWorkers": 5,
+        "enableStreamingEngine": True,
+        "additionalUserLabels": {"application": "beam-serving"},
+        "sdkContainerImage": IMAGE,
+        "tempLocation": f"gs://{BUCKET}/temp",
+        "stagingLocation": f"gs://{BUCKET}/temp",
+    }
+
+
+def test_the_network_and_the_limits_are_the_default_of_the_jobs(storage_emulator: StorageEmulator) -> None:
+    given = (
+        "--machine_type=n2-highmem-4", "--max_num_workers=20", "--num_workers=2", "--no_use_public_ips",
+        "--network=serving", "--subnetwork=regions/europe-west1/subnetworks/serving", "--labels=team=fraud",
+        "--service_account_email=worker@demo-project.iam.gserviceaccount.com", "--sdk_container_image=other:1",
+    )  # fmt: skip
+    environment = build(storage_emulator, "flex/network.json", *given)["defaultEnvironment"]
+    assert environment["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert environment["subnetwork"] == "regions/europe-west1/subnetworks/serving"
+    assert (environment["numWorkers"], environment["maxWorkers"]) == (2, 20)
+    assert (environment["machineType"], environment["network"]) == ("n2-highmem-4", "serving")
+    assert environment["additionalUserLabels"] == {"application": "beam-serving", "team": "fraud"}
+    assert environment["serviceAccountEmail"] == "worker@demo-project.iam.gserviceaccount.com"
+    assert environment["sdkContainerImage"] == "other:1"
+
+
+# --- The command line that starts it.
+
+
+def test_the_command_names_every_parameter_that_must_be_given(
+    storage_emulator: StorageEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(storage_emulator, "flex/command.json")
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.startswith("gcloud dataflow flex-template run ")
+    assert f"--template-file-gcs-location=gs://{BUCKET}/flex/command.json" in command
+    parameters = re.search(r"--parameters=(\S+)", command)
+    assert parameters
+    named = {one.split("=")[0] for one in parameters[1].split(",")}
+    assert named == {parameter_name(name) for name in OPTIONS if is_required(name)}
+
+
+# --- Refused before anything is written.
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--location=gs://no-such-bucket/x.json"], "there is no bucket 'no-such-bucket'"),
+        (["--location=/tmp/x.json"], "--template_location '/tmp/x.json' cannot be"),
+        ([f"--location=gs://{BUCKET}/x.json", "--project=P"], "--project 'P' cannot be"),
+        ([f"--location=gs://{BUCKET}/x.json", "--region=mars"], "--region 'mars' cannot be"),
+        ([f"--location=gs://{BUCKET}/x.json", "--machine_tpye=n2"], "did you mean '--machine_type'"),
+        (
+            [f"--location=gs://{BUCKET}/x.json", "--group=g"],
+            "--group: a Flex template takes that when a job is started",
+        ),
+        ([f"--location=gs://{BUCKET}/x.json", "--image=a b"], "no name of a container image"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_written(
+    storage_emulator: StorageEmulator, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
+) -> None:
+    before = storage_emulator.names()
+    assert main([*BUILD, *words]) in (1, 2)
+    assert reason in capsys.readouterr().err
+    assert storage_emulator.names() == before
+
+
+def test_without_an_image_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["template", "build", "--kind=flex", f"--location=gs://{BUCKET}/x.json", *PLACE]) == 2
+    assert "--kind flex needs --image" in capsys.readouterr().err
+
+
+# --- The launcher.
+
+LAUNCHED = [
+    "--runner=DataflowRunner",
+    "--streaming=true",
+    "--save_main_session",
+    f"--template_location=gs://{BUCKET}/staging/template_launches/job_object",
+    '--labels={"goog-dataflow-provided-template-type": "flex"}',
+    "--no_use_public_ips",
+    "--kafka_bootstrap_servers=b-1:9092",
+    "--records_topic=records",
+    "--kafka_config=security.protocol=SSL;client.id=a",
+]
+
+
+def test_the_launcher_turns_parameters_into_the_command_run(tmp_path: Path) -> None:
+    assert run_words(LAUNCHED, tmp_path) == [
+        "run",
+        "--runner=DataflowRunner",
+        "--bootstrap-servers=b-1:9092",
+        "--records-topic=records",
+        "--kafka-config=security.protocol=SSL",
+        "--kafka-config=client.id=a",
+        f"--template_location=gs://{BUCKET}/staging/template_launches/job_object",
+        '--labels={"goog-dataflow-provided-template-type": "flex"}',
+        "--no_use_public_ips",
+    ]
+
+
+def test_files_in_the_bucket_are_read_by_the_launcher(storage_emulator: StorageEmulator, tmp_path: Path) -> None:
+    schema = storage_emulator.write("schemas/own.avsc", '{"type": "record"}')
+    config = storage_emulator.write("serving.yaml", "group: own\n")
+    words = run_words([f"--record_schema={schema}", f"--config={config}", "--no_auth"], tmp_path)
+    copied = dict(word.removeprefix("--").split("=") for word in words[2:-1])
+    assert Path(copied["record-schema"]).read_text() == '{"type": "record"}'
+    assert Path(copied["config"]).read_text() == "group: own\n"
+
+
+def test_the_launcher_runs_it_and_gives_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def main_instead(words: list[str]) -> int:
+        ran.append(words)
+        return 2
+
+    monkeypatch.setattr(command_line, "main", main_instead)
+    assert launch(["--records_topic=records"]) == 2
+    assert ran == [["run", "--runner=DataflowRunner", "--records-topic=records"]]
+
+
+# --- The image.
+
+
+def test_the_image_has_what_the_launcher_and_the_workers_look_for() -> None:
+    lines = (ROOT / "dataflow" / "Dockerfile").read_text().splitlines()
+    text = "\n".join(lines)
+    launcher = re.search(r"^ENV FLEX_TEMPLATE_PYTHON_PY_FILE=(\S+)$", text, re.MULTILINE)
+    assert launcher
+    copied = [line.split()[1:] for line in lines if line.startswith("COPY ") and "--from" not in line]
+    assert [Path(launcher[1])] == [
+        Path(target) / Path(source).name for source, target in copied if source.endswith(".py")
+    ]
+    for source, _ in copied:
+        assert "*" in source or (ROOT / source).exists(), source
+    assert "python_template_launcher" in text
+    assert "ENTRYPOINT" in text
+
+
+def test_the_image_is_of_the_beam_that_the_application_wants() -> None:
+    import apache_beam
+
+    text = (ROOT / "dataflow" / "Dockerfile").read_text()
+    version = re.search(r"^ARG BEAM_VERSION=(\S+)$", text, re.MULTILINE)
+    assert version
+    assert version[1].rsplit(".", 1)[0] == apache_beam.__version__.rsplit(".", 1)[0]

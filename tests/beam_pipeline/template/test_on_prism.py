@@ -1,0 +1,91 @@
+"""What is staged is what was tested: a template's graph, with only the firing exchanged, against a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from beam_pipeline.graph import build
+from beam_pipeline.template.classic import classic_options
+from models.firing import Firing
+from models.kafka_client import KafkaSettings
+from models.record_schema import RecordSchema
+from runners.kafka_broker import LocalBroker
+from tests.beam_pipeline.template.conftest import Staged
+from tests.end_to_end.deployment import Deployment
+from tests.saved_models import save_version_model
+
+ROOT = Path(__file__).resolve().parents[3]
+VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
+
+
+def steps(firing: Firing) -> set[str]:
+    pipeline = beam.Pipeline()
+    build(pipeline, classic_options({"record_schema": "wine"}, []), firing, "state", "run")
+    return {one.unique_name for one in pipeline.to_runner_api().components.transforms.values() if not one.subtransforms}
+
+
+def test_what_runs_on_prism_differs_from_what_is_staged_only_in_the_firing(staged: Staged) -> None:
+    assert set(staged.steps) == steps("each")
+    assert steps("default") < steps("each")
+    assert all(name.startswith(VIEW) for name in steps("each") - steps("default"))
+
+
+@contextmanager
+def job(folder: Path, given: dict[str, Any]) -> Iterator[Path]:
+    """A job of the template, ended with the block; gives its log."""
+    config, log = folder / "job.json", folder / "job.log"
+    config.write_text(json.dumps(given))
+    command = [sys.executable, "-m", "tests.beam_pipeline.template.template_process", str(config)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield log
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_job_of_the_template_scores_updates_and_commits(
+    broker: LocalBroker, prism_location: Path, tmp_path: Path
+) -> None:
+    kafka = KafkaSettings(broker.bootstrap_servers)
+    deployment = Deployment(kafka, RecordSchema.named("recommender"), {}, tmp_path)
+    parameters = {
+        "kafka_bootstrap_servers": broker.bootstrap_servers,
+        "records_topic": deployment.topic("records"),
+        "models_topic": deployment.topic("models"),
+        "results_topic": deployment.topic("results"),
+        "dead_letter_topic": deployment.topic("dead-letters"),
+        "status_topic": deployment.topic("status"),
+        "group": deployment.group,
+        "start": "earliest",
+    }
+    given = {"built_with": {"record_schema": "recommender"}, "parameters": parameters}
+    record = {"user": 1, "products": [1], "dataType": "recommender"}
+    with job(tmp_path, {**given, "prism_location": str(prism_location)}) as log:
+        try:
+            deployment.publish("recommender", save_version_model(tmp_path / "one", 1), {"x": ("user",)})
+            deployment.status("serving", "recommender", 1)
+            assert [one.values("version") for one in deployment.score(record, record)] == [[1], [1]]
+            deployment.publish("recommender", save_version_model(tmp_path / "two", 2), {"x": ("user",)})
+            deployment.status("serving", "recommender", 2)
+            assert [one.values("version") for one in deployment.score(record)] == [[2]]
+            deployment.eventually(lambda: deployment.committed() == 3, "all three records are committed")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the log ends:\n{log.read_text()[-3000:]}") from error
+        finally:
+            deployment.close()

@@ -1,0 +1,127 @@
+"""Google Cloud on this machine: a storage emulator, and a service that answers as Dataflow does, for job requests."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from apache_beam.internal.gcp import auth
+from gcp_storage_emulator.server import create_server
+from google.cloud import storage  # type: ignore[attr-defined]
+
+BUCKET = "serving-bucket"
+PROJECT = "demo-project"
+REGION = "europe-west1"
+
+# What every command needs; no_auth: nobody asks for credentials.
+PLACE = (f"--project={PROJECT}", f"--region={REGION}", f"--temp_location=gs://{BUCKET}/temp", "--no_auth")
+
+
+class StorageEmulator:
+    """Cloud Storage with one bucket. `STORAGE_EMULATOR_HOST` names it while it runs."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self._client = storage.Client.create_anonymous_client()
+
+    def names(self) -> list[str]:
+        """Of all objects."""
+        return sorted(blob.name for blob in self._client.list_blobs(BUCKET))
+
+    def read(self, name: str) -> bytes:
+        """An object."""
+        return bytes(self._client.bucket(BUCKET).blob(name).download_as_bytes())
+
+    def write(self, name: str, content: str) -> str:
+        """Makes an object; gives its location."""
+        self._client.bucket(BUCKET).blob(name).upload_from_string(content)
+        return f"gs://{BUCKET}/{name}"
+
+    def everything(self) -> dict[str, bytes]:
+        """All objects by name."""
+        return {name: self.read(name) for name in self.names()}
+
+
+@contextmanager
+def storage_emulator() -> Iterator[StorageEmulator]:
+    """Runs one, in threads of this process."""
+    server = create_server("localhost", 0, in_memory=True, default_bucket=BUCKET)
+    server.start()
+    try:
+        host = f"http://localhost:{server._api._httpd.server_address[1]}"
+        with pytest.MonkeyPatch.context() as patch:
+            # Where there are none, Beam looks for credentials for half a minute, also with no_auth.
+            patch.setattr(auth._Credentials, "_credentials_init", True)
+            patch.setenv("STORAGE_EMULATOR_HOST", host)
+            yield StorageEmulator(host)
+    finally:
+        server.stop()
+
+
+@dataclass
+class FakeDataflow:
+    """Takes requests for jobs of one project and region, and keeps them.
+
+    Attributes:
+      running: names of the jobs that run, and their ids.
+      created: the jobs that were asked for.
+    """
+
+    endpoint: str = ""
+    running: dict[str, str] = field(default_factory=dict)
+    created: list[dict[str, Any]] = field(default_factory=list)
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The status and the body of an answer."""
+        place = re.match(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs", path)
+        if place is None or place[2] != REGION:
+            return 400, {"error": {"code": 400, "message": f"The workflow could not be created: no location {path}"}}
+        if place[1] != PROJECT:
+            return 403, {"error": {"code": 403, "message": "Permission denied on resource project."}}
+        if method == "POST":
+            self.created.append(body)
+            return 200, {**body, "id": "job-1"}
+        jobs = [{"id": id_, "name": name, "currentState": "JOB_STATE_RUNNING"} for name, id_ in self.running.items()]
+        return 200, {"jobs": jobs}
+
+
+@contextmanager
+def fake_dataflow() -> Iterator[FakeDataflow]:
+    """Runs one, in threads of this process."""
+    service = FakeDataflow()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            status, content = service.answer(self.command, self.path, body)
+            encoded = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(encoded)))
+            self.end_headers()
+            self.wfile.write(encoded)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("localhost", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        service.endpoint = f"http://localhost:{server.server_address[1]}"
+        yield service
+        server.shutdown()
+        thread.join()
