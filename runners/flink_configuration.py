@@ -110,6 +110,8 @@ def cluster_settings(work_folder: Path, rpc_port: int, slots: int, memory: TaskM
         "parallelism.default": "1",
         "web.tmpdir": str(work_folder / "web"),
         "io.tmp.dirs": str(work_folder / "temporary"),
+        # Else /opt/flink, where a job's jar is taken for one of the same name that another cluster left there.
+        "user.artifacts.base-dir": str(work_folder / "artifacts"),
         "state.backend.type": "hashmap",
         "state.checkpoints.dir": (work_folder / "checkpoints").as_uri(),
         "state.savepoints.dir": (work_folder / "savepoints").as_uri(),
