@@ -27,10 +27,11 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -374,6 +375,30 @@ def check_rows(outputs: Mapping[str, Array], rows: int, address: str) -> None:
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
             raise ScoringError(f"{address}: output {name!r} has the shape {array.shape}, the input {rows} rows")
+
+
+class Closable(Protocol):
+    """A client that is to be closed."""
+
+    def close(self) -> None:
+        """Gives its connections back."""
+
+
+@contextmanager
+def closed_on_failure(client: Closable) -> Iterator[None]:
+    """Closes the client when what happens within fails; a failed call becomes a ModelLoadError.
+
+    Raises:
+      ModelLoadError: for a ScoringError, with its text.
+    """
+    try:
+        yield
+    except ScoringError as error:
+        client.close()
+        raise ModelLoadError(str(error)) from error
+    except BaseException:
+        client.close()
+        raise
 
 
 class Retries:

@@ -28,8 +28,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,7 @@ from models.scorers.remote import (
     ServedModel,
     check_rows,
     choose_signature,
+    closed_on_failure,
     row_count,
     tensor_dtype,
     wanted_outputs,
@@ -330,7 +330,7 @@ def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
         keepalive_idle=keepalive_idle,
     )
     client = PredictionClient(location, served, options, settings)
-    with _closed_on_failure(client):
+    with closed_on_failure(client):
         definitions = client.signature_definitions()
         if definitions is None:
             signature = _assumed_signature(descriptor, dtypes)
@@ -339,18 +339,6 @@ def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
             signature = _signature(name, definitions[name], location)
         outputs = wanted_outputs(descriptor, signature.outputs, location)
         return TensorFlowServingGrpcScorer(location, client, signature, outputs)
-
-
-@contextmanager
-def _closed_on_failure(client: PredictionClient) -> Iterator[None]:
-    try:
-        yield
-    except RemoteCallError as error:
-        client.close()
-        raise ModelLoadError(str(error)) from error
-    except BaseException:
-        client.close()
-        raise
 
 
 def channel_target(addresses: tuple[Address, ...]) -> str:

@@ -44,6 +44,7 @@ from models.scorers.remote import (
     ServedModel,
     check_rows,
     choose_signature,
+    closed_on_failure,
     row_count,
     tensor_dtype,
     wanted_outputs,
@@ -232,20 +233,14 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
     if insecure and not served.secure:
         raise ScorerOptionError("option tls.insecure: the location is not one over TLS")
     client = RestClient(served, options, connections=connections, insecure=insecure)
-    try:
+    with closed_on_failure(client):
         definitions = _signature_definitions(client.call("GET", "/metadata"), location)
         name = choose_signature(definitions, descriptor.signature, location)
         signature = _signature(name, definitions[name], location)
         outputs = wanted_outputs(descriptor, signature.outputs, location)
-    except ScoringError as error:
-        client.close()
-        raise ModelLoadError(str(error)) from error
-    except BaseException:
-        client.close()
-        raise
-    return TensorFlowServingRestScorer(
-        location, client, signature, outputs=outputs, version=served.version, row_format=row_format
-    )
+        return TensorFlowServingRestScorer(
+            location, client, signature, outputs=outputs, version=served.version, row_format=row_format
+        )
 
 
 def columnar_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
