@@ -23,7 +23,7 @@ from models.kafka_client import ConnectionLog, KafkaSettings, partition_count
 from models.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
 from models.record import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
-from transforms.partition_readers import READERS
+from transforms.partition_readers import READERS, PartitionReaders
 from transforms.watermarks import WallClockWatermark, WallClockWatermarkProvider
 
 _LOGGER = logging.getLogger(__name__)
@@ -105,8 +105,19 @@ def _named(_: bytes, topic: str) -> str:
 class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
     """What both steps have: restrictions that are only ever checkpointed, and a watermark that follows the clock."""
 
-    def __init__(self, ahead: bool) -> None:
+    def __init__(self, run_id: str, ahead: bool) -> None:
+        self._run_id = run_id
         self._watermarks = WallClockWatermarkProvider(ahead)
+
+    def setup(self) -> None:
+        READERS.enter(self._run_id, PartitionReaders)
+
+    def teardown(self) -> None:
+        READERS.leave(self._run_id)
+
+    @property
+    def _readers(self) -> PartitionReaders:
+        return READERS.value(self._run_id, PartitionReaders)
 
     def create_tracker(self, restriction: Reading) -> ReadingTracker:
         return ReadingTracker(restriction)
@@ -129,17 +140,13 @@ class FindPartitions(CheckpointedSource):
     """
 
     def __init__(self, kafka: KafkaSettings, run_id: str, ahead: bool) -> None:
-        super().__init__(ahead)
+        super().__init__(run_id, ahead)
         self._kafka = kafka
-        self._run_id = run_id
 
     def setup(self) -> None:
-        READERS.enter(self._run_id)
+        super().setup()
         self._admin = self._kafka.admin()
         self._missing_said = False
-
-    def teardown(self) -> None:
-        READERS.leave(self._run_id)
 
     def initial_restriction(self, element: str) -> Reading:
         return Reading(0, 0)
@@ -158,7 +165,7 @@ class FindPartitions(CheckpointedSource):
         known = reading.position
         found = self._count(element)
         topic_id = topic_identity(self._admin, element) if found else ""
-        if READERS.made_anew(self._run_id, element, topic_id):
+        if self._readers.made_anew(element, topic_id):
             known = 0
         if found > known and tracker.try_claim(found):
             first = reading.position == 0
@@ -182,25 +189,18 @@ class ReadPartition(CheckpointedSource):
     """A partition to lists of its records."""
 
     def __init__(self, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool) -> None:
-        super().__init__(ahead)
+        super().__init__(run_id, ahead)
         self._settings = settings
         self._pace = pace
-        self._run_id = run_id
         self._read = Metrics.counter("ReadPartition", "records")
         self._gaps = Metrics.counter("ReadPartition", "gaps")
         self._backlog = Metrics.gauge("ReadPartition", "backlog")
-
-    def setup(self) -> None:
-        READERS.enter(self._run_id)
-
-    def teardown(self) -> None:
-        READERS.leave(self._run_id)
 
     def initial_restriction(self, element: Partition) -> Reading:
         """Where reading begins; waits while no broker answers."""
         while True:
             try:
-                with READERS.lease(self._run_id, self._settings, element) as reader:
+                with self._readers.lease(self._settings, element) as reader:
                     offset = reader.opening().offset
                 return Reading(offset, offset)
             except KafkaUnreachableError as error:
@@ -208,7 +208,7 @@ class ReadPartition(CheckpointedSource):
                 time.sleep(_RETRY_SECONDS)
 
     def restriction_size(self, element: Partition, restriction: Reading) -> int:
-        return 1 if restriction.done else 1 + READERS.backlog(self._run_id, element, restriction.position)
+        return 1 if restriction.done else 1 + self._readers.backlog(element, restriction.position)
 
     @beam.DoFn.unbounded_per_element()
     def process(
@@ -219,10 +219,10 @@ class ReadPartition(CheckpointedSource):
     ) -> Iterator[TimestampedValue]:
         reading = tracker.current_restriction()
         position = reading.position
-        with READERS.lease(self._run_id, self._settings, element) as reader:
+        with self._readers.lease(self._settings, element) as reader:
             for _ in range(self._pace.batches):
                 try:
-                    if READERS.made_anew_since(self._run_id, element):
+                    if self._readers.made_anew_since(element):
                         reader.made_anew(position)
                     batch = reader.take(position, reading.origin)
                 except TopicMadeAnewError as error:  # its partitions are found anew; this one is done

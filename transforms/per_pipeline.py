@@ -28,17 +28,21 @@ class PerPipeline(Generic[T]):
     def enter(self, run_id: str, make: Callable[[], T]) -> T:
         """A DoFn of this pipeline is set up in this process."""
         with self._lock:
-            if run_id not in self._values:
-                self._values[run_id] = make()
+            value = self._value(run_id, make)
             self._users[run_id] = self._users.get(run_id, 0) + 1
-            return self._values[run_id]
+            return value
+
+    def value(self, run_id: str, make: Callable[[], T]) -> T:
+        """The pipeline's value, without entering: Beam asks for restrictions where it sets no DoFn up."""
+        with self._lock:
+            return self._value(run_id, make)
 
     def leave(self, run_id: str) -> None:
         """A DoFn of this pipeline is torn down; after `close_all` this changes nothing."""
         with self._lock:
             if run_id not in self._values:
                 return
-            self._users[run_id] -= 1
+            self._users[run_id] = self._users.get(run_id, 0) - 1
             if self._users[run_id] > 0:
                 return
             value = self._values.pop(run_id)
@@ -51,3 +55,8 @@ class PerPipeline(Generic[T]):
             values, self._values, self._users = self._values, {}, {}
         for value in values.values():
             value.close()
+
+    def _value(self, run_id: str, make: Callable[[], T]) -> T:
+        if run_id not in self._values:
+            self._values[run_id] = make()
+        return self._values[run_id]

@@ -19,7 +19,6 @@ from tests.transforms.bundles import Bundle, eventually, run_bundle
 from tests.transforms.conftest import Put
 from transforms.checkpointing import Reading
 from transforms.kafka_source import FindPartitions, Pace, ReadPartition
-from transforms.partition_readers import READERS
 
 QUIET = Pace(heartbeat_seconds=0.0)
 Read = Callable[..., tuple[ReadPartition, Partition]]
@@ -248,14 +247,14 @@ def test_a_partition_of_a_topic_made_anew_ends_even_when_the_new_one_is_longer(
     put(topic, [b"x"] * 10)
     source, partition = read(on_gap="report")
     known = replace(partition, topic_id="old")
-    READERS.made_anew(source._run_id, topic, "old")
+    source._readers.made_anew(topic, "old")
     _, reading = read_all(source, known, Reading(0, 0), 5)
-    assert READERS.made_anew(source._run_id, topic, "new")
+    assert source._readers.made_anew(topic, "new")
     bundle = run_bundle(source, known, reading)
     assert bundle.rest is None
     assert [(len(batch), "the topic was made anew" in (batch.gap or "")) for batch in bundle.outputs] == [(0, True)]
     failing, _ = read(on_gap="fail")
-    READERS.made_anew(failing._run_id, topic, "new")
+    failing._readers.made_anew(topic, "new")
     with pytest.raises(OffsetGapError, match="the topic was made anew"):
         run_bundle(failing, known, reading)
 
@@ -312,4 +311,4 @@ def test_an_exception_in_a_bundle_closes_the_reader(read: Read, topic: str, monk
     with pytest.raises(RuntimeError, match="broken"):
         run_bundle(source, partition, Reading(0, 0))
     assert len(closed) == 1
-    assert READERS.backlog(source._run_id, partition, 0) == 0
+    assert source._readers.backlog(partition, 0) == 0

@@ -32,52 +32,42 @@ class FakeReader:
 def readers(monkeypatch: pytest.MonkeyPatch) -> PartitionReaders:
     FakeReader.made = []
     monkeypatch.setattr(partition_readers, "PartitionReader", FakeReader)
-    made = PartitionReaders()
-    made.enter("run")
-    return made
+    return PartitionReaders()
 
 
 def test_a_partition_keeps_its_reader_from_bundle_to_bundle(readers: PartitionReaders) -> None:
     for partition in (FIRST, SECOND, FIRST, SECOND):
-        with readers.lease("run", SETTINGS, partition) as reader:
+        with readers.lease(SETTINGS, partition) as reader:
             assert reader.partition == partition  # type: ignore[attr-defined]
     assert len(FakeReader.made) == 2
     assert not any(reader.closed for reader in FakeReader.made)
 
 
-def test_two_pipelines_share_no_reader(readers: PartitionReaders) -> None:
-    readers.enter("other")
-    for run_id in ("run", "other"):
-        with readers.lease(run_id, SETTINGS, FIRST):
-            pass
-    assert len(FakeReader.made) == 2
-
-
 def test_a_reader_that_is_lent_out_is_nobody_elses(readers: PartitionReaders) -> None:
-    with readers.lease("run", SETTINGS, FIRST) as one, readers.lease("run", SETTINGS, FIRST) as other:
+    with readers.lease(SETTINGS, FIRST) as one, readers.lease(SETTINGS, FIRST) as other:
         assert one is not other
     kept, surplus = sorted(FakeReader.made, key=lambda reader: reader.closed)
     assert (kept.closed, surplus.closed) == (0, 1)
 
 
 def test_after_an_exception_it_is_closed_and_not_kept(readers: PartitionReaders) -> None:
-    with pytest.raises(RuntimeError), readers.lease("run", SETTINGS, FIRST):
+    with pytest.raises(RuntimeError), readers.lease(SETTINGS, FIRST):
         raise RuntimeError
-    with readers.lease("run", SETTINGS, FIRST):
+    with readers.lease(SETTINGS, FIRST):
         pass
     assert [reader.closed for reader in FakeReader.made] == [1, 0]
 
 
 def test_a_generator_that_is_closed_within_a_lease_gives_the_reader_back(readers: PartitionReaders) -> None:
     def bundle() -> Generator[int, None, None]:
-        with readers.lease("run", SETTINGS, FIRST):
+        with readers.lease(SETTINGS, FIRST):
             yield 1
             yield 2
 
     running = bundle()
     assert next(running) == 1
     running.close()
-    with readers.lease("run", SETTINGS, FIRST):
+    with readers.lease(SETTINGS, FIRST):
         pass
     (reader,) = FakeReader.made
     assert reader.closed == 0
@@ -86,54 +76,40 @@ def test_a_generator_that_is_closed_within_a_lease_gives_the_reader_back(readers
 def test_what_nobody_asked_for_in_a_minute_is_closed(
     readers: PartitionReaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with readers.lease("run", SETTINGS, FIRST):
+    with readers.lease(SETTINGS, FIRST):
         pass
     monkeypatch.setattr(partition_readers, "_UNUSED_SECONDS", -1.0)
-    with readers.lease("run", SETTINGS, SECOND):
+    with readers.lease(SETTINGS, SECOND):
         pass
     assert [reader.closed for reader in FakeReader.made] == [1, 0]
 
 
-def test_the_last_to_leave_closes_them(readers: PartitionReaders) -> None:
-    readers.enter("run")
-    with readers.lease("run", SETTINGS, FIRST):
-        pass
-    (reader,) = FakeReader.made
-    readers.leave("run")
-    assert reader.closed == 0
-    readers.leave("run")
-    assert reader.closed == 1
-    readers.leave("run")  # more often than entered: nothing happens
-
-
 def test_what_is_lent_out_when_all_are_closed_is_closed_when_it_comes_back(readers: PartitionReaders) -> None:
-    with readers.lease("run", SETTINGS, SECOND):
+    with readers.lease(SETTINGS, SECOND):
         pass
-    with readers.lease("run", SETTINGS, FIRST) as reader:
-        readers.close_all()
+    with readers.lease(SETTINGS, FIRST) as reader:
+        readers.close()
         assert reader.closed == 0  # type: ignore[attr-defined]
     assert [one.closed for one in FakeReader.made] == [1, 1]
 
 
 def test_the_backlog_is_told_without_asking(readers: PartitionReaders) -> None:
-    assert readers.backlog("run", FIRST, 30) == 0, "nothing is known yet"
-    assert readers.backlog("unknown", FIRST, 30) == 0
-    with readers.lease("run", SETTINGS, FIRST):
+    assert readers.backlog(FIRST, 30) == 0, "nothing is known yet"
+    with readers.lease(SETTINGS, FIRST):
         pass
-    assert readers.backlog("run", FIRST, 30) == 70
+    assert readers.backlog(FIRST, 30) == 70
 
 
 def test_a_topic_is_made_anew_when_its_id_changes(readers: PartitionReaders) -> None:
-    told = [readers.made_anew("run", "t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
+    told = [readers.made_anew("t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
     assert told == [False, False, False, False, True, False, False]
-    assert not readers.made_anew("run", "other", "c")
+    assert not readers.made_anew("other", "c")
 
 
 def test_partitions_of_the_topic_before_are_told_from_the_new_ones(readers: PartitionReaders) -> None:
     old, new, unknown = (Partition("t", topic_id, 0) for topic_id in ("a", "b", ""))
-    assert not readers.made_anew_since("run", old), "nothing is known yet"
-    readers.made_anew("run", "t", "a")
-    assert not readers.made_anew_since("run", old)
-    readers.made_anew("run", "t", "b")
-    told = [readers.made_anew_since(run_id, one) for run_id in ("run", "other") for one in (old, new, unknown)]
-    assert told == [True, False, False, False, False, False]
+    assert not readers.made_anew_since(old), "nothing is known yet"
+    readers.made_anew("t", "a")
+    assert not readers.made_anew_since(old)
+    readers.made_anew("t", "b")
+    assert [readers.made_anew_since(one) for one in (old, new, unknown)] == [True, False, False]

@@ -27,6 +27,19 @@ def test_all_of_a_pipeline_share_one_value_and_the_last_to_leave_closes_it() -> 
     assert values.enter("a", Value) is not first
 
 
+def test_what_was_made_before_the_first_entered_is_shared_and_closed_too() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    first = values.value("a", Value)
+    assert values.value("a", Value) is first
+    assert values.enter("a", Value) is first
+    values.leave("a")
+    assert first.closed == 1
+    orphan = values.value("a", Value)
+    assert orphan is not first
+    values.close_all()
+    assert orphan.closed == 1
+
+
 def test_leaving_after_all_were_closed_changes_nothing() -> None:
     values: PerPipeline[Value] = PerPipeline()
     made = [values.enter(name, Value) for name in ("a", "b")]

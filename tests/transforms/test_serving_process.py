@@ -97,11 +97,10 @@ class Closable:
 
 
 def test_closing_the_worker_process_closes_what_no_do_fn_is_torn_down_for() -> None:
-    committer, serving = Closable(), Closable()
+    committer, serving, readers = Closable(), Closable(), Closable()
     COMMITTERS.enter("cancelled", lambda: committer)  # type: ignore[arg-type,return-value]
     SERVINGS.enter("cancelled", lambda: serving)  # type: ignore[arg-type,return-value]
-    READERS.enter("cancelled")
+    READERS.enter("cancelled", lambda: readers)  # type: ignore[arg-type,return-value]
     close_worker_process()
     close_worker_process()
-    assert (committer.closed, serving.closed) == (1, 1)
-    READERS.leave("cancelled")
+    assert (committer.closed, serving.closed, readers.closed) == (1, 1, 1)
