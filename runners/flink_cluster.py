@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from models.errors import FlinkJobError, FlinkUnreachableError, OptionsError, ServingError
 from runners.flink_configuration import (
@@ -30,6 +26,7 @@ from runners.flink_distribution import flink_distribution
 from runners.flink_rest import FlinkRest
 from runners.free_ports import HOST, free_port, is_free
 from runners.java_tools import java
+from runners.local_service import LocalService
 from runners.server_process import ServerProcess
 
 NEEDED_BY = "the local Flink cluster"
@@ -86,7 +83,7 @@ class FlinkClusterSettings:
             raise OptionsError("several job managers need high availability, which tells them who leads")
 
 
-class LocalFlinkCluster:
+class LocalFlinkCluster(LocalService):
     """Job managers, task managers and one pool of Python workers, each a process of its own.
 
     Life cycle: `start` returns when all are registered. Then parts can be killed and started one by one, and
@@ -96,10 +93,7 @@ class LocalFlinkCluster:
 
     def __init__(self, settings: FlinkClusterSettings | None = None) -> None:
         self.settings = settings or FlinkClusterSettings()
-        self._owner = os.getpid()
-        given = self.settings.work_folder
-        self._folder_is_temporary = given is None
-        self.work_folder = given.absolute() if given else Path(tempfile.mkdtemp(prefix="beam-serving-flink-"))
+        super().__init__(self.settings.work_folder, "beam-serving-flink-")
         self._rest_ports = [self.settings.rest_port or free_port()]
         self._rest_ports += [free_port() for _ in range(1, self.settings.job_managers)]
         self._worker_pool_port = self.settings.worker_pool_port or free_port()
@@ -111,7 +105,6 @@ class LocalFlinkCluster:
         self._task_managers_ever = 0
         self._worker_pool: ServerProcess | None = None
         self._launcher, self._distribution = "", Path()
-        atexit.register(self.close)
 
     @property
     def rest_address(self) -> str:
@@ -256,14 +249,9 @@ class LocalFlinkCluster:
             self._worker_pool.kill()
             self._worker_pool = None
 
-    def close(self) -> None:
-        """Ends everything for good; a temporary work folder is removed. Idempotent."""
-        if os.getpid() != self._owner:
-            # A fork of this process must not end a cluster that is not its own.
-            return
-        atexit.unregister(self.close)
+    def _end(self, *, in_order: bool) -> None:
         processes = self._processes().values()
-        if not self._folder_is_temporary:
+        if in_order:
             for process in processes:
                 process.ask_to_stop()
             for process in processes:
@@ -271,21 +259,6 @@ class LocalFlinkCluster:
         for process in processes:
             process.kill()
         self._job_managers, self._task_managers, self._worker_pool, self._zookeeper = {}, {}, None, None
-        if self._folder_is_temporary:
-            shutil.rmtree(self.work_folder, ignore_errors=True)
-
-    def __enter__(self) -> LocalFlinkCluster:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _require_free_ports(self) -> None:
         for port in (*self._rest_ports, self._worker_pool_port):

@@ -6,19 +6,14 @@ Run as `python -m runners.kafka_broker` it stays in the foreground until Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import atexit
-import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NoReturn
 
 from confluent_kafka import KafkaException
@@ -28,7 +23,8 @@ from models.errors import ServingError
 from runners.free_ports import HOST, free_port, is_free
 from runners.java_tools import JavaToolError, java
 from runners.kafka_jars import NEEDED_BY, kafka_jars
-from runners.process_guard import ProcessGuard
+from runners.local_service import LocalService
+from runners.server_process import ServerProcess, end_of_log
 
 CLUSTER_ID = "AAAAAAAAQACAAAAAAAAAAQ"
 POLL_SECONDS = 0.1
@@ -60,7 +56,7 @@ class BrokerSettings:
     stop_seconds: float = 30.0
 
 
-class LocalBroker:
+class LocalBroker(LocalService):
     """One broker process with its data.
 
     Life cycle: `start` returns when the broker answers; after `stop` or `kill`, `start` brings it back on the same
@@ -70,17 +66,12 @@ class LocalBroker:
 
     def __init__(self, settings: BrokerSettings | None = None) -> None:
         self._settings = settings or BrokerSettings()
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: ProcessGuard | None = None
+        super().__init__(self._settings.work_folder, "beam-serving-kafka-")
+        self._process: ServerProcess | None = None
         self._port = self._settings.port or free_port()
         self._controller_port = free_port()
         # Ports that were only drawn can be drawn again, until somebody knows them.
         self._ports_are_settled = False
-        given = self._settings.work_folder
-        self._folder_is_temporary = given is None
-        self.work_folder = given.absolute() if given else Path(tempfile.mkdtemp(prefix="beam-serving-kafka-"))
-        atexit.register(self.close)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -95,7 +86,7 @@ class LocalBroker:
     @property
     def process_id(self) -> int | None:
         """The process of the running broker, else None."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        return self._process.process_id if self._process is not None and self._process.running else None
 
     def start(self) -> None:
         """Starts the broker and returns when it answers metadata. Does nothing when it runs.
@@ -106,18 +97,18 @@ class LocalBroker:
         """
         if self.process_id is not None:
             return
-        self._end_process()
+        self.kill()
         launcher, jars = java(NEEDED_BY), kafka_jars()
         for attempt in range(ATTEMPTS_TO_FIND_PORTS):
             self._require_free_port()
             properties = self._write_properties()
             self._format_storage(launcher, jars, properties)
-            self._launch([*self._java_command(launcher, jars), "kafka.Kafka", str(properties)])
+            self._process = self._java(launcher, jars, ["kafka.Kafka", str(properties)])
             if self._answers():
                 self._ports_are_settled = True
                 return
             lost_race = self._lost_port_to_another(last=attempt + 1 == ATTEMPTS_TO_FIND_PORTS)
-            self._end_process()
+            self.kill()
             if not lost_race:
                 break
             self._draw_ports_again()
@@ -125,47 +116,23 @@ class LocalBroker:
 
     def stop(self) -> None:
         """Shuts the broker down in order, or kills it when that takes too long. Does nothing when it does not run."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(self._settings.stop_seconds)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._end_process()
+        if self._process is not None:
+            self._process.stop(self._settings.stop_seconds)
+            self._process = None
 
     def kill(self) -> None:
-        """Ends the broker as a crash would (SIGKILL) and returns when it is gone."""
-        self._end_process()
+        """Ends the broker as a crash would (SIGKILL) and returns when it is gone. Does nothing when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     def restart(self) -> None:
         """Stops and starts it: same port, same data. Raises what `start` raises."""
         self.stop()
         self.start()
 
-    def close(self) -> None:
-        """Ends the broker for good; data in a temporary work folder is removed. Idempotent."""
-        if os.getpid() != self._owner:
-            # A fork of this process must not end a broker that is not its own.
-            return
-        atexit.unregister(self.close)
-        if self._folder_is_temporary:
-            self.kill()
-            shutil.rmtree(self.work_folder, ignore_errors=True)
-        else:
-            self.stop()
-
-    def __enter__(self) -> LocalBroker:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _end(self, *, in_order: bool) -> None:
+        self.stop() if in_order else self.kill()
 
     def _require_free_port(self) -> None:
         if not is_free(self._port):
@@ -185,35 +152,25 @@ class LocalBroker:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
 
-    def _java_command(self, launcher: str, jars: Path) -> list[str]:
+    def _java(self, launcher: str, jars: Path, arguments: list[str]) -> ServerProcess:
         logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
         # Made for a short life beside other work: with the optimising compiler the first half minute stalled for up to
         # a second at a time on two cores.
         machine = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", f"-Xmx{self._settings.heap}"]
-        return [launcher, *machine, *logging, "-cp", f"{jars}/*"]
+        return ServerProcess([launcher, *machine, *logging, "-cp", f"{jars}/*", *arguments], self.log_file)
 
     def _format_storage(self, launcher: str, jars: Path, properties: Path) -> None:
         if (self.work_folder / "data" / "meta.properties").exists():
             return
-        tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-        self._launch([*self._java_command(launcher, jars), *tool])
-        code = self._process.wait() if self._process else 1
-        self._end_process()
+        tool = self._java(
+            launcher, jars, ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+        )
+        try:
+            code = tool.wait()
+        finally:
+            tool.kill()
         if code != 0:
             raise BrokerStartError(f"Kafka could not format its data folder:\n{self._log_end()}")
-
-    def _launch(self, command: list[str]) -> None:
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.work_folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for us; we then end the broker in order.
-                start_new_session=True,
-            )
-        self._guard = ProcessGuard(self._process.pid)
 
     def _answers(self) -> bool:
         """Waits until the broker has told a client about itself; False when it ended or the time is over."""
@@ -229,17 +186,8 @@ class LocalBroker:
         """Whether a server of somebody else took a drawn port between the draw and the broker's start."""
         return not (last or self._ports_are_settled) and "Address already in use" in self._log_end()
 
-    def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
-
     def _log_end(self) -> str:
-        return self.log_file.read_text(errors="replace")[-2000:] if self.log_file.exists() else "(no log)"
+        return end_of_log(self.log_file)
 
 
 def server_properties(port: int, controller_port: int, data: Path) -> dict[str, str]:

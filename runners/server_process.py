@@ -11,8 +11,6 @@ from pathlib import Path
 
 from runners.process_guard import ProcessGuard
 
-END_OF_LOG = 2000
-
 
 class ServerProcess:
     """A running server, and whatever it starts: they end together.
@@ -51,6 +49,10 @@ class ServerProcess:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
+    def wait(self) -> int:
+        """Waits until it has ended by itself; gives its exit code, negative for a signal."""
+        return self._process.wait()
+
     def ask_to_stop(self) -> None:
         """Sends SIGTERM and returns at once; `stop` waits."""
         if self.running:
@@ -79,4 +81,9 @@ class ServerProcess:
 
     def log_end(self) -> str:
         """The end of what it printed."""
-        return self.output.read_text(errors="replace")[-END_OF_LOG:] if self.output.exists() else "(no log)"
+        return end_of_log(self.output)
+
+
+def end_of_log(path: Path) -> str:
+    """The last 2,000 characters of a log, or a word that there is none."""
+    return path.read_text(errors="replace")[-2000:] if path.exists() else "(no log)"

@@ -107,3 +107,9 @@ def test_its_environment_is_ours_and_what_is_added(tmp_path: Path, monkeypatch: 
     assert eventually(lambda: not server.running)
     assert server.log_end() == "here there\n"
     server.kill()
+
+
+def test_who_waits_for_its_end_gets_its_exit_code(tmp_path: Path) -> None:
+    process = ServerProcess([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "server.out")
+    assert process.wait() == 3
+    process.kill()
