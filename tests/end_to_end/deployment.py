@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -298,6 +300,32 @@ class Deployment:
             missing = [where for where in wanted if where not in found]
             raise AssertionError(f"no results of {len(missing)} records, first {missing[:5]}{self._log_end()}")
         return [found[where] for where in wanted]
+
+    @contextmanager
+    def records_coming(self, row: Row, a_second: int) -> Iterator[list[list[int]]]:
+        """Sends about so many records a second to each partition; what it gives are their offsets, by partition."""
+        sent: list[list[int]] = [[] for _ in range(self.partitions)]
+        done = threading.Event()
+
+        def send() -> None:
+            values = [self.schema.encode(row)] * (a_second // 20)
+            while not done.wait(1 / 20):
+                for partition in range(self.partitions):
+                    sent[partition] += self.send_bytes(values, partition=partition)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield sent
+        finally:
+            done.set()
+            thread.join()
+
+    def results_of_all(self, sent: list[list[int]], seconds: float = 60.0) -> list[Result]:
+        """The first result of each of these records; raises AssertionError when one has none in time."""
+        return [
+            result for partition, offsets in enumerate(sent) for result in self.results_of(offsets, partition, seconds)
+        ]
 
     def score(self, *records: Row, **where: Any) -> list[Result]:
         """Sends records and gives their results."""

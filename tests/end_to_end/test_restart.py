@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,27 +14,6 @@ from tests.end_to_end.test_updates import X, record
 
 SaveVersion = Callable[..., Path]
 PARTITIONS = 2
-
-
-@contextmanager
-def records_keep_coming(deployment: Deployment, data_type: str) -> Iterator[list[list[int]]]:
-    """Sends about 500 records a second to each partition; what it gives are their offsets so far, by partition."""
-    sent: list[list[int]] = [[] for _ in range(PARTITIONS)]
-    done = threading.Event()
-
-    def send() -> None:
-        value = deployment.schema.encode(record(data_type))
-        while not done.wait(0.02):
-            for partition in range(PARTITIONS):
-                sent[partition] += deployment.send_bytes([value] * 10, partition=partition)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield sent
-    finally:
-        done.set()
-        thread.join()
 
 
 def require_committed_is_acknowledged(deployment: Deployment) -> None:
@@ -55,7 +32,7 @@ def test_no_record_is_lost_by_kill_and_restart_and_none_meets_an_older_model(
     name = "restart"
     for version in (1, 2):
         deployment.publish(name, version_model(version), X, inline=version == 1)
-    with records_keep_coming(deployment, name) as sent:
+    with deployment.records_coming(record(name), a_second=500) as sent:
         for _ in range(2):
             process = deployment.start()
             seen = len(deployment.results_to_the_end())
@@ -72,7 +49,7 @@ def test_no_record_is_lost_by_kill_and_restart_and_none_meets_an_older_model(
         from_here = [len(offsets) for offsets in sent]
         deployment.start()
         deployment.results_of([from_here[0] + 500])
-    results = [result for partition, offsets in enumerate(sent) for result in deployment.results_of(offsets, partition)]
+    results = deployment.results_of_all(sent)
     assert len(results) == sum(map(len, sent))
     assert all(result.error is None for result in results)
     everything = deployment.results_to_the_end()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +10,6 @@ from runners.flink_cluster import LocalFlinkCluster
 from runners.flink_rest import FlinkRest
 from tests.end_to_end.deployment import Deployment, Result
 from tests.end_to_end.serving_process import ServingProcess
-from tests.end_to_end.test_updates import record
 
 CHECKPOINT_MILLISECONDS = 2_000
 
@@ -60,32 +56,6 @@ class FlinkDeployment(Deployment):
         """Waits until one more is completed."""
         before = self.checkpoints()["completed"]
         self.eventually(lambda: self.checkpoints()["completed"] > before, "a checkpoint")
-
-    @contextmanager
-    def records_coming(self, data_type: str) -> Iterator[list[list[int]]]:
-        """Sends about 100 records a second to each partition; what it gives are their offsets, by partition."""
-        sent: list[list[int]] = [[] for _ in range(self.partitions)]
-        done = threading.Event()
-
-        def send() -> None:
-            value = self.schema.encode(record(data_type))
-            while not done.wait(0.05):
-                for partition in range(self.partitions):
-                    sent[partition] += self.send_bytes([value] * 5, partition=partition)
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            yield sent
-        finally:
-            done.set()
-            thread.join()
-
-    def results_of_all(self, sent: list[list[int]], seconds: float = 60.0) -> list[Result]:
-        """The first result of each of these records; raises AssertionError when one has none in time."""
-        return [
-            result for partition, offsets in enumerate(sent) for result in self.results_of(offsets, partition, seconds)
-        ]
 
     def wait_for_more_results(self, count: int = 300) -> None:
         """Waits until so many more have come."""

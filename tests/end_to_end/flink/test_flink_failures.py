@@ -15,7 +15,7 @@ from tests.end_to_end.flink.flink_deployment import (
     duplicates,
     longest_gap,
 )
-from tests.end_to_end.test_updates import X
+from tests.end_to_end.test_updates import X, record
 
 SaveVersion = Callable[..., Path]
 MakeCluster = Callable[..., LocalFlinkCluster]
@@ -50,7 +50,7 @@ def test_nothing_is_lost_by_a_kill_and_what_restarts_begins_with_the_newest_mode
     deployment = deploy(cluster, 2)
     deployment.publish("m", version_model(1), X)
     process = deployment.start()
-    with deployment.records_coming("m") as sent:
+    with deployment.records_coming(record("m"), a_second=100) as sent:
         deployment.wait_for_more_results()
         deployment.wait_for_checkpoint()
         # Newer than the checkpoint that is restored: no record may meet version 1 again after the restart.
@@ -80,7 +80,7 @@ def test_a_savepoint_goes_on_with_another_parallelism_and_scores_nothing_again(
     deployment = deploy(cluster, 1)
     deployment.publish("m", version_model(1), X)
     process = deployment.start(f"--savepoint-on-stop={cluster.savepoint_folder.as_uri()}")
-    with deployment.records_coming("m") as sent:
+    with deployment.records_coming(record("m"), a_second=100) as sent:
         deployment.wait_for_more_results()
         assert process.stop() == 0
         (savepoint,) = cluster.savepoint_folder.iterdir()

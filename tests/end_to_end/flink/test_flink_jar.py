@@ -62,3 +62,5 @@ def test_the_written_jar_is_a_whole_application(
         (result,) = deployment.score(record("m"))
     assert (result.version, result.error) == (1, None)
     assert deployment.rest.job_named("in-the-jar") is not None
+    # A jar of the same name in a folder that clusters share would have been run in its stead.
+    assert [path.name for path in session.work_folder.glob("artifacts/**/*.jar")] == [jar.name]

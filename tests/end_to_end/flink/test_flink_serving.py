@@ -28,7 +28,7 @@ def test_ten_updates_under_load_and_every_record_has_a_result_of_the_version_tha
     deployment = deploy(make_cluster(slots=parallelism), parallelism)
     deployment.publish("m", version_model(1), X)
     process = deployment.start()
-    with deployment.records_coming("m") as sent:
+    with deployment.records_coming(record("m"), a_second=100) as sent:
         deployment.wait_for_more_results()
         # Those that were due before all tasks ran count as failed.
         failed = deployment.checkpoints()["failed"]
