@@ -31,7 +31,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -39,9 +39,10 @@ import tenacity
 
 from models.descriptor import ModelDescriptor
 from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
-from models.scorers.base import Array
+from models.scorers.base import Array, Signature
 
 T = TypeVar("T")
+Client = TypeVar("Client", bound="Closable")
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -399,6 +400,39 @@ def closed_on_failure(client: Closable) -> Iterator[None]:
     except BaseException:
         client.close()
         raise
+
+
+class RemoteScorer(Generic[Client]):
+    """What scorers of models on servers have in common; see `models.scorers.base.Scorer`.
+
+    Args:
+      address: the location as it was given.
+      client: closed with the scorer.
+      signature: what is called.
+      outputs: those that the descriptor takes; empty: all.
+    """
+
+    digest = None
+
+    def __init__(self, address: str, client: Client, signature: Signature, outputs: tuple[str, ...]) -> None:
+        self._address = address
+        self._client = client
+        self._signature = signature
+        self._outputs = outputs
+
+    @property
+    def signature(self) -> Signature:
+        """As the server's metadata tell it, or built from the descriptor where a server has none."""
+        return self._signature
+
+    @property
+    def address(self) -> str:
+        """The location as it was given."""
+        return self._address
+
+    def close(self) -> None:
+        """Gives the client's connections back; those that others use stay open."""
+        self._client.close()
 
 
 class Retries:

@@ -50,6 +50,7 @@ from models.scorers.remote import (
     OptionReader,
     RemoteCallError,
     RemoteOptions,
+    RemoteScorer,
     Retries,
     ServedModel,
     check_rows,
@@ -247,30 +248,12 @@ class PredictionClient:
             raise RemoteCallError(message, status=code.name, transient=transient) from error
 
 
-class TensorFlowServingGrpcScorer:
+class TensorFlowServingGrpcScorer(RemoteScorer[PredictionClient]):
     """A model in TensorFlow Serving over gRPC; see `models.scorers.base.Scorer`.
 
     Output arrays of numbers can be read only: they lie in the message that was received. Calls of several threads
     are in flight together on one channel.
     """
-
-    digest = None
-
-    def __init__(self, address: str, client: PredictionClient, signature: Signature, outputs: tuple[str, ...]) -> None:
-        self._address = address
-        self._client = client
-        self._signature = signature
-        self._outputs = outputs
-
-    @property
-    def signature(self) -> Signature:
-        """As the server's metadata tell it, or built from the descriptor where the server has none."""
-        return self._signature
-
-    @property
-    def address(self) -> str:
-        """The location as it was given."""
-        return self._address
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; see `models.scorers.base.Scorer.score`.
@@ -288,10 +271,6 @@ class TensorFlowServingGrpcScorer:
         check_rows(outputs, row_count(inputs), self._address)
         spec = response.model_spec
         return Scores(outputs, spec.version.value if spec.HasField("version") else None)
-
-    def close(self) -> None:
-        """Gives the channel back; the last scorer on it closes it."""
-        self._client.close()
 
     def _fill(self, tensor: Any, name: str, array: Array) -> None:
         try:

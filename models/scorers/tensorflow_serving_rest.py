@@ -40,6 +40,7 @@ from models.scorers.remote import (
     OptionReader,
     RemoteCallError,
     RemoteOptions,
+    RemoteScorer,
     Retries,
     ServedModel,
     check_rows,
@@ -144,10 +145,8 @@ class RestClient:
         return _json_value(response.data, url)
 
 
-class TensorFlowServingRestScorer:
+class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
     """A model in TensorFlow Serving over REST; see `models.scorers.base.Scorer`."""
-
-    digest = None
 
     def __init__(
         self,
@@ -159,22 +158,9 @@ class TensorFlowServingRestScorer:
         version: int | None,
         row_format: bool,
     ) -> None:
-        self._address = address
-        self._client = client
-        self._signature = signature
-        self._outputs = outputs
+        super().__init__(address, client, signature, outputs)
         self._version = version
         self._row_format = row_format
-
-    @property
-    def signature(self) -> Signature:
-        """As the server's metadata tell it."""
-        return self._signature
-
-    @property
-    def address(self) -> str:
-        """The location as it was given."""
-        return self._address
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; see `models.scorers.base.Scorer.score`.
@@ -189,10 +175,6 @@ class TensorFlowServingRestScorer:
         wanted = {name: outputs[name] for name in self._outputs or outputs}
         check_rows(wanted, rows, self._address)
         return Scores(wanted, self._version)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
 
     def _predict(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:

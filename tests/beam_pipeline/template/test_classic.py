@@ -19,21 +19,12 @@ from beam_pipeline.template.parameters import RUNTIME, parameter_name
 from models.secret_references import PREFIX
 from tests.beam_pipeline.template.conftest import PASSWORD, SECRET, TEMPLATE, Staged
 from tests.google_cloud import PLACE
+from tests.test_clean_environment import OURS
 
 HERE = Path(__file__).parent
 GLOBAL_WINDOW = "beam:window_fn:global_windows:v1"
 READS = ("Records/ReadPartitions", "Models/Read/ReadPartitions")
 SOURCES = (*READS, "Records/FindPartitions", "Models/Read/FindPartitions")
-OURS = {
-    "CheckDescriptors",
-    "CommitSpans",
-    "FindPartitions",
-    "JoinSpans",
-    "ProduceMessages",
-    "ReadPartition",
-    "ScoreBatch",
-}
-
 GIVEN = {
     "kafka_bootstrap_servers": "broker-1:9092",
     "records_topic": "given-records",
