@@ -36,6 +36,8 @@ class _JarServer(FlinkUberJarJobServer):
         super().__init__(address, options)
         self._serving_options = options.view_as(FlinkServingOptions)
         self._path = options.view_as(PortableOptions).output_executable_path
+        # Beam's folder for a jar that it downloads, which it never removes; ours lies in a cache.
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
 
     def create_beam_job(self, job_id: str, job_name: str, pipeline: Any, options: Any) -> FlinkBeamJob:
         given = (self._master_url, self.executable_jar(), job_id, job_name, pipeline, options)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from models.errors import FlinkJobError, FlinkUnreachableError, OptionsError
+from runners import flink_job
 from runners.flink import check_cluster, plan
 from runners.flink_job import FlinkJob
 from runners.flink_rest import FlinkRest
@@ -191,10 +193,44 @@ def test_a_job_that_is_not_cancelled_in_time_is_an_error(serve: Serve) -> None:
         FlinkJob(serve(answers), "mine").stop(seconds=1.0)
 
 
+def test_to_stop_a_job_waits_for_a_job_manager_that_is_being_replaced(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: Answers = {"jobs/overview": jobs("RUNNING"), "jobs/id-0": (503, {}), "jobs/id-0?mode=cancel": (202, {})}
+    job = FlinkJob(serve(answers), "mine")
+    steps = iter([(404, {"errors": ["Job id-0 not found"]}), (200, {"state": "RUNNING"}), (200, {"state": "CANCELED"})])
+
+    def replaced() -> None:
+        for step in steps:
+            time.sleep(0.7)
+            answers["jobs/id-0"] = step
+
+    thread = threading.Thread(target=replaced)
+    thread.start()
+    job.stop()
+    thread.join()
+    assert next(steps, None) is None, "it has waited for the last answer"
+    assert caplog.text.count("waiting for it") == 1, "it is said once"
+
+
+def test_a_cluster_that_is_gone_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flink_job, "_REPLACED_SECONDS", 0.5)
+    job = FlinkJob(serve({"jobs/overview": jobs("RUNNING"), "jobs/id-0": (503, {})}), "mine")
+    with pytest.raises(FlinkUnreachableError, match="no leader"):
+        job.stop()
+
+
+def test_a_job_that_ended_by_itself_before_it_was_stopped_is_an_error(serve: Serve) -> None:
+    job = FlinkJob(serve({"jobs/overview": jobs("RUNNING"), "jobs/id-0": (200, {"state": "FAILED"})}), "mine")
+    with pytest.raises(FlinkJobError, match="mine had ended by itself: FAILED"):
+        job.stop()
+
+
 def test_a_savepoint_that_fails_leaves_the_job_and_says_why(serve: Serve) -> None:
     failure = {"failure-cause": {"stack-trace": "java.io.IOException: no such bucket\n\tat x"}}
     answers: Answers = {
         "jobs/overview": jobs("RUNNING"),
+        "jobs/id-0": (200, {"state": "RUNNING"}),
         "jobs/id-0/savepoints": (202, {"request-id": "r"}),
         "jobs/id-0/savepoints/r": (200, {"status": {"id": "COMPLETED"}, "operation": failure}),
     }

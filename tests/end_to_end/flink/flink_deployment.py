@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.errors import FlinkJobError, FlinkUnreachableError
 from runners.flink_cluster import LocalFlinkCluster
 from runners.flink_rest import FlinkRest
 from tests.end_to_end.deployment import Deployment, Result
@@ -56,6 +57,17 @@ class FlinkDeployment(Deployment):
         """Waits until one more is completed."""
         before = self.checkpoints()["completed"]
         self.eventually(lambda: self.checkpoints()["completed"] > before, "a checkpoint")
+
+    def wait_for_restore(self) -> None:
+        """Waits until the job has gone on from a checkpoint, whoever manages it now."""
+
+        def restored() -> bool:
+            try:
+                return self.checkpoints()["restored"] > 0
+            except (FlinkUnreachableError, FlinkJobError, AssertionError):
+                return False  # a job manager that is new answers late, and knows its jobs later
+
+        self.eventually(restored, "the job is restored")
 
     def wait_for_more_results(self, count: int = 300) -> None:
         """Waits until so many more have come."""

@@ -61,6 +61,7 @@ def test_nothing_is_lost_by_a_kill_and_what_restarts_begins_with_the_newest_mode
         )
         before = len(deployment.results_to_the_end())
         kill(cluster)
+        deployment.wait_for_restore()
         restarted = [len(offsets) + RATE for offsets in sent]
         deployment.eventually(lambda: all(len(one) > end for one, end in zip(sent, restarted, strict=True)), "records")
     results = deployment.results_of_all(sent)
