@@ -39,9 +39,9 @@ demo: $(INSTALLED)
 	@$(BIN)/beam-serving demo
 
 test: lint
-	@$(BIN)/python -m runners.prism
-	@$(BIN)/python -m runners.flink_jars
-	@$(BIN)/python -m runners.flink_distribution
+	@$(BIN)/python -m runners.local.prism
+	@$(BIN)/python -m runners.flink.jars
+	@$(BIN)/python -m runners.flink.distribution
 	@$(BIN)/python -m pytest
 
 lint: $(INSTALLED)
@@ -53,17 +53,17 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks
 
 kafka: $(INSTALLED)
-	@$(BIN)/python -m runners.kafka_broker --port 9092
+	@$(BIN)/python -m runners.local.kafka_broker --port 9092
 
 # FLINK="--task-managers 2 --slots 4" gives it more.
 flink-up: $(INSTALLED)
-	@$(BIN)/python -m runners.flink_cluster up $(FLINK)
+	@$(BIN)/python -m runners.flink.cluster up $(FLINK)
 
 flink-down: $(INSTALLED)
-	@$(BIN)/python -m runners.flink_cluster down
+	@$(BIN)/python -m runners.flink.cluster down
 
 flink-job-server: $(INSTALLED)
-	@$(BIN)/python -m runners.flink_jars
+	@$(BIN)/python -m runners.flink.jars
 
 deploy-flink upgrade-flink rollback-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)

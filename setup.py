@@ -14,9 +14,11 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["beam_pipeline*", "models*", "transforms*", "runners*"]),
     package_data={
-        "models": ["schemas/*.avsc", "py.typed"],
+        "models": ["py.typed"],
+        "models.schemas": ["*.avsc"],
         "beam_pipeline": ["demo/*.csv", "demo/*.md", "py.typed"],
-        "runners": ["kafka/*.xml", "py.typed"],
+        "runners": ["py.typed"],
+        "runners.local": ["kafka/*.xml"],
         "transforms": ["py.typed"],
     },
     install_requires=[
@@ -54,5 +56,5 @@ setup(
         ],
         "aws": ["apache-beam[aws]>=2.77,<2.78"],
     },
-    entry_points={"console_scripts": ["beam-serving=beam_pipeline.command_line:main"]},
+    entry_points={"console_scripts": ["beam-serving=beam_pipeline.cli.command_line:main"]},
 )

@@ -2,6 +2,6 @@
 
 import sys
 
-from beam_pipeline.command_line import main
+from beam_pipeline.cli.command_line import main
 
 sys.exit(main())

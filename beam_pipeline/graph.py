@@ -5,7 +5,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing, Frontiers
+from models.runner_facts import Firing, Frontiers
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import ReadFromKafka
 from transforms.model_updates import ReadModelUpdates

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from models.batch_scoring import ResultKey, ScoringSettings
-from models.kafka_client import KafkaSettings
-from models.partition_reader import OnGap, ReadSettings, StartAt
-from models.record_schema import RecordFormat, RecordSchema
+from models.kafka.client import KafkaSettings
+from models.kafka.partition_reader import OnGap, ReadSettings, StartAt
+from models.records.schema import RecordFormat, RecordSchema
+from models.serving.batch_scoring import ResultKey, ScoringSettings
 from transforms.kafka_source import Pace
 from transforms.scoring import OnUpdate
 from transforms.serving_process import ModelsSettings

@@ -33,12 +33,12 @@ from benchmarks.measurement import (
     results_reader,
 )
 from benchmarks.recommender import records
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordSchema
-from models.result import ResultDecoder
-from runners.flink_cluster import FlinkClusterSettings, LocalFlinkCluster
-from runners.flink_rest import FlinkRest
-from runners.kafka_broker import BrokerSettings, LocalBroker
+from models.encoding.result import ResultDecoder
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordSchema
+from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
+from runners.flink.rest import FlinkRest
+from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
 _START_SECONDS = 90.0
 _WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them

@@ -17,8 +17,8 @@ import fastavro
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from models.record_schema import RecordSchema
-from models.result import result_schema
+from models.encoding.result import result_schema
+from models.records.schema import RecordSchema
 
 BATCH = 500
 

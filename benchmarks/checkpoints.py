@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders import Topics, publish
-from models.descriptor import ModelPointer, encode_pointer, pointer_key
-from models.kafka_client import KafkaSettings
-from runners.flink_rest import FlinkRest
+from models.kafka.client import KafkaSettings
+from models.model_topic.descriptor import ModelPointer, encode_pointer, pointer_key
+from runners.flink.rest import FlinkRest
 
 _PAUSE_SECONDS = 0.1
 _CHECKPOINTS = 5

@@ -15,11 +15,11 @@ from pathlib import Path
 from confluent_kafka.admin import NewTopic
 
 from benchmarks.recommender import INPUTS
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_path
-from models.kafka_client import KafkaSettings
-from models.publishing import ModelsTopic
-from runners.flink_rest import FlinkRest
+from models.artifacts.digest import digest_of_path
+from models.kafka.client import KafkaSettings
+from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.publisher import ModelsTopic
+from runners.flink.rest import FlinkRest
 
 BEAM_SERVING, BARE_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "RunInference"
 

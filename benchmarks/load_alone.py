@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.recommender import INPUTS
-from models.catalog import PublishedVersion
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_path
-from models.loading import ModelLoader
-from models.record_schema import RecordSchema
+from models.artifacts.digest import digest_of_path
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.records.schema import RecordSchema
+from models.serving.loading import ModelLoader
 from transforms.file_systems import BeamOpener
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from models.kafka_client import KafkaSettings
+from models.kafka.client import KafkaSettings
 
 _GROUP = "benchmark"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from models.record_schema import RecordSchema
+from models.records.schema import RecordSchema
 
 PRODUCTS_A_RECORD = 10
 USERS, PRODUCTS, WIDTH = 1_000, 300, 16

@@ -18,11 +18,11 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.running import run_until_signalled
-from models.kafka_client import KafkaSettings
-from models.partition_reader import ReadSettings, StartAt
-from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
-from models.record_schema import RecordSchema
-from models.result import result_schema
+from models.encoding.result import result_schema
+from models.kafka.client import KafkaSettings
+from models.kafka.partition_reader import ReadSettings, StartAt
+from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
+from models.records.schema import RecordSchema
 from runners.plan import plan_runner
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import Pace, ReadFromKafka

@@ -8,14 +8,14 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from models.errors import OptionsError
-from models.firing import Firing, Frontiers
+from models.runner_facts import Firing, Frontiers
 
 # A new runner is one new file and one line in this table.
 RUNNER_MODULES = {
-    "DirectRunner": "runners.direct",
-    "PrismRunner": "runners.direct",
-    "FlinkRunner": "runners.flink",
-    "DataflowRunner": "runners.dataflow",
+    "DirectRunner": "runners.local.direct",
+    "PrismRunner": "runners.local.direct",
+    "FlinkRunner": "runners.flink.plan",
+    "DataflowRunner": "runners.dataflow.plan",
 }
 
 

@@ -14,9 +14,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from hypothesis import settings
 
-from runners.free_ports import free_port
-from runners.kafka_broker import LocalBroker
-from runners.prism import locate_prism
+from runners.local.free_ports import free_port
+from runners.local.kafka_broker import LocalBroker
+from runners.local.prism import locate_prism
 
 SESSION_VARIABLE = "BEAM_SERVING_TEST_SESSION"
 SECONDS_TO_VANISH = 5.0

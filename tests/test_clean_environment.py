@@ -22,8 +22,8 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing, Frontiers
-from runners.wheel import build_wheel
+from models.runner_facts import Firing, Frontiers
+from runners.worker.wheel import build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("beam_pipeline", "models", "runners", "transforms")
@@ -84,9 +84,9 @@ def test_package_data_is_installed(clean_environment: Path, tmp_path: Path) -> N
     installed = _site_packages(python, tmp_path)
     data = [path.relative_to(ROOT) for path in (ROOT / "models" / "schemas").glob("*.avsc")]
     assert data
-    for path in [*data, Path("runners/kafka/pom.xml"), *(Path(package, "py.typed") for package in PACKAGES)]:
+    for path in [*data, Path("runners/local/kafka/pom.xml"), *(Path(package, "py.typed") for package in PACKAGES)]:
         assert (installed / path).is_file(), f"{path} is not in the wheel: name it in package_data of setup.py"
-    code = "from models.avro import bundled_schema; print(bundled_schema('model_descriptor')['name'])"
+    code = "from models.schemas import bundled_schema; print(bundled_schema('model_descriptor')['name'])"
     assert "ModelDescriptor" in _run([python, "-c", code], tmp_path)
 
 

@@ -26,7 +26,13 @@ ENGINES = {
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
     "grpc": {"scorers/tensorflow_serving_grpc.py"},
     "urllib3": {"scorers/tensorflow_serving_rest.py"},
-    "confluent_kafka": {"kafka_client.py", "models_topic.py", "partition_reader.py", "publishing.py", "topics.py"},
+    "confluent_kafka": {
+        "kafka/client.py",
+        "kafka/partition_reader.py",
+        "kafka/topics.py",
+        "model_topic/publisher.py",
+        "model_topic/reader.py",
+    },
 }
 
 

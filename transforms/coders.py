@@ -6,9 +6,9 @@ from typing import Any
 
 from apache_beam import coders
 
-from models.offset_frontier import OffsetFrontier
-from models.partition_reader import Partition
-from models.record import OffsetSpan, RecordBatch
+from models.kafka.offset_frontier import OffsetFrontier
+from models.kafka.partition_reader import Partition
+from models.records.batch import OffsetSpan, RecordBatch
 
 
 class RecordBatchCoder(coders.Coder):

@@ -10,9 +10,9 @@ from pathlib import Path
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from models.archive import relative_name
+from models.artifacts.archive import relative_name
+from models.artifacts.local_opener import LocalOpener, scheme_of
 from models.errors import ModelLoadError
-from models.local_opener import LocalOpener, scheme_of
 
 REMEDIES = {
     "gs": "install apache-beam[gcp]",

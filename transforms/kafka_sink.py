@@ -13,9 +13,9 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from models.dead_letter import DeadLetter, encode_dead_letter
-from models.kafka_client import ConnectionLog, KafkaSettings
-from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
+from models.encoding.dead_letter import DeadLetter, encode_dead_letter
+from models.kafka.client import ConnectionLog, KafkaSettings
+from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from models.errors import KafkaUnreachableError
-from models.kafka_client import ConnectionLog, KafkaSettings, partition_count
-from models.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
-from models.record import RecordBatch
+from models.kafka.client import ConnectionLog, KafkaSettings, partition_count
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
+from models.records.batch import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
 from transforms.partition_readers import READERS, PartitionReaders
 from transforms.watermarks import WallClockWatermark, WallClockWatermarkProvider

@@ -15,12 +15,12 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms import trigger, window
 
-from models.catalog import ModelCatalog
-from models.dead_letter import dead_letter
+from models.encoding.dead_letter import dead_letter
 from models.errors import DescriptorError
-from models.firing import Firing
-from models.partition_reader import ReadSettings, StartAt
-from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.kafka.partition_reader import ReadSettings, StartAt
+from models.model_topic.catalog import ModelCatalog
+from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.runner_facts import Firing
 from transforms.kafka_source import Pace, ReadFromKafka
 
 REJECTED = "rejected"

@@ -20,10 +20,10 @@ import apache_beam as beam
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from models.firing import Frontiers
-from models.kafka_client import KafkaSettings
-from models.offset_frontier import OffsetFrontier
-from models.record import OffsetSpan
+from models.kafka.client import KafkaSettings
+from models.kafka.offset_frontier import OffsetFrontier
+from models.records.batch import OffsetSpan
+from models.runner_facts import Frontiers
 from transforms.coders import OffsetFrontierCoder
 from transforms.per_pipeline import PerPipeline
 

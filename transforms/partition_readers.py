@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from models.partition_reader import Partition, PartitionReader, ReadSettings
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings
 from transforms.per_pipeline import PerPipeline
 
 _UNUSED_SECONDS = 60.0

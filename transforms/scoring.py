@@ -8,10 +8,10 @@ from typing import Literal
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from models.batch_scoring import ScoringSettings, score_batch
-from models.firing import Firing
-from models.record import OutgoingBatch, OutgoingMessage, RecordBatch
-from models.status import StatusEvent
+from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.runner_facts import Firing
+from models.serving.batch_scoring import ScoringSettings, score_batch
+from models.serving.status import StatusEvent
 from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPosition
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 

@@ -8,12 +8,12 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
-from models.follower import ModelFollower
-from models.kafka_client import KafkaSettings
-from models.loading import ModelLoader
-from models.models_topic import ModelsTopicReader
-from models.record_schema import RecordSchema
-from models.registry import ModelRegistry
+from models.kafka.client import KafkaSettings
+from models.model_topic.reader import ModelsTopicReader
+from models.records.schema import RecordSchema
+from models.serving.follower import ModelFollower
+from models.serving.loading import ModelLoader
+from models.serving.registry import ModelRegistry
 from transforms.file_systems import BeamOpener
 from transforms.per_pipeline import PerPipeline
 

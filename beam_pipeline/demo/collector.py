@@ -9,11 +9,11 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.topics import DemoTopics
-from models.dead_letter import decode_dead_letter
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordSchema
-from models.result import ResultDecoder
-from models.status import StatusEvent
+from models.encoding.dead_letter import decode_dead_letter
+from models.encoding.result import ResultDecoder
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordSchema
+from models.serving.status import StatusEvent
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from beam_pipeline.demo.topics import DemoTopics
 from beam_pipeline.demo.trained_models import APPLICATION_FOLDER
 from models.errors import PipelineFailedError
-from models.kafka_client import KafkaSettings
-from runners.process_guard import ProcessGuard
+from models.kafka.client import KafkaSettings
+from runners.local.process_guard import ProcessGuard
 
 _STOP_SECONDS = 20.0
 _LOG_LINES = 15

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.wine import Wine, as_record, lot_id
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordSchema
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordSchema
 
 _TICK_SECONDS = 0.01
 _FLUSH_SECONDS = 10.0

@@ -26,7 +26,7 @@ from beam_pipeline.demo.trained_models import trained_models
 from beam_pipeline.demo.verdict import shortcomings
 from beam_pipeline.demo.wine import load_wines
 from models.errors import PipelineFailedError, ServingError
-from runners.prism import locate_prism
+from runners.local.prism import locate_prism
 
 _FRAME_SECONDS = 0.25
 _START_SECONDS = 180.0

@@ -13,12 +13,12 @@ from beam_pipeline.demo.snapshot import Kind, Snapshot
 from beam_pipeline.demo.trained_models import TrainedModels, break_model
 from beam_pipeline.demo.training import RECIPES, SIGNATURE
 from beam_pipeline.demo.wine import MEASURES
-from models.archive import zip_folder
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_bytes, digest_of_path
+from models.artifacts.archive import zip_folder
+from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ServingError
-from models.kafka_client import KafkaSettings
-from models.publishing import ModelsTopic
+from models.kafka.client import KafkaSettings
+from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.publisher import ModelsTopic
 
 MODEL = "wine"
 USUAL_SECONDS = 45.0

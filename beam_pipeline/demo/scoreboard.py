@@ -13,8 +13,8 @@ from beam_pipeline.demo.latencies import Latencies
 from beam_pipeline.demo.ledger import Ledger
 from beam_pipeline.demo.snapshot import Event, Handover, Kind, Refusal, Snapshot, Tone, VersionLine
 from beam_pipeline.demo.wine import Wine, parse_lot_id
-from models.dead_letter import DeadLetter
-from models.status import StatusEvent
+from models.encoding.dead_letter import DeadLetter
+from models.serving.status import StatusEvent
 
 _SECONDS_KEPT = 60
 _SECONDS_OF_LATENCY = 5

@@ -11,9 +11,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from models.errors import TopicError
-from models.kafka_client import KafkaSettings, partition_count
-from models.topics import COMPACTED
-from runners.embedded_broker import EmbeddedBroker
+from models.kafka.client import KafkaSettings, partition_count
+from models.kafka.topics import COMPACTED
+from runners.local.embedded_broker import EmbeddedBroker
 
 _SECONDS = 15.0
 _REACH_SECONDS = 5.0

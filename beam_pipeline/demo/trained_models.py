@@ -15,7 +15,7 @@ from pathlib import Path
 
 from beam_pipeline.demo.wine import wine_file
 from models.errors import ServingError
-from runners.cache_folder import cache_folder, locked
+from runners.local.cache_folder import cache_folder, locked
 
 APPLICATION_FOLDER = Path(__file__).resolve().parent.parent.parent
 _TRAINING = "beam_pipeline.demo.training"

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from models.record_schema import Row
+from models.records.schema import Row
 
 MEASURES = (
     "fixed_acidity",

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from beam_pipeline.arguments import OPTIONS, serving_options
+from beam_pipeline.cli.arguments import OPTIONS, serving_options
 from beam_pipeline.options import ServingOptions
 from beam_pipeline.running import graph_of
 from beam_pipeline.template.metadata import as_json, classic_metadata
 from beam_pipeline.template.parameters import RUNTIME, parameter_name
 from beam_pipeline.template.runtime_values import TemplateOptions
-from runners.dataflow_storage import write_text
+from runners.dataflow.storage import write_text
 from runners.plan import plan_runner
 
 

@@ -9,10 +9,10 @@ from google.cloud import dataflow_v1beta3 as dataflow
 
 from beam_pipeline.template.metadata import as_json, flex_metadata
 from models.errors import OptionsError
-from runners.dataflow import LABEL, MACHINE_TYPE, MAX_WORKERS
-from runners.dataflow_access import check_access
-from runners.dataflow_settings import check_settings
-from runners.dataflow_storage import write_text
+from runners.dataflow.access import check_access
+from runners.dataflow.plan import LABEL, MACHINE_TYPE, MAX_WORKERS
+from runners.dataflow.settings import check_settings
+from runners.dataflow.storage import write_text
 
 
 def container_spec(image: str, options: PipelineOptions) -> dataflow.ContainerSpec:

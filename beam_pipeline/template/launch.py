@@ -9,7 +9,7 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from beam_pipeline import command_line
+from beam_pipeline.cli import command_line
 from beam_pipeline.template.parameters import CONFIG, option_words
 
 # The launcher gives them, too; the runner's plan sets them.

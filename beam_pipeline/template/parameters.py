@@ -9,7 +9,7 @@ from typing import Any
 
 from google.cloud import dataflow_v1beta3 as dataflow
 
-from beam_pipeline.arguments import OPTIONS, RUN, Option
+from beam_pipeline.cli.arguments import OPTIONS, RUN, Option
 from beam_pipeline.options import ServingOptions
 from models.errors import OptionsError
 

@@ -13,11 +13,11 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.value_provider import RuntimeValueProvider
 
-from beam_pipeline.arguments import OPTIONS
+from beam_pipeline.cli.arguments import OPTIONS
 from beam_pipeline.options import ServingOptions
 from beam_pipeline.template.parameters import RUNTIME, defaults, is_required, parameter_name
 from models.errors import OptionsError
-from models.partition_reader import ReadSettings, StartAt
+from models.kafka.partition_reader import ReadSettings, StartAt
 
 
 class TemplateParameters(PipelineOptions):

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.descriptor import ModelDescriptor
+from models.model_topic.descriptor import ModelDescriptor
 
 Array = npt.NDArray[np.generic]
 

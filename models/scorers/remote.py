@@ -37,8 +37,8 @@ from urllib.parse import unquote
 import numpy as np
 import tenacity
 
-from models.descriptor import ModelDescriptor
 from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Array, Signature
 
 T = TypeVar("T")

@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from models.archive import SAVED_MODEL_FILE, find_saved_model, unzip
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_bytes, digest_of_path
+from models.artifacts.archive import SAVED_MODEL_FILE, find_saved_model, unzip
+from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Array, ModelSource, Scorer, Scores, Signature, TensorSpec
 
 KNOWN_OPTIONS = ("tags",)

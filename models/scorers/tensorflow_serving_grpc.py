@@ -39,8 +39,8 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from models.descriptor import ModelDescriptor
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Array, ModelSource, Scores, Signature, TensorSpec
 from models.scorers.remote import (
     DEFAULT_SIGNATURE,

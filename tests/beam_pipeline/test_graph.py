@@ -5,7 +5,7 @@ import pytest
 
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
-from models.firing import Firing, Frontiers
+from models.runner_facts import Firing, Frontiers
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordFormat, RecordSchema
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordFormat, RecordSchema
+from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_version_model
 

@@ -16,9 +16,12 @@ from typing import Any
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from models.archive import zip_folder
-from models.dead_letter import DeadLetter, decode_dead_letter
-from models.descriptor import (
+from models.artifacts.archive import zip_folder
+from models.artifacts.digest import digest_of_bytes, digest_of_path
+from models.encoding.dead_letter import DeadLetter, decode_dead_letter
+from models.encoding.result import ResultDecoder
+from models.kafka.client import KafkaSettings
+from models.model_topic.descriptor import (
     ModelDescriptor,
     ModelPointer,
     encode_descriptor,
@@ -26,13 +29,10 @@ from models.descriptor import (
     pointer_key,
     version_key,
 )
-from models.digest import digest_of_bytes, digest_of_path
-from models.kafka_client import KafkaSettings
-from models.publishing import ModelsTopic
-from models.record import Headers
-from models.record_schema import RecordSchema, Row
-from models.result import ResultDecoder
-from models.status import StatusEvent
+from models.model_topic.publisher import ModelsTopic
+from models.records.batch import Headers
+from models.records.schema import RecordSchema, Row
+from models.serving.status import StatusEvent
 from tests.end_to_end.kafka_tail import SECONDS, KafkaTail, headers_of
 from tests.end_to_end.serving_process import ServingProcess
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from models.kafka_client import KafkaSettings, partition_count
-from models.record import Headers
+from models.kafka.client import KafkaSettings, partition_count
+from models.records.batch import Headers
 
 SECONDS = 60.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models.kafka_client import KafkaSettings
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.test_updates import X, record
 

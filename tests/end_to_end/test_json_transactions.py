@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from models.kafka_client import KafkaSettings
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.conftest import make_deployment
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_fraud_model

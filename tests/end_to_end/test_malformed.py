@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from models.catalog import ModelCatalog
-from models.descriptor import ModelDescriptor, encode_descriptor
 from models.errors import DescriptorError
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.descriptor import ModelDescriptor, encode_descriptor
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.test_updates import X, record
 

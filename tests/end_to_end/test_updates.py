@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.digest import digest_of_path
+from models.artifacts.digest import digest_of_path
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_failing_model, save_garbage, save_recommender
 

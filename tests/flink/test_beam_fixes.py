@@ -15,10 +15,10 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeate
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 
-from runners.flink_cluster import FlinkClusterSettings, LocalFlinkCluster
-from runners.flink_jars import job_server_jar
-from runners.flink_options import FlinkServingOptions
-from runners.flink_rest import FlinkRest
+from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
+from runners.flink.jars import job_server_jar
+from runners.flink.options import FlinkServingOptions
+from runners.flink.rest import FlinkRest
 
 PATIENCE_SECONDS = 90.0
 CHECKPOINT_MILLISECONDS = 500

@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from models.kafka_client import KafkaSettings
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from runners.local.kafka_broker import LocalBroker
 from tests.conftest import MakeTopic
 
 T = TypeVar("T")

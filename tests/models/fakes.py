@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from models.catalog import PublishedVersion
-from models.descriptor import ModelDescriptor
 from models.errors import ModelLoadError
-from models.loading import LoadedModel
-from models.mapping import plan_inputs
-from models.record import Headers, OffsetSpan, RecordBatch
-from models.record_schema import RecordFormat, RecordSchema
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.records.batch import Headers, OffsetSpan, RecordBatch
+from models.records.schema import RecordFormat, RecordSchema
 from models.scorers.base import Array, Scores, Signature, TensorSpec
+from models.serving.loading import LoadedModel
+from models.serving.mapping import plan_inputs
 
 FLOAT = np.dtype(np.float32)
 X_SIGNATURE = Signature("serving_default", {"x": TensorSpec("x", FLOAT, (None,))})

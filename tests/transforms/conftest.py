@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from confluent_kafka import Message
 
-from models.kafka_client import KafkaSettings
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from runners.local.kafka_broker import LocalBroker
 
 Put = Callable[..., None]
 

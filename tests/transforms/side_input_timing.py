@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
-from models.record import RecordBatch
+from models.records.batch import RecordBatch
 from transforms.model_updates import NewestPosition
 
 SECONDS: list[float] = []

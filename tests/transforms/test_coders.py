@@ -6,8 +6,8 @@ from apache_beam import coders
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.offset_frontier import OffsetFrontier
-from models.record import OffsetSpan, RecordBatch
+from models.kafka.offset_frontier import OffsetFrontier
+from models.records.batch import OffsetSpan, RecordBatch
 from transforms.coders import OffsetFrontierCoder, RecordBatchCoder
 
 longs = st.integers(-(2**63), 2**63 - 1)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from models.dead_letter import decode_dead_letter
-from models.kafka_client import KafkaSettings
-from models.record import OffsetSpan, OutgoingBatch, OutgoingMessage
+from models.encoding.dead_letter import decode_dead_letter
+from models.kafka.client import KafkaSettings
+from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage
 from tests.conftest import MakeTopic
 from tests.end_to_end.kafka_tail import KafkaTail, headers_of
-from tests.models.test_kafka_client import java_partition
+from tests.models.kafka.test_client import java_partition
 from transforms.kafka_sink import ProduceMessages, SinkError
 
 MEGABYTE = 1024 * 1024

@@ -11,9 +11,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from models.errors import KafkaUnreachableError, OffsetGapError
-from models.kafka_client import KafkaSettings
-from models.partition_reader import Partition, PartitionReader, ReadSettings, StartAt
-from models.record import RecordBatch
+from models.kafka.client import KafkaSettings
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, StartAt
+from models.records.batch import RecordBatch
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import Bundle, eventually, run_bundle
 from tests.transforms.conftest import Put

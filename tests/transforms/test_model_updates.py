@@ -10,11 +10,11 @@ from apache_beam.transforms import trigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.catalog import ModelCatalog
-from models.dead_letter import decode_dead_letter
-from models.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
+from models.encoding.dead_letter import decode_dead_letter
 from models.errors import DescriptorError
-from models.record import OffsetSpan, OutgoingBatch, RecordBatch
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
+from models.records.batch import OffsetSpan, OutgoingBatch, RecordBatch
 from transforms.model_updates import REJECTED, UPDATE_PACE, CheckDescriptors, ModelUpdates, NewestPosition
 
 DESCRIPTOR = encode_descriptor(ModelDescriptor("m", "t", 1, model_source_location="nowhere"))

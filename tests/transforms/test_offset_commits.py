@@ -10,9 +10,9 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.kafka_client import KafkaSettings
-from models.offset_frontier import OffsetFrontier
-from models.record import OffsetSpan
+from models.kafka.client import KafkaSettings
+from models.kafka.offset_frontier import OffsetFrontier
+from models.records.batch import OffsetSpan
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import eventually
 from transforms.offset_commits import COMMITTERS, CommitSpans, GroupCommitter, JoinSpans, by_partition

@@ -4,8 +4,8 @@ from collections.abc import Generator
 
 import pytest
 
-from models.kafka_client import KafkaSettings
-from models.partition_reader import Partition, ReadSettings
+from models.kafka.client import KafkaSettings
+from models.kafka.partition_reader import Partition, ReadSettings
 from transforms import partition_readers
 from transforms.partition_readers import PartitionReaders
 

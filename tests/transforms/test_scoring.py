@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from models.batch_scoring import ScoringSettings
-from models.kafka_client import KafkaSettings
-from models.record import OutgoingBatch
-from models.registry import ModelRegistry
-from models.result import ResultDecoder
-from models.status import StatusEvent
+from models.encoding.result import ResultDecoder
+from models.kafka.client import KafkaSettings
+from models.records.batch import OutgoingBatch
+from models.serving.batch_scoring import ScoringSettings
+from models.serving.registry import ModelRegistry
+from models.serving.status import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from transforms.model_updates import LOOK_SECONDS
 from transforms.scoring import ScoreBatch

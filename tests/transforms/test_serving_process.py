@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from models.archive import zip_folder
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_bytes
-from models.kafka_client import KafkaSettings
-from models.publishing import ModelsTopic
-from models.record_schema import RecordSchema
+from models.artifacts.archive import zip_folder
+from models.artifacts.digest import digest_of_bytes
+from models.kafka.client import KafkaSettings
+from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.publisher import ModelsTopic
+from models.records.schema import RecordSchema
 from tests.conftest import MakeTopic
 from tests.saved_models import save_version_model
 from tests.transforms.bundles import eventually

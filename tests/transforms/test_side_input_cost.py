@@ -12,9 +12,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from models.kafka_client import KafkaSettings
-from models.partition_reader import ReadSettings
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from models.kafka.partition_reader import ReadSettings
+from runners.local.kafka_broker import LocalBroker
 from runners.plan import plan_runner
 from tests.conftest import MakeTopic
 from tests.transforms import side_input_timing

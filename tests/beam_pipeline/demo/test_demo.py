@@ -15,8 +15,8 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from beam_pipeline.command_line import main
-from runners.kafka_broker import LocalBroker
+from beam_pipeline.cli.command_line import main
+from runners.local.kafka_broker import LocalBroker
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = [sys.executable, "-m", "beam_pipeline", "demo", "--plain"]

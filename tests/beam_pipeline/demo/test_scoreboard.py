@@ -6,8 +6,8 @@ from pytest import approx
 
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.wine import Wine, lot_id
-from models.dead_letter import DeadLetter
-from models.status import EventKind, StatusEvent
+from models.encoding.dead_letter import DeadLetter
+from models.serving.status import EventKind, StatusEvent
 
 WINES = (Wine((1.0,) * 11, 5), Wine((2.0,) * 11, 6))
 

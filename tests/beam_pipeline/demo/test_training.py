@@ -11,8 +11,8 @@ from beam_pipeline.demo import trained_models as module
 from beam_pipeline.demo.scenario import draft_of
 from beam_pipeline.demo.trained_models import TrainedModels, TrainingError, break_model, trained_models
 from beam_pipeline.demo.wine import load_wines
+from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelLoadError
-from models.local_opener import LocalOpener
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from beam_pipeline.demo.wine import MEASURES, QUALITIES, as_record, load_wines, lot_id, parse_lot_id
-from models.record_schema import RecordSchema
+from models.records.schema import RecordSchema
 
 
 def test_every_row_is_on_one_side_and_a_quarter_is_held_out() -> None:

@@ -14,9 +14,9 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as proto
 from apache_beam.runners.pipeline_context import PipelineContext
 
-from beam_pipeline.command_line import main
+from beam_pipeline.cli.command_line import main
 from beam_pipeline.template.parameters import RUNTIME, parameter_name
-from models.secret_references import PREFIX
+from models.kafka.secret_references import PREFIX
 from tests.beam_pipeline.template.conftest import PASSWORD, SECRET, TEMPLATE, Staged
 from tests.google_cloud import PLACE
 from tests.test_clean_environment import OURS

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from google.cloud import dataflow_v1beta3 as dataflow
 
-from beam_pipeline import command_line
-from beam_pipeline.arguments import OPTIONS
-from beam_pipeline.command_line import main
+from beam_pipeline.cli import command_line
+from beam_pipeline.cli.arguments import OPTIONS
+from beam_pipeline.cli.command_line import main
 from beam_pipeline.template.launch import main as launch
 from beam_pipeline.template.launch import run_words
 from beam_pipeline.template.metadata import flex_metadata

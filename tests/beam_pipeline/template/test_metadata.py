@@ -6,7 +6,7 @@ from typing import Any
 
 from google.cloud import dataflow_v1beta3 as dataflow
 
-from beam_pipeline.arguments import OPTIONS
+from beam_pipeline.cli.arguments import OPTIONS
 from beam_pipeline.template.metadata import as_json, classic_metadata, flex_metadata
 from beam_pipeline.template.parameters import FLEX, RUNTIME, parameter_name
 from tests.beam_pipeline.template.conftest import Staged

@@ -16,10 +16,10 @@ import apache_beam as beam
 
 from beam_pipeline.graph import build
 from beam_pipeline.template.classic import classic_options
-from models.firing import Firing
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordSchema
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordSchema
+from models.runner_facts import Firing
+from runners.local.kafka_broker import LocalBroker
 from tests.beam_pipeline.template.conftest import Staged
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_version_model

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.arguments import OPTIONS, RUN
+from beam_pipeline.cli.arguments import OPTIONS, RUN
 from beam_pipeline.template.parameters import (
     FLEX,
     RUNTIME,
@@ -18,7 +18,7 @@ from beam_pipeline.template.parameters import (
     pattern,
 )
 from models.errors import OptionsError
-from models.partition_reader import StartAt
+from models.kafka.partition_reader import StartAt
 
 TEMPLATE_MODULE = "beam_pipeline.template"
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from models.kafka_client import KafkaSettings
-from models.record_schema import RecordSchema
-from runners.flink_cluster import FlinkClusterSettings, LocalFlinkCluster
-from runners.flink_jars import job_server_jar
-from runners.kafka_broker import LocalBroker
+from models.kafka.client import KafkaSettings
+from models.records.schema import RecordSchema
+from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
+from runners.flink.jars import job_server_jar
+from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.flink.flink_deployment import FlinkDeployment
 
 PARTITIONS = 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import FlinkJobError, FlinkUnreachableError
-from runners.flink_cluster import LocalFlinkCluster
-from runners.flink_rest import FlinkRest
+from runners.flink.cluster import LocalFlinkCluster
+from runners.flink.rest import FlinkRest
 from tests.end_to_end.deployment import Deployment, Result
 from tests.end_to_end.serving_process import ServingProcess
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.flink_cluster import LocalFlinkCluster
+from runners.flink.cluster import LocalFlinkCluster
 from tests.end_to_end.flink.conftest import DeployOnFlink
 from tests.end_to_end.flink.flink_deployment import (
     CHECKPOINT_MILLISECONDS,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.flink_cluster import JOB_MANAGER_CLASS, LocalFlinkCluster
-from runners.flink_submission import ENTRY_CLASS
+from runners.flink.cluster import JOB_MANAGER_CLASS, LocalFlinkCluster
+from runners.flink.submission import ENTRY_CLASS
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.flink.conftest import DeployOnFlink
 from tests.end_to_end.test_updates import X, record

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from runners.flink_cluster import LocalFlinkCluster
+from runners.flink.cluster import LocalFlinkCluster
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.flink.conftest import DeployOnFlink
 from tests.end_to_end.test_updates import X, record

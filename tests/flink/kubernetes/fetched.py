@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from runners.cache_folder import announce, cache_folder, locked
+from runners.local.cache_folder import announce, cache_folder, locked
 
 SECONDS = 600.0
 HERE = Path(__file__).resolve().parent

@@ -92,8 +92,8 @@ def test_the_job_server_is_copied_from_where_maven_puts_it_to_where_the_manifest
 
 
 def test_the_worker_is_the_pool_that_the_tests_on_a_real_cluster_use() -> None:
-    assert 'ENTRYPOINT ["python", "-m", "runners.worker_pool"]' in text("worker")
-    assert find_spec("runners.worker_pool") is not None
+    assert 'ENTRYPOINT ["python", "-m", "runners.worker.pool"]' in text("worker")
+    assert find_spec("runners.worker.pool") is not None
 
 
 def test_the_constraints_are_exact_and_fit_what_the_wheel_requires() -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from beam_pipeline.arguments import CONNECTION, OPTIONS, RUN, read_options, read_runner_options, serving_options
-from beam_pipeline.beam_arguments import check_beam_arguments
+from beam_pipeline.cli.arguments import CONNECTION, OPTIONS, RUN, read_options, read_runner_options, serving_options
+from beam_pipeline.cli.beam_arguments import check_beam_arguments
 from beam_pipeline.options import ServingOptions
-from runners.flink import WORKER_POOL, plan
-from runners.flink_configuration import JOB_CONFIGURATION
-from runners.flink_submission import ENTRY_CLASS
+from runners.flink.configuration import JOB_CONFIGURATION
+from runners.flink.plan import WORKER_POOL, plan
+from runners.flink.submission import ENTRY_CLASS
 from tests.flink.kubernetes import overlays
 from tests.flink.kubernetes.fetched import kustomize, run
 from tests.flink.kubernetes.flink_options import is_known

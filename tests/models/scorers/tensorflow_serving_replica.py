@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.descriptor import ModelDescriptor
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource
 
 SERVER = Path(__file__).with_name("tensorflow_serving_server.py")

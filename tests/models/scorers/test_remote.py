@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.descriptor import ModelDescriptor
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import remote, tensorflow_serving_grpc, tensorflow_serving_rest
 from models.scorers.remote import Address, OptionReader, RemoteCallError, RemoteOptions, Retries, ServedModel
 

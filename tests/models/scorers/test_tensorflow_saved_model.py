@@ -14,11 +14,11 @@ import numpy as np
 import psutil
 import pytest
 
-from models.archive import zip_folder
-from models.descriptor import ModelDescriptor
-from models.digest import digest_of_bytes, digest_of_path
+from models.artifacts.archive import zip_folder
+from models.artifacts.digest import digest_of_bytes, digest_of_path
+from models.artifacts.local_opener import LocalOpener
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
-from models.local_opener import LocalOpener
+from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer, TensorSpec
 from models.scorers.tensorflow_saved_model import load, one_line

@@ -1,0 +1,146 @@
+"""`beam-serving models publish|list|rollback|retire`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from beam_pipeline.cli.arguments import add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.cli.tables import print_table
+from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
+from models.errors import OptionsError
+from models.model_topic.publisher import ListedVersion, ModelsTopic
+from models.records.schema import RecordSchema
+from models.scorers import SCORER_MODULES
+
+_OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
+_PUBLISH_OPTIONS = (*_OPTIONS, "record-schema")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_publish(actions.add_parser("publish", help="check a model and make it the live version", allow_abbrev=False))
+    listing = actions.add_parser("list", help="all versions, and which are live", allow_abbrev=False)
+    add_options(listing, _OPTIONS)
+    rollback = actions.add_parser("rollback", help="make an earlier version live", allow_abbrev=False)
+    rollback.add_argument("name", metavar="NAME")
+    rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live one)")
+    add_options(rollback, _OPTIONS)
+    retire = actions.add_parser("retire", help="take a model out of use; its versions stay", allow_abbrev=False)
+    retire.add_argument("name", metavar="NAME")
+    add_options(retire, _OPTIONS)
+
+
+def _add_publish(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--path", metavar="P", help="a SavedModel on this machine: its folder, or a zip of it")
+    where.add_argument("--location", metavar="URI", help="where the workers find the model, or its server")
+    add_options(parser, _PUBLISH_OPTIONS)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what is said of a model wherever it comes from."""
+    parser.add_argument("--name", required=True, help="the model's name")
+    parser.add_argument("--type", required=True, choices=sorted(SCORER_MODULES), help="what serves it")
+    parser.add_argument("--inline", action="store_true", help="send the model itself through the topic")
+    parser.add_argument("--data-type", metavar="D", help="which records it scores (default: those of the model's name)")
+    parser.add_argument("--signature", metavar="S", help="default: serving_default, else the only one")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="NAME=FIELD[,FIELD...]", help="a model input and what fills it"
+    )
+    parser.add_argument(
+        "--output", action="append", default=[], metavar="NAME=OUTPUT", help="an output of the result and where from"
+    )
+    parser.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the scorer")
+    parser.add_argument("--description", metavar="TEXT", help="for people")
+
+
+def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Does the action; see `command_line.Command`."""
+    set_up_logs(quiet=True)
+    values = read_options(given, _PUBLISH_OPTIONS if given.action == "publish" else _OPTIONS)
+    require(values, ["models-topic"])
+    topic = ModelsTopic(kafka_settings(values), values["models_topic"])
+    if given.action == "publish":
+        return _publish(topic, given, values)
+    if given.action == "list":
+        print_table(_table(topic.versions()))
+        return 0
+    if given.action == "rollback":
+        pointer = topic.rollback(given.name, given.to)
+        print(f"{given.name}: version {pointer.live_version} is live")
+        return 0
+    topic.retire(given.name)
+    print(f"{given.name}: retired; 'beam-serving models rollback {given.name}' brings it back")
+    return 0
+
+
+def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, Any]) -> int:
+    if given.inline and given.path is None:
+        raise OptionsError("--inline goes with --path: it sends a model of this machine through the topic")
+    draft = draft_from(given, given.path, given.location)
+    schema = RecordSchema.named(values["record_schema"]) if "record_schema" in values else None
+    descriptor = draft_descriptor(draft)
+    check_draft(draft, descriptor, schema)
+    published = topic.publish(descriptor)
+    print(
+        f"{published.model_name}: version {published.model_version} is live, for {published.records_scored!r} records"
+    )
+    return 0
+
+
+def draft_from(given: argparse.Namespace, path: str | None, location: str | None = None) -> Draft:
+    """The draft that the arguments of `add_model_arguments` describe; raises OptionsError when one is malformed."""
+    return Draft(
+        name=given.name,
+        model_type=given.type,
+        path=path,
+        location=location,
+        inline=given.inline,
+        data_type=given.data_type,
+        signature=given.signature,
+        inputs=_inputs(given.input),
+        outputs=pairs("output", given.output),
+        options=pairs("option", given.option),
+        description=given.description,
+    )
+
+
+def _inputs(given: list[str]) -> dict[str, tuple[str, ...]]:
+    inputs = {}
+    for one in given:
+        name, equals, fields = one.partition("=")
+        if not name or not equals or not all(fields.split(",")):
+            raise OptionsError(f"--input {one!r} is not NAME=FIELD[,FIELD...]")
+        inputs[name] = tuple(fields.split(","))
+    return inputs
+
+
+def _table(versions: list[ListedVersion]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("name", "version", "state", "type", "data type", "published"):
+        table.add_column(column, no_wrap=True)
+    for column in ("where", "description"):
+        table.add_column(column, overflow="fold")
+    for one in versions:
+        descriptor = one.descriptor
+        moment = datetime.datetime.fromtimestamp(descriptor.published_at / 1000, datetime.timezone.utc)
+        table.add_row(
+            descriptor.model_name,
+            str(descriptor.model_version),
+            one.state,
+            descriptor.model_type,
+            descriptor.records_scored,
+            f"{moment:%m-%d %H:%M:%S}",
+            f"in the topic, offset {one.offset}" if one.inline else descriptor.model_source_location or "",
+            descriptor.description or "",
+        )
+    return table

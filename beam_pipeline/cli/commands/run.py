@@ -1,0 +1,75 @@
+"""`beam-serving run`: checks everything, then runs the pipeline until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from beam_pipeline.cli.arguments import RUN, add_options, read_options, read_runner_options, serving_options
+from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.options import ServingOptions
+from models.encoding.result import check_result_schema
+from models.kafka.client import partition_count
+from models.kafka.secret_references import check_secrets_are_references
+from models.kafka.topics import check_models_topic, ensure_topic
+from runners.plan import check_runner, import_runner
+
+_LOGGER = logging.getLogger(__name__)
+_SECONDS = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    add_options(parser, RUN)
+    parser.add_argument("--verbose", action="store_true", help="log what Beam and the runner say, too")
+    parser.epilog = (
+        "Further options go to Beam and to the runner, for example --prism_location=PATH. With --runner FlinkRunner: "
+        "--flink-master HOST:PORT (left out: an embedded Flink), --parallelism=N, --savepoint-on-stop FOLDER, "
+        "--savepoint_path=PATH, --checkpointing_interval=MILLISECONDS, --output_executable_path=FILE (only writes the "
+        "job's jar). With --runner DataflowRunner: --project, --region, --temp_location and what docs/dataflow.md "
+        "names. In the file of --config they stand under runner-options. An option that nobody knows is an error."
+    )
+
+
+def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs until Ctrl-C or SIGTERM; see `command_line.Command`."""
+    set_up_logs(given.verbose)
+    options = serving_options(read_options(given, RUN), [*read_runner_options(given), *rest])
+    check_options(options)
+    # Beam and what it brings take seconds to import: mistakes are told before.
+    from beam_pipeline.cli.beam_arguments import check_beam_arguments
+    from beam_pipeline.running import run as run_pipeline
+
+    runner = import_runner(options.runner)  # it may have options of its own
+    check_beam_arguments(options.runner_arguments)
+    if runner.REMOTE:
+        check_secrets_are_references(options.kafka_config)
+    else:
+        check_topics(options)
+    # Last: it may fetch or build what the runner needs, for minutes.
+    run_pipeline(options, runner.plan(options.runner_arguments))
+    return 0
+
+
+def check_options(options: ServingOptions) -> None:
+    """Checks what can be checked without a broker; raises ServingError."""
+    check_runner(options.runner)
+    check_result_schema(options.schema())
+    options.reading()
+    options.kafka().check()
+
+
+def check_topics(options: ServingOptions) -> None:
+    """Checks that the broker answers, and that the topics are there; makes those that this application writes.
+
+    Raises:
+      KafkaUnreachableError, ModelsTopicError, TopicError: with the remedy.
+    """
+    kafka = options.kafka()
+    if not partition_count(kafka.admin(), options.records_topic, _SECONDS):
+        _LOGGER.warning("records topic %r does not exist yet", options.records_topic)
+    check_models_topic(kafka, options.models_topic)
+    for topic in (options.results_topic, options.dead_letter_topic, options.status_topic):
+        if topic is not None:
+            ensure_topic(kafka, topic)

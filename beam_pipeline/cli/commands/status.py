@@ -1,0 +1,68 @@
+"""`beam-serving status`: what each model has done."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich import box
+from rich.table import Table
+
+from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require
+from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.cli.model_status import ModelStatus, StatusFold
+from beam_pipeline.cli.tables import print_table
+from beam_pipeline.cli.topic_reading import read_topic
+from models.model_topic.publisher import ModelsTopic
+
+_OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    add_options(parser, _OPTIONS)
+    parser.add_argument("--json", action="store_true", help="one JSON object a model version")
+
+
+def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Prints the status of all models; see `command_line.Command`."""
+    set_up_logs(quiet=True)
+    values = read_options(given, _OPTIONS)
+    require(values, ["models-topic", "status-topic"])
+    kafka = kafka_settings(values)
+    fold = StatusFold()
+    for message in read_topic(kafka, values["status_topic"]):
+        fold.add(message.value() or b"")
+    statuses = fold.statuses(ModelsTopic(kafka, values["models_topic"]).versions())
+    if given.json:
+        for status in statuses:
+            print(json.dumps(asdict(status)))
+    else:
+        print_table(table(statuses))
+    return 0
+
+
+def table(statuses: list[ModelStatus]) -> Table:
+    """A table, a row a version; durations are in milliseconds."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("name", overflow="fold", min_width=10)
+    for column in ("version", "state", "since", "usage", "average", "min", "max", "errors"):
+        shown.add_column(column, no_wrap=True, justify="left" if column in ("state", "since") else "right")
+    shown.add_column("description", overflow="fold")
+    for one in statuses:
+        since = "" if one.since is None else f"{datetime.datetime.fromtimestamp(one.since / 1000):%H:%M:%S}"
+        durations = [f"{value:.2f}" for value in (one.average, one.minimum, one.maximum)]
+        shown.add_row(
+            one.name,
+            str(one.version),
+            one.state,
+            since,
+            str(one.usage),
+            *(durations if one.usage else ["", "", ""]),
+            str(one.errors),
+            one.last_error or one.description or "",
+        )
+    return shown

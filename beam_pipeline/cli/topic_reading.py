@@ -1,0 +1,54 @@
+"""Reads a topic for a console: from some place to its end, or on and on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from models.errors import KafkaUnreachableError, TopicError
+from models.kafka.client import KafkaSettings, partition_count
+
+_SECONDS = 10.0
+_GROUP = "beam-serving-console"
+
+
+def read_topic(kafka: KafkaSettings, topic: str, last: int | None = None, follow: bool = False) -> Iterator[Message]:
+    """The messages of a topic, partition by partition as they come.
+
+    Args:
+      kafka: the brokers.
+      topic: it must exist.
+      last: begin so many messages before each partition's end; None: at its beginning.
+      follow: go on with what comes, until interrupted; else end where the topic ended at the call.
+
+    Raises:
+      TopicError: when the topic does not exist.
+      KafkaUnreachableError: when no broker answers.
+    """
+    consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    try:
+        partitions = partition_count(consumer, topic, _SECONDS)
+        if not partitions:
+            raise TopicError(f"topic {topic!r} does not exist at {kafka.bootstrap_servers}")
+        consumer.assign([_start(consumer, topic, partition, last) for partition in range(partitions)])
+        yield from _messages(consumer, partitions, follow)
+    except KafkaException as error:
+        raise KafkaUnreachableError(f"topic {topic!r}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _start(consumer: Consumer, topic: str, partition: int, last: int | None) -> TopicPartition:
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
+    return TopicPartition(topic, partition, low if last is None else max(low, high - last))
+
+
+def _messages(consumer: Consumer, partitions: int, follow: bool) -> Iterator[Message]:
+    ended: set[int] = set()
+    while follow or len(ended) < partitions:
+        for message in consumer.consume(1_000, 0.2):
+            if message.error() is None:
+                yield message
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())

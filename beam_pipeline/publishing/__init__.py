@@ -1,0 +1,1 @@
+"""Publishing: checked drafts of models, and generated records."""

@@ -1,0 +1,116 @@
+"""From what a user says of a model to a checked descriptor."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.artifacts.archive import zip_folder
+from models.artifacts.digest import digest_of_bytes, digest_of_path
+from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.records.schema import BUNDLED_RECORDS, RecordSchema
+from models.scorers import load_scorer
+from models.scorers.base import ModelSource
+from models.serving.loading import WARM_UP_OPTION, ModelLoader, for_scorer, warm_up
+from transforms.file_systems import BeamOpener
+
+# Models that score in this process: they have bytes, and the bytes a digest.
+IN_PROCESS = ("tensorflow-saved-model",)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model to publish, as the user says it; either `path` or `location` is given."""
+
+    name: str
+    model_type: str
+    path: str | None = None
+    location: str | None = None
+    inline: bool = False
+    data_type: str | None = None
+    signature: str | None = None
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    description: str | None = None
+
+
+def draft_descriptor(draft: Draft) -> ModelDescriptor:
+    """The descriptor without a version, with the model's bytes or its location and the digest of what was published.
+
+    Raises:
+      OptionsError: when the path is not there, or a server's model was given as a path.
+      ModelLoadError: when the location cannot be read.
+    """
+    content, location, digest = _source(draft)
+    try:
+        return ModelDescriptor(
+            draft.name,
+            draft.model_type,
+            description=draft.description,
+            model_source_location=location,
+            model_bytes=content,
+            data_type=draft.data_type,
+            signature=draft.signature,
+            inputs=draft.inputs,
+            outputs=draft.outputs,
+            digest=digest,
+            options=draft.options,
+        )
+    except DescriptorError as error:
+        raise OptionsError(f"--name: {error}") from error
+
+
+def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
+    if draft.path is None:
+        location = draft.location or ""
+        if draft.model_type not in IN_PROCESS:
+            return None, location, None
+        with tempfile.TemporaryDirectory(prefix="beam-serving-") as folder:
+            return None, location, digest_of_path(BeamOpener().download(location, Path(folder)))
+    if draft.model_type not in IN_PROCESS:
+        raise OptionsError(f"--path: a model of type {draft.model_type} is on a server; give its --location")
+    path = Path(draft.path).resolve()
+    if not path.exists():
+        raise OptionsError(f"--path {draft.path}: there is no such file or folder")
+    if not draft.inline:
+        return None, str(path), digest_of_path(path)
+    content = zip_folder(path) if path.is_dir() else path.read_bytes()
+    return content, None, digest_of_bytes(content)
+
+
+def check_draft(draft: Draft, descriptor: ModelDescriptor, schema: RecordSchema | None) -> None:
+    """Loads the model as a worker would, and scores a row of zeros.
+
+    With a schema (or for a bundled schema's data type) the inputs are checked against its fields too.
+
+    Raises:
+      PublishError: when the model cannot serve; the message says why.
+    """
+    data_type = descriptor.records_scored
+    if schema is None and data_type in BUNDLED_RECORDS:
+        schema = RecordSchema.named(data_type)
+    version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)
+    try:
+        if schema is not None:
+            ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", schema).load(version).close()
+            return
+        scorer = load_scorer(ModelSource(for_scorer(version.descriptor), descriptor.model_bytes, BeamOpener()))
+        try:
+            _check_inputs(descriptor, set(scorer.signature.inputs))
+            if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
+                warm_up(scorer)
+        finally:
+            scorer.close()
+    except (ModelLoadError, OptionsError, MappingError) as error:
+        raise PublishError(f"model {draft.name!r} was not published: {error}") from error
+
+
+def _check_inputs(descriptor: ModelDescriptor, known: set[str]) -> None:
+    for name in descriptor.inputs:
+        if name not in known:
+            raise OptionsError(f"--input {name}: the signature's inputs are {', '.join(sorted(known))}")

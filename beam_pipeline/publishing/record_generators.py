@@ -1,0 +1,75 @@
+"""Endless records for the bundled schemas, as the reference system's generators make them."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+from models.records.schema import Row
+from models.schemas import bundled_schema
+
+USERS = 1_000
+PRODUCTS = 300
+MOST_PRODUCTS = 30
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A record and the key of its message."""
+
+    key: bytes
+    row: Row
+
+
+def recommender(seed: int) -> Iterator[Generated]:
+    """A user below 1,000 and up to 30 different products below 300, sometimes none."""
+    chance = random.Random(seed)
+    while True:
+        user = chance.randrange(USERS)
+        products = chance.sample(range(PRODUCTS), chance.randint(0, MOST_PRODUCTS))
+        yield Generated(str(user).encode(), {"user": user, "products": products, "dataType": "recommender"})
+
+
+def transaction(seed: int) -> Iterator[Generated]:
+    """A card transaction: 28 standard normal components, and an amount."""
+    chance = random.Random(seed)
+    for number in itertools.count():
+        identity = f"transaction-{number}"
+        components = {f"v{place}": chance.gauss(0.0, 1.0) for place in range(1, 29)}
+        amount = round(chance.lognormvariate(3.0, 1.5), 2)
+        yield Generated(identity.encode(), {"transaction_id": identity, **components, "amount": amount})
+
+
+def wine(seed: int) -> Iterator[Generated]:
+    """Rows of the red-wine data, in a random order, again and again; the lot is LOT-ROW."""
+    names = [field["name"] for field in bundled_schema("wine")["fields"]][1:]
+    text = files("beam_pipeline").joinpath("demo", "winequality-red.csv").read_text(encoding="utf-8")
+    rows = [[float(value) for value in row] for row in csv.reader(text.splitlines(), delimiter=";")]
+    order = list(range(len(rows)))
+    chance = random.Random(seed)
+    for lot in itertools.count():
+        chance.shuffle(order)
+        for place in order:
+            identity = f"{lot}-{place}"
+            # The last column is the label; a record has none.
+            features = dict(zip(names, rows[place][:-1], strict=True))
+            yield Generated(identity.encode(), {"lot_id": identity, **features})
+
+
+@dataclass(frozen=True)
+class RecordGenerator:
+    """How records of a schema are made, and how many a second the reference system makes."""
+
+    records: Callable[[int], Iterator[Generated]]
+    rate: float
+
+
+GENERATORS = {
+    "recommender": RecordGenerator(recommender, 1_000.0),
+    "wine": RecordGenerator(wine, 1.0),
+    "transaction": RecordGenerator(transaction, 285.0),
+}

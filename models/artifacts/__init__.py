@@ -1,0 +1,1 @@
+"""Model files: fetching, archives and digests."""

@@ -1,0 +1,1 @@
+"""The messages that this application writes: results, dead letters, Avro's single-object encoding."""

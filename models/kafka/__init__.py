@@ -1,0 +1,1 @@
+"""Kafka clients, credentials and topics, and the reading of a partition."""

@@ -1,0 +1,334 @@
+"""Reads one partition of a Kafka topic: where to start, what is there now, and what is missing.
+
+No thread of ours: librdkafka fetches ahead in its own, and `take` hands over what has come.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from models.errors import KafkaUnreachableError, OffsetGapError, OptionsError
+from models.kafka.client import ConnectionLog, KafkaSettings
+from models.records.batch import Headers, OffsetSpan, RecordBatch
+
+_LOGGER = logging.getLogger(__name__)
+
+OnGap = Literal["fail", "report"]
+_QUERY_SECONDS = 10.0
+_LONGEST_MILLISECONDS = 18  # digits that surely fit 64 bits
+
+
+@dataclass(frozen=True)
+class StartAt:
+    """Where reading begins when nothing else is known.
+
+    Attributes:
+      kind: earliest, latest, committed (the group's committed offset, else earliest), or timestamp.
+      timestamp: milliseconds since 1970-01-01 UTC, for kind timestamp: the first record at or after it.
+    """
+
+    kind: Literal["earliest", "latest", "committed", "timestamp"]
+    timestamp: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> StartAt:
+        """Reads the value of --start: a kind, or a moment in ISO 8601 or in milliseconds.
+
+        Raises:
+          OptionsError: when it is none of them.
+        """
+        if text in ("earliest", "latest", "committed"):
+            return cls(text)  # type: ignore[arg-type]
+        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_MILLISECONDS:
+            return cls("timestamp", int(text))
+        try:
+            moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError as error:
+            raise OptionsError(
+                f"--start {text!r} is none of earliest, latest, committed, an ISO 8601 moment, or milliseconds"
+            ) from error
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        # Kafka takes numbers below 0 for something else: -1 for the end of the topic.
+        return cls("timestamp", max(0, round(moment.timestamp() * 1000)))
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition to read; the element of the pipeline's source.
+
+    Attributes:
+      topic, topic_id, partition: as in `OffsetSpan`.
+      from_beginning: it appeared while the pipeline ran, so that all its records are new.
+    """
+
+    topic: str
+    topic_id: str
+    partition: int
+    from_beginning: bool = False
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The offset to begin at, and what is missing before it (None: nothing)."""
+
+    offset: int
+    gap: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How a topic is read.
+
+    Attributes:
+      kafka: the brokers.
+      group: the consumer group whose committed offsets count.
+      start: where to begin.
+      on_gap: what to do when records between the position and the first available one are gone.
+      max_records: records a batch at most.
+      max_bytes: bytes of keys and values a batch at most; a single larger record makes a batch of its own.
+    """
+
+    kafka: KafkaSettings
+    group: str
+    start: StartAt = StartAt("committed")
+    on_gap: OnGap = "fail"
+    max_records: int = 2_000
+    max_bytes: int = 8_388_608
+
+
+class PartitionReader:
+    """Reads one partition. Used by one thread at a time; made and closed by the worker that reads."""
+
+    def __init__(self, settings: ReadSettings, partition: Partition) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._consumer = settings.kafka.consumer(settings.group)
+        self._position: int | None = None
+        self._left_over: list[Message] = []
+        self._gone = False
+        self._said: set[int] = set()
+        self._opening_gap: str | None = None
+        self._committed: int | None = None
+        self.quiet_since = time.monotonic()
+
+    def opening(self) -> Opening:
+        """Where reading of this partition begins, by the settings and the group's committed offset.
+
+        What is missing before it is also told by the first batch that this reader takes.
+
+        Raises:
+          OffsetGapError: when records are missing and the settings say fail.
+          KafkaUnreachableError: when no broker answers.
+        """
+        opening = self._opening()
+        self._opening_gap = opening.gap
+        return opening
+
+    def _opening(self) -> Opening:
+        partition, start = self._partition, self._settings.start
+        low, high = self._bounds()
+        if partition.from_beginning or start.kind == "earliest":
+            return Opening(low)
+        if start.kind == "latest":
+            return Opening(high)
+        if start.kind == "timestamp":
+            return Opening(self._offset_at(start.timestamp, high))
+        committed = self.committed()
+        if committed is None:
+            return Opening(low)
+        offset, topic_id = committed
+        if partition.topic_id and topic_id and topic_id != partition.topic_id:
+            return Opening(low, self._gap(f"the topic was made anew since offset {offset} was committed"))
+        if offset > high:
+            return Opening(low, self._gap(f"the topic was made anew: offset {offset} was committed, it ends at {high}"))
+        if offset < low:
+            return Opening(low, self._gap(f"the records at offsets {offset} to {low - 1} have expired"))
+        return Opening(offset)
+
+    def committed(self) -> tuple[int, str] | None:
+        """The group's committed offset and the topic id it was committed for; None when there is none."""
+        where = TopicPartition(self._partition.topic, self._partition.partition)
+        try:
+            (answer,) = self._consumer.committed([where], timeout=_QUERY_SECONDS)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        if answer.error is not None:
+            raise self._unreachable(KafkaException(answer.error))
+        return None if answer.offset < 0 else (answer.offset, answer.metadata or "")
+
+    def take(self, position: int, origin: int) -> RecordBatch:
+        """The records from `position` on that have arrived already; waits for nothing.
+
+        The batch is empty when none has arrived, also while no broker answers.
+
+        Raises:
+          OffsetGapError: when the record at `position` is gone and the settings say fail.
+        """
+        self._seek(position)
+        arrived = self._left_over
+        if not arrived and not self._gone:
+            arrived = self._good(self._consumer.consume(self._settings.max_records, timeout=0))
+        if not arrived and self._gone:
+            return self._skip_gap(position, origin)
+        taken = self._within_bytes(arrived)
+        self._left_over = arrived[len(taken) :]
+        return self._batch(taken, position, origin)
+
+    def _good(self, messages: list[Message]) -> list[Message]:
+        good = [message for message in messages if message.error() is None]
+        for error in (message.error() for message in messages if message.error() is not None):
+            if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                self._gone = True
+            else:
+                self._say_once(error)
+        if good:
+            ConnectionLog.answered(self._settings.kafka.bootstrap_servers)
+            self._said.clear()
+        return good
+
+    def nothing(self, position: int, origin: int) -> RecordBatch:
+        """An empty batch at `position`: a heartbeat."""
+        partition = self._partition
+        return RecordBatch(
+            OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, position)
+        )
+
+    def made_anew(self, position: int) -> NoReturn:
+        """Says that the topic was made anew while it was read: nothing more comes of the one that this reader reads.
+
+        Raises:
+          OffsetGapError: when the settings say fail.
+          TopicMadeAnewError: when they say report.
+        """
+        raise TopicMadeAnewError(self._gap(f"the topic was made anew: reading was at offset {position}"))
+
+    def backlog(self, position: int) -> int:
+        """How many offsets lie between `position` and the partition's end, as far as the broker has told."""
+        where = TopicPartition(self._partition.topic, self._partition.partition)
+        try:
+            _, high = self._consumer.get_watermark_offsets(where, cached=True)
+        except KafkaException:
+            return 0
+        return max(0, int(high) - position)
+
+    def close(self) -> None:
+        """Closes the consumer. It belongs to no group's membership, so nobody waits for it."""
+        self._consumer.close()
+
+    def _bounds(self) -> tuple[int, int]:
+        where = TopicPartition(self._partition.topic, self._partition.partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(where, timeout=_QUERY_SECONDS)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        return low, high
+
+    def _offset_at(self, timestamp: int, high: int) -> int:
+        where = TopicPartition(self._partition.topic, self._partition.partition, timestamp)
+        try:
+            (answer,) = self._consumer.offsets_for_times([where], timeout=_QUERY_SECONDS)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        return answer.offset if answer.offset >= 0 else high
+
+    def _seek(self, position: int) -> None:
+        if self._position == position:
+            return
+        where = TopicPartition(self._partition.topic, self._partition.partition, position)
+        self._consumer.assign([where])
+        self._position = position
+        self._left_over = []
+        self._gone = False
+
+    def _within_bytes(self, messages: list[Message]) -> list[Message]:
+        """As many messages as one batch may hold; the others wait for the next."""
+        size = 0
+        for index, message in enumerate(messages):
+            size += len(message.key() or b"") + len(message)
+            if size > self._settings.max_bytes and index:
+                return messages[:index]
+        return messages
+
+    def _batch(self, messages: list[Message], position: int, origin: int) -> RecordBatch:
+        offsets = [message.offset() for message in messages]
+        end = offsets[-1] + 1 if offsets else position
+        self._position = end
+        partition = self._partition
+        return RecordBatch(
+            OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, end),
+            offsets,
+            [message.timestamp()[1] for message in messages],
+            [message.key() for message in messages],
+            [message.value() for message in messages],
+            [_headers(message) for message in messages],
+            self._take_opening_gap() if offsets else None,
+            self._known_committed() if offsets else 0,
+        )
+
+    def _take_opening_gap(self) -> str | None:
+        gap, self._opening_gap = self._opening_gap, None
+        return gap
+
+    def _known_committed(self) -> int:
+        if self._committed is None:
+            try:
+                committed = self.committed()
+            except KafkaUnreachableError:
+                committed = None
+            self._committed = committed[0] if committed else 0
+        return self._committed
+
+    def _skip_gap(self, position: int, origin: int) -> RecordBatch:
+        try:
+            low, _ = self._bounds()
+        except KafkaUnreachableError:  # the next take asks again
+            return self.nothing(position, origin)
+        if position >= low:  # it was behind the end, which may have passed it by now
+            self.made_anew(position)
+        gap = self._gap(f"the records at offsets {position} to {low - 1} have expired")
+        partition = self._partition
+        span = OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, low)
+        return RecordBatch(span, gap=gap)
+
+    def _gap(self, what: str) -> str:
+        text = f"topic {self._partition.topic!r} partition {self._partition.partition}: {what}"
+        if self._settings.on_gap == "fail":
+            raise OffsetGapError(f"{text}; start with --on-gap report to go on behind the gap")
+        _LOGGER.error("%s; going on behind the gap", text)
+        return text
+
+    def _say_once(self, error: KafkaError) -> None:
+        if error.code() not in self._said:
+            self._said.add(error.code())
+            name = f"topic {self._partition.topic!r} partition {self._partition.partition}"
+            _LOGGER.warning("%s: %s; trying again", name, error.str())
+
+    def _unreachable(self, error: KafkaException) -> KafkaUnreachableError:
+        servers = self._settings.kafka.bootstrap_servers
+        return KafkaUnreachableError(f"topic {self._partition.topic!r}: Kafka at {servers}: {error.args[0].str()}")
+
+
+class TopicMadeAnewError(OffsetGapError):
+    """The topic was deleted and made again while it was read; the settings say report."""
+
+
+def _headers(message: Message) -> Headers:
+    headers = message.headers()
+    return tuple(headers) if headers else ()
+
+
+def topic_identity(admin: AdminClient, topic: str) -> str:
+    """The topic's id, which tells it from one of the same name made later; "" where the broker tells none."""
+    try:
+        futures = admin.describe_topics(TopicCollection([topic]), request_timeout=_QUERY_SECONDS)
+        return str(futures[topic].result().topic_id)
+    except (KafkaException, ValueError):
+        return ""

@@ -1,0 +1,73 @@
+"""Topics and their settings, as far as the broker can be told and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from models.errors import ModelsTopicError, TopicError
+from models.kafka.client import KafkaSettings, partition_count
+
+_SECONDS = 10.0
+_SETTINGS_SECONDS = 3.0
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # the default of Kafka's max.message.bytes
+COMPACTED = {"cleanup.policy": "compact"}
+
+
+def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | None = None) -> None:
+    """Makes a topic of one partition when it is missing; where the broker cannot be told, first use makes it.
+
+    Raises:
+      KafkaUnreachableError: when no broker answers.
+      TopicError: when the broker refuses.
+    """
+    admin = kafka.admin()
+    if partition_count(admin, topic, _SECONDS):
+        return
+    future = admin.create_topics([NewTopic(topic, 1, -1, config=dict(config or {}))])[topic]
+    try:
+        future.result(_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() not in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE):
+            raise TopicError(
+                f"topic {topic!r} is missing and could not be made: {error.args[0].str()}; make it by hand"
+            ) from error
+
+
+def check_models_topic(kafka: KafkaSettings, topic: str) -> int:
+    """Makes the models topic when it is missing, and refuses one that cannot be the persisted state.
+
+    Returns:
+      The bytes of the largest message that it takes; Kafka's default where the broker does not tell.
+
+    Raises:
+      KafkaUnreachableError: when no broker answers.
+      ModelsTopicError: when it has several partitions, or is not compacted.
+      TopicError: when it is missing and cannot be made.
+    """
+    ensure_topic(kafka, topic, COMPACTED)
+    partitions = partition_count(kafka.admin(), topic, _SECONDS)
+    if partitions > 1:
+        raise ModelsTopicError(
+            f"models topic {topic!r} has {partitions} partitions; it must have one: its offsets are the order"
+        )
+    settings = topic_settings(kafka.admin(), topic)
+    policy = settings.get("cleanup.policy", "compact")
+    if policy != "compact":
+        raise ModelsTopicError(
+            f"models topic {topic!r} has cleanup.policy={policy}, so that models would expire; "
+            "set it to 'compact' alone (kafka-configs --alter --add-config cleanup.policy=compact)"
+        )
+    return int(settings.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))
+
+
+def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
+    """The settings of a topic; empty where the broker does not tell (librdkafka's embedded one never answers)."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        settings = admin.describe_configs([resource], request_timeout=_SETTINGS_SECONDS)[resource].result()
+    except KafkaException:
+        return {}
+    return {name: str(entry.value) for name, entry in settings.items()}

@@ -1,0 +1,1 @@
+"""The models topic: descriptors, pointers, the catalog that they fold to, reading and publishing."""

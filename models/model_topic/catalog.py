@@ -1,0 +1,155 @@
+"""Which models are current: the fold of the models topic, message by message, in the order of its one partition.
+
+The same messages give the same catalog, whenever and by whomever they are read; a message that was applied already
+changes nothing. So the topic's position says all: a worker that has applied everything below it knows what every
+other worker knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from models.errors import DescriptorError
+from models.model_topic.descriptor import ModelDescriptor, ModelPointer, decode_message, parse_key
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version in the models topic.
+
+    Attributes:
+      descriptor: without the model's bytes.
+      offset: of its message.
+      inline: the bytes are in that message.
+      bare: its message is keyed by the bare name, so that compaction deletes it once a pointer was written.
+    """
+
+    descriptor: ModelDescriptor
+    offset: int
+    inline: bool
+    bare: bool = False
+
+    @property
+    def label(self) -> str:
+        """NAME/VERSION, for people."""
+        return f"{self.descriptor.model_name}/{self.descriptor.model_version}"
+
+    def same_model(self, other: PublishedVersion | None) -> bool:
+        """Whether both describe the same model: published again, at another offset and moment, it still is."""
+        return other is not None and self.inline == other.inline and _timeless(self) == _timeless(other)
+
+
+def _timeless(version: PublishedVersion) -> ModelDescriptor:
+    return replace(version.descriptor, published_at=0)
+
+
+@dataclass(frozen=True)
+class PublishedPointer:
+    """A pointer in the models topic, and the offset of the message that set it."""
+
+    pointer: ModelPointer
+    offset: int
+
+
+class ModelCatalog:
+    """Applies messages of the models topic. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.versions: dict[tuple[str, int], PublishedVersion] = {}
+        self.pointers: dict[str, PublishedPointer] = {}
+
+    def apply(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """Applies the message at `offset`, unless it was applied already.
+
+        Raises:
+          DescriptorError: when the message is malformed; it then changes nothing but the position.
+        """
+        if offset < self.position:
+            return
+        self.position = offset + 1
+        name, version = parse_key(key)
+        if not value:
+            self._delete(name, version)
+            return
+        message = decode_message(value)
+        if message.model_name != name:
+            raise DescriptorError(f"the message keyed {name!r} is about model {message.model_name!r}")
+        if isinstance(message, ModelPointer):
+            self._point(version, PublishedPointer(message, offset))
+        elif version is None:
+            self._bare(message.numbered(offset), offset)
+        else:
+            self._add(message, version, offset)
+
+    def skip_to(self, position: int) -> None:
+        """Everything below `position` was read; what is missing there was compacted away."""
+        self.position = max(self.position, position)
+
+    def candidates(self) -> dict[str, tuple[PublishedVersion, ...]]:
+        """By data type, what may score its records, the most wanted first.
+
+        That is the live version of the model whose pointer was set last, the version live before it, and so on with
+        the other live models of the data type. Retired models and deleted versions are none.
+        """
+        found: dict[str, list[PublishedVersion]] = {}
+        for published in sorted(self.pointers.values(), key=lambda one: -one.offset):
+            for version in self._live(published.pointer):
+                found.setdefault(version.descriptor.records_scored, []).append(version)
+        return {data_type: tuple(versions) for data_type, versions in found.items()}
+
+    def last_version(self, name: str) -> int:
+        """The highest number that a version of this model ever had, as far as the topic still tells; 0: none."""
+        numbers = [number for known, number in self.versions if known == name]
+        if name in self.pointers:
+            pointer = self.pointers[name].pointer
+            numbers += [pointer.last_version, pointer.live_version or 0, pointer.previous_version or 0]
+        return max(numbers, default=0)
+
+    def _live(self, pointer: ModelPointer) -> Iterator[PublishedVersion]:
+        """The live version, and the one before it if that scores the same records."""
+        if pointer.live_version is None:
+            return
+        numbers = (pointer.live_version, pointer.previous_version or 0)
+        found = (self.versions.get((pointer.model_name, number)) for number in numbers)
+        known = [version for version in found if version is not None]
+        yield from (one for one in known if one.descriptor.records_scored == known[0].descriptor.records_scored)
+
+    def _delete(self, name: str, version: int | None) -> None:
+        if version is None:
+            self.pointers.pop(name, None)
+        else:
+            self.versions.pop((name, version), None)
+
+    def _point(self, version: int | None, published: PublishedPointer) -> None:
+        name = published.pointer.model_name
+        if version is not None:
+            raise DescriptorError(f"the message keyed {name}/{version} is a pointer; its key must be {name!r}")
+        self.pointers[name] = published
+
+    def _add(self, descriptor: ModelDescriptor, version: int, offset: int) -> None:
+        if descriptor.model_version not in (0, version):
+            raise DescriptorError(
+                f"the message keyed {descriptor.model_name}/{version} holds version {descriptor.model_version}"
+            )
+        numbered = replace(descriptor, model_version=version)
+        self.versions[numbered.model_name, version] = _published(numbered, offset)
+
+    def _bare(self, descriptor: ModelDescriptor, offset: int) -> None:
+        """Version and pointer in one; an older version than the live one is kept, but does not become live."""
+        name, number = descriptor.model_name, descriptor.model_version
+        self.versions[name, number] = replace(_published(descriptor, offset), bare=True)
+        known = self.pointers.get(name)
+        live = known.pointer.live_version if known else None
+        if live is not None and number < live:
+            return
+        previous = live
+        if known and live == number:
+            previous = known.pointer.previous_version
+        pointer = ModelPointer(name, number, previous, self.last_version(name), descriptor.published_at)
+        self.pointers[name] = PublishedPointer(pointer, offset)
+
+
+def _published(descriptor: ModelDescriptor, offset: int) -> PublishedVersion:
+    return PublishedVersion(descriptor.without_bytes(), offset, descriptor.model_bytes is not None)

@@ -1,0 +1,221 @@
+"""Descriptors and pointers: the two kinds of message in the models topic, which is the persisted state.
+
+A *version* is a message keyed NAME/VERSION that holds a `ModelDescriptor`; it stays until an empty message deletes
+it. A *pointer* is a message keyed NAME that holds a `ModelPointer`: the live version and the one before. A
+descriptor keyed by its bare name (the habit of the reference system) is version and pointer in one.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from models.encoding.single_object import bundled_codec
+from models.errors import DescriptorError
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class ModelDescriptor:
+    """One version of a model.
+
+    Attributes:
+      model_name: not empty; no "/" and no control characters.
+      model_type: picks the scorer (`models.scorers.SCORER_MODULES`).
+      model_version: from 1; a later one is newer. 0 only in a message keyed by the bare name: `numbered` gives
+        it the message's offset plus 1.
+      description: for people.
+      model_source_location: where the model, or its server, is.
+      model_bytes: the model itself, when it travels in the stream. A descriptor in memory has neither, once its
+        bytes were left in the topic (`without_bytes`); a message has exactly one of the two.
+      data_type: which records it scores; None means `model_name`.
+      signature: None means serving_default, else the only one.
+      inputs: model input to the record fields that fill it, in order.
+      outputs: output of the result to the model output that it takes; empty: all, by their own names.
+      digest: SHA-256 of what was published, 64 hexadecimal digits; None for a model in another process.
+      options: for the scorer; each scorer's module documents its own.
+      published_at: milliseconds since 1970-01-01 UTC.
+    """
+
+    model_name: str
+    model_type: str
+    model_version: int = 0
+    description: str | None = None
+    model_source_location: str | None = None
+    model_bytes: bytes | None = field(default=None, repr=False)
+    data_type: str | None = None
+    signature: str | None = None
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    digest: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    published_at: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.model_name)
+        if not self.model_type:
+            raise DescriptorError(f"model {self.model_name!r}: modelType is empty")
+        if self.model_version < 0:
+            raise DescriptorError(f"model {self.model_name!r}: modelVersion {self.model_version} is below 0")
+        if self.model_bytes is not None and self.model_source_location is not None:
+            raise DescriptorError(f"model {self.model_name!r}: modelBytes and modelSourceLocation are both given")
+
+    @property
+    def records_scored(self) -> str:
+        """The data type of the records that this model scores."""
+        return self.data_type or self.model_name
+
+    def numbered(self, offset: int) -> ModelDescriptor:
+        """The descriptor with a version: its own, or else one that its place in the topic gives."""
+        return self if self.model_version else replace(self, model_version=offset + 1)
+
+    def without_bytes(self) -> ModelDescriptor:
+        """The descriptor without the model, as it is kept in memory."""
+        return replace(self, model_bytes=None)
+
+
+@dataclass(frozen=True)
+class ModelPointer:
+    """Which version of a model is live.
+
+    Attributes:
+      live_version: None when the model is retired.
+      previous_version: what was live before; who cannot load the live version serves this one.
+      last_version: the highest number ever given to a version of this model.
+      updated_at: milliseconds since 1970-01-01 UTC.
+    """
+
+    model_name: str
+    live_version: int | None
+    previous_version: int | None = None
+    last_version: int = 0
+    updated_at: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.model_name)
+
+
+def check_name(name: str) -> None:
+    """Raises DescriptorError unless `name` can be a model's name, and so part of a message key."""
+    if not name or "/" in name or not name.isprintable() or name != name.strip():
+        raise DescriptorError(
+            f"model name {name!r}: a name is not empty, has no '/', no control characters and no space at its ends"
+        )
+
+
+def version_key(name: str, version: int) -> bytes:
+    """The key of the message that holds a version."""
+    return f"{name}/{version}".encode()
+
+
+def pointer_key(name: str) -> bytes:
+    """The key of the message that holds a model's pointer."""
+    return name.encode()
+
+
+def parse_key(key: bytes | None) -> tuple[str, int | None]:
+    """Splits a message key into the model's name and, for a version, its number.
+
+    Raises:
+      DescriptorError: when there is no key, or it is not NAME or NAME/VERSION.
+    """
+    if not key:
+        raise DescriptorError("the message has no key; it must be NAME or NAME/VERSION")
+    try:
+        text = key.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DescriptorError(f"the message key {key!r} is not UTF-8") from error
+    name, slash, version = text.partition("/")
+    check_name(name)
+    if not slash:
+        return name, None
+    if (
+        not (version.isascii() and version.isdigit() and len(version) < 19)
+        or str(int(version)) != version
+        or version == "0"
+    ):
+        raise DescriptorError(f"the message key {text!r} is not NAME or NAME/VERSION with a version from 1")
+    return name, int(version)
+
+
+def encode_descriptor(descriptor: ModelDescriptor) -> bytes:
+    """The descriptor as a message of the models topic."""
+    value = {
+        "modelName": descriptor.model_name,
+        "description": descriptor.description,
+        "modelType": descriptor.model_type,
+        "modelBytes": descriptor.model_bytes,
+        "modelSourceLocation": descriptor.model_source_location,
+        "modelVersion": descriptor.model_version,
+        "dataType": descriptor.data_type,
+        "signature": descriptor.signature,
+        "inputs": {name: list(fields) for name, fields in descriptor.inputs.items()},
+        "outputs": dict(descriptor.outputs),
+        "digest": descriptor.digest,
+        "options": dict(descriptor.options),
+        "publishedAt": descriptor.published_at,
+    }
+    return bundled_codec("model_descriptor").encode(value)
+
+
+def encode_pointer(pointer: ModelPointer) -> bytes:
+    """The pointer as a message of the models topic."""
+    value = {
+        "modelName": pointer.model_name,
+        "liveVersion": pointer.live_version,
+        "previousVersion": pointer.previous_version,
+        "lastVersion": pointer.last_version,
+        "updatedAt": pointer.updated_at,
+    }
+    return bundled_codec("model_pointer").encode(value)
+
+
+def decode_message(value: bytes) -> ModelDescriptor | ModelPointer:
+    """Decodes the value of a message of the models topic.
+
+    Raises:
+      DescriptorError: when it is neither, is broken, or contradicts itself.
+    """
+    try:
+        if bundled_codec("model_pointer").matches(value):
+            return _pointer(bundled_codec("model_pointer").decode(value))
+        return _descriptor(bundled_codec("model_descriptor").decode(value))
+    except (ValueError, OverflowError) as error:
+        raise DescriptorError(f"the message is no model descriptor and no model pointer: {error}") from error
+
+
+def _descriptor(value: dict[str, Any]) -> ModelDescriptor:
+    if value["modelBytes"] is None and value["modelSourceLocation"] is None:
+        raise DescriptorError(f"model {value['modelName']!r}: neither modelBytes nor modelSourceLocation is given")
+    return ModelDescriptor(
+        model_name=value["modelName"],
+        model_type=value["modelType"],
+        model_version=value["modelVersion"],
+        description=value["description"],
+        model_source_location=value["modelSourceLocation"],
+        model_bytes=value["modelBytes"],
+        data_type=value["dataType"],
+        signature=value["signature"],
+        inputs={name: tuple(fields) for name, fields in value["inputs"].items()},
+        outputs=value["outputs"],
+        digest=value["digest"],
+        options=value["options"],
+        published_at=_milliseconds(value["publishedAt"]),
+    )
+
+
+def _pointer(value: dict[str, Any]) -> ModelPointer:
+    return ModelPointer(
+        model_name=value["modelName"],
+        live_version=value["liveVersion"],
+        previous_version=value["previousVersion"],
+        last_version=value["lastVersion"],
+        updated_at=_milliseconds(value["updatedAt"]),
+    )
+
+
+def _milliseconds(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)

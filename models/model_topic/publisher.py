@@ -1,0 +1,217 @@
+"""Publishes models: writes versions and pointers to the models topic.
+
+A version and its pointer are written in one Kafka transaction, whose id belongs to the model's name: of two publishers
+of one model at once, one fails before anything of its own is seen, so that no number is given twice. Where the broker
+knows no transactions nothing can be published.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+
+from confluent_kafka import KafkaException, Producer
+
+from models.errors import ModelLoadError, PublishError
+from models.kafka.client import KafkaSettings
+from models.kafka.topics import check_models_topic
+from models.model_topic.catalog import ModelCatalog, PublishedVersion
+from models.model_topic.descriptor import (
+    ModelDescriptor,
+    ModelPointer,
+    encode_descriptor,
+    encode_pointer,
+    pointer_key,
+    version_key,
+)
+from models.model_topic.reader import ModelsTopicReader
+
+_SECONDS = 30.0
+# After this time the broker ends the transaction of a publisher that crashed.
+_TRANSACTION_MS = 30_000
+# What Kafka adds to a message of its own: headers, lengths, checksums.
+_OVERHEAD_BYTES = 512
+
+
+@dataclass(frozen=True)
+class ListedVersion:
+    """One version of a model, as `models list` shows it; `state` is live, previous, or empty."""
+
+    descriptor: ModelDescriptor
+    offset: int
+    inline: bool
+    state: str
+
+
+class ModelsTopic:
+    """The models topic, for those who publish.
+
+    Args:
+      kafka: the brokers.
+      topic: made, compacted and with one partition, when it is missing.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+
+    def publish(self, descriptor: ModelDescriptor) -> ModelDescriptor:
+        """Writes the next version of a model and makes it live; gives the descriptor as it was written.
+
+        Raises:
+          PublishError: when the message is too large, or another publisher was faster.
+          ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
+        """
+        self._check_size(descriptor, check_models_topic(self._kafka, self._topic))
+        name = descriptor.model_name
+        producer = self._transactional_producer(name)
+        catalog = self.read()
+        version = catalog.last_version(name) + 1
+        numbered = replace(descriptor, model_version=version, published_at=_now())
+        live = _live_version(catalog, name)
+        pointer = ModelPointer(name, version, live, version, _now())
+        self._write(
+            producer,
+            [
+                *self._kept(catalog, name),
+                (version_key(name, version), encode_descriptor(numbered)),
+                (pointer_key(name), encode_pointer(pointer)),
+            ],
+        )
+        return numbered
+
+    def rollback(self, name: str, to: int | None = None) -> ModelPointer:
+        """Makes an earlier version live: `to`, or the one before the live one; gives the new pointer.
+
+        Of a retired model, the one before is the version that was live last.
+
+        Raises:
+          PublishError: when the model or the version is unknown, or is live already.
+        """
+        producer = self._transactional_producer(name)
+        catalog = self.read()
+        known = self._pointer(catalog, name)
+        target = to if to is not None else known.previous_version
+        if target is None:
+            raise PublishError(f"model {name!r} has no version before {known.live_version}; name one with --to")
+        if (name, target) not in catalog.versions:
+            there = ", ".join(str(number) for one, number in sorted(catalog.versions) if one == name)
+            raise PublishError(f"model {name!r} has no version {target}; there are: {there or 'none'}")
+        if target == known.live_version:
+            raise PublishError(f"model {name!r}: version {target} is live already")
+        pointer = ModelPointer(name, target, known.live_version, catalog.last_version(name), _now())
+        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
+        return pointer
+
+    def retire(self, name: str) -> ModelPointer:
+        """Takes a model out of use; its versions stay, and `rollback` brings it back.
+
+        Raises:
+          PublishError: when the model is unknown or retired already.
+        """
+        producer = self._transactional_producer(name)
+        catalog = self.read()
+        known = self._pointer(catalog, name)
+        if known.live_version is None:
+            raise PublishError(f"model {name!r} is retired already")
+        pointer = ModelPointer(name, None, known.live_version, catalog.last_version(name), _now())
+        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
+        return pointer
+
+    def read(self) -> ModelCatalog:
+        """The catalog with all that was written until now; waits for transactions that are open or just committed.
+
+        What this model's own publishers committed behind the open transaction of another's cannot be read before that
+        has ended: its numbers would be given again.
+        """
+        catalog = ModelCatalog()
+        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=2 * _SECONDS)) as reader:
+            reader.catch_up(catalog, reader.written_end())
+        return catalog
+
+    def versions(self) -> list[ListedVersion]:
+        """All versions there are, by name and number."""
+        catalog = self.read()
+        listed = []
+        for (name, number), version in sorted(catalog.versions.items()):
+            pointer = catalog.pointers[name].pointer if name in catalog.pointers else None
+            live = pointer is not None and pointer.live_version == number
+            previous = pointer is not None and pointer.previous_version == number
+            state = "live" if live else "previous" if previous else ""
+            listed.append(ListedVersion(version.descriptor, version.offset, version.inline, state))
+        return listed
+
+    def _pointer(self, catalog: ModelCatalog, name: str) -> ModelPointer:
+        if name not in catalog.pointers:
+            there = ", ".join(sorted(catalog.pointers)) or "none"
+            raise PublishError(f"model {name!r} is not in topic {self._topic!r}; there are: {there}")
+        return catalog.pointers[name].pointer
+
+    def _kept(self, catalog: ModelCatalog, name: str) -> list[tuple[bytes, bytes]]:
+        """The versions keyed by the bare name, under keys of their own: the pointer is about to take their place."""
+        kept = []
+        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=_SECONDS)) as reader:
+            for version in catalog.versions.values():
+                if version.bare and version.descriptor.model_name == name:
+                    with suppress(ModelLoadError):  # its message is gone already
+                        descriptor = _whole(version, reader)
+                        kept.append((version_key(name, descriptor.model_version), encode_descriptor(descriptor)))
+        return kept
+
+    def _check_size(self, descriptor: ModelDescriptor, limit: int) -> None:
+        # The name is in the keys, and in the pointer that may travel in the same batch.
+        size = len(encode_descriptor(descriptor)) + 3 * len(descriptor.model_name.encode()) + _OVERHEAD_BYTES
+        if size > limit:
+            raise PublishError(
+                f"model {descriptor.model_name!r} takes a message of {size} bytes, but topic {self._topic!r} takes "
+                f"{limit} at most; put the model where the workers can read it and publish it with --location URI, "
+                "or raise the topic's max.message.bytes"
+            )
+
+    def _transactional_producer(self, name: str) -> Producer:
+        config = {"transactional.id": f"beam-serving.{self._topic}.{name}", "transaction.timeout.ms": _TRANSACTION_MS}
+        producer = self._kafka.producer(**config)
+        try:
+            producer.init_transactions(_SECONDS)
+        except KafkaException as error:
+            raise PublishError(
+                f"topic {self._topic!r}: the broker gave no transaction: {error.args[0].str()}"
+            ) from error
+        return producer
+
+    def _write(self, producer: Producer, messages: list[tuple[bytes, bytes]]) -> None:
+        try:
+            producer.begin_transaction()
+            for key, value in messages:
+                producer.produce(self._topic, value, key, partition=0)
+            producer.commit_transaction(_SECONDS)
+        except KafkaException as error:
+            _abort(producer)
+            reason = error.args[0].str()
+            raise PublishError(
+                f"topic {self._topic!r}: nothing was published: {reason}; if another publisher was at work, try again"
+            ) from error
+
+
+def _whole(version: PublishedVersion, reader: ModelsTopicReader) -> ModelDescriptor:
+    content = reader.fetch(version.offset) if version.inline else None
+    return replace(version.descriptor, model_bytes=content)
+
+
+def _abort(producer: Producer) -> None:
+    """Ends the transaction, since nothing behind an open one can be read; that of a fenced producer has ended."""
+    with suppress(KafkaException):
+        producer.abort_transaction(_SECONDS)
+
+
+def _live_version(catalog: ModelCatalog, name: str) -> int | None:
+    published = catalog.pointers.get(name)
+    if published is None:
+        return None
+    pointer = published.pointer
+    return pointer.live_version if pointer.live_version is not None else pointer.previous_version
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

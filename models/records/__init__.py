@@ -1,0 +1,1 @@
+"""Records as they come from Kafka, and how their bytes become values."""

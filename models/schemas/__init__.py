@@ -1,0 +1,26 @@
+"""The Avro schemas that come with the application: of its own messages, and of the bundled record types."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def bundled_schema(name: str) -> dict[str, Any]:
+    """The schema `models/schemas/NAME.avsc`, parsed as JSON.
+
+    Raises:
+      FileNotFoundError: when no schema of that name is bundled.
+    """
+    text = files("models.schemas").joinpath(f"{name}.avsc").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundled schemas, sorted."""
+    folder = files("models.schemas")
+    return sorted(entry.name[: -len(".avsc")] for entry in folder.iterdir() if entry.name.endswith(".avsc"))

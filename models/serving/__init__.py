@@ -1,0 +1,1 @@
+"""Serving in a worker: following the models topic, loading, the registry, scoring a batch."""

@@ -1,0 +1,150 @@
+"""Loads one version: fetches what it needs, opens it, plans its inputs, and warms it up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.artifacts.digest import digest_of_bytes
+from models.encoding.result import ModelIdentity
+from models.errors import DigestMismatchError, ModelLoadError, ServingError
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.records.schema import RecordSchema, Row
+from models.scorers import load_scorer
+from models.scorers.base import Array, ModelSource, Opener, Scorer, Signature, TensorSpec
+from models.serving.mapping import InputMapping, RecordOutputs, no_outputs, plan_inputs, select_outputs, to_model_inputs
+
+_LOGGER = logging.getLogger(__name__)
+
+WARM_UP_OPTION = "warmup"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that can score records of one schema.
+
+    Attributes:
+      version: what was published.
+      scorer: the engine's side.
+      mapping: how the model's inputs are filled.
+    """
+
+    version: PublishedVersion
+    scorer: Scorer
+    mapping: InputMapping
+
+    def score(self, rows: list[Row]) -> tuple[RecordOutputs, int | None]:
+        """Scores records in one call: their outputs, and the version that a remote model's server named.
+
+        Raises:
+          FieldValueError: when a record's value does not fit.
+          ScoringError: when the model does not answer.
+        """
+        descriptor = self.version.descriptor
+        inputs = to_model_inputs(self.mapping, rows)
+        if inputs.rows == 0:
+            return no_outputs(self.mapping, self.scorer.signature, descriptor.outputs, len(rows)), None
+        scores = self.scorer.score(inputs.arrays)
+        return select_outputs(scores.outputs, descriptor.outputs, inputs), scores.model_version
+
+    def identity(self, answered_version: int | None) -> ModelIdentity:
+        """What results say of this model; of a remote one, with the version that its server named."""
+        descriptor = self.version.descriptor
+        in_process = self.scorer.digest is not None
+        return ModelIdentity(
+            descriptor.model_name,
+            descriptor.model_version if in_process else answered_version,
+            descriptor.model_type,
+            self.scorer.address,
+            self.scorer.digest,
+            self.version.offset,
+        )
+
+    def close(self) -> None:
+        """Releases the engine's side; an error is logged, since the model is out of use already."""
+        try:
+            self.scorer.close()
+        except Exception:
+            _LOGGER.exception("model %s could not be closed", self.version.label)
+
+
+class ModelLoader:
+    """Loads versions for one record schema. Thread-safe if the opener is.
+
+    Args:
+      opener: reads model locations.
+      fetch: gives the bytes of an inline model by the offset of its message in the models topic.
+      schema: of the records that the models will score.
+    """
+
+    def __init__(self, opener: Opener, fetch: Callable[[int], bytes], schema: RecordSchema) -> None:
+        self._opener = opener
+        self._fetch = fetch
+        self._schema = schema
+
+    def load(self, version: PublishedVersion) -> LoadedModel:
+        """Loads and warms up.
+
+        Raises:
+          ServingError: when the model cannot be fetched, opened, mapped or warmed up; nothing of it stays.
+        """
+        started = time.monotonic()
+        descriptor = version.descriptor
+        content = self._content(version) if version.inline else None
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
+        try:
+            model = LoadedModel(version, scorer, plan_inputs(scorer.signature, descriptor.inputs, self._schema))
+            if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
+                warm_up(scorer)
+        except BaseException:
+            scorer.close()
+            raise
+        _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
+        return model
+
+    def _content(self, version: PublishedVersion) -> bytes:
+        content = self._fetch(version.offset)
+        check_digest(version.descriptor, digest_of_bytes(content))
+        return content
+
+
+def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
+    """The descriptor without the options that are not the scorer's own."""
+    options = {name: value for name, value in descriptor.options.items() if name != WARM_UP_OPTION}
+    return replace(descriptor, options=options)
+
+
+def check_digest(descriptor: ModelDescriptor, actual: str) -> None:
+    """Raises DigestMismatchError unless the digest is the published one, or none was published."""
+    if descriptor.digest is not None and descriptor.digest != actual:
+        raise DigestMismatchError(
+            f"the bytes of {descriptor.model_name}/{descriptor.model_version} have SHA-256 {actual}, "
+            f"but {descriptor.digest} was published"
+        )
+
+
+def warm_up(scorer: Scorer) -> None:
+    """Scores one row of zeros (of empty texts), so that the first record does not pay for the first call.
+
+    Raises:
+      ModelLoadError: when the model cannot score it; option warmup=false skips this.
+    """
+    try:
+        scorer.score(sample_inputs(scorer.signature))
+    except ServingError as error:
+        raise ModelLoadError(f"warm-up failed: {error} (option {WARM_UP_OPTION}=false skips it)") from error
+
+
+def sample_inputs(signature: Signature) -> dict[str, Array]:
+    """One row of zeros or empty texts for each input; a dimension of any size gets the size 1."""
+    return {name: _sample(spec) for name, spec in signature.inputs.items()}
+
+
+def _sample(spec: TensorSpec) -> Array:
+    shape = (1,) if spec.shape is None else (1, *(size or 1 for size in spec.shape[1:]))
+    return np.full(shape, b"", object) if spec.dtype == np.dtype(object) else np.zeros(shape, spec.dtype)

@@ -1,0 +1,316 @@
+"""The live models of a process: which one scores which records, and the swap from one to the next.
+
+The registry decides, and does not load: the follower (`models.serving.follower`) asks `next_load` what to load, loads
+beside the scoring, and reports `loaded` or `failed`. A swap is one assignment under a lock. A model that was replaced
+is closed when the last batch that uses it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.serving.loading import LoadedModel
+from models.serving.status import CallCounter, EventKind, ModelStatistics, StatusEvent
+
+_LOGGER = logging.getLogger(__name__)
+
+Candidates = tuple[PublishedVersion, ...]
+
+
+@dataclass(frozen=True)
+class RetryPauses:
+    """Pauses before a failed load is tried again, in seconds: `first`, then `factor` times longer, to `longest`."""
+
+    first: float = 1.0
+    factor: float = 2.0
+    longest: float = 60.0
+
+    def after(self, failures: int) -> float:
+        """The pause after so many failures in a row."""
+        return min(self.longest, self.first * self.factor ** min(failures - 1, 32))
+
+
+@dataclass
+class _Live:
+    """A model that serves, or did until its last batch is done."""
+
+    version: PublishedVersion
+    model: LoadedModel
+    counter: CallCounter
+    users: int = 0
+    replaced: bool = False
+    calls_told: int = 0
+
+    def statistics(self) -> ModelStatistics:
+        descriptor = self.version.descriptor
+        return self.counter.statistics(descriptor.model_name, descriptor.model_version, descriptor.description)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    count: int
+    due: float
+
+
+@dataclass
+class _Slot:
+    """What is known of one data type; failures by the offset of the version's message."""
+
+    candidates: Candidates = ()
+    serving: _Live | None = None
+    failures: dict[int, _Failure] = field(default_factory=dict)
+
+    def rank(self) -> int:
+        """The place of the serving model among the candidates; their number when it is none of them."""
+        serving = self.serving
+        if serving is None:
+            return len(self.candidates)
+        places = (place for place, one in enumerate(self.candidates) if one.same_model(serving.version))
+        return next(places, len(self.candidates))
+
+    def is_retired(self, live: _Live) -> bool:
+        """Whether no version of that model is wanted any more."""
+        name = live.version.descriptor.model_name
+        return all(one.descriptor.model_name != name for one in self.candidates)
+
+
+class Lease:
+    """A model in use by one batch: `with registry.lease(data_type) as lease`; without one, `lease.model` is None."""
+
+    def __init__(self, registry: ModelRegistry, live: _Live | None) -> None:
+        self._registry = registry
+        self._live = live
+
+    @property
+    def model(self) -> LoadedModel | None:
+        """The model that scores, for as long as the lease is held."""
+        return self._live.model if self._live else None
+
+    def count(self, records: int, errors: int, milliseconds: float) -> None:
+        """Adds a call to the model's statistics."""
+        if self._live is not None:
+            self._registry.count(self._live, records, errors, milliseconds)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._registry.give_back(self._live)
+
+
+class ModelRegistry:
+    """The live models of a process. Thread-safe.
+
+    Args:
+      worker: names this process in status events.
+      pauses: before a failed load is tried again.
+      clock: seconds, for the pauses; never goes back.
+    """
+
+    def __init__(
+        self, worker: str, pauses: RetryPauses | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.worker = worker
+        self._pauses = pauses or RetryPauses()
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._slots: dict[str, _Slot] = {}
+        self._events: list[StatusEvent] = []
+
+    def update(self, candidates: Mapping[str, Candidates]) -> None:
+        """Takes over what the catalog wants now; idempotent. A model of which no version is wanted is retired."""
+        retired = []
+        with self._changed:
+            for data_type in dict.fromkeys([*self._slots, *candidates]):
+                slot = self._slots.setdefault(data_type, _Slot())
+                slot.candidates = candidates.get(data_type, ())
+                offsets = {one.offset for one in slot.candidates}
+                slot.failures = {offset: one for offset, one in slot.failures.items() if offset in offsets}
+                if slot.serving is not None and slot.is_retired(slot.serving):
+                    self._tell("retired", slot.serving.version)
+                    _LOGGER.info("model %s is retired", slot.serving.version.label)
+                    retired.append(self._replace(slot, None))
+            self._changed.notify_all()
+        self._close_unused(retired)
+
+    def next_load(self) -> PublishedVersion | None:
+        """The version to load now, or None; a version whose load failed is due again after its pause."""
+        with self._changed:
+            now = self._clock()
+            for slot in self._slots.values():
+                for version in slot.candidates[: slot.rank()]:
+                    failure = slot.failures.get(version.offset)
+                    if failure is None or failure.due <= now:
+                        self._tell("loading", version)
+                        return version
+            return None
+
+    def next_due(self) -> float | None:
+        """Seconds until a failed load is due again; None when none is."""
+        with self._changed:
+            now = self._clock()
+            dues = [
+                slot.failures[version.offset].due - now
+                for slot in self._slots.values()
+                for version in slot.candidates[: slot.rank()]
+                if version.offset in slot.failures
+            ]
+            return max(0.0, min(dues)) if dues else None
+
+    def loaded(self, version: PublishedVersion, model: LoadedModel) -> None:
+        """Swaps a loaded model in; closes it at once when it is no longer wanted."""
+        with self._changed:
+            slot = self._slots.get(version.descriptor.records_scored)
+            wanted = slot is not None and 0 <= _place(slot.candidates, version) < slot.rank()
+            if slot is not None and wanted:
+                live = _Live(version, model, CallCounter(since=_now()))
+                slot.failures.pop(version.offset, None)
+                old = self._replace(slot, live)
+                self._tell("serving", version, statistics=live.statistics())
+                _LOGGER.info("model %s serves %r records", version.label, version.descriptor.records_scored)
+                self._changed.notify_all()
+        if wanted:
+            self._close_unused([old])
+        else:
+            model.close()
+
+    def failed(self, version: PublishedVersion, error: Exception) -> None:
+        """Notes a failed load: what serves goes on serving, and the load is due again after a pause."""
+        with self._changed:
+            slot = self._slots.get(version.descriptor.records_scored)
+            if slot is None or _place(slot.candidates, version) < 0:
+                return
+            known = slot.failures.get(version.offset)
+            count = known.count + 1 if known else 1
+            pause = self._pauses.after(count)
+            slot.failures[version.offset] = _Failure(count, self._clock() + pause)
+            self._tell("failed", version, error=str(error))
+            instead = f"{slot.serving.version.label} goes on serving" if slot.serving else "no other model serves yet"
+            _LOGGER.error("model %s: %s; %s; next try in %g s", version.label, error, instead, pause)
+            self._changed.notify_all()
+
+    def lease(self, data_type: str) -> Lease:
+        """Takes the model that scores such records now; it is kept until the lease is given back."""
+        with self._changed:
+            slot = self._slots.get(data_type)
+            live = slot.serving if slot else None
+            if live is not None:
+                live.users += 1
+            return Lease(self, live)
+
+    def give_back(self, live: _Live) -> None:
+        """Ends a lease (called by `Lease`)."""
+        with self._changed:
+            live.users -= 1
+            close = live.replaced and live.users == 0
+        if close:
+            self._close(live)
+
+    def count(self, live: _Live, records: int, errors: int, milliseconds: float) -> None:
+        """Adds a call to a model's statistics (called by `Lease`)."""
+        with self._changed:
+            live.counter.add(records, errors, milliseconds)
+
+    def settled(self) -> bool:
+        """Whether every wanted version is served or was tried: nothing better is to be had by waiting a little."""
+        with self._changed:
+            return self._is_settled()
+
+    def wait_settled(self, timeout: float) -> bool:
+        """Waits up to `timeout` seconds until `settled`; says whether it is."""
+        with self._changed:
+            return self._changed.wait_for(self._is_settled, timeout)
+
+    def drain_events(self) -> list[StatusEvent]:
+        """The events since the last call."""
+        with self._changed:
+            events, self._events = self._events, []
+            return events
+
+    def tell_statistics(self) -> None:
+        """Adds an event for each model that was called since it was last told, instead of those nobody took yet."""
+        with self._changed:
+            serving = [slot.serving for slot in self._slots.values() if slot.serving is not None]
+            for live in serving:
+                if live.counter.calls != live.calls_told:
+                    live.calls_told = live.counter.calls
+                    self._forget_statistics(live.version.descriptor)
+                    self._tell("statistics", live.version, statistics=live.statistics())
+
+    def close(self) -> None:
+        """Releases all models; those in use when their last batch is done."""
+        with self._changed:
+            for slot in self._slots.values():
+                slot.candidates = ()
+            replaced = [self._replace(slot, None) for slot in self._slots.values()]
+        self._close_unused(replaced)
+
+    def _forget_statistics(self, of: ModelDescriptor) -> None:
+        about = ("statistics", of.model_name, of.model_version)
+        events = self._events
+        self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
+
+    def _is_settled(self) -> bool:
+        return all(
+            version.offset in slot.failures
+            for slot in self._slots.values()
+            for version in slot.candidates[: slot.rank()]
+        )
+
+    @staticmethod
+    def _replace(slot: _Slot, live: _Live | None) -> _Live | None:
+        """Gives what served until now if no batch uses it: it must be closed, without the lock."""
+        old, slot.serving = slot.serving, live
+        if old is None:
+            return None
+        old.replaced = True
+        return old if old.users == 0 else None
+
+    def _close_unused(self, replaced: Iterable[_Live | None]) -> None:
+        for live in replaced:
+            if live is not None:
+                self._close(live)
+
+    def _close(self, live: _Live) -> None:
+        live.model.close()
+        with self._changed:
+            self._tell("released", live.version, statistics=live.statistics())
+
+    def _tell(
+        self,
+        kind: EventKind,
+        version: PublishedVersion,
+        error: str | None = None,
+        statistics: ModelStatistics | None = None,
+    ) -> None:
+        descriptor = version.descriptor
+        self._events.append(
+            StatusEvent(
+                kind,
+                _now(),
+                self.worker,
+                descriptor.model_name,
+                descriptor.model_version,
+                descriptor.records_scored,
+                error,
+                statistics,
+            )
+        )
+
+
+def _place(candidates: Candidates, version: PublishedVersion) -> int:
+    return next((place for place, one in enumerate(candidates) if one.same_model(version)), -1)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

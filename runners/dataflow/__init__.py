@@ -1,0 +1,1 @@
+"""Dataflow: the plan, and the checks of settings, permissions and storage."""

@@ -1,0 +1,117 @@
+"""The job server that carries a pipeline to Flink: one jar, built once by Maven and kept outside the source tree.
+
+Its sources are the folder flink/job-server of a checkout. They are no part of the wheel: workers, which the wheel is
+for, need no jar, and whoever has no checkout names a jar that is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.errors import ServingError
+from runners.local.cache_folder import announce, cache_folder, locked
+from runners.local.java_tools import JavaToolError, run_maven
+
+SOURCES = Path(__file__).resolve().parents[2] / "flink" / "job-server"
+JAR_NAME = "beam-flink-job-server.jar"
+BUILD_SECONDS = 1800.0
+NEEDED_BY = "Flink's job server"
+
+
+class JobServerUnavailableError(ServingError):
+    """The jar of Flink's job server is neither here nor can it be built; the message says what to do."""
+
+
+def job_server_jar(given: str | None = None, *, beam_fixes: bool = True) -> str:
+    """The job-server jar, as Beam's option --flink_job_server_jar takes it: a path, or an address that was given.
+
+    Builds ours when it is not here yet: half a minute, or some minutes when Maven has to fetch Beam and Flink first.
+    Safe to call from several processes at once.
+
+    Args:
+      given: the user's own jar, which switches ours off: a file, or the address of an official one (http:, gs:, ...).
+      beam_fixes: false leaves out what we mend in Beam's part of it, as a test of that needs it.
+
+    Raises:
+      JobServerUnavailableError: when the given file is not there, or ours is not built yet and has no sources here.
+      JavaToolError: when it has to be built and Maven is missing or fails.
+    """
+    if given is not None:
+        return _given_jar(given)
+    if not (SOURCES / "pom.xml").is_file():
+        raise JobServerUnavailableError(
+            f"Flink's job server is built from {SOURCES}, which is not there: run from a checkout of beam-serving, "
+            "or name a job-server jar with --flink_job_server_jar."
+        )
+    jar = cached_jar(beam_fixes=beam_fixes)
+    if not jar.is_file():
+        with locked(jar.parent.with_name(f"{jar.parent.name}.lock"), "building Flink's job server"):
+            if not jar.is_file():
+                _build(jar, beam_fixes=beam_fixes)
+    return str(jar)
+
+
+def cached_jar(*, beam_fixes: bool = True) -> Path:
+    """Where the jar of the present sources lies in our cache, whether it is there yet or not."""
+    key = _sources_key()
+    return cache_folder("flink-job-server", key if beam_fixes else f"{key}-without-fixes", JAR_NAME)
+
+
+def _given_jar(given: str) -> str:
+    if "://" in given:
+        return given
+    path = Path(given)
+    if not path.is_file():
+        raise JobServerUnavailableError(
+            f"The job-server jar {given} is not there: name a file or an address with --flink_job_server_jar, "
+            "or leave the option out to have one built."
+        )
+    return str(path.absolute())
+
+
+def _source_files() -> Iterator[Path]:
+    yield SOURCES / "pom.xml"
+    yield from sorted(path for path in (SOURCES / "src").rglob("*") if path.is_file())
+
+
+def _sources_key() -> str:
+    digest = hashlib.sha256()
+    for path in _source_files():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(SOURCES).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def _build(jar: Path, *, beam_fixes: bool) -> None:
+    announce("Building Flink's job server with Maven: half a minute, the first time some minutes")
+    fix = f"-Dbeam.fixes={str(beam_fixes).lower()}"
+    # Of a copy, so that the checkout stays clean and two builds at once do not meet.
+    with tempfile.TemporaryDirectory(dir=jar.parent.parent) as temporary:
+        for path in _source_files():
+            copy = Path(temporary, path.relative_to(SOURCES))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        purpose = "build Flink's job server"
+        run_maven(["package", fix], Path(temporary), purpose=purpose, needed_by=NEEDED_BY, seconds=BUILD_SECONDS)
+        jar.parent.mkdir(exist_ok=True)
+        Path(temporary, "target", JAR_NAME).replace(jar)
+
+
+def main() -> int:
+    """Prints the path of the jar, building it first when it is not there."""
+    try:
+        print(job_server_jar())
+    except (JobServerUnavailableError, JavaToolError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Worker processes: the pool beside a task manager, the worker within Prism's process, the wheel."""

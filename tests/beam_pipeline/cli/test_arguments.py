@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_pipeline.cli.arguments import (
+    RUN,
+    add_options,
+    kafka_settings,
+    read_options,
+    read_runner_options,
+    serving_options,
+)
+from models.errors import OptionsError
+
+COMPLETE = [
+    *("--bootstrap-servers", "localhost:9092", "--records-topic", "records", "--models-topic", "models"),
+    *("--results-topic", "results", "--dead-letter-topic", "letters", "--record-schema", "wine"),
+]
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_options(parser, RUN)
+    return parser.parse_args(list(words))
+
+
+def read(*words: str) -> dict[str, Any]:
+    return read_options(parse(*words), RUN)
+
+
+def config_file(folder: Path, text: str) -> str:
+    path = folder / "serving.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    options = serving_options(read(*COMPLETE), [])
+    assert (options.start, options.on_gap, options.max_batch, options.runner) == (
+        "committed",
+        "fail",
+        2_000,
+        "DirectRunner",
+    )
+
+
+def test_a_missing_option_is_named() -> None:
+    with pytest.raises(OptionsError, match=r"missing: --models-topic"):
+        serving_options(read(*COMPLETE[:4], *COMPLETE[6:]), [])
+
+
+def test_all_options_can_stand_in_the_file_and_the_command_line_wins(tmp_path: Path) -> None:
+    text = "records-topic: from-file\nmax-batch: 7\nkafka-config: {a: 1, b: true}\n"
+    values = read("--config", config_file(tmp_path, text), "--max-batch", "9", "--kafka-config", "a=2")
+    assert values == {"records_topic": "from-file", "max_batch": 9, "kafka_config": {"a": "2", "b": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("record-topic: x", "unknown key 'record-topic'; did you mean 'records-topic'"),
+        ("- a\n- b", "no mapping"),
+        ("a: [", "--config"),
+        ("max-batch: many", "'many' is no whole number"),
+        ("on-update: later", "none of swap, wait"),
+        ("records-topic: ''", "no text, or empty"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(OptionsError, match=message.replace("[", r"\[")):
+        read("--config", config_file(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(OptionsError, match=r"nowhere\.yaml"):
+        read("--config", "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--max-batch", "0"), "--max-batch 0 is below 1"),
+        (("--max-batch-wait-ms", "x"), "no whole number"),
+        (("--record-format", "xml"), "none of avro, json"),
+        (("--kafka-config", "security.protocol"), "is not K=V"),
+        (("--kafka-config", "=x"), "is not K=V"),
+    ],
+)
+def test_a_malformed_value_is_refused_with_the_option(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
+        read(*words)
+
+
+def test_a_value_of_kafka_config_may_hold_equals_signs() -> None:
+    assert read("--kafka-config", "sasl.password=a=b")["kafka_config"] == {"sasl.password": "a=b"}
+
+
+def test_two_options_with_one_topic_are_refused() -> None:
+    with pytest.raises(OptionsError, match="--status-topic and --records-topic are both 'records'"):
+        serving_options(read(*COMPLETE, "--status-topic", "records"), [])
+
+
+def test_runner_options_of_the_file_are_a_list_or_a_mapping(tmp_path: Path) -> None:
+    listed = parse("--config", config_file(tmp_path, "runner-options: [--a=1, --b]"))
+    assert read_runner_options(listed) == ["--a=1", "--b"]
+    mapped = parse("--config", config_file(tmp_path, "runner-options: {a: 1}"))
+    assert read_runner_options(mapped) == ["--a=1"]
+    wrong = parse("--config", config_file(tmp_path, "runner-options: 5"))
+    with pytest.raises(OptionsError, match="runner-options"):
+        read_runner_options(wrong)
+
+
+def test_a_setting_that_librdkafka_does_not_know_is_refused_before_anything_runs() -> None:
+    with pytest.raises(OptionsError, match=r"no\.such\.setting"):
+        kafka_settings(read(*COMPLETE, "--kafka-config", "no.such.setting=1"))
+
+
+def test_every_option_has_help_and_an_attribute() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, RUN)
+    assert all(action.help for action in parser._actions)

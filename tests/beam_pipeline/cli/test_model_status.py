@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from beam_pipeline.cli.model_status import StatusFold
+from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.publisher import ListedVersion
+from models.serving.status import EventKind, ModelStatistics, StatusEvent
+
+LISTED = ListedVersion(ModelDescriptor("wine", "t", 1, "good", model_source_location="/m"), 0, False, "live")
+FIGURES = ModelStatistics("wine", 1, "good", since=1_000, usage=10, errors=1, calls=2, average=3, minimum=1, maximum=5)
+
+
+def event(
+    kind: EventKind, at: int, worker: str = "a", figures: ModelStatistics | None = None, error: str | None = None
+) -> bytes:
+    return StatusEvent(kind, at, worker, "wine", 1, "wine", error, figures).to_json()
+
+
+def test_a_version_of_which_no_worker_told_has_the_state_of_the_topic() -> None:
+    (status,) = StatusFold().statuses([LISTED])
+    assert (status.state, status.usage, status.since) == ("live", 0, None)
+
+
+def test_the_figures_of_all_workers_are_added() -> None:
+    fold = StatusFold()
+    fold.add(event("serving", 1, "a", FIGURES))
+    fold.add(event("statistics", 2, "b", replace(FIGURES, since=500, calls=6, average=7, minimum=0.5)))
+    (status,) = fold.statuses([LISTED])
+    assert (status.state, status.usage, status.errors, status.since) == ("serving", 20, 2, 500)
+    assert (status.average, status.minimum, status.maximum) == (6.0, 0.5, 5)
+
+
+def test_newer_figures_of_a_worker_replace_its_older_ones() -> None:
+    fold = StatusFold()
+    fold.add(event("serving", 1, "a", FIGURES))
+    fold.add(event("statistics", 2, "a", replace(FIGURES, usage=30)))
+    assert fold.statuses([LISTED])[0].usage == 30
+
+
+def test_what_a_version_did_before_it_was_released_stays_counted_when_it_serves_again() -> None:
+    fold = StatusFold()
+    fold.add(event("released", 1, "a", FIGURES))
+    fold.add(event("serving", 2, "a", replace(FIGURES, since=2_000, usage=5)))
+    assert fold.statuses([LISTED])[0].usage == 15
+
+
+def test_a_failed_load_is_told_with_its_error_until_the_version_serves() -> None:
+    fold = StatusFold()
+    fold.add(event("failed", 1, error="broken"))
+    assert (fold.statuses([LISTED])[0].state, fold.statuses([LISTED])[0].last_error) == ("failed", "broken")
+    fold.add(event("serving", 2))
+    assert (fold.statuses([LISTED])[0].state, fold.statuses([LISTED])[0].last_error) == ("serving", None)
+
+
+def test_what_is_no_event_is_passed_over() -> None:
+    fold = StatusFold()
+    for message in (b"", b"garbage", b"[1]", b"{}", b'{"kind": "serving"}'):
+        fold.add(message)
+    assert fold.statuses([LISTED])[0].state == "live"

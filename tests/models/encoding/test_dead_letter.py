@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.encoding.dead_letter import DeadLetter, dead_letter, decode_dead_letter, encode_dead_letter
+from models.encoding.single_object import bundled_codec
+from tests.models.fakes import LONGS, TEXTS, batch_of
+
+CONTENTS = st.none() | st.binary(max_size=20)
+LETTERS = st.builds(
+    DeadLetter,
+    reason=TEXTS,
+    topic=TEXTS,
+    partition=st.integers(0, 2**31 - 1),
+    offset=LONGS,
+    timestamp=LONGS,
+    key=CONTENTS,
+    value=CONTENTS,
+    headers=st.lists(st.tuples(TEXTS, CONTENTS), max_size=3).map(tuple),
+    rejected_at=LONGS,
+)
+
+
+@given(LETTERS)
+def test_a_letter_is_read_as_it_was_written(letter: DeadLetter) -> None:
+    assert decode_dead_letter(encode_dead_letter(letter)) == letter
+
+
+@given(st.binary(), st.sampled_from([b"", bundled_codec("dead_letter").header]))
+def test_what_is_no_letter_raises_nothing_but_a_value_error(content: bytes, header: bytes) -> None:
+    try:
+        decode_dead_letter(header + content)
+    except ValueError as error:
+        assert "DeadLetter" in str(error)
+
+
+def test_a_letter_holds_the_message_its_coordinates_and_the_reason() -> None:
+    batch = batch_of([b"1", b"broken"], [b"a", b"key"], [(), (("h", None), ("h", b"2"))], start=40)
+    before = time.time_ns() // 1_000_000
+    message = dead_letter("dead", batch, 1, "why")
+    assert (message.topic, message.key, message.offset) == ("dead", b"records-3-42", 42)
+    assert message.value is not None
+    letter = decode_dead_letter(message.value)
+    assert letter.rejected_at >= before
+    assert letter == DeadLetter(
+        "why", "records", 3, 42, 1042, b"key", b"broken", (("h", None), ("h", b"2")), letter.rejected_at
+    )
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_a_letter_of_no_value_keeps_apart_what_is_empty(value: bytes | None) -> None:
+    message = dead_letter("dead", batch_of([value], [None]), 0, "why")
+    assert message.value is not None
+    letter = decode_dead_letter(message.value)
+    assert (letter.key, letter.value) == (None, value)

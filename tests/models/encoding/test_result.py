@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from models.encoding.result import (
+    ModelIdentity,
+    Origin,
+    ResultDecoder,
+    ResultEncoder,
+    Scoring,
+    check_result_schema,
+    tensor_as_json,
+)
+from models.errors import SchemaError
+from models.records.schema import RecordSchema
+from models.scorers.base import Array
+from models.serving.mapping import RecordOutputs
+from tests.models.fakes import LONGS, TEXTS, schema_of
+
+ORIGIN = Origin("récords", 7)
+IDENTITIES = st.builds(
+    ModelIdentity, TEXTS, st.none() | LONGS, TEXTS, TEXTS, st.none() | TEXTS, st.integers(0, 2**63 - 1)
+)
+SCORINGS = st.builds(
+    Scoring,
+    st.none() | IDENTITIES,
+    st.integers(0, 4_000_000_000_000_000),
+    st.integers(0, 2**40),
+    st.integers(0, 2**31 - 1),
+    st.none() | TEXTS,
+)
+DTYPES = st.one_of(
+    npst.floating_dtypes(endianness="?"),
+    npst.integer_dtypes(endianness="?"),
+    npst.unsigned_integer_dtypes(endianness="?", sizes=(8, 16, 32)),
+    npst.boolean_dtypes(),
+    st.just(np.dtype(object)),
+)
+SCHEMA = schema_of(text="string")
+NO_SCORING = Scoring(None, 0, 0, 1)
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> tuple[int, RecordOutputs]:
+    """How many records, and what came out of a model for them; every dtype, shape and cut."""
+    count = draw(st.integers(1, 4))
+    bounds = None
+    if draw(st.booleans()):
+        lengths = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    rows = count if bounds is None else int(bounds[-1])
+    arrays = {name: draw(arrays_of(rows)) for name in draw(st.lists(TEXTS, max_size=3, unique=True))}
+    return count, RecordOutputs(arrays, bounds)
+
+
+@st.composite
+def arrays_of(draw: st.DrawFn, rows: int) -> Array:
+    shape = (rows, *draw(npst.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)))
+    array: Array = draw(npst.arrays(draw(DTYPES), shape, elements=None, fill=st.nothing()) | text_arrays(shape))
+    return array
+
+
+@st.composite
+def text_arrays(draw: st.DrawFn, shape: tuple[int, ...]) -> Array:
+    array = np.empty(shape, object)
+    for place in np.ndindex(*shape):
+        array[place] = draw(st.binary(max_size=4) | TEXTS)
+    return array
+
+
+def without_objects(array: Array) -> Array:
+    """hypothesis fills arrays of objects with anything; results hold texts."""
+    if array.dtype.kind != "O":
+        return array
+    texts: Array = np.vectorize(lambda item: item if isinstance(item, (bytes, str)) else b"", otypes=[object])(array)
+    return texts
+
+
+def as_written(array: Any) -> list[Any]:
+    """The items as Avro gives them back."""
+    if array.dtype.kind == "O":
+        return [item if isinstance(item, bytes) else item.encode() for item in array.ravel()]
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    items: list[Any] = array.ravel().tolist()
+    return items
+
+
+@given(SCORINGS, outputs(), st.integers(0, 2**62), TEXTS)
+def test_fastavro_reads_results_as_they_were_written(
+    scoring: Scoring, given_outputs: tuple[int, RecordOutputs], offset: int, text: str
+) -> None:
+    count, drawn = given_outputs
+    out = RecordOutputs(
+        {name: without_objects(array) if array.size else array for name, array in drawn.arrays.items()}, drawn.bounds
+    )
+    rows = [{"text": f"{text}{index}"} for index in range(count)]
+    offsets = [offset + index for index in range(count)]
+    values = [SCHEMA.encode(row) for row in rows]
+    written = ResultEncoder(SCHEMA).encode(scoring, ORIGIN, values, offsets, out)
+    decoder = ResultDecoder(SCHEMA)
+    assert len(written) == count
+    for index, message in enumerate(written):
+        result = decoder.decode(message)
+        assert result["inputRecord"] == rows[index]
+        assert result["modelResultMetadata"] == metadata(scoring, offsets[index])
+        assert set(result["outputs"]) == set(out.arrays)
+        for name, array in out.of(index).items():
+            assert result["outputs"][name]["shape"] == list(array.shape)
+            np.testing.assert_equal(result["outputs"][name]["values"], as_written(array))
+
+
+def metadata(scoring: Scoring, offset: int) -> dict[str, Any]:
+    model = scoring.model
+    return {
+        "errors": scoring.error,
+        "offset": offset,
+        "partition": ORIGIN.partition,
+        "topic": ORIGIN.topic,
+        "modelName": model and model.name,
+        "modelVersion": model and model.version,
+        "modelType": model and model.model_type,
+        "modelSourceLocation": model and model.location,
+        "digest": model and model.digest,
+        "descriptorOffset": model and model.descriptor_offset,
+        "startTime": scoring.start,
+        "duration": scoring.duration,
+        "batchSize": scoring.batch_size,
+    }
+
+
+@given(SCORINGS, TEXTS, st.integers(0, 2**62))
+def test_a_json_result_says_the_same(scoring: Scoring, text: str, offset: int) -> None:
+    schema = schema_of("json", text="string")
+    out = RecordOutputs({"é": np.array([[1.5, np.nan, -np.inf]])}, None)
+    (message,) = ResultEncoder(schema).encode(scoring, ORIGIN, [schema.encode({"text": text})], [offset], out)
+    assert ResultDecoder(schema).decode(message) == {
+        "inputRecord": {"text": text},
+        "outputs": {"é": {"shape": [3], "values": [1.5, None, None]}},
+        "modelResultMetadata": metadata(scoring, offset),
+    }
+
+
+def test_without_outputs_the_result_has_none() -> None:
+    for schema in (SCHEMA, schema_of("json", text="string")):
+        value = schema.encode({"text": "a"})
+        scoring = Scoring(None, 0, 0, 1, "no model")
+        (message,) = ResultEncoder(schema).encode(scoring, ORIGIN, [value], [5], None)
+        result = ResultDecoder(schema).decode(message)
+        assert result["outputs"] == {}
+        assert result["modelResultMetadata"]["errors"] == "no model"
+
+
+@pytest.mark.parametrize("name", ["recommender", "wine", "transaction"])
+def test_records_of_every_bundled_schema_come_back_in_their_results(name: str) -> None:
+    schema = RecordSchema.named(name)
+    blanks = {"long": 1, "string": "a", "double": 0.5}
+    row = {
+        field: blanks.get(kind) if isinstance(kind, str) else [] if isinstance(kind, dict) else None
+        for field, kind in schema.fields.items()
+    }
+    (message,) = ResultEncoder(schema).encode(NO_SCORING, ORIGIN, [schema.encode(row)], [0], None)
+    assert ResultDecoder(schema).decode(message)["inputRecord"] == row
+
+
+def test_a_schema_with_names_of_its_own_types_stands_in_a_result() -> None:
+    inner = {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "long"}]}
+    schema = schema_of(one=inner, more={"type": "array", "items": "Inner"})
+    row = {"one": {"x": 1}, "more": [{"x": 2}]}
+    (message,) = ResultEncoder(schema).encode(NO_SCORING, ORIGIN, [schema.encode(row)], [0], None)
+    assert ResultDecoder(schema).decode(message)["inputRecord"] == row
+
+
+@given(st.binary())
+def test_what_is_no_result_raises_nothing_but_a_value_error(content: bytes) -> None:
+    for schema in (SCHEMA, schema_of("json", text="string")):
+        header = b"" if schema.format == "json" else ResultEncoder(schema)._header
+        for message in (content, header + content):
+            try:
+                ResultDecoder(schema).decode(message)
+            except ValueError as error:
+                assert str(error)
+
+
+def test_a_result_of_other_records_is_refused() -> None:
+    (message,) = ResultEncoder(SCHEMA).encode(NO_SCORING, ORIGIN, [SCHEMA.encode({"text": "a"})], [0], None)
+    with pytest.raises(ValueError, match="not a ScoringResult"):
+        ResultDecoder(schema_of(text="bytes")).decode(message)
+
+
+def test_json_says_what_json_cannot_hold() -> None:
+    texts = np.array([b"\xff", "é".encode(), "ü"], object)
+    assert tensor_as_json(texts)["values"] == [{"base64": "/w=="}, "é", "ü"]
+    assert tensor_as_json(np.array([[np.nan, np.inf], [-np.inf, 1.0]])) == {
+        "shape": [2, 2],
+        "values": [None, None, None, 1.0],
+    }
+    numbers = np.array([True, False])
+    assert json.dumps(tensor_as_json(numbers)["values"]) == "[true, false]"
+
+
+def test_a_record_schema_whose_types_have_names_of_ours_is_refused_before_anything_runs() -> None:
+    clashing = {
+        "type": "record",
+        "name": "Mine",
+        "fields": [{"name": "t", "type": {"type": "record", "name": "Tensor", "fields": []}}],
+    }
+    with pytest.raises(SchemaError, match="namespace of their own"):
+        check_result_schema(RecordSchema("Mine", json.dumps(clashing)))
+    for name in ("recommender", "transaction", "wine"):
+        check_result_schema(RecordSchema.named(name))

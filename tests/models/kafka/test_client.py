@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import KafkaUnreachableError, OptionsError
+from models.kafka.client import RESERVED, ConnectionLog, KafkaSettings, partition_count
+from tests.models.conftest import SECONDS, Kafka, eventually
+
+NOBODY = "127.0.0.1:1"
+
+
+# --- Settings.
+
+
+def test_settings_that_librdkafka_knows_are_accepted() -> None:
+    config = {"security.protocol": "PLAINTEXT", "consumer.fetch.wait.max.ms": "50", "producer.linger.ms": "5"}
+    KafkaSettings(NOBODY, config).check()
+
+
+@pytest.mark.parametrize("name", ["no.such.setting", "producer.no.such.setting", "consumer.no.such.setting"])
+def test_an_unknown_setting_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(OptionsError, match=r"no\.such\.setting"):
+        KafkaSettings(NOBODY, {name: "1"}).check()
+
+
+@pytest.mark.parametrize(("name", "value"), [("socket.timeout.ms", "soon"), ("security.protocol", "NONE")])
+def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:
+    with pytest.raises(OptionsError, match=name.replace(".", r"\.")):
+        KafkaSettings(NOBODY, {name: value}).check()
+
+
+@pytest.mark.parametrize("prefix", ["", "producer.", "consumer."])
+@pytest.mark.parametrize("name", list(RESERVED))
+def test_a_reserved_setting_is_refused_with_what_to_use_or_why(prefix: str, name: str) -> None:
+    with pytest.raises(OptionsError, match=f"{prefix}{name} cannot be set: {RESERVED[name]}"):
+        KafkaSettings(NOBODY, {prefix + name: "x"}).check()
+
+
+@pytest.mark.parametrize("name", ["enable.auto.commit", "isolation.level", "enable.idempotence", "group.id"])
+def test_the_settings_on_which_promises_rest_are_reserved(name: str) -> None:
+    assert name in RESERVED
+
+
+def test_a_prefix_sends_a_setting_to_one_kind_of_client() -> None:
+    settings = KafkaSettings(NOBODY, {"producer.linger.ms": "7", "consumer.fetch.wait.max.ms": "8", "client.id": "c"})
+    assert settings._for("producer.") == {"client.id": "c", "linger.ms": "7"}
+    assert settings._for("consumer.") == {"client.id": "c", "fetch.wait.max.ms": "8"}
+    assert settings._for("") == {"client.id": "c"}
+
+
+def test_a_setting_for_one_kind_of_client_goes_before_one_for_all() -> None:
+    settings = KafkaSettings(NOBODY, {"client.id": "all", "producer.client.id": "writer"})
+    assert settings._for("producer.") == {"client.id": "writer"}
+    assert settings._for("consumer.") == {"client.id": "all"}
+
+
+def test_a_prefixed_setting_reaches_the_client(kafka: Kafka) -> None:
+    settings = KafkaSettings(kafka.settings.bootstrap_servers, {"producer.message.max.bytes": "2000"})
+    topic = kafka.topic()
+    with pytest.raises(Exception, match="MSG_SIZE_TOO_LARGE"):
+        settings.producer().produce(topic, bytes(3000))
+    assert partition_count(settings.admin(), topic, SECONDS) == 1
+
+
+# --- What the brokers say.
+
+
+def test_partitions_are_counted_and_a_missing_topic_is_not_made(kafka: Kafka) -> None:
+    topic, missing = kafka.topic(partitions=3), kafka.topic_names("missing")
+    client = kafka.settings.consumer("count")
+    assert partition_count(client, topic, SECONDS) == 3
+    assert partition_count(client, missing, SECONDS) == 0
+    assert partition_count(kafka.settings.admin(), missing, SECONDS) == 0
+    client.close()
+
+
+def test_a_broker_that_is_away_is_an_error_after_the_timeout() -> None:
+    with pytest.raises(KafkaUnreachableError, match="topic 't': no broker answered"):
+        partition_count(KafkaSettings(NOBODY).admin(), "t", 0.2)
+
+
+def test_that_the_brokers_are_away_and_back_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "models.kafka.client")
+    logs = [ConnectionLog("somewhere:1"), ConnectionLog("somewhere:1")]
+    for _ in range(3):
+        for log in logs:
+            log.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    ConnectionLog.answered("elsewhere:1")
+    for _ in range(3):
+        ConnectionLog.answered("somewhere:1")
+    assert caplog.messages == [
+        "Kafka at somewhere:1 does not answer; waiting and trying again",
+        "Kafka at somewhere:1 answers again",
+    ]
+
+
+def test_one_that_tells_late_of_an_outage_is_not_believed_while_others_have_answers(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING, "models.kafka.client")
+    monkeypatch.setattr("models.kafka.client._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("models.kafka.client._SILENCE_SECONDS", 0.1)
+    log = ConnectionLog("here:1")
+    ConnectionLog.answered("here:1")
+    log.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    eventually(lambda: ConnectionLog.answered("here:1") or "here:1" not in ConnectionLog._suspected)
+    assert caplog.messages == []
+    log.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    eventually(lambda: caplog.messages)
+    assert caplog.messages == ["Kafka at here:1 does not answer; waiting and trying again"]
+
+
+def test_a_client_says_once_that_its_brokers_are_away(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    nobody = "127.0.0.1:2"  # of whom nothing was said yet
+    consumer = KafkaSettings(nobody).consumer("nobody")
+    consumer.assign([TopicPartition("t", 0, 0)])
+    eventually(lambda: consumer.poll(0.05) or "does not answer" in caplog.text)
+    for _ in range(5):
+        consumer.poll(0.05)
+    consumer.close()
+    assert caplog.text.count("does not answer") == 1
+    # (pytest listens to loggers that pass nothing on, too.)
+    logger = logging.getLogger("models.kafka.client.librdkafka")
+    assert not logger.propagate
+    assert {record.name for record in caplog.records} <= {"models.kafka.client", logger.name}
+    ConnectionLog.answered(nobody)
+
+
+# --- Keys go to the partitions that a Java producer would choose.
+
+
+def murmur2(data: bytes) -> int:
+    """org.apache.kafka.common.utils.Utils.murmur2, line by line, in 32 bits."""
+    mask = 0xFFFFFFFF
+    mixed = 0x9747B28C ^ len(data)
+    for at in range(0, len(data) - len(data) % 4, 4):
+        part = int.from_bytes(data[at : at + 4], "little") * 0x5BD1E995 & mask
+        part = (part ^ part >> 24) * 0x5BD1E995 & mask
+        mixed = mixed * 0x5BD1E995 & mask ^ part
+    tail = data[len(data) - len(data) % 4 :]
+    if tail:
+        mixed = (mixed ^ int.from_bytes(tail, "little")) * 0x5BD1E995 & mask
+    mixed = (mixed ^ mixed >> 13) * 0x5BD1E995 & mask
+    return mixed ^ mixed >> 15
+
+
+def java_partition(key: bytes, partitions: int) -> int:
+    """BuiltInPartitioner.partitionForKey."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@pytest.mark.parametrize(
+    ("key", "signed"),
+    [
+        # From Kafka's own UtilsTest.
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_this_murmur2_is_javas(key: bytes, signed: int) -> None:
+    assert murmur2(key) == signed % 2**32
+
+
+@given(st.binary())
+def test_a_partition_is_one_that_there_is(key: bytes) -> None:
+    assert 0 <= java_partition(key, 7) < 7
+
+
+def test_keys_go_to_the_partitions_that_java_chooses(kafka: Kafka) -> None:
+    topic = kafka.topic(partitions=7)
+    keys = [
+        b"21",
+        b"foobar",
+        b"abc",
+        "größe".encode(),
+        b"\xff\xfe\xfd",
+        *(f"key-{number}".encode() for number in range(50)),
+    ]
+    producer = kafka.settings.producer()
+    chosen: dict[bytes, Future[int]] = {key: Future() for key in keys}
+    for key in keys:
+        producer.produce(
+            topic, b"", key, on_delivery=lambda error, message: chosen[message.key()].set_result(message.partition())
+        )
+    assert producer.flush(SECONDS) == 0
+    assert {key: future.result(0) for key, future in chosen.items()} == {key: java_partition(key, 7) for key in keys}

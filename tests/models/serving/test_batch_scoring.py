@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.artifacts.digest import digest_of_path
+from models.artifacts.local_opener import LocalOpener
+from models.encoding.dead_letter import DeadLetter, decode_dead_letter
+from models.encoding.result import ResultDecoder
+from models.errors import ModelUnreachableError, ScoringError
+from models.model_topic.catalog import PublishedVersion
+from models.model_topic.descriptor import ModelDescriptor
+from models.records.batch import OutgoingMessage
+from models.records.schema import RecordFormat, RecordSchema
+from models.scorers.base import Array, Scores
+from models.serving.batch_scoring import ScoredBatch, ScoringSettings, score_batch
+from models.serving.loading import ModelLoader
+from models.serving.registry import ModelRegistry
+from tests.models.fakes import X_SCHEMA, FakeScorer, batch_of, fake_model, published, schema_of
+from tests.saved_models import save_failing_model, save_recommender, save_version_model
+
+SCHEMAS = {name: RecordSchema(X_SCHEMA.name, X_SCHEMA.text, name) for name in ("avro", "json")}
+FORMATS = pytest.mark.parametrize("record_format", ["avro", "json"])
+
+
+def settings(schema: RecordSchema, **more: Any) -> ScoringSettings:
+    return ScoringSettings(schema, "results", "dead-letters", **more)
+
+
+def record(x: float, data_type: str = "m", record_format: RecordFormat = "avro") -> bytes:
+    return SCHEMAS[record_format].encode({"x": x, "dataType": data_type})
+
+
+def results(scored: ScoredBatch, schema: RecordSchema) -> list[dict[str, Any]]:
+    decoder = ResultDecoder(schema)
+    return [decoder.decode(message.value or b"") for message in scored.outgoing.messages if message.topic == "results"]
+
+
+def letters(scored: ScoredBatch) -> list[DeadLetter]:
+    messages = [message for message in scored.outgoing.messages if message.topic == "dead-letters"]
+    return [decode_dead_letter(message.value or b"") for message in messages]
+
+
+def errors(scored: ScoredBatch, schema: RecordSchema) -> list[str | None]:
+    return [result["modelResultMetadata"]["errors"] for result in results(scored, schema)]
+
+
+class Named:
+    """A registry that serves models of certain data types."""
+
+    def __init__(self) -> None:
+        self.registry = ModelRegistry("worker")
+        self.candidates: dict[str, tuple[PublishedVersion, ...]] = {}
+
+    def serve_fake(self, number: int, data_type: str = "m", scorer: Any = None) -> None:
+        version = published(number, f"model-of-{data_type}", data_type=data_type)
+        self._serve(version, fake_model(version, scorer))
+
+    def serve_saved(self, path: Path, schema: RecordSchema, data_type: str = "m", **fields: Any) -> None:
+        descriptor = ModelDescriptor(
+            f"model-of-{data_type}",
+            "tensorflow-saved-model",
+            7,
+            model_source_location=str(path),
+            data_type=data_type,
+            **fields,
+        )
+        version = PublishedVersion(descriptor, 99, inline=False)
+        self._serve(version, ModelLoader(LocalOpener(), lambda offset: b"", schema).load(version))
+
+    def _serve(self, version: PublishedVersion, model: Any) -> None:
+        self.candidates[version.descriptor.records_scored] = (version,)
+        self.registry.update(self.candidates)
+        self.registry.loaded(version, model)
+
+
+@pytest.fixture
+def named() -> Iterator[Named]:
+    made = Named()
+    yield made
+    made.registry.close()
+
+
+@pytest.fixture(scope="module")
+def failing_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_failing_model(tmp_path_factory.mktemp("models") / "failing")
+
+
+# --- One message a record.
+
+
+@FORMATS
+def test_a_result_holds_the_record_the_outputs_and_who_gave_them(
+    named: Named, tmp_path: Path, record_format: RecordFormat
+) -> None:
+    schema = RecordSchema.named("recommender", record_format)
+    path = save_recommender(tmp_path / "recommender")
+    named.serve_saved(path, schema, "recommender", inputs={"users": ("user",)})
+    rows: list[dict[str, Any]] = [
+        {"user": 1, "products": [1000, 2000], "dataType": "recommender"},
+        {"user": 2, "products": [], "dataType": "recommender"},
+    ]
+    batch = batch_of([schema.encode(row) for row in rows], [b"a", None], [(("h", b"1"),), ()])
+    scored = score_batch(batch, named.registry, settings(schema))
+    assert (scored.scored, scored.errors, scored.dead_letters) == (2, 0, 0)
+    assert scored.outgoing.span == batch.span
+    first, second = scored.outgoing.messages
+    assert (first.topic, first.key, first.headers, first.offset) == ("results", b"a", (("h", b"1"),), 0)
+    assert (second.key, second.headers, second.offset) == (None, (), 2)
+    found = results(scored, schema)
+    assert [result["inputRecord"] for result in found] == rows
+    assert found[0]["outputs"] == {"predictions": {"shape": [2, 1], "values": [2.0, 3.0]}}
+    assert found[1]["outputs"] == {"predictions": {"shape": [0, 1], "values": []}}
+    metadata = found[1]["modelResultMetadata"]
+    assert metadata.pop("startTime") > 0
+    assert metadata.pop("duration") > 0
+    assert metadata == {
+        "errors": None,
+        "offset": 2,
+        "partition": 3,
+        "topic": "records",
+        "modelName": "model-of-recommender",
+        "modelVersion": 7,
+        "modelType": "tensorflow-saved-model",
+        "modelSourceLocation": str(path),
+        "digest": digest_of_path(path),
+        "descriptorOffset": 99,
+        "batchSize": 2,
+    }
+
+
+def test_an_empty_batch_gives_nothing(named: Named) -> None:
+    scored = score_batch(batch_of([]), named.registry, settings(X_SCHEMA))
+    assert scored.outgoing.messages == []
+    assert (scored.scored, scored.errors, scored.dead_letters) == (0, 0, 0)
+
+
+@FORMATS
+def test_undecodable_records_become_dead_letters_in_their_place(named: Named, record_format: RecordFormat) -> None:
+    named.serve_fake(1)
+    schema = SCHEMAS[record_format]
+    batch = batch_of([b"\xff", record(1.0, "m", record_format), None], [b"a", b"b", b"c"])
+    scored = score_batch(batch, named.registry, settings(schema))
+    assert [message.topic for message in scored.outgoing.messages] == ["dead-letters", "results", "dead-letters"]
+    assert (scored.scored, scored.errors, scored.dead_letters) == (1, 0, 2)
+    assert [(letter.offset, letter.value) for letter in letters(scored)] == [(0, b"\xff"), (4, None)]
+
+
+DRAWN = st.sampled_from(
+    [record(1.0), record(-1.0), record(0.0, "unknown"), record(2.0, "n"), b"", b"\xff", None, record(math.nan)]
+)
+
+
+@given(st.lists(DRAWN, max_size=12))
+def test_every_record_gives_exactly_one_message_in_its_place(values: list[bytes | None]) -> None:
+    named = Named()
+    named.serve_fake(1, "m", Choosy())
+    named.serve_fake(2, "n")
+    batch = batch_of(values)
+    scored = score_batch(batch, named.registry, settings(X_SCHEMA))
+    assert [message.offset for message in scored.outgoing.messages] == batch.offsets
+    assert scored.scored + scored.errors + scored.dead_letters == len(values)
+    for value, message in zip(values, scored.outgoing.messages, strict=True):
+        if message.topic == "results" and value is not None:
+            result = ResultDecoder(X_SCHEMA).decode(message.value or b"")
+            bad = result["inputRecord"]["x"] < 0 or result["inputRecord"]["dataType"] == "unknown"
+            assert (result["modelResultMetadata"]["errors"] is not None) == bad
+            assert bool(result["outputs"]) != bad
+
+
+class Choosy(FakeScorer):
+    """Fails when any x is below 0; counts its calls."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(1)
+        self.error = error or ScoringError("x is below 0")
+        self.calls = 0
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        self.calls += 1
+        if any(value < 0 for value in inputs["x"].tolist()):
+            raise self.error
+        return super().score(inputs)
+
+
+# --- Errors.
+
+
+def test_exactly_the_record_that_fails_gets_the_error(named: Named, failing_path: Path) -> None:
+    named.serve_saved(failing_path, X_SCHEMA)
+    xs = [4.0] * 37
+    xs[21] = -1.0
+    scored = score_batch(batch_of([record(x) for x in xs]), named.registry, settings(X_SCHEMA))
+    assert (scored.scored, scored.errors) == (36, 1)
+    for place, result in enumerate(results(scored, X_SCHEMA)):
+        error = result["modelResultMetadata"]["errors"]
+        assert result["modelResultMetadata"]["modelVersion"] == 7
+        if place == 21:
+            assert "x is below 0" in error
+            assert result["outputs"] == {}
+            assert result["modelResultMetadata"]["batchSize"] == 1
+        else:
+            assert error is None
+            assert result["outputs"]["root"]["values"] == [2.0]
+
+
+def test_a_bad_record_costs_few_calls(named: Named) -> None:
+    scorer = Choosy()
+    named.serve_fake(1, scorer=scorer)
+    xs = [1.0] * 511 + [-1.0]
+    score_batch(batch_of([record(x) for x in xs]), named.registry, settings(X_SCHEMA))
+    assert scorer.calls <= 2 * 9 + 1
+
+
+def test_a_value_that_does_not_fit_spoils_no_other_record(named: Named, failing_path: Path) -> None:
+    schema = schema_of(x=["null", "string", "double"], dataType="string")
+    named.serve_saved(failing_path, schema)
+    rows = [{"x": value, "dataType": "m"} for value in (4.0, "text", 9.0)]
+    scored = score_batch(batch_of([schema.encode(row) for row in rows]), named.registry, settings(schema))
+    found = errors(scored, schema)
+    assert [error is None for error in found] == [True, False, True]
+    assert "model input 'x'" in (found[1] or "")
+
+
+def test_an_unforeseen_error_is_told_with_its_class(named: Named) -> None:
+    named.serve_fake(1, scorer=Choosy(RuntimeError("ü")))
+    scored = score_batch(batch_of([record(-1.0), record(1.0)]), named.registry, settings(X_SCHEMA))
+    assert errors(scored, X_SCHEMA) == ["RuntimeError: ü", None]
+
+
+def test_a_model_that_cannot_be_reached_is_not_asked_record_by_record(named: Named) -> None:
+    scorer = Choosy(ModelUnreachableError("no answer in 5 s"))
+    named.serve_fake(1, scorer=scorer)
+    scored = score_batch(batch_of([record(-1.0)] * 50), named.registry, settings(X_SCHEMA))
+    assert scorer.calls == 1
+    assert errors(scored, X_SCHEMA) == ["no answer in 5 s"] * 50
+    assert (scored.scored, scored.errors) == (0, 50)
+    assert results(scored, X_SCHEMA)[0]["modelResultMetadata"]["batchSize"] == 50
+
+
+@FORMATS
+def test_without_a_model_the_result_says_so(named: Named, record_format: RecordFormat) -> None:
+    schema = SCHEMAS[record_format]
+    scored = score_batch(batch_of([record(1.0, "größe", record_format)]), named.registry, settings(schema))
+    (result,) = results(scored, schema)
+    metadata = result["modelResultMetadata"]
+    assert metadata["errors"] == "No model server defined for data type 'größe'"
+    assert (metadata["modelName"], metadata["digest"], metadata["offset"]) == (None, None, 0)
+    assert (scored.scored, scored.errors) == (0, 1)
+
+
+def test_a_json_number_that_no_json_can_say_again_is_a_dead_letter(named: Named) -> None:
+    named.serve_fake(1)
+    batch = batch_of([b'{"x": 1e999, "dataType": "m"}', b'{"x": 1, "dataType": "m"}'])
+    scored = score_batch(batch, named.registry, settings(SCHEMAS["json"]))
+    assert (scored.scored, scored.dead_letters) == (1, 1)
+
+
+@given(st.lists(st.binary(max_size=60) | st.text(max_size=20).map(lambda x: f'{{"x": 1, "dataType": "{x}"}}'.encode())))
+def test_arbitrary_bytes_raise_nothing(values: list[bytes | None]) -> None:
+    named = Named()
+    named.serve_fake(1)
+    for schema in SCHEMAS.values():
+        scored = score_batch(batch_of(values), named.registry, settings(schema))
+        assert len(scored.outgoing.messages) == len(values)
+
+
+# --- Several data types.
+
+
+def test_each_record_is_scored_by_the_model_of_its_data_type(named: Named, tmp_path: Path) -> None:
+    for data_type, number in (("a", 1), ("b", 2)):
+        named.serve_saved(save_version_model(tmp_path / data_type, number), X_SCHEMA, data_type)
+    kinds = ["a", "b", "none", "b", "a", "a"]
+    scored = score_batch(batch_of([record(0.0, kind) for kind in kinds]), named.registry, settings(X_SCHEMA))
+    found = results(scored, X_SCHEMA)
+    assert [result["inputRecord"]["dataType"] for result in found] == kinds
+    assert [result["outputs"]["version"]["values"] if result["outputs"] else None for result in found] == [
+        [1],
+        [2],
+        None,
+        [2],
+        [1],
+        [1],
+    ]
+    assert [result["modelResultMetadata"]["modelName"] for result in found] == [
+        f"model-of-{kind}" if kind != "none" else None for kind in kinds
+    ]
+    assert [result["modelResultMetadata"]["batchSize"] for result in found] == [3, 2, 1, 2, 3, 3]
+
+
+# --- Keys.
+
+
+@FORMATS
+def test_coordinates_as_keys_carry_the_records_key_in_a_header(named: Named, record_format: RecordFormat) -> None:
+    named.serve_fake(1)
+    schema = SCHEMAS[record_format]
+    value = record(1.0, "m", record_format)
+    batch = batch_of([value, value, b"\xff"], [b"same", None, b"same"], [(("h", b"1"),), (), ()], start=10)
+    scored = score_batch(batch, named.registry, settings(schema, result_key="coordinates"))
+    first, second, dead = scored.outgoing.messages
+    assert (first.key, first.headers) == (b"records-3-10", (("h", b"1"), ("record.key", b"same")))
+    assert (second.key, second.headers) == (b"records-3-12", (("record.key", None),))
+    assert dead.key == b"records-3-14"
+    assert [message.offset for message in (first, second, dead)] == [10, 12, 14]
+
+
+# --- Statistics.
+
+
+def test_calls_are_counted_with_the_time_that_they_took(named: Named) -> None:
+    named.serve_fake(1, scorer=Choosy())
+    score_batch(batch_of([record(1.0)] * 4), named.registry, settings(X_SCHEMA))
+    score_batch(batch_of([record(-1.0)]), named.registry, settings(X_SCHEMA))
+    named.registry.tell_statistics()
+    statistics = named.registry.drain_events()[-1].statistics
+    assert statistics is not None
+    assert (statistics.usage, statistics.errors, statistics.calls) == (5, 1, 2)
+    assert 0 < statistics.minimum <= statistics.average <= statistics.maximum
+
+
+def test_a_failed_call_says_how_long_it_took(named: Named) -> None:
+    named.serve_fake(1, scorer=Choosy())
+    scored = score_batch(batch_of([record(-1.0)]), named.registry, settings(X_SCHEMA))
+    metadata = results(scored, X_SCHEMA)[0]["modelResultMetadata"]
+    assert metadata["duration"] > 0
+
+
+def test_the_model_is_given_back_after_an_error(named: Named) -> None:
+    scorer = Choosy()
+    named.serve_fake(1, scorer=scorer)
+    score_batch(batch_of([record(-1.0)]), named.registry, settings(X_SCHEMA))
+    named.registry.close()
+    assert scorer.closed.is_set()
+
+
+def test_settings_are_made_of_what_a_worker_can_unpickle() -> None:
+    given_settings = settings(X_SCHEMA)
+    copy = pickle.loads(pickle.dumps(given_settings))
+    assert copy == given_settings
+    assert copy.encoder.schema == X_SCHEMA
+    assert OutgoingMessage("t", None, None) == pickle.loads(pickle.dumps(OutgoingMessage("t", None, None)))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.serving.status import CallCounter, ModelStatistics, StatusEvent
+from tests.models.fakes import LONGS, TEXTS
+
+FIGURES = st.floats(0, 1e12)
+COUNTS = st.integers(0, 2**40)
+STATISTICS = st.builds(
+    ModelStatistics, TEXTS, LONGS, st.none() | TEXTS, LONGS, COUNTS, COUNTS, COUNTS, FIGURES, FIGURES, FIGURES
+)
+EVENTS = st.builds(
+    StatusEvent,
+    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap"]),
+    LONGS,
+    TEXTS,
+    TEXTS,
+    LONGS,
+    TEXTS,
+    st.none() | TEXTS,
+    st.none() | STATISTICS,
+)
+
+
+@given(EVENTS)
+def test_an_event_is_read_as_it_was_written(event: StatusEvent) -> None:
+    assert StatusEvent.from_json(event.to_json()) == event
+    assert event.key.decode() == event.model_name
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"[]", b"1", b"null", b"{}", b'{"kind": "gap"}', b'{"unknown": 1}', b"\xff", b'{"statistics": 5}']
+)
+def test_what_is_no_event_raises_a_value_error(message: bytes) -> None:
+    with pytest.raises(ValueError):  # from json or from us
+        StatusEvent.from_json(message)
+
+
+def test_a_gap_is_an_event_of_no_model() -> None:
+    event = StatusEvent.of_gap("records are missing", "worker")
+    assert (event.kind, event.error, event.worker, event.key) == ("gap", "records are missing", "worker", b"")
+
+
+@given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100), st.floats(0, 1000)), min_size=1))
+def test_statistics_are_those_of_the_calls(calls: list[tuple[int, int, float]]) -> None:
+    counter = CallCounter(since=5)
+    for records, errors, milliseconds in calls:
+        counter.add(records, errors, milliseconds)
+    found = counter.statistics("m", 2, "what")
+    durations = [milliseconds for _, _, milliseconds in calls]
+    assert (found.name, found.version, found.description, found.since) == ("m", 2, "what", 5)
+    assert found.usage == sum(records for records, _, _ in calls)
+    assert found.errors == sum(errors for _, errors, _ in calls)
+    assert (found.calls, found.minimum, found.maximum) == (len(calls), min(durations), max(durations))
+    assert found.average == pytest.approx(sum(durations) / len(durations))
+
+
+def test_statistics_of_no_call_are_zero() -> None:
+    assert CallCounter(since=5).statistics("m", 1, None) == ModelStatistics("m", 1, None, 5)
