@@ -31,7 +31,8 @@ class WriteToKafka(beam.PTransform):
 
     At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
     again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
-    takes becomes a dead letter without the value, which stays where the coordinates say.
+    takes becomes a dead letter without the value, which stays where the coordinates say. One that answers for no record
+    (a status event) has no coordinates: it is dropped, logged and counted, since every retry would fail alike.
 
     Args:
       kafka: the brokers.
@@ -59,6 +60,7 @@ class ProduceMessages(beam.DoFn):
         self._dead_letter_topic = dead_letter_topic
         self._written = Metrics.counter("ProduceMessages", "messages")
         self._too_large = Metrics.counter("ProduceMessages", "too_large")
+        self._dropped = Metrics.counter("ProduceMessages", "dropped")
 
     def setup(self) -> None:
         self._producer: Producer | None = None
@@ -119,15 +121,30 @@ class ProduceMessages(beam.DoFn):
             ConnectionLog.answered(self._kafka.bootstrap_servers)
 
     def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:
-        if error.code() not in _TOO_LARGE or message.offset is None or message.value is None:
+        # The dead letters of `_replace` have no offset; too large even so, they must not get lost.
+        too_large = error.code() in _TOO_LARGE
+        if too_large and message.offset is not None:
+            self._replace(span, message, message.offset)
+        elif too_large and message.topic != self._dead_letter_topic:
+            _LOGGER.error("%s; it answers for no record and is dropped", _too_large_text(message))
+            self._dropped.inc()
+        else:
             self._producer = None  # after some errors a producer is of no more use
             raise SinkError(f"topic {message.topic!r}: a message was not acknowledged: {error.str()}")
-        reason = (
-            f"the message for topic {message.topic!r} has {len(message.value)} bytes, more than that topic takes "
-            "(raise its max.message.bytes); the record is still at its coordinates"
-        )
-        _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, message.offset, reason)
+
+    def _replace(self, span: OffsetSpan, message: OutgoingMessage, offset: int) -> None:
+        """Sends a dead letter instead of a message that is too large."""
+        reason = f"{_too_large_text(message)}; the record is still at its coordinates"
+        _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, offset, reason)
         self._too_large.inc()
-        letter = DeadLetter(reason, span.topic, span.partition, message.offset, 0, None, None, (), 0)
+        letter = DeadLetter(reason, span.topic, span.partition, offset, 0, None, None, (), 0)
         value = encode_dead_letter(letter)
         self._send(span, OutgoingMessage(self._dead_letter_topic, letter.coordinates.encode(), value))
+
+
+def _too_large_text(message: OutgoingMessage) -> str:
+    size = len(message.key or b"") + len(message.value or b"")
+    return (
+        f"the message for topic {message.topic!r} has {size} bytes of key and value, more than that topic takes "
+        "(raise its max.message.bytes)"
+    )

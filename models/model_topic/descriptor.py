@@ -14,6 +14,10 @@ from typing import Any
 
 from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
+from models.text import limit_text
+
+NAME_LIMIT = 249
+"""Characters of a model's name: as many as Kafka allows for the name of a topic."""
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -23,7 +27,7 @@ class ModelDescriptor:
     """One version of a model.
 
     Attributes:
-      model_name: not empty; no "/" and no control characters.
+      model_name: not empty, at most 249 characters; no "/" and no control characters.
       model_type: picks the scorer (`models.scorers.SCORER_MODULES`).
       model_version: from 1; a later one is newer. 0 only in a message keyed by the bare name: `numbered` gives
         it the message's offset plus 1.
@@ -100,6 +104,10 @@ class ModelPointer:
 
 def check_name(name: str) -> None:
     """Raises DescriptorError unless `name` can be a model's name, and so part of a message key."""
+    if len(name) > NAME_LIMIT:
+        raise DescriptorError(
+            f"model name {limit_text(name, 40)!r}: it has {len(name)} characters, and a name has {NAME_LIMIT} at most"
+        )
     if not name or "/" in name or not name.isprintable() or name != name.strip():
         raise DescriptorError(
             f"model name {name!r}: a name is not empty, has no '/', no control characters and no space at its ends"

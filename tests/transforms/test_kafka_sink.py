@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from apache_beam.metrics.execution import MetricsContainer
+from apache_beam.metrics.metricbase import MetricName
+from apache_beam.runners.worker import statesampler
+from apache_beam.utils.counters import CounterFactory
 
 from models.encoding.dead_letter import decode_dead_letter
 from models.kafka.client import KafkaSettings
@@ -119,15 +124,61 @@ def test_a_message_larger_than_its_topic_takes_becomes_a_dead_letter_and_the_oth
     letter = decode_dead_letter(message.value())
     assert message.key() == b"records-3-17"
     assert (letter.topic, letter.partition, letter.offset, letter.value) == ("records", 3, 17, None)
-    assert f"has {2 * MEGABYTE} bytes" in letter.reason
+    assert f"has {2 * MEGABYTE + 1} bytes of key and value" in letter.reason
 
 
-def test_a_too_large_message_that_answers_for_no_record_fails_the_bundle(
-    topics: tuple[str, str], sink: ProduceMessages
+@pytest.mark.parametrize(
+    ("key", "value"), [(b"k", b"x" * 2 * MEGABYTE), (b"x" * 2 * MEGABYTE, b"v"), (b"x" * 2 * MEGABYTE, None)]
+)
+def test_a_too_large_message_that_answers_for_no_record_is_dropped_and_counted(
+    kafka: KafkaSettings,
+    topics: tuple[str, str],
+    sink: ProduceMessages,
+    caplog: pytest.LogCaptureFixture,
+    key: bytes,
+    value: bytes | None,
 ) -> None:
-    event = OutgoingMessage(topics[0], b"k", b"x" * 2 * MEGABYTE)
-    with pytest.raises(SinkError):
-        write(sink, OutgoingBatch(span(0, 1), [event]))
+    event = OutgoingMessage(topics[0], key, value)
+    result = OutgoingMessage(topics[0], b"k", b"result", offset=0)
+    with counted() as counts:
+        assert write(sink, OutgoingBatch(span(0, 1), [event, result])) == [span(0, 1)]
+    assert [message.value() for message in read(kafka, topics[0])] == [b"result"]
+    assert read(kafka, topics[1]) == []
+    assert (counts("dropped"), counts("too_large")) == (1, 0)
+    assert "is dropped" in caplog.text
+
+
+def test_a_result_with_a_key_that_is_too_large_becomes_a_dead_letter(
+    kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
+) -> None:
+    with counted() as counts:
+        write(sink, OutgoingBatch(span(5, 6), [OutgoingMessage(topics[0], b"x" * 2 * MEGABYTE, None, offset=5)]))
+    (message,) = read(kafka, topics[1])
+    assert decode_dead_letter(message.value()).offset == 5
+    assert (counts("dropped"), counts("too_large")) == (0, 1)
+
+
+def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
+    kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
+) -> None:
+    tiny = make_topic(topic_names("tiny"), max_message_bytes=50)
+    sink = ProduceMessages(kafka, tiny)
+    sink.setup()
+    with pytest.raises(SinkError, match="not acknowledged"):
+        write(sink, OutgoingBatch(span(0, 1), [OutgoingMessage(tiny, b"k", b"x" * MEGABYTE, offset=0)]))
+
+
+@contextmanager
+def counted() -> Iterator[Callable[[str], int]]:
+    """Gives what the sink's counters of these names have counted within."""
+    container = MetricsContainer("test")
+    sampler = statesampler.StateSampler("test", CounterFactory())
+    statesampler.set_current_tracker(sampler)
+    try:
+        with sampler.scoped_state("sink", "process", metrics_container=container):
+            yield lambda name: int(container.get_counter(MetricName("ProduceMessages", name)).get_cumulative())
+    finally:
+        statesampler.set_current_tracker(None)
 
 
 def test_a_full_queue_is_waited_for(kafka: KafkaSettings, topics: tuple[str, str]) -> None:

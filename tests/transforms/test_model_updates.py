@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.encoding.dead_letter import decode_dead_letter
+from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
@@ -55,6 +56,20 @@ def test_a_malformed_message_becomes_a_dead_letter_and_the_position_goes_on() ->
         (2, None, DESCRIPTOR),
     ]
     assert [message.topic for message in rejected.messages] == ["letters"] * 2
+
+
+def test_a_name_that_is_too_long_becomes_a_small_dead_letter_once() -> None:
+    name = "n" * 400_000
+    written = bundled_codec("model_descriptor").decode(DESCRIPTOR)
+    value = bundled_codec("model_descriptor").encode({**written, "modelName": name})
+    messages: list[tuple[bytes | None, bytes | None]] = [(b"m/1", value), (f"{name}/1".encode(), None)]
+    positions, (rejected,) = check(batch(messages))
+    assert positions == [2]
+    for message in rejected.messages:
+        letter = decode_dead_letter(message.value or b"")
+        assert "249 at most" in letter.reason
+        assert len(letter.reason) < 200
+    assert check(batch(messages, committed=2))[1][0].messages == []
 
 
 def test_what_an_earlier_run_has_reported_is_not_reported_again() -> None:

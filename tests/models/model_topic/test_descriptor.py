@@ -132,6 +132,31 @@ def test_a_descriptor_that_contradicts_itself_is_refused(changes: dict[str, obje
         ModelDescriptor(**{"model_name": "m", "model_type": "t", **changes})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["n" * 249, "ü" * 249])
+def test_a_name_has_249_characters_at_most(name: str) -> None:
+    assert parse_key(version_key(name, 1)) == (name, 1)
+    assert ModelDescriptor(name, "t").model_name == name
+    for longer in (f"{name}n", name * 2000):
+        for check in (
+            lambda text=longer: check_name(text),
+            lambda text=longer: ModelDescriptor(text, "t"),
+            lambda text=longer: ModelPointer(text, 1),
+            lambda text=longer: parse_key(text.encode()),
+            lambda text=longer: parse_key(f"{text}/1".encode()),
+        ):
+            with pytest.raises(DescriptorError, match="249 at most") as caught:
+                check()
+            assert len(str(caught.value)) < 200
+
+
+def test_a_name_that_is_too_long_is_refused_when_it_is_read() -> None:
+    written = encode_descriptor(ModelDescriptor("n" * 249, "t", model_source_location="nowhere"))
+    value = bundled_codec("model_descriptor").decode(written)
+    longer = bundled_codec("model_descriptor").encode({**value, "modelName": "n" * 400_000})
+    with pytest.raises(DescriptorError, match="249 at most"):
+        decode_message(longer)
+
+
 @pytest.mark.parametrize("name", [" a", "a ", "a\n", "\t", "a\0b", "a/1", "\u2028", "a\u200bb"])
 def test_names_that_people_would_confuse_are_refused(name: str) -> None:
     with pytest.raises(DescriptorError):
