@@ -7,8 +7,6 @@ specification 1.12, "Binary encoding"; the tests read everything back with fasta
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from models.scorers.base import Array
@@ -17,13 +15,18 @@ NULL = b"\x00"
 END_OF_BLOCKS = b"\x00"
 
 
-@lru_cache(maxsize=4096)
 def encode_long(value: int) -> bytes:
     """Int and long: zig-zag, then seven bits a byte, lowest first.
+
+    Lengths and counts are small and come again and again, so they are kept; offsets never come again.
 
     Raises:
       OverflowError: when the value needs more than 64 bits.
     """
+    return _SMALL_LONGS[value] if 0 <= value < len(_SMALL_LONGS) else _encode_long(value)
+
+
+def _encode_long(value: int) -> bytes:
     if not -(1 << 63) <= value < 1 << 63:
         raise OverflowError(f"{value} does not fit an Avro long")
     rest = (value << 1) ^ (value >> 63)
@@ -33,6 +36,9 @@ def encode_long(value: int) -> bytes:
         rest >>= 7
     encoded.append(rest)
     return bytes(encoded)
+
+
+_SMALL_LONGS = tuple(map(_encode_long, range(4096)))
 
 
 def encode_bytes(value: bytes) -> bytes:

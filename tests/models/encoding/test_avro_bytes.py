@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import fastavro
@@ -37,6 +38,22 @@ def test_the_edges_of_a_long_are_read_back(value: int) -> None:
 def test_what_needs_more_than_64_bits_is_refused(value: int) -> None:
     with pytest.raises(OverflowError, match=str(value)):
         avro_bytes.encode_long(value)
+
+
+def test_every_small_long_is_read_back() -> None:
+    for value in range(-5, 5000):
+        assert read("long", avro_bytes.encode_long(value)) == value
+
+
+def test_longs_that_never_come_again_are_not_kept() -> None:
+    avro_bytes.encode_long(2**40)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for value in range(2**40, 2**40 + 4096):
+        avro_bytes.encode_long(value)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 4096 * 10
 
 
 @given(st.binary(max_size=200), TEXTS)
