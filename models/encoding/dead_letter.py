@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.encoding.single_object import bundled_codec
 from models.records.batch import Headers, OutgoingMessage, RecordBatch
+from models.text import clean_text, encode_text, error_text, repair_text
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,16 @@ class DeadLetter:
 
 
 def encode_dead_letter(letter: DeadLetter) -> bytes:
-    """The letter in Avro's single-object encoding."""
+    """The letter in Avro's single-object encoding; its texts are repaired where they cannot be encoded."""
     value = {
-        "reason": letter.reason,
-        "topic": letter.topic,
+        "reason": repair_text(letter.reason),
+        "topic": repair_text(letter.topic),
         "partition": letter.partition,
         "offset": letter.offset,
         "timestamp": letter.timestamp,
         "key": letter.key,
         "value": letter.value,
-        "headers": [{"name": name, "value": content} for name, content in letter.headers],
+        "headers": [{"name": repair_text(name), "value": content} for name, content in letter.headers],
         "rejectedAt": letter.rejected_at,
     }
     return bundled_codec("dead_letter").encode(value)
@@ -68,9 +69,13 @@ def decode_dead_letter(message: bytes) -> DeadLetter:
 
 
 def dead_letter(topic: str, batch: RecordBatch, place: int, reason: str) -> OutgoingMessage:
-    """The dead letter of one message of a batch, as a message for the dead-letter topic."""
+    """The dead letter of one message of a batch, as a message for the dead-letter topic.
+
+    Raises nothing that the message can cause: if the letter cannot be encoded, one without key, value and headers
+    names that failure too; the record is still at its coordinates.
+    """
     letter = DeadLetter(
-        reason,
+        clean_text(reason),
         batch.span.topic,
         batch.span.partition,
         batch.offsets[place],
@@ -80,4 +85,12 @@ def dead_letter(topic: str, batch: RecordBatch, place: int, reason: str) -> Outg
         batch.headers[place],
         time.time_ns() // 1_000_000,
     )
-    return OutgoingMessage(topic, letter.coordinates.encode(), encode_dead_letter(letter), offset=letter.offset)
+    return OutgoingMessage(topic, encode_text(letter.coordinates), _encode_or_reduce(letter), offset=letter.offset)
+
+
+def _encode_or_reduce(letter: DeadLetter) -> bytes:
+    try:
+        return encode_dead_letter(letter)
+    except Exception as error:  # whatever the message leads fastavro to
+        reason = clean_text(f"{letter.reason} (the message is left out, it cannot be encoded: {error_text(error)})")
+        return encode_dead_letter(replace(letter, reason=reason, key=None, value=None, headers=()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import fastavro.validation
 
 from models.errors import RecordDecodeError, SchemaError
 from models.schemas import bundled_schema
+from models.text import clean_text, error_text
 
 RecordFormat = Literal["avro", "json"]
 Row = dict[str, Any]
@@ -31,7 +33,7 @@ class Decoded:
     Attributes:
       rows: one mapping of field to value a decoded record.
       indices: where in the list each row came from, ascending.
-      errors: the reason by index of each record that is malformed.
+      errors: the reason by index of each record that is malformed; one line each (`models.text.clean_text`).
     """
 
     rows: list[Row]
@@ -47,7 +49,8 @@ class RecordSchema:
       name: the bundled name, or the schema's own name.
       text: the schema as JSON.
       format: avro: each message is one value in Avro's binary encoding, with no header; json: one JSON object
-        with the schema's fields, unions as plain values, absent fields taking their defaults.
+        with the schema's fields, unions as plain values, absent fields taking their defaults, or null where that
+        is allowed and there is no default.
     """
 
     name: str
@@ -115,7 +118,7 @@ class RecordSchema:
             try:
                 rows.append(read(value))
             except RecordDecodeError as error:
-                errors[index] = str(error)
+                errors[index] = clean_text(str(error))
             else:
                 indices.append(index)
         return Decoded(rows, indices, errors)
@@ -130,7 +133,7 @@ class RecordSchema:
             try:
                 row: Row = reader(buffer, parsed, None)
             except Exception as error:  # fastavro raises whatever the broken bytes lead it to
-                raise RecordDecodeError(f"no {name} record: {type(error).__name__}: {error}") from error
+                raise RecordDecodeError(f"no {name} record: {error_text(error)}") from error
             if buffer.tell() != len(value):
                 raise RecordDecodeError(f"no {name} record: {len(value) - buffer.tell()} bytes follow its end")
             return row
@@ -142,21 +145,23 @@ class RecordSchema:
             if value is None:
                 raise RecordDecodeError(f"no {self.name} record: the message has no value")
             try:
-                row = json.loads(value, parse_float=_finite, parse_constant=_refuse_constant)
+                row = _read_json(value)
                 if not isinstance(row, dict):
-                    raise RecordDecodeError(f"no {self.name} record: the JSON is no object")
-                filled = {**self._defaults, **row}
+                    raise RecordDecodeError("the JSON is no object")
+                filled: Row = {**self._defaults, **row}
                 fastavro.validation.validate(filled, self.parsed, raise_errors=True)
-            except (ValueError, RecursionError, fastavro.validation.ValidationError) as error:
-                reason = " ".join(str(error).split())
-                raise RecordDecodeError(f"no {self.name} record: {type(error).__name__}: {reason}") from error
+            except RecordDecodeError as error:
+                raise RecordDecodeError(f"no {self.name} record: {error}") from error
+            except Exception as error:  # json and fastavro raise whatever the value leads them to
+                raise RecordDecodeError(f"no {self.name} record: {error_text(error)}") from error
             return filled
 
         return read
 
     @cached_property
     def _defaults(self) -> Row:
-        return {field["name"]: field["default"] for field in self.declared["fields"] if "default" in field}
+        fields = [field for field in self.declared["fields"] if "default" in field or _is_nullable(field["type"])]
+        return {field["name"]: field.get("default") for field in fields}
 
     def encode(self, row: Row) -> bytes:
         """One record as a message in this schema's format; for generators and tests."""
@@ -165,6 +170,46 @@ class RecordSchema:
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, self.parsed, row)
         return buffer.getvalue()
+
+
+def _is_nullable(kind: Any) -> bool:
+    return kind == "null" or (isinstance(kind, list) and "null" in kind)
+
+
+# A lone surrogate can come in by an escape only: the text itself is decoded strictly.
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _read_json(value: bytes) -> Any:
+    """The JSON value of a message.
+
+    Raises:
+      ValueError: when it is not JSON.
+      RecordDecodeError: when a text in it could be written neither into a result nor into a model's input.
+    """
+    text = value.decode(json.detect_encoding(value))
+    content = json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
+    if _ESCAPED_SURROGATE.search(text):
+        _refuse_surrogates(content, "")
+    return content
+
+
+def _refuse_surrogates(value: Any, path: str) -> None:
+    """Raises RecordDecodeError when a text in the value, at whatever depth, holds a lone surrogate."""
+    if isinstance(value, str):
+        found = _SURROGATE.search(value)
+        if found:
+            where = path or "the value"
+            raise RecordDecodeError(f"{where}: a lone surrogate (U+{ord(found[0]):X}) cannot be encoded as UTF-8")
+    elif isinstance(value, dict):
+        for name, content in value.items():
+            inner = f"{path}.{ascii(name)[1:-1]}" if path else f"field {name!a}"
+            _refuse_surrogates(name, f"the name of {inner}")
+            _refuse_surrogates(content, inner)
+    elif isinstance(value, list):
+        for index, content in enumerate(value):
+            _refuse_surrogates(content, f"{path}[{index}]")
 
 
 def _finite(text: str) -> float:

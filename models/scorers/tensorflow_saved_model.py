@@ -38,6 +38,7 @@ from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Array, ModelSource, Scorer, Scores, Signature, TensorSpec
+from models.text import clean_text
 
 KNOWN_OPTIONS = ("tags",)
 DEFAULT_TAGS = frozenset({"serve"})
@@ -113,6 +114,11 @@ class SavedModelScorer:
         descriptor = self._descriptor
         return descriptor.model_source_location or f"inline:{descriptor.model_name}/{descriptor.model_version}"
 
+    @property
+    def batch_deadline(self) -> None:
+        """None: the calls of a model in this process are short."""
+        return None
+
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; computes only the outputs that the descriptor asks for, all if it names none.
 
@@ -158,8 +164,7 @@ def one_line(error: BaseException) -> str:
         "\nDefined at",
     ):
         text = text.partition(tail)[0]
-    text = " ".join(text.removeprefix("Graph execution error:").split()) or type(error).__name__
-    return text if len(text) <= MESSAGE_LIMIT else f"{text[: MESSAGE_LIMIT - 4]} ..."
+    return clean_text(text.removeprefix("Graph execution error:"), MESSAGE_LIMIT) or type(error).__name__
 
 
 def _fetch(source: ModelSource, folder: Path) -> tuple[str, Path]:

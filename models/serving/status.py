@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from models.text import clean_text, encode_text, limit_text
 
 EventKind = Literal["loading", "serving", "failed", "released", "retired", "statistics", "gap"]
 
@@ -34,6 +36,10 @@ class ModelStatistics:
     average: float = 0.0
     minimum: float = 0.0
     maximum: float = 0.0
+
+    def limited(self) -> ModelStatistics:
+        """The same with a description that is not too long for an event."""
+        return self if self.description is None else replace(self, description=limit_text(self.description))
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,17 @@ class StatusEvent:
     @property
     def key(self) -> bytes:
         """The message key: the model, or nothing."""
-        return self.model_name.encode()
+        return encode_text(self.model_name)
 
     def to_json(self) -> bytes:
-        """The event as a JSON object of these fields."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
+        """The event as a JSON object of these fields.
+
+        Raises nothing, whatever the texts are: the error becomes one line, and long texts are cut (`models.text`).
+        """
+        error = None if self.error is None else clean_text(self.error)
+        event = replace(self, error=error, statistics=self.statistics and self.statistics.limited())
+        value = {name: limit_text(one) if isinstance(one, str) else one for name, one in asdict(event).items()}
+        return encode_text(json.dumps(value, ensure_ascii=False))
 
     @classmethod
     def from_json(cls, message: bytes) -> StatusEvent:

@@ -91,6 +91,26 @@ def test_malformed_json_becomes_a_dead_letter(transactions: Deployment, malforme
     assert transactions.dead_letters([offset])[offset].value == malformed
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        rb'{"transaction_id":"a","amount":"\ud800"}',
+        rb'{"transaction_id":"\udfff","amount":1.0}',
+        rb'{"transaction_id":"a","amount":1.0,"\ud800":[{"deep":"\ud800"}]}',
+    ],
+)
+def test_a_lone_surrogate_becomes_a_dead_letter_and_the_records_around_it_are_scored(
+    transactions: Deployment, malformed: bytes
+) -> None:
+    good = [transactions.schema.encode(transaction(f"good{number}")) for number in range(4)]
+    offsets = transactions.send_bytes([*good[:2], malformed, *good[2:]])
+    letter = transactions.dead_letters([offsets[2]])[offsets[2]]
+    assert letter.value == malformed
+    assert "a lone surrogate" in letter.reason
+    results = transactions.results_of([*offsets[:2], *offsets[3:]])
+    assert [result.record["transaction_id"] for result in results] == ["good0", "good1", "good2", "good3"]
+
+
 def test_a_record_of_10_mb_is_scored(transactions: Deployment) -> None:
     name = "x" * 10 * MEGABYTE
     large, after = transactions.score(transaction(name), transaction("after"))

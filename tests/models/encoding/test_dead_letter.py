@@ -51,6 +51,15 @@ def test_a_letter_holds_the_message_its_coordinates_and_the_reason() -> None:
     )
 
 
+def test_texts_that_cannot_be_encoded_are_repaired() -> None:
+    batch = batch_of([b"1"], headers=[(("h\ud800", b"1"),)])
+    message = dead_letter("dead", batch, 0, "why\n\ud800")
+    letter = decode_dead_letter(message.value or b"")
+    assert (letter.reason, letter.headers) == ("why \ufffd", (("h\ufffd", b"1"),))
+    odd = DeadLetter("\ud800", "\udfff", 0, 0, 0, None, None, (), 0)
+    assert decode_dead_letter(encode_dead_letter(odd)).topic == "\ufffd"
+
+
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_letter_of_no_value_keeps_apart_what_is_empty(value: bytes | None) -> None:
     message = dead_letter("dead", batch_of([value], [None]), 0, "why")

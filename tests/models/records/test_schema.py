@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from models.errors import SchemaError
 from models.records.schema import BUNDLED_RECORDS, RecordFormat, RecordSchema
 from models.schemas import bundled_schema
+from models.text import TEXT_LIMIT
 from tests.models.fakes import LONGS, TEXTS, schema_of
 
 ROWS = st.fixed_dictionaries({"user": LONGS, "products": st.lists(LONGS, max_size=5), "dataType": TEXTS})
@@ -96,6 +98,63 @@ def test_json_that_does_not_follow_the_schema_is_an_error_in_one_line(text: byte
     decoded = RecordSchema.named("recommender", "json").decode([text])
     assert "\n" not in decoded.errors[0]
     assert decoded.errors[0].startswith("no recommender record")
+
+
+NESTED = schema_of(
+    "json",
+    text="string",
+    texts=["null", {"type": "array", "items": "string"}],
+    table=["null", {"type": "map", "values": "string"}],
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (rb'{"text": "a\ud800"}', "field 'text'"),
+        (rb'{"text": "a", "texts": ["b", "\uDC00"]}', r"field 'texts'\[1\]"),
+        (rb'{"text": "a", "table": {"k": "\uDfFf"}}', r"field 'table'\.k"),
+        (rb'{"text": "a", "table": {"\ud800": "b"}}', r"the name of field 'table'\.\\ud800"),
+        (rb'{"text": "a", "\ud800": "b"}', r"the name of field '\\ud800'"),
+        (rb'{"text": "a", "unknown": [[{"b": "\ud83d"}]]}', r"field 'unknown'\[0\]\[0\]\.b"),
+    ],
+)
+def test_json_with_a_lone_surrogate_is_an_error_that_names_the_place(text: bytes, where: str) -> None:
+    good = b'{"text": "a"}'
+    decoded = NESTED.decode([good, text, good])
+    assert decoded.indices == [0, 2]
+    assert re.search(f"^no Test record: {where}: a lone surrogate .* cannot be encoded as UTF-8$", decoded.errors[1])
+    assert decoded.errors[1].encode()
+
+
+def test_json_escapes_that_are_a_pair_or_escaped_themselves_are_text() -> None:
+    decoded = NESTED.decode([rb'{"text": "\ud83d\ude00", "texts": ["\\ud800"]}'])
+    assert decoded.rows == [{"text": "\U0001f600", "texts": [r"\ud800"], "table": None}]
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=5), st.booleans())
+def test_json_texts_are_read_when_they_can_be_encoded_and_refused_otherwise(text: str, in_key: bool) -> None:
+    row: dict[str, Any] = {"text": "a", "table": {text: "b"}} if in_key else {"text": text}
+    decoded = NESTED.decode([json.dumps(row).encode()])
+    encodable = not re.search("[\ud800-\udfff]", json.loads(json.dumps(text)))
+    assert bool(decoded.rows) == encodable
+    assert bool(decoded.errors) != encodable
+
+
+@FORMATS
+def test_a_reason_is_one_short_line_whatever_the_record_holds(record_format: RecordFormat) -> None:
+    schema = RecordSchema.named("transaction", record_format)
+    decoded = schema.decode([json.dumps({"transaction_id": ["x\n" * 1_000_000]}).encode(), b"\xff" * 1000])
+    for reason in decoded.errors.values():
+        assert len(reason) <= TEXT_LIMIT
+        assert reason.isprintable()
+
+
+def test_absent_json_fields_that_may_be_null_are_null() -> None:
+    schema = schema_of("json", x=["null", "double"], dataType=["null", "string"])
+    decoded = schema.decode([b"{}"])
+    assert decoded.rows == [{"x": None, "dataType": None}]
+    assert schema.data_types(decoded.rows) == ["Test"]
 
 
 def test_a_json_number_that_no_double_holds_is_an_error() -> None:

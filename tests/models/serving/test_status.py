@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.serving.status import CallCounter, ModelStatistics, StatusEvent
+from models.text import TEXT_LIMIT, clean_text
 from tests.models.fakes import LONGS, TEXTS
 
 FIGURES = st.floats(0, 1e12)
@@ -27,7 +31,8 @@ EVENTS = st.builds(
 
 @given(EVENTS)
 def test_an_event_is_read_as_it_was_written(event: StatusEvent) -> None:
-    assert StatusEvent.from_json(event.to_json()) == event
+    written = replace(event, error=None if event.error is None else clean_text(event.error))
+    assert StatusEvent.from_json(event.to_json()) == written
     assert event.key.decode() == event.model_name
 
 
@@ -56,6 +61,18 @@ def test_statistics_are_those_of_the_calls(calls: list[tuple[int, int, float]]) 
     assert found.errors == sum(errors for _, errors, _ in calls)
     assert (found.calls, found.minimum, found.maximum) == (len(calls), min(durations), max(durations))
     assert found.average == pytest.approx(sum(durations) / len(durations))
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "line\nbreak", "x" * 3_000_000, "\0"])
+def test_an_event_can_be_written_whatever_its_texts_are(text: str) -> None:
+    statistics = ModelStatistics("m\ud800", 1, text, 0)
+    message = StatusEvent("failed", 0, "worker\ud800", "m\ud800", 1, text, text, statistics).to_json()
+    assert len(message) < 4 * TEXT_LIMIT
+    event = StatusEvent.from_json(message)
+    assert event.error == clean_text(text)
+    assert (event.model_name, event.worker) == ("m\ufffd", "worker\ufffd")
+    assert StatusEvent("failed", 0, "worker", "m\ud800").key == "m\ufffd".encode()
+    json.loads(message.decode())  # strict UTF-8
 
 
 def test_statistics_of_no_call_are_zero() -> None:
