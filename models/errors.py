@@ -51,6 +51,10 @@ class ModelUnreachableError(ScoringError):
     """The model's server did not answer in time, or cannot be reached: no other record would fare better."""
 
 
+class BatchDeadlineError(ModelUnreachableError):
+    """The time that all calls for one batch may take is up before each of its records was scored."""
+
+
 class ModelsTopicError(ServingError):
     """The models topic cannot be used as it is: missing, partitioned, or not reachable."""
 

@@ -145,6 +145,10 @@ class ResultEncoder:
           values: the records as they came, which are copied into the results as they are.
           offsets: of the records.
           outputs: None when there are none: the reason is `scoring.error`.
+
+        Raises:
+          Exception: whatever a value leads to that the format cannot hold; the record's neighbours can be encoded
+            without it.
         """
         if self.schema.format == "json":
             return [
@@ -183,7 +187,7 @@ class ResultEncoder:
             "outputs": {name: tensor_as_json(array) for name, array in outputs.items()},
             "modelResultMetadata": metadata,
         }
-        return json.dumps(result, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+        return json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _encode_shared_metadata(scoring: Scoring, origin: Origin) -> bytes:

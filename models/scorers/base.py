@@ -106,6 +106,10 @@ class Scorer(Protocol):
     def address(self) -> str:
         """Where the model was taken from, or where its server is."""
 
+    @property
+    def batch_deadline(self) -> float | None:
+        """Seconds that all calls for the records of one batch may take together; None: no limit."""
+
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows: each array's first dimension is the number of rows, its dtype follows the signature.
 

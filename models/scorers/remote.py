@@ -9,6 +9,8 @@ option                 default   meaning
 `attempt.deadline`     deadline  seconds that one attempt may take; less than `deadline` lets another replica
                                  answer for one that hangs
 `attempts`             10        attempts of one call at most; the deadline usually ends them first
+`batch.deadline`       4 x       seconds that all calls for the records of one batch may take together; after them
+                       deadline  no further call begins, and the records that are left get an error
 `backoff`              0.05      seconds of the first pause between attempts; it doubles from pause to pause
 `backoff.limit`        1         seconds that no pause exceeds
 `header.NAME`                    a header (gRPC: metadata) sent with every call, as in `header.seldon`
@@ -24,6 +26,7 @@ Each scorer's module documents the options that it adds. Files are read where th
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -43,6 +46,8 @@ from models.scorers.base import Array, Signature
 
 T = TypeVar("T")
 Client = TypeVar("Client", bound="Closable")
+
+_LOGGER = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -82,7 +87,7 @@ class RemoteCallError(ScoringError):
 
 
 class RemoteUnreachableError(RemoteCallError, ModelUnreachableError):
-    """No try of a call was answered: other records would fare no better, so they are not tried one by one."""
+    """The last attempt of a call failed for a passing reason: other records would fare no better, so none is tried."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +265,7 @@ class RemoteOptions:
 
     deadline: float = 5.0
     attempt_deadline: float = 5.0
+    batch_deadline: float = 20.0
     attempts: int = 10
     backoff: float = 0.05
     backoff_limit: float = 1.0
@@ -284,6 +290,7 @@ class RemoteOptions:
         options = cls(
             deadline=deadline,
             attempt_deadline=min(deadline, reader.seconds("attempt.deadline", deadline)),
+            batch_deadline=reader.seconds("batch.deadline", 4 * deadline),
             attempts=reader.count("attempts", cls.attempts),
             backoff=reader.seconds("backoff", cls.backoff),
             backoff_limit=reader.seconds("backoff.limit", cls.backoff_limit),
@@ -389,16 +396,20 @@ class Closable(Protocol):
 def closed_on_failure(client: Closable) -> Iterator[None]:
     """Closes the client when what happens within fails; a failed call becomes a ModelLoadError.
 
+    An error of `close` is logged, so that it does not hide why the client is closed.
+
     Raises:
       ModelLoadError: for a ScoringError, with its text.
     """
     try:
         yield
-    except ScoringError as error:
-        client.close()
-        raise ModelLoadError(str(error)) from error
-    except BaseException:
-        client.close()
+    except BaseException as error:
+        try:
+            client.close()
+        except Exception:
+            _LOGGER.exception("a client that failed could not be closed either")
+        if isinstance(error, ScoringError):
+            raise ModelLoadError(str(error)) from error
         raise
 
 
@@ -410,11 +421,15 @@ class RemoteScorer(Generic[Client]):
       client: closed with the scorer.
       signature: what is called.
       outputs: those that the descriptor takes; empty: all.
+      batch_deadline: seconds for all calls of one batch.
     """
 
     digest = None
 
-    def __init__(self, address: str, client: Client, signature: Signature, outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, address: str, client: Client, signature: Signature, outputs: tuple[str, ...], batch_deadline: float
+    ) -> None:
+        self._batch_deadline = batch_deadline
         self._address = address
         self._client = client
         self._signature = signature
@@ -429,6 +444,11 @@ class RemoteScorer(Generic[Client]):
     def address(self) -> str:
         """The location as it was given."""
         return self._address
+
+    @property
+    def batch_deadline(self) -> float:
+        """The option `batch.deadline`."""
+        return self._batch_deadline
 
     def close(self) -> None:
         """Gives the client's connections back; those that others use stay open."""
@@ -460,6 +480,7 @@ class Retries:
         """Calls `attempt` with the seconds that it may take, until it returns.
 
         Raises:
+          RemoteUnreachableError: when the last attempt failed for a passing reason, were it the only one.
           RemoteCallError: the last one that `attempt` raised.
         """
         end = time.monotonic() + self._options.deadline
@@ -473,9 +494,9 @@ class Retries:
         try:
             return self._retrying(once)
         except RemoteCallError as error:
-            if attempts == 1:
+            if attempts == 1 and not error.transient:
                 raise
-            text = f"{error} (after {attempts} attempts)"
+            text = str(error) if attempts == 1 else f"{error} (after {attempts} attempts)"
             kind = RemoteUnreachableError if error.transient else RemoteCallError
             raise kind(text, status=error.status, transient=error.transient) from error
 

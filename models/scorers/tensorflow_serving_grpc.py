@@ -60,6 +60,7 @@ from models.scorers.remote import (
     tensor_dtype,
     wanted_outputs,
 )
+from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
 LOCATION = LocationForm(
     schemes=("grpc", "grpcs"),
@@ -244,7 +245,7 @@ class PredictionClient:
             code, text = error.code(), error.details() or ""
             # The same status also says that the request is too large, which waiting does not mend.
             transient = code in _TRANSIENT and "larger than max" not in text
-            message = f"{self._address}: {code.name}: {text}"
+            message = f"{self._address}: {code.name}: {clean_text(text, SERVER_TEXT_LIMIT)}"
             raise RemoteCallError(message, status=code.name, transient=transient) from error
 
 
@@ -282,7 +283,7 @@ class TensorFlowServingGrpcScorer(RemoteScorer[PredictionClient]):
         try:
             return tensor_array(tensor)
         except (KeyError, TypeError, ValueError) as error:
-            raise ScoringError(f"{self._address}: output {name!r} cannot be read: {error}") from error
+            raise ScoringError(f"{self._address}: output {name!r} cannot be read: {error_text(error)}") from error
 
 
 def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
@@ -317,7 +318,7 @@ def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
             name = choose_signature(definitions, descriptor.signature, location)
             signature = _signature(name, definitions[name], location)
         outputs = wanted_outputs(descriptor, signature.outputs, location)
-        return TensorFlowServingGrpcScorer(location, client, signature, outputs)
+        return TensorFlowServingGrpcScorer(location, client, signature, outputs, options.batch_deadline)
 
 
 def channel_target(addresses: tuple[Address, ...]) -> str:

@@ -50,6 +50,7 @@ from models.scorers.remote import (
     tensor_dtype,
     wanted_outputs,
 )
+from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
 LOCATION = LocationForm(
     schemes=("http", "https"),
@@ -133,14 +134,16 @@ class RestClient:
         except HTTPError as error:
             self._ring.failed(address)
             transient = not isinstance(error, SSLError)
-            raise RemoteCallError(f"{url}: {error}", status="", transient=transient) from error
+            text = clean_text(str(error), SERVER_TEXT_LIMIT)
+            raise RemoteCallError(f"{url}: {text}", status="", transient=transient) from error
         transient = response.status in _TRANSIENT
         if transient:
             self._ring.failed(address)
         else:
             self._ring.answered(address)
         if response.status != 200:
-            text = f"{url}: {response.status}: {_error_text(response.data) or response.reason}"
+            said = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
+            text = f"{url}: {response.status}: {said}"
             raise RemoteCallError(text, status=str(response.status), transient=transient)
         return _json_value(response.data, url)
 
@@ -155,10 +158,11 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
         signature: Signature,
         *,
         outputs: tuple[str, ...],
+        batch_deadline: float,
         version: int | None,
         row_format: bool,
     ) -> None:
-        super().__init__(address, client, signature, outputs)
+        super().__init__(address, client, signature, outputs, batch_deadline)
         self._version = version
         self._row_format = row_format
 
@@ -187,7 +191,8 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
             specs = self._signature.outputs
             return row_outputs(answer, specs) if self._row_format else columnar_outputs(answer, specs)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ScoringError(f"{self._address}: the answer does not follow the signature: {error!r}") from error
+            text = error_text(error, SERVER_TEXT_LIMIT)
+            raise ScoringError(f"{self._address}: the answer does not follow the signature: {text}") from error
 
     def _no_rows(self) -> dict[str, Array]:
         return {
@@ -221,7 +226,13 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
         signature = _signature(name, definitions[name], location)
         outputs = wanted_outputs(descriptor, signature.outputs, location)
         return TensorFlowServingRestScorer(
-            location, client, signature, outputs=outputs, version=served.version, row_format=row_format
+            location,
+            client,
+            signature,
+            outputs=outputs,
+            batch_deadline=options.batch_deadline,
+            version=served.version,
+            row_format=row_format,
         )
 
 
@@ -341,9 +352,8 @@ def _error_text(content: bytes) -> str:
     try:
         value = json.loads(text)
     except ValueError:
-        # Not the server but something before it: its page can be long.
-        return text[:500]
-    return str(value["error"]) if isinstance(value, dict) and "error" in value else text[:500]
+        return text  # of something before the server, such as a proxy
+    return str(value["error"]) if isinstance(value, dict) and "error" in value else text
 
 
 def _signature_definitions(answer: Any, location: str) -> Mapping[str, Any]:

@@ -67,10 +67,7 @@ class LoadedModel:
 
     def close(self) -> None:
         """Releases the engine's side; an error is logged, since the model is out of use already."""
-        try:
-            self.scorer.close()
-        except Exception:
-            _LOGGER.exception("model %s could not be closed", self.version.label)
+        _close(self.scorer, self.version.label)
 
 
 class ModelLoader:
@@ -102,7 +99,7 @@ class ModelLoader:
             if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
                 warm_up(scorer)
         except BaseException:
-            scorer.close()
+            _close(scorer, version.label)
             raise
         _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
         return model
@@ -111,6 +108,14 @@ class ModelLoader:
         content = self._fetch(version.offset)
         check_digest(version.descriptor, digest_of_bytes(content))
         return content
+
+
+def _close(scorer: Scorer, label: str) -> None:
+    """Closes a scorer; an error is logged, so that it does not hide another one."""
+    try:
+        scorer.close()
+    except Exception:
+        _LOGGER.exception("model %s could not be closed", label)
 
 
 def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:

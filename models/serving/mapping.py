@@ -80,6 +80,13 @@ class RecordOutputs:
         rows = slice(self.bounds[index], self.bounds[index + 1])
         return {name: array[rows] for name, array in self.arrays.items()}
 
+    def only(self, index: int) -> RecordOutputs:
+        """The outputs of one record, as those of a list of one."""
+        if self.bounds is None:
+            return RecordOutputs({name: array[index : index + 1] for name, array in self.arrays.items()}, None)
+        bounds = self.bounds[index : index + 2] - self.bounds[index]
+        return RecordOutputs(self.of(index), bounds)
+
 
 def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], schema: RecordSchema) -> InputMapping:
     """Finds the fields that fill each input of the signature.

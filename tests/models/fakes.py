@@ -54,6 +54,7 @@ class FakeScorer:
         self.signature = X_SIGNATURE
         self.digest: str | None = "0" * 64
         self.address = f"fake:{number}"
+        self.batch_deadline: float | None = None
         self.closed = threading.Event()
         self._on_close = on_close
 

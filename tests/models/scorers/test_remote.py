@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import remote, tensorflow_serving_grpc, tensorflow_serving_rest
 from models.scorers.remote import Address, OptionReader, RemoteCallError, RemoteOptions, Retries, ServedModel
@@ -97,6 +97,7 @@ def test_options_are_read(tmp_path: Path) -> None:
     assert options == RemoteOptions(
         deadline=2.5,
         attempt_deadline=1.0,
+        batch_deadline=10.0,
         attempts=3,
         backoff=0.1,
         backoff_limit=0.2,
@@ -222,6 +223,47 @@ def test_attempts_end_at_their_number_and_the_error_tells_it() -> None:
         Retries(RemoteOptions(attempts=3, backoff=0.001)).call(server)
     assert caught.value.status == "UNAVAILABLE"
     assert caught.value.transient
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_passing_failure_that_lasts_means_unreachable_also_at_the_first_attempt(attempts: int) -> None:
+    with pytest.raises(ModelUnreachableError, match="away") as caught:
+        Retries(RemoteOptions(attempts=attempts, backoff=0.001)).call(Server(*[True] * 9))
+    assert isinstance(caught.value, RemoteCallError)
+    assert "(after 1 " not in str(caught.value)
+
+
+def test_a_deadline_that_expires_at_the_first_attempt_means_unreachable() -> None:
+    server = Server(*[True] * 9)
+    with pytest.raises(ModelUnreachableError):
+        Retries(RemoteOptions(deadline=1e-9)).call(server)
+    assert len(server.timeouts) == 1
+
+
+def test_a_judgement_of_the_server_does_not_mean_unreachable() -> None:
+    with pytest.raises(RemoteCallError) as caught:
+        Retries(RemoteOptions(backoff=0.001)).call(Server(True, False))
+    assert not isinstance(caught.value, ModelUnreachableError)
+
+
+def test_a_batch_may_take_four_deadlines_unless_told_otherwise() -> None:
+    assert read_options(deadline="60").batch_deadline == 240
+    assert read_options(batch__deadline="7").batch_deadline == 7
+    assert read_options().batch_deadline == RemoteOptions().batch_deadline
+
+
+class BrokenClient:
+    """A client that cannot even be closed."""
+
+    def close(self) -> None:
+        raise OSError("broken")
+
+
+@pytest.mark.parametrize("error", [ScoringError("no answer"), RuntimeError("no answer")])
+def test_a_client_that_cannot_be_closed_does_not_hide_why(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises((ModelLoadError, RuntimeError), match="no answer"), remote.closed_on_failure(BrokenClient()):
+        raise error
+    assert "broken" in caplog.text
 
 
 def test_attempts_end_before_the_deadline() -> None:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models.encoding.result import ResultDecoder
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
 from models.scorers.base import Array, TensorSpec
-from models.scorers.remote import Address, RemoteCallError
+from models.scorers.remote import Address, RemoteCallError, RemoteOptions, ServedModel
 from models.scorers.tensorflow_serving_rest import (
     AddressRing,
+    RestClient,
     TensorFlowServingRestScorer,
     columnar_outputs,
     load,
     row_outputs,
 )
+from models.serving.batch_scoring import ScoringSettings, score_batch
+from models.serving.registry import ModelRegistry
+from models.text import SERVER_TEXT_LIMIT, clean_text
+from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from tests.models.scorers.tensorflow_serving_replica import Certificate, Replica, close, free_ports, source, start
 
 Replicas = tuple[Replica, Replica]
@@ -213,6 +221,116 @@ def test_a_call_ends_at_its_deadline(replicas: Replicas) -> None:
         with pytest.raises(RemoteCallError, match="timed out") as caught:
             scorer.score(X)
     assert caught.value.transient
+
+
+HANGING = 5_000
+DEADLINE = {"deadline": "1.5"}
+
+
+def served(scorer: Any) -> ModelRegistry:
+    """A registry in which this scorer serves the records of the tests."""
+    version = published(1, data_type="m")
+    registry = ModelRegistry("worker")
+    registry.update({"m": (version,)})
+    registry.loaded(version, fake_model(version, scorer))
+    return registry
+
+
+def score_records(registry: ModelRegistry, count: int) -> list[str | None]:
+    """The error of each of so many records."""
+    values = [X_SCHEMA.encode({"x": float(number), "dataType": "m"}) for number in range(count)]
+    scored = score_batch(batch_of(values), registry, ScoringSettings(X_SCHEMA, "results", "dead-letters"))
+    decoder = ResultDecoder(X_SCHEMA)
+    results = [decoder.decode(message.value or b"") for message in scored.outgoing.messages]
+    return [result["modelResultMetadata"]["errors"] for result in results]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "port", "path"),
+    [("tensorflow-serving-rest", "rest_port", "/v1/models/adder"), ("tensorflow-serving-grpc", "grpc_port", "/adder")],
+)
+def test_a_server_that_hangs_costs_a_large_batch_one_call(
+    replicas: Replicas, model_type: str, port: str, path: str
+) -> None:
+    scheme = "http" if port == "rest_port" else "grpc"
+    location = f"{scheme}://127.0.0.1:{getattr(replicas[0], port)}{path}"
+    registry = served(load_scorer(source(location, model_type, options=DEADLINE)))
+    assert score_records(registry, 10) == [None] * 10
+    before = len(replicas[0].calls())
+    replicas[0].behave(delay_ms=HANGING)
+    errors = score_records(registry, 2000)
+    replicas[0].behave()
+    assert len(replicas[0].calls()) - before == 1
+    assert len(errors) == 2000
+    assert len(set(errors)) == 1
+    assert "timed out" in (errors[0] or "") or "DEADLINE_EXCEEDED" in (errors[0] or "")
+    assert score_records(registry, 10) == [None] * 10
+    registry.close()
+
+
+def test_a_server_that_refuses_every_batch_costs_a_few_calls(replicas: Replicas) -> None:
+    with loaded(at(replicas[0])) as scorer:
+        registry = served(scorer)
+        before = len(rest_calls(replicas[0]))
+        replicas[0].behave(failures=("INVALID_ARGUMENT",) * 4000)
+        errors = score_records(registry, 2000)
+        replicas[0].behave()
+        assert len(rest_calls(replicas[0])) - before <= 20
+        assert len(set(errors)) == 1
+        assert "made to fail with INVALID_ARGUMENT" in (errors[0] or "")
+        assert score_records(registry, 10) == [None] * 10
+
+
+def test_a_server_that_goes_away_amidst_a_batch_costs_the_attempts_of_one_call(replicas: Replicas) -> None:
+    with loaded(at(replicas[0]), DEADLINE) as scorer:
+        registry = served(scorer)
+        before = len(rest_calls(replicas[0]))
+        replicas[0].behave(failures=("INVALID_ARGUMENT", *["UNAVAILABLE"] * 40))
+        errors = score_records(registry, 500)
+        replicas[0].behave()
+        assert len(rest_calls(replicas[0])) - before < 20
+        assert all("UNAVAILABLE" in (error or "") for error in errors)
+
+
+def test_an_error_text_of_a_server_is_one_short_line_that_can_be_encoded(replicas: Replicas) -> None:
+    long = "x" * 1_000_000
+    for text in (long, "line\nbreak \ud800", f"\ud800{long}"):
+        with one_answer(400, json.dumps({"error": text}).encode()) as port:
+            client = RestClient(
+                ServedModel(False, (Address("127.0.0.1", port),), "m"), RemoteOptions(), connections=1, insecure=False
+            )
+            with pytest.raises(RemoteCallError) as caught:
+                client.call("POST", ":predict", b"{}")
+            client.close()
+        said = str(caught.value).partition(": 400: ")[2]
+        assert said == clean_text(text, SERVER_TEXT_LIMIT)
+        assert said.encode()
+
+
+@contextmanager
+def one_answer(status: int, body: bytes) -> Iterator[int]:
+    """The port of a server that answers every POST like this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Is silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_another_replica_answers_for_one_that_hangs(replicas: Replicas) -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +19,13 @@ from models.errors import ModelUnreachableError, ScoringError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.batch import OutgoingMessage
-from models.records.schema import RecordFormat, RecordSchema
+from models.records.schema import RecordFormat, RecordSchema, Row
 from models.scorers.base import Array, Scores
 from models.serving.batch_scoring import ScoredBatch, ScoringSettings, score_batch
-from models.serving.loading import ModelLoader
+from models.serving.loading import LoadedModel, ModelLoader
+from models.serving.mapping import plan_inputs
 from models.serving.registry import ModelRegistry
+from models.text import TEXT_LIMIT
 from tests.models.fakes import X_SCHEMA, FakeScorer, batch_of, fake_model, published, schema_of
 from tests.saved_models import save_failing_model, save_recommender, save_version_model
 
@@ -61,7 +64,7 @@ class Named:
 
     def serve_fake(self, number: int, data_type: str = "m", scorer: Any = None) -> None:
         version = published(number, f"model-of-{data_type}", data_type=data_type)
-        self._serve(version, fake_model(version, scorer))
+        self.serve(version, fake_model(version, scorer))
 
     def serve_saved(self, path: Path, schema: RecordSchema, data_type: str = "m", **fields: Any) -> None:
         descriptor = ModelDescriptor(
@@ -73,9 +76,10 @@ class Named:
             **fields,
         )
         version = PublishedVersion(descriptor, 99, inline=False)
-        self._serve(version, ModelLoader(LocalOpener(), lambda offset: b"", schema).load(version))
+        self.serve(version, ModelLoader(LocalOpener(), lambda offset: b"", schema).load(version))
 
-    def _serve(self, version: PublishedVersion, model: Any) -> None:
+    def serve(self, version: PublishedVersion, model: Any) -> None:
+        """Makes a loaded model the live one of its data type."""
         self.candidates[version.descriptor.records_scored] = (version,)
         self.registry.update(self.candidates)
         self.registry.loaded(version, model)
@@ -272,7 +276,197 @@ def test_arbitrary_bytes_raise_nothing(values: list[bytes | None]) -> None:
         assert len(scored.outgoing.messages) == len(values)
 
 
+# --- Text that cannot be encoded, or is too long.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"x": "\\ud800", "dataType": "m"}',
+        b'{"x": 1, "dataType": "\\uDFFF"}',
+        b'{"x": 1, "dataType": "m", "more": {"deep": ["a", {"b": "\\udabc\\ud800"}]}}',
+        b'{"x": 1, "dataType": "m", "\\ud800": 1}',
+        b'{"x": 1, "dataType": "m", "more": [{"\\ud800": 1}]}',
+    ],
+)
+def test_a_lone_surrogate_anywhere_makes_a_dead_letter_that_names_it_and_spoils_no_other(
+    named: Named, text: bytes
+) -> None:
+    named.serve_fake(1)
+    good = record(1.0, "m", "json")
+    scored = score_batch(batch_of([good, text, good]), named.registry, settings(SCHEMAS["json"]))
+    assert (scored.scored, scored.errors, scored.dead_letters) == (2, 0, 1)
+    (letter,) = letters(scored)
+    assert letter.value == text
+    assert "a lone surrogate (U+D" in letter.reason
+    assert "cannot be encoded as UTF-8" in letter.reason
+
+
+def test_escapes_that_are_a_pair_are_text(named: Named) -> None:
+    named.serve_fake(1)
+    value = b'{"x": 1, "dataType": "m", "more": "\\ud83d\\ude00 \\\\ud800"}'
+    scored = score_batch(batch_of([value]), named.registry, settings(SCHEMAS["json"]))
+    (result,) = results(scored, SCHEMAS["json"])
+    assert result["inputRecord"]["more"] == "\U0001f600 \\ud800"
+
+
+def test_surrogates_as_bytes_are_a_dead_letter(named: Named) -> None:
+    named.serve_fake(1)
+    value = b'{"x": 1, "dataType": "m", "more": "\xed\xa0\x80"}'
+    scored = score_batch(batch_of([value]), named.registry, settings(SCHEMAS["json"]))
+    assert "can't decode byte 0xed" in letters(scored)[0].reason
+
+
+def test_a_nullable_field_that_is_absent_is_null_and_names_no_data_type(named: Named) -> None:
+    schema = schema_of("json", x=["null", "float"], dataType=["null", "string"])
+    scored = score_batch(batch_of([b"{}"]), named.registry, settings(schema))
+    assert errors(scored, schema) == ["No model server defined for data type 'Test'"]
+
+
+@FORMATS
+@pytest.mark.parametrize("error", [ScoringError("bad \ud800\n record"), RuntimeError("bad \ud800\n record")])
+def test_an_error_text_that_cannot_be_encoded_is_repaired_in_one_line(
+    named: Named, record_format: RecordFormat, error: Exception
+) -> None:
+    named.serve_fake(1, scorer=Choosy(error))
+    schema = SCHEMAS[record_format]
+    values = [record(x, "m", record_format) for x in (1.0, -1.0)]
+    scored = score_batch(batch_of(values), named.registry, settings(schema))
+    first, second = errors(scored, schema)
+    assert first is None
+    assert second is not None
+    assert second.removeprefix("RuntimeError: ") == "bad \ufffd record"
+
+
+@FORMATS
+def test_long_error_texts_are_cut(named: Named, record_format: RecordFormat) -> None:
+    named.serve_fake(1, scorer=Choosy(ScoringError("x" * 1_000_000)))
+    schema = SCHEMAS[record_format]
+    values = [record(-1.0, "m", record_format), record(1.0, "y" * 1_000_000, record_format)]
+    for error in errors(score_batch(batch_of(values), named.registry, settings(schema)), schema):
+        assert error is not None
+        assert len(error) == TEXT_LIMIT
+        assert error.endswith("...")
+
+
+def test_the_reason_of_a_dead_letter_is_cut(named: Named) -> None:
+    value = b'{"x": "' + b"y" * 1_000_000 + b'", "dataType": "m"}'
+    (letter,) = letters(score_batch(batch_of([value]), named.registry, settings(SCHEMAS["json"])))
+    assert len(letter.reason) <= TEXT_LIMIT
+    assert letter.value == value
+
+
+class Odd(FakeScorer):
+    """Answers with a text that UTF-8 cannot hold where x is below 0."""
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        texts = np.array(["\ud800" if x < 0 else "text" for x in inputs["x"].tolist()], object)
+        return Scores({"text": texts})
+
+
+@FORMATS
+def test_a_result_that_cannot_be_encoded_becomes_a_dead_letter_that_names_the_failure(
+    named: Named, record_format: RecordFormat
+) -> None:
+    named.serve_fake(1, scorer=Odd(1))
+    schema = SCHEMAS[record_format]
+    values = [record(x, "m", record_format) for x in (1.0, -1.0, 1.0)]
+    batch = batch_of(values, [b"a", b"b", b"c"])
+    scored = score_batch(batch, named.registry, settings(schema))
+    assert [message.topic for message in scored.outgoing.messages] == ["results", "dead-letters", "results"]
+    assert (scored.scored, scored.errors, scored.dead_letters) == (2, 0, 1)
+    (letter,) = letters(scored)
+    assert (letter.key, letter.value, letter.offset) == (b"b", values[1], 2)
+    assert "the result cannot be encoded: UnicodeEncodeError" in letter.reason
+    assert [len(result["outputs"]["text"]["values"]) for result in results(scored, schema)] == [1, 1]
+
+
+def test_a_result_of_several_rows_that_cannot_be_encoded_spoils_no_other(named: Named) -> None:
+    schema = schema_of(x={"type": "array", "items": "float"}, dataType="string")
+    version = published(1, "model-of-m", data_type="m")
+    scorer = Odd(1)
+    named.serve(version, LoadedModel(version, scorer, plan_inputs(scorer.signature, {}, schema)))
+    rows = [[1.0, 2.0], [3.0, -1.0], [], [4.0]]
+    values = [schema.encode({"x": row, "dataType": "m"}) for row in rows]
+    scored = score_batch(batch_of(values), named.registry, settings(schema))
+    assert [letter.offset for letter in letters(scored)] == [2]
+    assert [result["outputs"]["text"]["values"] for result in results(scored, schema)] == [
+        [b"text", b"text"],
+        [],
+        [b"text"],
+    ]
+
+
+def test_a_dead_letter_that_cannot_be_encoded_is_reduced_to_coordinates_and_reason(named: Named) -> None:
+    odd: Any = [(("h", 5),), (("\ud800", b"1"),)]
+    batch = batch_of([b"\xff", b"\xff"], headers=odd)
+    reduced, repaired = letters(score_batch(batch, named.registry, settings(X_SCHEMA)))
+    assert (reduced.topic, reduced.partition, reduced.offset) == ("records", 3, 0)
+    assert (reduced.value, reduced.headers) == (None, ())
+    assert reduced.reason.startswith("no Test record")
+    assert "the message is left out, it cannot be encoded" in reduced.reason
+    assert (repaired.value, repaired.headers) == (b"\xff", (("\ufffd", b"1"),))
+
+
+# --- Calls of a model that fails.
+
+
+def test_a_model_that_fails_for_every_record_is_asked_a_few_times(named: Named) -> None:
+    scorer = Choosy(ScoringError("signature mismatch"))
+    named.serve_fake(1, scorer=scorer)
+    scored = score_batch(batch_of([record(-1.0)] * 2000), named.registry, settings(X_SCHEMA))
+    assert scorer.calls <= 20
+    assert errors(scored, X_SCHEMA) == ["signature mismatch"] * 2000
+
+
+@pytest.mark.parametrize("bad", [range(0, 2000, 2), range(0, 2000, 100), [0, 1999], range(1000)])
+def test_bad_records_with_the_same_error_spoil_no_other(named: Named, bad: Sequence[int]) -> None:
+    scorer = Choosy()
+    named.serve_fake(1, scorer=scorer)
+    xs = [-1.0 if place in set(bad) else 1.0 for place in range(2000)]
+    scored = score_batch(batch_of([record(x) for x in xs]), named.registry, settings(X_SCHEMA))
+    assert [error is not None for error in errors(scored, X_SCHEMA)] == [x < 0 for x in xs]
+
+
+def test_a_batch_ends_at_its_deadline(named: Named) -> None:
+    scorer = Choosy(ScoringError("too slow"))
+    scorer.batch_deadline = 1e-9
+    named.serve_fake(1, scorer=scorer)
+    scored = score_batch(batch_of([record(-1.0)] * 100), named.registry, settings(X_SCHEMA))
+    assert scorer.calls == 0
+    assert all("could not be scored within 1e-09 s" in (error or "") for error in errors(scored, X_SCHEMA))
+
+
 # --- Several data types.
+
+
+class CountingText(str):
+    """A text that counts its comparisons."""
+
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountingText.comparisons += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+class CountingSchema(RecordSchema):
+    """A schema whose data types count how often they are compared."""
+
+    def data_types(self, rows: Sequence[Row]) -> list[str]:
+        return [CountingText(text) for text in super().data_types(rows)]
+
+
+def test_many_data_types_in_a_batch_are_told_apart_with_few_comparisons(named: Named) -> None:
+    schema = CountingSchema(X_SCHEMA.name, X_SCHEMA.text)
+    CountingText.comparisons = 0
+    scored = score_batch(
+        batch_of([record(1.0, f"kind {number % 500}") for number in range(1000)]), named.registry, settings(schema)
+    )
+    assert scored.errors == 1000
+    assert CountingText.comparisons < 5_000
 
 
 def test_each_record_is_scored_by_the_model_of_its_data_type(named: Named, tmp_path: Path) -> None:

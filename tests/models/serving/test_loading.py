@@ -221,6 +221,20 @@ def test_a_model_is_closed_when_its_inputs_cannot_be_filled(monkeypatch: pytest.
     assert spy.closed.is_set()
 
 
+def test_a_model_that_cannot_be_closed_does_not_hide_why_it_was_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("cannot be closed")
+
+    spy = Spy(X, ScoringError("no such table"))
+    spy._on_close = fail
+    with pytest.raises(ModelLoadError, match="no such table"):
+        load_spy(monkeypatch, spy)
+    assert spy.closed.is_set()
+    assert "cannot be closed" in caplog.text
+
+
 def test_an_option_skips_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(X, ScoringError("no such table"))
     load_spy(monkeypatch, spy, warmup="false")
