@@ -320,8 +320,16 @@ class TopicMadeAnewError(OffsetGapError):
     """The topic was deleted and made again while it was read; the settings say report."""
 
 
+UNREADABLE_HEADERS = "headers.unreadable"
+"""The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
+
+
 def _headers(message: Message) -> Headers:
-    headers = message.headers()
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError):
+        # confluent-kafka gives no header at all when the name of one is not UTF-8.
+        return ((UNREADABLE_HEADERS, None),)
     return tuple(headers) if headers else ()
 
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
 
 from models.errors import KafkaUnreachableError, OffsetGapError, OptionsError
 from models.kafka.client import KafkaSettings
 from models.kafka.partition_reader import (
+    UNREADABLE_HEADERS,
     Opening,
     Partition,
     PartitionReader,
@@ -23,6 +27,22 @@ from models.records.batch import OffsetSpan, RecordBatch
 from tests.models.conftest import SECONDS, Kafka, eventually
 
 MEGABYTE = 1024 * 1024
+
+
+def write_with_header(servers: str, topic: str, name: bytes) -> None:
+    """Writes one message with librdkafka itself: its Python client takes no header name that is not text."""
+    folder = f"{Path(confluent_kafka.__file__).parent}.libs"
+    lib = ctypes.CDLL(str(next(Path(folder).glob("librdkafka*"))))
+    lib.rd_kafka_conf_new.restype = lib.rd_kafka_new.restype = ctypes.c_void_p
+    error, size = ctypes.create_string_buffer(512), ctypes.c_size_t(512)
+    conf = ctypes.c_void_p(lib.rd_kafka_conf_new())
+    lib.rd_kafka_conf_set(conf, b"bootstrap.servers", servers.encode(), error, size)
+    producer = ctypes.c_void_p(lib.rd_kafka_new(0, conf, error, size))
+    # rd_kafka_vtype_t: 1 topic, 4 value, 9 header, 7 flags (2: copy), 0 end.
+    value, header = (ctypes.c_char_p(b"value"), ctypes.c_size_t(5)), (name, b"1", ctypes.c_ssize_t(1))
+    assert lib.rd_kafka_producev(producer, 1, topic.encode(), 4, *value, 9, *header, 7, 2, 0) == 0
+    assert lib.rd_kafka_flush(producer, 60_000) == 0
+    lib.rd_kafka_destroy(producer)
 
 
 @pytest.fixture
@@ -67,6 +87,17 @@ def values(batches: list[RecordBatch]) -> list[bytes | None]:
 
 def numbers(first: int, last: int) -> list[bytes]:
     return [str(number).encode() for number in range(first, last)]
+
+
+def test_a_header_name_that_is_not_utf_8_stops_nothing(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+    topic = kafka.topic()
+    write_with_header(kafka.settings.bootstrap_servers, topic, b"\xff\xfe")
+    write_with_header(kafka.settings.bootstrap_servers, topic, b"name")
+    batches = read(reader(topic), 0, 2)
+    assert values(batches) == [b"value"] * 2
+    headers = [headers for batch in batches for headers in batch.headers]
+    assert headers == [((UNREADABLE_HEADERS, None),), (("name", b"1"),)]
+    assert RecordBatch.from_bytes(batches[0].to_bytes()) == batches[0]
 
 
 # --- Where reading begins.
