@@ -57,9 +57,9 @@ def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: Mo
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
     try:
-        serving.follower.wait_current(0)
+        serving.follower.wait_current({})
         assert served(serving) == 1
-        serving.follower.follow(publish(settings, tmp_path / "2", 2, inline=False))
+        serving.follower.follow({"": publish(settings, tmp_path / "2", 2, inline=False)})
         eventually(lambda: served(serving) == 2)
     finally:
         serving.close()
@@ -69,7 +69,7 @@ def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: Mo
 def test_a_closed_one_leaves_no_model_in_memory(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
-    serving.follower.wait_current(0)
+    serving.follower.wait_current({})
     with serving.registry.lease("m") as lease:
         assert lease.model is not None
         scorer = weakref.ref(lease.model.scorer)
