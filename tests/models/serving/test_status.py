@@ -14,7 +14,7 @@ STATISTICS = st.builds(
 )
 EVENTS = st.builds(
     StatusEvent,
-    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap"]),
+    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]),
     LONGS,
     TEXTS,
     TEXTS,
@@ -22,6 +22,7 @@ EVENTS = st.builds(
     TEXTS,
     st.none() | TEXTS,
     st.none() | STATISTICS,
+    TEXTS,
 )
 
 
@@ -29,6 +30,11 @@ EVENTS = st.builds(
 def test_an_event_is_read_as_it_was_written(event: StatusEvent) -> None:
     assert StatusEvent.from_json(event.to_json()) == event
     assert event.key.decode() == event.model_name
+
+
+def test_an_event_of_an_earlier_release_names_no_deployment() -> None:
+    event = StatusEvent.from_json(b'{"kind": "loading", "at": 1, "worker": "w", "model_name": "m", "model_version": 2}')
+    assert (event.model_name, event.deployment) == ("m", "")
 
 
 @pytest.mark.parametrize(
