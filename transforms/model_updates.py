@@ -20,7 +20,7 @@ from models.encoding.dead_letter import dead_letter
 from models.errors import DescriptorError
 from models.kafka.partition_reader import ReadSettings, StartAt
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.position import NO_POSITION, encode_position, newest_positions
+from models.model_topic.position import encode_position, newest_positions
 from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
 from models.runner_facts import Firing
 from transforms.kafka_source import Pace, ReadFromKafka
@@ -58,7 +58,7 @@ class ModelUpdates(NamedTuple):
         # Such a runner holds the records back until the side input has fired once: no position says nothing, at once.
         # Not Create, whose steps are named after lines of Beam's source: a running job is updated by names.
         start = self.positions.pipeline | "NoPosition/Start" >> beam.Impulse()
-        nothing = start | "NoPosition" >> beam.Map(_no_position).with_output_types(bytes)
+        nothing = start | "NoPosition" >> beam.Map(_no_position).with_output_types(int)
         fired = (
             (nothing, self.positions)
             | "Positions" >> beam.Flatten()
@@ -72,8 +72,8 @@ class ModelUpdates(NamedTuple):
         return beam.pvalue.AsIter(fired)
 
 
-def _no_position(_: bytes) -> bytes:
-    return NO_POSITION
+def _no_position(_: bytes) -> int:
+    return 0  # not a position, and skipped; a number as in earlier releases, so that a running job can be updated
 
 
 class ReadModelUpdates(beam.PTransform):

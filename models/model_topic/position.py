@@ -13,9 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Nothing is known yet.
-NO_POSITION = b""
-
 _OFFSET_BYTES = 8
 
 
@@ -31,8 +28,8 @@ def encode_position(topic_id: str, offset: int) -> bytes:
 def newest_positions(encoded: Iterable[object]) -> dict[str, int]:
     """The newest offset of each topic id.
 
-    What is not a position is skipped: a savepoint of an earlier release holds plain numbers, which say nothing that a
-    worker does not ask the broker at its start.
+    What is not a position is skipped: before the first position there is a plain number, and a savepoint of an earlier
+    release holds others, which say nothing that a worker does not ask the broker at its start.
     """
     positions = [one for one in encoded if isinstance(one, bytes) and len(one) >= _OFFSET_BYTES]
     topics = {one[:-_OFFSET_BYTES] for one in positions}

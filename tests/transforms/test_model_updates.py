@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from models.encoding.dead_letter import decode_dead_letter
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
-from models.model_topic.position import NO_POSITION, encode_position
+from models.model_topic.position import encode_position
 from models.records.batch import OffsetSpan, OutgoingBatch, RecordBatch
-from transforms.model_updates import REJECTED, UPDATE_PACE, CheckDescriptors, ModelUpdates, NewestPositions
+from transforms.model_updates import (
+    REJECTED,
+    UPDATE_PACE,
+    CheckDescriptors,
+    ModelUpdates,
+    NewestPositions,
+    _no_position,
+)
 
 DESCRIPTOR = encode_descriptor(ModelDescriptor("m", "t", 1, model_source_location="nowhere"))
 POINTER = encode_pointer(ModelPointer("m", 1))
@@ -169,7 +176,7 @@ def test_a_recreated_topic_has_a_newest_position_of_its_own() -> None:
 
 def test_a_side_input_without_a_position_says_nothing() -> None:
     assert NewestPositions().of([]) == {}
-    assert NewestPositions().of([NO_POSITION]) == {}
+    assert NewestPositions().of([_no_position(b"")]) == {}  # type: ignore[list-item]
 
 
 class Undecodable(list[bytes]):

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.model_topic.position import NO_POSITION, encode_position, newest_positions
+from models.model_topic.position import encode_position, newest_positions
 
 POSITIONS = st.lists(
     st.tuples(st.sampled_from(["", "a", "ab", "b", "a" * 22]) | st.text(max_size=5), st.integers(0, 2**63 - 1))
@@ -26,4 +26,4 @@ def test_the_newest_of_each_topic_counts_in_any_order_and_however_often(
 
 
 def test_what_is_not_a_position_is_skipped() -> None:
-    assert newest_positions([7, NO_POSITION, encode_position("id", 3), None]) == {"id": 3}
+    assert newest_positions([7, b"", encode_position("id", 3), None]) == {"id": 3}
