@@ -190,7 +190,10 @@ class ModelFollower:
 
     def _run(self) -> None:
         error = self._run_steps()
-        self._reader.close()
+        try:
+            self._reader.close()
+        except Exception:  # what stopped the follower must be reported all the same
+            _LOGGER.exception("the consumers of the models topic could not be closed")
         if error is None:
             return
         _LOGGER.error("models are no longer followed: %s; bundles fail in %g s", _text(error), self._settings.patience)
@@ -233,7 +236,10 @@ class ModelFollower:
             self._registry.tell_statistics()
 
     def _apply(self) -> None:
-        """Brings the registry up to the topic's end, if there is news or the last look is long ago."""
+        """Brings the registry up to the topic's end, if there is news or the last look is long ago.
+
+        A position is news, and is not waited for beyond the end: it may be one of a topic that is gone.
+        """
         wanted = self._wanted
         if self._clock() < self._look_at and not self._is_news(wanted):
             return
