@@ -22,7 +22,7 @@ def expire_below(deployment: Deployment, offset: int) -> None:
     deployment.admin.delete_records([where])[where].result(30)
 
 
-def make_anew(deployment: Deployment, kind: str = "records", **config: str) -> None:
+def make_anew(deployment: Deployment, kind: str = "records", cleanup_policy: str = "delete") -> None:
     topic = deployment.topic(kind)
     deployment.admin.delete_topics([topic])[topic].result(30)
 
@@ -30,7 +30,7 @@ def make_anew(deployment: Deployment, kind: str = "records", **config: str) -> N
         return topic not in deployment.kafka.admin().list_topics(timeout=10).topics
 
     deployment.eventually(gone, "the topic is deleted")
-    deployment.make_topic(kind, **config)
+    deployment.make_topic(kind, cleanup_policy=cleanup_policy)
     deployment.refresh_producer()
 
 
