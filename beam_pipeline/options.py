@@ -32,6 +32,8 @@ class ServingOptions:
     max_batch: int = 2_000
     max_batch_wait_ms: int = 30
     on_update: OnUpdate = "swap"
+    data_types: str | None = None
+    models_timeout: int = 60
     result_key: ResultKey = "record"
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     runner: str = "DirectRunner"
@@ -55,7 +57,10 @@ class ServingOptions:
 
     def models(self) -> ModelsSettings:
         """Where models come from."""
-        return ModelsSettings(self.kafka(), self.models_topic, self.schema())
+        data_types = tuple(part.strip() for part in (self.data_types or "").split(",") if part.strip())
+        return ModelsSettings(
+            self.kafka(), self.models_topic, self.schema(), self.group, data_types, self.models_timeout
+        )
 
     def scoring(self) -> ScoringSettings:
         """Where results go."""

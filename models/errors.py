@@ -59,6 +59,18 @@ class ModelsTopicError(ServingError):
     """The models topic cannot be used as it is: missing, partitioned, or not reachable."""
 
 
+class ModelsTopicCutError(ModelsTopicError):
+    """Messages of the models topic are gone that were there before: it was recreated, or cut short."""
+
+
+class ModelsNotFollowedError(ServingError):
+    """Model updates no longer reach this worker; what it serves would grow old without a word."""
+
+
+class OffsetsNotCommittedError(ServingError):
+    """The thread that commits offsets has ended; what is scored would be scored again after the next start."""
+
+
 class PublishError(ServingError):
     """A model was not published; the message says why and what to do."""
 
@@ -77,6 +89,18 @@ class OffsetGapError(ServingError):
 
 class TopicError(ServingError):
     """A topic is missing and cannot be made."""
+
+
+class TopicForbiddenError(TopicError):
+    """The brokers do not let this user see or read a topic."""
+
+    @classmethod
+    def of(cls, topic: str) -> TopicForbiddenError:
+        """The error of a topic, with the remedy."""
+        return cls(
+            f"topic {topic!r} may not be read by this user: allow the operations Describe and Read on it "
+            f"(kafka-acls --add --allow-principal User:NAME --operation Describe --operation Read --topic {topic})"
+        )
 
 
 class PipelineFailedError(ServingError):

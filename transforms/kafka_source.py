@@ -180,7 +180,7 @@ class FindPartitions(CheckpointedSource):
             return 0
         ConnectionLog.answered(self._kafka.bootstrap_servers)
         if not found and not self._missing_said:
-            _LOGGER.warning("topic %r does not exist; waiting for it", topic)
+            _LOGGER.warning("topic %r does not exist, or this user may not describe it; waiting for it", topic)
         self._missing_said = not found
         return found
 

@@ -1,14 +1,15 @@
 """The update stream, and the side input made of it.
 
 What goes into the side input is a position of the models topic: a reference of a few bytes to everything that was
-published below it. Positions only grow, and the newest says all, so that it does not matter whether a runner gives
-every change or a snapshot, in what order, or twice: a position is both.
+published below it. Positions of one topic only grow, and the newest says all, so that it does not matter whether a
+runner gives every change or a snapshot, in what order, or twice: a position is both. A topic that was recreated has
+positions of its own (`models.model_topic.position`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from models.encoding.dead_letter import dead_letter
 from models.errors import DescriptorError
 from models.kafka.partition_reader import ReadSettings, StartAt
 from models.model_topic.catalog import ModelCatalog
+from models.model_topic.position import encode_position, newest_positions
 from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
 from models.runner_facts import Firing
 from transforms.kafka_source import Pace, ReadFromKafka
@@ -36,12 +38,12 @@ class ModelUpdates(NamedTuple):
     """The two streams of the update topic.
 
     Attributes:
-      positions: PCollection[int], growing positions of the models topic.
+      positions: PCollection[bytes], encoded positions of the models topic.
       rejected: PCollection[OutgoingBatch], dead letters of malformed messages; also empty ones, so that the
         topic's offsets are committed.
     """
 
-    positions: beam.PCollection[int]
+    positions: beam.PCollection[bytes]
     rejected: beam.PCollection[OutgoingBatch]
 
     def as_view(self, firing: Firing) -> beam.pvalue.AsIter:
@@ -53,7 +55,7 @@ class ModelUpdates(NamedTuple):
         """
         if firing == "default":
             return beam.pvalue.AsIter(self.positions)
-        # Such a runner holds the records back until the side input has fired once: position 0 says nothing, at once.
+        # Such a runner holds the records back until the side input has fired once: no position says nothing, at once.
         # Not Create, whose steps are named after lines of Beam's source: a running job is updated by names.
         start = self.positions.pipeline | "NoPosition/Start" >> beam.Impulse()
         nothing = start | "NoPosition" >> beam.Map(_no_position).with_output_types(int)
@@ -71,7 +73,7 @@ class ModelUpdates(NamedTuple):
 
 
 def _no_position(_: bytes) -> int:
-    return 0
+    return 0  # not a position, and skipped; a number as in earlier releases, so that a running job can be updated
 
 
 class ReadModelUpdates(beam.PTransform):
@@ -97,27 +99,32 @@ class ReadModelUpdates(beam.PTransform):
         batches = pbegin | "Read" >> ReadFromKafka(self._topic, self._settings, UPDATE_PACE, self._run_id, ahead=True)
         checked = batches | "Check" >> beam.ParDo(CheckDescriptors(self._dead_letter_topic)).with_outputs(
             REJECTED, main="positions"
-        ).with_output_types(int, rejected=OutgoingBatch)
+        ).with_output_types(bytes, rejected=OutgoingBatch)
         return ModelUpdates(checked.positions, checked[REJECTED])
 
 
-class NewestPosition:
-    """The newest position in the side input, which grows with every update and is decoded whole for every look at it.
+class NewestPositions:
+    """The newest positions in the side input, which grows with every update and is decoded whole for every look at it.
 
     At most ten positions a second go in, so that twenty looks a second are enough: bundles in between go by what is
     known. One belongs to one DoFn instance; not thread-safe.
+
+    Args:
+      seconds: between two looks.
+      clock: seconds; never goes back.
     """
 
-    def __init__(self, seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, seconds: float = LOOK_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._look_again = 0.0
-        self._known = 0
+        self._known: dict[str, int] = {}
 
-    def of(self, positions: Iterable[int]) -> int:
-        """The newest position, at most so many seconds late; 0 before the first."""
-        now = time.monotonic()
+    def of(self, positions: Iterable[bytes]) -> dict[str, int]:
+        """The newest offset of each topic id, at most so many seconds late; empty before the first."""
+        now = self._clock()
         if now >= self._look_again:
-            self._known = max(positions, default=0)
+            self._known = newest_positions(positions)
             self._look_again = now + self._seconds
         return self._known
 
@@ -135,7 +142,7 @@ class CheckDescriptors(beam.DoFn):
         self._accepted.inc(len(element) - len(messages))
         self._rejected.inc(len(messages))
         yield beam.pvalue.TaggedOutput(REJECTED, OutgoingBatch(element.span, messages))
-        yield element.span.end
+        yield encode_position(element.span.topic_id, element.span.end)
 
     def _check(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
         for place, offset in enumerate(batch.offsets):

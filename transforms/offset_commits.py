@@ -20,6 +20,7 @@ import apache_beam as beam
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from models.errors import OffsetsNotCommittedError
 from models.kafka.client import KafkaSettings
 from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
@@ -30,6 +31,8 @@ from transforms.per_pipeline import PerPipeline
 _LOGGER = logging.getLogger(__name__)
 
 _COMMIT_SECONDS = 0.2
+# So many unexpected errors in a row end the committer; a broker that refuses or is away is asked again without end.
+_ATTEMPTS = 5
 
 
 class CommitOffsets(beam.PTransform):
@@ -98,7 +101,12 @@ class CommitSpans(beam.DoFn):
 
 
 class GroupCommitter:
-    """Commits the newest frontier of each partition a few times a second, in a thread of its own."""
+    """Commits the newest frontier of each partition a few times a second, in a thread of its own.
+
+    Should that thread end with an error, the next bundle fails, so that the runner restarts the worker: otherwise
+    records would be scored for ever, and all of them again after the next start. Where the runner keeps the process,
+    the thread is started again when a bundle has failed, and commits what is pending.
+    """
 
     def __init__(self, kafka: KafkaSettings, group: str) -> None:
         self._consumer: Consumer = kafka.consumer(group)
@@ -107,13 +115,19 @@ class GroupCommitter:
         self._pending: dict[tuple[str, int], TopicPartition] = {}
         self._closed = False
         self._said: set[int] = set()
-        self._thread = threading.Thread(target=self._run, name="group-committer", daemon=True)
-        self._thread.start()
+        self._stopped: Exception | None = None
+        self._failures = 0
+        self._thread = self._start()
 
     def acknowledge(self, span: OffsetSpan) -> None:
-        """Joins a span to its partition's frontier; an older frontier that was not committed yet is forgotten."""
+        """Joins a span to its partition's frontier; an older frontier that was not committed yet is forgotten.
+
+        Raises:
+          OffsetsNotCommittedError: when the thread that commits has ended with an error.
+        """
         key = span.topic, span.topic_id, span.partition
         with self._changed:
+            self._check_not_stopped()
             known = self._frontiers.get(key) or OffsetFrontier(span.origin)
             advanced = self._frontiers[key] = known.add(span.start, span.end)
             if advanced.position > known.position:
@@ -130,19 +144,58 @@ class GroupCommitter:
         if not self._thread.is_alive():  # else it is still in a call of the consumer's
             self._consumer.close()
 
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="group-committer", daemon=True)
+        thread.start()
+        return thread
+
+    def _check_not_stopped(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            self._thread = self._start()
+            raise OffsetsNotCommittedError(
+                f"offsets are no longer committed: {type(stopped).__name__}: {stopped}"
+            ) from stopped
+
     def _run(self) -> None:
+        try:
+            self._commit_until_closed()
+        except Exception as error:
+            _LOGGER.exception("offsets are no longer committed; the next bundle fails")
+            with self._changed:
+                self._stopped = error
+
+    def _commit_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._closed)
                 pending, self._pending = self._pending, {}
                 closed = self._closed
-            if pending and not self._commit(list(pending.values())) and not closed:
-                with self._changed:
-                    self._pending = {**pending, **self._pending}
+            if pending and not self._commit_safely(pending) and not closed:
+                self._keep(pending)
             if closed:
                 return
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, _COMMIT_SECONDS)
+
+    def _keep(self, pending: dict[tuple[str, int], TopicPartition]) -> None:
+        with self._changed:
+            self._pending = {**pending, **self._pending}
+
+    def _commit_safely(self, pending: dict[tuple[str, int], TopicPartition]) -> bool:
+        """Commits; an unexpected error is a failed commit, and the last of several in a row is raised."""
+        try:
+            committed = self._commit(list(pending.values()))
+        except Exception as error:
+            self._failures += 1
+            if self._failures >= _ATTEMPTS:
+                self._failures = 0
+                self._keep(pending)
+                raise
+            _LOGGER.warning("offsets could not be committed: %s: %s; trying again", type(error).__name__, error)
+            return False
+        self._failures = 0
+        return committed
 
     def _commit(self, offsets: list[TopicPartition]) -> bool:
         try:

@@ -12,7 +12,7 @@ from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
 from models.runner_facts import Firing
 from models.serving.batch_scoring import ScoringSettings, score_batch
 from models.serving.status import StatusEvent
-from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPosition
+from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPositions
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
@@ -76,20 +76,21 @@ class ScoreBatch(beam.DoFn):
         self._dead_letters = Metrics.counter("ScoreBatch", "dead_letters")
         self._failed_loads = Metrics.counter("ScoreBatch", "failed_loads")
         self._swaps = Metrics.counter("ScoreBatch", "swaps")
+        self._stops = Metrics.counter("ScoreBatch", "stopped_followers")
 
     def setup(self) -> None:
-        self._newest = NewestPosition(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
+        self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
         self._serving = SERVINGS.enter(self._run_id, lambda: Serving.start(self._models))
 
     def teardown(self) -> None:
         SERVINGS.leave(self._run_id)
 
-    def process(self, element: RecordBatch, positions: Iterable[int]) -> Iterator[OutgoingBatch]:
-        position = self._newest.of(positions)
+    def process(self, element: RecordBatch, positions: Iterable[bytes]) -> Iterator[OutgoingBatch]:
+        newest = self._newest.of(positions)
         follower = self._serving.follower
-        follower.follow(position)
+        follower.follow(newest)
         if not self._serving.caught_up.is_set() or self._on_update == "wait":
-            follower.wait_current(position)
+            follower.wait_current(newest)
             self._serving.settle()
         scored = score_batch(element, self._serving.registry, self._scoring)
         self._scored.inc(scored.scored)
@@ -106,10 +107,11 @@ class ScoreBatch(beam.DoFn):
         for event in registry.drain_events():
             self._failed_loads.inc(event.kind == "failed")
             self._swaps.inc(event.kind == "serving")
+            self._stops.inc(event.kind == "stopped")
             if self._status_topic is not None:
                 yield _message(self._status_topic, event)
         if batch.gap is not None and self._status_topic is not None:
-            yield _message(self._status_topic, StatusEvent.of_gap(batch.gap, registry.worker))
+            yield _message(self._status_topic, StatusEvent.of_gap(batch.gap, registry.worker, registry.deployment))
 
 
 def _message(topic: str, event: StatusEvent) -> OutgoingMessage:

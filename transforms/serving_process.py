@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from models.kafka.client import KafkaSettings
 from models.model_topic.reader import ModelsTopicReader
 from models.records.schema import RecordSchema
-from models.serving.follower import ModelFollower
+from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from transforms.file_systems import BeamOpener
@@ -26,11 +26,21 @@ class ModelsSettings:
       kafka: the brokers.
       topic: the models topic.
       schema: of the records that the models score.
+      deployment: names this deployment in status events: its consumer group.
+      data_types: only the models of these data types are followed; empty: of all that the schema can have.
+      timeout: seconds for which bundles go on with what is loaded when models are no longer followed.
     """
 
     kafka: KafkaSettings
     topic: str
     schema: RecordSchema
+    deployment: str = ""
+    data_types: tuple[str, ...] = ()
+    timeout: float = 60.0
+
+    def scores(self, data_type: str) -> bool:
+        """Whether workers score records of a data type, and follow its models."""
+        return self.schema.may_score(data_type) and (not self.data_types or data_type in self.data_types)
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,10 @@ class Serving:
     def start(cls, settings: ModelsSettings) -> Serving:
         """Makes both, and begins to follow the models topic."""
         reader = ModelsTopicReader(settings.kafka, settings.topic)
-        bytes_reader = ModelsTopicReader(settings.kafka, settings.topic)
-        registry = ModelRegistry(worker=f"{socket.gethostname()}:{os.getpid()}")
-        follower = ModelFollower(reader, registry, ModelLoader(BeamOpener(), bytes_reader.fetch, settings.schema))
+        registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
+        # The follower's thread loads, too: it closes the reader when nobody fetches any more.
+        loader = ModelLoader(BeamOpener(), reader.fetch, settings.schema)
+        follower = ModelFollower(reader, registry, loader, FollowerSettings(settings.scores, settings.timeout))
         follower.start()
         return cls(registry, follower)
 

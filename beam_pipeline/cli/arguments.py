@@ -96,6 +96,17 @@ OPTIONS = {
             ("swap", "wait"),
         ),
         Option(
+            "data-types",
+            "the data types to score, T[,T...]: models of other ones are not loaded (default: all that the schema can "
+            "have)",
+        ),
+        Option(
+            "models-timeout",
+            "seconds for which records are scored with the loaded models once updates can no longer be followed; then "
+            "the worker fails, so that the runner restarts it",
+            number=0,
+        ),
+        Option(
             "result-key",
             "a result's key: the record's key, or its coordinates TOPIC-PARTITION-OFFSET",
             ("record", "coordinates"),

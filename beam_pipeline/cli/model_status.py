@@ -11,7 +11,7 @@ from models.serving.status import ModelStatistics, StatusEvent
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One version of a model.
+    """One version of a model, in one deployment.
 
     Attributes:
       name, version, description: as published.
@@ -21,6 +21,7 @@ class ModelStatus:
       usage, errors: records scored, and records that it could not score, in all workers together.
       average, minimum, maximum: duration of a call in milliseconds.
       last_error: of the last failed load, unless it has served since.
+      deployment: the consumer group whose workers said so; empty when none has.
     """
 
     name: str
@@ -34,14 +35,26 @@ class ModelStatus:
     minimum: float
     maximum: float
     last_error: str | None
+    deployment: str = ""
+
+
+_Key = tuple[str, str, int]  # deployment, name and version of a model
 
 
 class StatusFold:
-    """Takes status events in their order; gives the status of each version."""
+    """Takes status events in their order; gives the status of each version in each deployment.
 
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, int], dict[str, StatusEvent]] = {}
-        self._statistics: dict[tuple[str, int], dict[tuple[str, int], ModelStatistics]] = {}
+    Deployments may share the models topic and the status topic: what one of them cannot load, another may serve.
+
+    Args:
+      deployment: the only one that counts; None: all.
+    """
+
+    def __init__(self, deployment: str | None = None) -> None:
+        self._deployment = deployment
+        self._last: dict[_Key, dict[str, StatusEvent]] = {}
+        self._statistics: dict[_Key, dict[tuple[str, int], ModelStatistics]] = {}
+        self._stopped: dict[tuple[str, str], StatusEvent] = {}
 
     def add(self, message: bytes) -> None:
         """Takes a message of the status topic; what is no event is passed over."""
@@ -49,7 +62,10 @@ class StatusFold:
             event = StatusEvent.from_json(message)
         except ValueError:
             return
-        key = event.model_name, event.model_version
+        if self._deployment not in (None, event.deployment):
+            return
+        self._note_stopped(event)
+        key = event.deployment, event.model_name, event.model_version
         if event.kind != "statistics":
             self._last.setdefault(key, {})[event.worker] = event
         if event.statistics is not None:
@@ -58,18 +74,36 @@ class StatusFold:
             self._statistics.setdefault(key, {})[place] = event.statistics
 
     def statuses(self, versions: Iterable[ListedVersion]) -> list[ModelStatus]:
-        """The status of these versions, in their order."""
-        return [self._status(one) for one in versions]
+        """The status of these versions in their order, each in every deployment that has reported about it."""
+        return [self._status(one, deployment) for one in versions for deployment in self._deployments(one)]
 
-    def _status(self, one: ListedVersion) -> ModelStatus:
+    def stopped(self) -> list[StatusEvent]:
+        """The last event of each worker that no longer follows the models topic."""
+        return list(self._stopped.values())
+
+    def _note_stopped(self, event: StatusEvent) -> None:
+        """A worker that loads again follows again."""
+        worker = event.deployment, event.worker
+        if event.kind == "stopped":
+            self._stopped[worker] = event
+        elif event.kind == "loading":
+            self._stopped.pop(worker, None)
+
+    def _deployments(self, one: ListedVersion) -> list[str]:
+        model = one.descriptor.model_name, one.descriptor.model_version
+        found = {deployment for deployment, *known in (*self._last, *self._statistics) if tuple(known) == model}
+        return sorted(found) or [self._deployment or ""]
+
+    def _status(self, one: ListedVersion, deployment: str) -> ModelStatus:
         descriptor = one.descriptor
-        key = descriptor.model_name, descriptor.model_version
+        key = deployment, descriptor.model_name, descriptor.model_version
         figures = list(self._statistics.get(key, {}).values())
         events = sorted(self._last.get(key, {}).values(), key=lambda event: event.at)
         calls = sum(figure.calls for figure in figures)
         called = [figure for figure in figures if figure.calls]
         return ModelStatus(
-            *key,
+            descriptor.model_name,
+            descriptor.model_version,
             descriptor.description,
             events[-1].kind if events else one.state or "stored",
             min((figure.since for figure in figures), default=None),
@@ -79,4 +113,5 @@ class StatusFold:
             min((figure.minimum for figure in called), default=0.0),
             max((figure.maximum for figure in called), default=0.0),
             events[-1].error if events else None,
+            deployment,
         )

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from models.errors import KafkaUnreachableError, OptionsError
+from models.errors import KafkaUnreachableError, OptionsError, TopicForbiddenError
 from models.kafka.credentials import with_credentials, without_credentials
 
 _LOGGER = logging.getLogger(__name__)
@@ -199,10 +199,30 @@ def partition_count(client: Consumer | Producer | AdminClient, topic: str, timeo
 
     Raises:
       KafkaUnreachableError: when no broker answers in `timeout` seconds.
+      TopicForbiddenError: when the broker says that this user may not describe the topic. (Most leave such a topic out
+        of the list: `check_not_forbidden` finds out.)
     """
     try:
         # All topics: asking for one by name makes it, where brokers make topics on first use.
         metadata = client.list_topics(timeout=timeout).topics.get(topic)
     except KafkaException as error:
         raise KafkaUnreachableError(f"topic {topic!r}: no broker answered: {error.args[0].str()}") from error
+    if metadata is not None and metadata.error:
+        _check_allowed(topic, metadata.error)
     return 0 if metadata is None or metadata.error else len(metadata.partitions)
+
+
+def check_not_forbidden(admin: AdminClient, topic: str, timeout: float) -> None:
+    """Raises TopicForbiddenError for a topic that exists, or may exist, and that this user may not describe.
+
+    A list of all topics leaves such a topic out, as if it did not exist.
+    """
+    try:
+        admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic].result()
+    except KafkaException as error:
+        _check_allowed(topic, error.args[0])
+
+
+def _check_allowed(topic: str, error: KafkaError) -> None:
+    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise TopicForbiddenError.of(topic)

@@ -63,6 +63,8 @@ class _Read:
 class SecretReader:
     """Reads secrets and keeps them for some minutes. Thread-safe; made at import, connects at first use.
 
+    Of several threads that want one secret, one reads it; those that want another secret do not wait for it.
+
     Args:
       access: gives the bytes of a secret's version by its name.
     """
@@ -71,6 +73,7 @@ class SecretReader:
         self._access = access
         self._lock = threading.Lock()
         self._read: dict[str, _Read] = {}
+        self._reading: dict[str, threading.Lock] = {}
 
     def resolve(self, settings: Mapping[str, object]) -> dict[str, object]:
         """The settings with every reference replaced by what it stands for.
@@ -83,6 +86,8 @@ class SecretReader:
     def _value(self, reference: str) -> str:
         name = reference[len(PREFIX) :]
         with self._lock:
+            reading = self._reading.setdefault(name, threading.Lock())
+        with reading:  # this one alone is held during the call
             known = self._read.get(name)
             if known is None or time.monotonic() - known.at > _KEPT_SECONDS:
                 known = self._read[name] = _Read(self._fetched(name), time.monotonic())

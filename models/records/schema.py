@@ -101,6 +101,10 @@ class RecordSchema:
         """Field name to Avro type, as declared."""
         return {field["name"]: field["type"] for field in self.declared["fields"]}
 
+    def may_score(self, data_type: str) -> bool:
+        """Whether there can be records of a data type: without the field `dataType`, only of the schema's name."""
+        return DATA_TYPE_FIELD in self.fields or data_type == self.name
+
     def data_types(self, rows: Sequence[Row]) -> list[str]:
         """The data type of each record: its field `dataType` where that holds a text, else the schema's name."""
         if DATA_TYPE_FIELD not in self.fields:

@@ -3,6 +3,10 @@
 The registry decides, and does not load: the follower (`models.serving.follower`) asks `next_load` what to load, loads
 beside the scoring, and reports `loaded` or `failed`. A swap is one assignment under a lock. A model that was replaced
 is closed when the last batch that uses it is done.
+
+A model that is retired while another live model wants its records serves until that one has loaded: records that are
+scored by yesterday's model are better than records that are not scored. It goes on while the other fails to load, which
+is tried again; it stops at once when nothing else wants its records.
 """
 
 from __future__ import annotations
@@ -55,13 +59,17 @@ class _Live:
 
 @dataclass(frozen=True)
 class _Failure:
+    version: PublishedVersion
     count: int
     due: float
 
 
 @dataclass
 class _Slot:
-    """What is known of one data type; failures by the offset of the version's message."""
+    """What is known of one data type; failures by the offset of the version's message.
+
+    A recreated topic may hold another version at the same offset: a failure belongs to what was published there.
+    """
 
     candidates: Candidates = ()
     serving: _Live | None = None
@@ -74,6 +82,12 @@ class _Slot:
             return len(self.candidates)
         places = (place for place, one in enumerate(self.candidates) if one.same_model(serving.version))
         return next(places, len(self.candidates))
+
+    def want(self, candidates: Candidates) -> None:
+        """Takes over what is wanted now, and forgets the failures of what is not."""
+        self.candidates = candidates
+        known = {one.offset: one for one in candidates}
+        self.failures = {at: one for at, one in self.failures.items() if known.get(at) == one.version}
 
     def is_retired(self, live: _Live) -> bool:
         """Whether no version of that model is wanted any more."""
@@ -113,14 +127,20 @@ class ModelRegistry:
 
     Args:
       worker: names this process in status events.
+      deployment: names in them what the process works for: the consumer group.
       pauses: before a failed load is tried again.
       clock: seconds, for the pauses; never goes back.
     """
 
     def __init__(
-        self, worker: str, pauses: RetryPauses | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        worker: str,
+        pauses: RetryPauses | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        deployment: str = "",
     ) -> None:
         self.worker = worker
+        self.deployment = deployment
         self._pauses = pauses or RetryPauses()
         self._clock = clock
         self._changed = threading.Condition()
@@ -128,17 +148,18 @@ class ModelRegistry:
         self._events: list[StatusEvent] = []
 
     def update(self, candidates: Mapping[str, Candidates]) -> None:
-        """Takes over what the catalog wants now; idempotent. A model of which no version is wanted is retired."""
+        """Takes over what the catalog wants now; idempotent.
+
+        A model of which no version is wanted is retired: at once when nothing else is wanted for its records, otherwise
+        when that has loaded.
+        """
         retired = []
         with self._changed:
             for data_type in dict.fromkeys([*self._slots, *candidates]):
                 slot = self._slots.setdefault(data_type, _Slot())
-                slot.candidates = candidates.get(data_type, ())
-                offsets = {one.offset for one in slot.candidates}
-                slot.failures = {offset: one for offset, one in slot.failures.items() if offset in offsets}
-                if slot.serving is not None and slot.is_retired(slot.serving):
-                    self._tell("retired", slot.serving.version)
-                    _LOGGER.info("model %s is retired", slot.serving.version.label)
+                slot.want(candidates.get(data_type, ()))
+                if not slot.candidates:
+                    self._report_retired(slot)
                     retired.append(self._replace(slot, None))
             self._changed.notify_all()
         self._close_unused(retired)
@@ -175,6 +196,7 @@ class ModelRegistry:
             if slot is not None and wanted:
                 live = _Live(version, model, CallCounter(since=_now()))
                 slot.failures.pop(version.offset, None)
+                self._report_retired(slot)
                 old = self._replace(slot, live)
                 self._tell("serving", version, statistics=live.statistics())
                 _LOGGER.info("model %s serves %r records", version.label, version.descriptor.records_scored)
@@ -193,7 +215,7 @@ class ModelRegistry:
             known = slot.failures.get(version.offset)
             count = known.count + 1 if known else 1
             pause = self._pauses.after(count)
-            slot.failures[version.offset] = _Failure(count, self._clock() + pause)
+            slot.failures[version.offset] = _Failure(version, count, self._clock() + pause)
             self._tell("failed", version, error=str(error))
             instead = f"{slot.serving.version.label} goes on serving" if slot.serving else "no other model serves yet"
             _LOGGER.error("model %s: %s; %s; next try in %g s", version.label, error, instead, pause)
@@ -231,6 +253,11 @@ class ModelRegistry:
         with self._changed:
             return self._changed.wait_for(self._is_settled, timeout)
 
+    def report_stopped(self, error: str) -> None:
+        """Adds the event that models are no longer followed."""
+        with self._changed:
+            self._events.append(StatusEvent("stopped", _now(), self.worker, error=error, deployment=self.deployment))
+
     def drain_events(self) -> list[StatusEvent]:
         """The events since the last call."""
         with self._changed:
@@ -259,6 +286,11 @@ class ModelRegistry:
         about = ("statistics", of.model_name, of.model_version)
         events = self._events
         self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
+
+    def _report_retired(self, slot: _Slot) -> None:
+        if slot.serving is not None and slot.is_retired(slot.serving):
+            self._tell("retired", slot.serving.version)
+            _LOGGER.info("model %s is retired", slot.serving.version.label)
 
     def _is_settled(self) -> bool:
         return all(
@@ -304,6 +336,7 @@ class ModelRegistry:
                 descriptor.records_scored,
                 error,
                 statistics,
+                self.deployment,
             )
         )
 

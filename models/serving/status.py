@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from models.text import clean_text, encode_text, limit_text
 
-EventKind = Literal["loading", "serving", "failed", "released", "retired", "statistics", "gap"]
+EventKind = Literal["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ class StatusEvent:
 
     Attributes:
       kind: loading, serving, failed (with `error`; it is tried again), released (its last batch is done), retired,
-        statistics (of a model that serves), gap (records were missing).
+        statistics (of a model that serves), gap (records were missing), stopped (the worker no longer follows the
+        models topic, for the reason in `error`; its bundles fail soon).
       at: milliseconds since 1970-01-01 UTC.
       worker: the process that tells.
-      model_name, model_version, data_type: what it is about; empty and 0 for a gap.
+      model_name, model_version, data_type: what it is about; empty and 0 for gap and stopped.
       error: what failed.
       statistics: of the model, with serving, statistics and released.
+      deployment: the consumer group that the worker works for; empty in events of earlier releases.
     """
 
     kind: EventKind
@@ -64,11 +66,12 @@ class StatusEvent:
     data_type: str = ""
     error: str | None = None
     statistics: ModelStatistics | None = field(default=None)
+    deployment: str = ""
 
     @classmethod
-    def of_gap(cls, text: str, worker: str) -> StatusEvent:
+    def of_gap(cls, text: str, worker: str, deployment: str = "") -> StatusEvent:
         """The event of a gap in the records."""
-        return cls("gap", time.time_ns() // 1_000_000, worker, error=text)
+        return cls("gap", time.time_ns() // 1_000_000, worker, error=text, deployment=deployment)
 
     @property
     def key(self) -> bytes:

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.deployment import Deployment
-from tests.end_to_end.test_updates import record
+from tests.end_to_end.test_updates import SaveVersion, record, serve
 
 
 def commit(deployment: Deployment, offset: int, topic_id: str = "") -> None:
@@ -22,15 +22,15 @@ def expire_below(deployment: Deployment, offset: int) -> None:
     deployment.admin.delete_records([where])[where].result(30)
 
 
-def make_anew(deployment: Deployment) -> None:
-    topic = deployment.topic("records")
+def make_anew(deployment: Deployment, kind: str = "records", cleanup_policy: str = "delete") -> None:
+    topic = deployment.topic(kind)
     deployment.admin.delete_topics([topic])[topic].result(30)
 
     def gone() -> bool:
         return topic not in deployment.kafka.admin().list_topics(timeout=10).topics
 
     deployment.eventually(gone, "the topic is deleted")
-    deployment.make_topic("records")
+    deployment.make_topic(kind, cleanup_policy=cleanup_policy)
     deployment.refresh_producer()
 
 
@@ -76,6 +76,24 @@ def test_a_topic_made_anew_while_the_pipeline_was_away_stops_it_or_is_reported(d
     deployment.results_of(offsets)
     assert "the topic was made anew" in (deployment.status("gap")[0].error or "")
     deployment.eventually(lambda: deployment.committed() == 30, "the new topic is committed")
+
+
+def test_a_recreated_models_topic_is_followed_although_its_positions_are_lower(
+    deploy: Deploy, version_model: SaveVersion
+) -> None:
+    deployment = deploy()
+    process = deployment.start(on_gap="report")
+    for number in (1, 2, 3):
+        assert serve(deployment, "before", version_model(number)) == number
+    make_anew(deployment, "models", cleanup_policy="compact")
+    # The numbers of a model begin again with the topic.
+    for number in (1, 2):
+        assert serve(deployment, "after", version_model(number)) == number
+        (result,) = deployment.score(record("after"))
+        assert (result.error, result.version) == (None, number)
+    (result,) = deployment.score(record("before"))
+    assert (result.error or "").startswith("No model server defined")
+    assert process.runs()
 
 
 def _scored(deployment: Deployment, data_type: str) -> set[int]:

@@ -221,7 +221,7 @@ def test_a_topic_that_does_not_exist_is_waited_for_and_said_once(
         bundle = run_bundle(find, name, Reading(0, 0))
         assert (bundle.outputs, bundle.rest, bundle.pause) == ([], Reading(0, 0), 1.0)
     assert [message for message in caplog.messages if name in message] == [
-        f"topic {name!r} does not exist; waiting for it"
+        f"topic {name!r} does not exist, or this user may not describe it; waiting for it"
     ]
     make_topic(name)
     eventually(lambda: run_bundle(find, name, Reading(0, 0)).outputs)

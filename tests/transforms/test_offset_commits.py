@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.errors import OffsetsNotCommittedError
 from models.kafka.client import KafkaSettings
 from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
@@ -121,6 +122,47 @@ def test_a_commit_that_fails_is_said_once_and_tried_again(
     eventually(is_committed)
     committer.close()
     assert caplog.text.count("could not be committed") == 1
+
+
+class Breaking(GroupCommitter):
+    """A committer whose commits fail unexpectedly, so many times."""
+
+    def __init__(self, kafka: KafkaSettings, failures: int) -> None:
+        self.left = failures
+        super().__init__(kafka, GROUP)
+
+    def _commit(self, offsets: list[TopicPartition]) -> bool:
+        if self.left:
+            self.left -= 1
+            raise RuntimeError("never thought of")
+        return super()._commit(offsets)
+
+    def stop(self) -> None:
+        """Waits until the thread that commits has ended."""
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def test_an_unexpected_error_of_a_commit_is_followed_by_other_attempts(kafka: KafkaSettings, topic: str) -> None:
+    committer = Breaking(kafka, failures=4)
+    committer.acknowledge(span(topic, 0, 3))
+    eventually(lambda: committed(kafka, topic)[0] == 3)
+    committer.close()
+
+
+def test_a_committer_that_stopped_fails_a_bundle_and_starts_again(
+    kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("transforms.offset_commits._COMMIT_SECONDS", 0.01)
+    committer = Breaking(kafka, failures=5)
+    committer.acknowledge(span(topic, 0, 3))
+    committer.stop()
+    assert "offsets are no longer committed" in caplog.text
+    with pytest.raises(OffsetsNotCommittedError, match="RuntimeError: never thought of"):
+        committer.acknowledge(span(topic, 3, 5))
+    committer.acknowledge(span(topic, 3, 5))
+    committer.close()
+    assert committed(kafka, topic)[0] == 5
 
 
 @dataclass

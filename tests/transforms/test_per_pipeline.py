@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -71,3 +72,48 @@ def test_it_is_made_once_however_many_enter_at_once() -> None:
     for thread in threads:
         thread.join()
     assert len({id(one) for one in entered}) == 1
+
+
+WAIT = 20.0
+
+
+class Making:
+    """Makes a value when it is allowed to, as a call of the network does."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.value = Value()
+
+    def __call__(self) -> Value:
+        self.begun.set()
+        assert self.go_on.wait(WAIT)
+        return self.value
+
+
+def test_a_value_that_takes_long_to_make_does_not_hold_up_other_pipelines() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    slow = Making()
+    with ThreadPoolExecutor(2) as pool:
+        entering = pool.submit(values.enter, "slow", slow)
+        assert slow.begun.wait(WAIT)
+        try:
+            assert pool.submit(values.enter, "fast", Value).result(WAIT)
+            values.leave("fast")
+        finally:
+            slow.go_on.set()
+        assert entering.result(WAIT) is slow.value
+    values.leave("slow")
+    assert slow.value.closed == 1
+
+
+def test_a_value_that_is_made_while_all_are_closed_is_closed_too() -> None:
+    values: PerPipeline[Value] = PerPipeline()
+    slow = Making()
+    with ThreadPoolExecutor(2) as pool:
+        entering = pool.submit(values.enter, "slow", slow)
+        assert slow.begun.wait(WAIT)
+        closing = pool.submit(values.close_all)
+        slow.go_on.set()
+        closing.result(WAIT)
+        entering.result(WAIT)
+    assert slow.value.closed == 1

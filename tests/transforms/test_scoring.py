@@ -10,6 +10,7 @@ import pytest
 
 from models.encoding.result import ResultDecoder
 from models.kafka.client import KafkaSettings
+from models.model_topic.position import encode_position
 from models.records.batch import OutgoingBatch
 from models.serving.batch_scoring import ScoringSettings
 from models.serving.registry import ModelRegistry
@@ -23,20 +24,24 @@ SCORING = ScoringSettings(X_SCHEMA, "results", "letters")
 VALUE = X_SCHEMA.encode({"x": 2.0, "dataType": "m"})
 
 
+def at(offset: int) -> bytes:
+    return encode_position("id", offset)
+
+
 @dataclass
 class FakeFollower:
     """Notes what it is told; `on_wait` is what happens while somebody waits."""
 
-    told: list[int] = field(default_factory=list)
-    waited: list[int] = field(default_factory=list)
+    told: list[dict[str, int]] = field(default_factory=list)
+    waited: list[dict[str, int]] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     closed: bool = False
 
-    def follow(self, position: int) -> None:
-        self.told.append(position)
+    def follow(self, positions: dict[str, int]) -> None:
+        self.told.append(positions)
 
-    def wait_current(self, position: int) -> None:
-        self.waited.append(position)
+    def wait_current(self, positions: dict[str, int]) -> None:
+        self.waited.append(positions)
         self.on_wait()
 
     def close(self) -> None:
@@ -59,7 +64,7 @@ class Process:
 
 @pytest.fixture
 def process() -> Iterator[Process]:
-    follower, registry, run_id = FakeFollower(), ModelRegistry("worker"), uuid.uuid4().hex
+    follower, registry, run_id = FakeFollower(), ModelRegistry("worker", deployment="group"), uuid.uuid4().hex
     serving = Serving(registry, follower)  # type: ignore[arg-type]
     SERVINGS.enter(run_id, lambda: serving)
     made: list[ScoreBatch] = []
@@ -91,28 +96,28 @@ def events(outgoing: OutgoingBatch) -> list[StatusEvent]:
 def test_the_follower_is_told_of_the_newest_position(process: Process) -> None:
     score = process.make()
     for positions in ([], [3], [9, 4, 7]):
-        list(score.process(batch_of([]), positions))
+        list(score.process(batch_of([]), [at(one) for one in positions]))
         time.sleep(LOOK_SECONDS)
-    assert process.follower.told == [0, 3, 9]
+    assert process.follower.told == [{}, {"id": 3}, {"id": 9}]
 
 
 def test_the_first_batch_of_the_process_waits_for_what_is_live_and_later_ones_do_not(process: Process) -> None:
     process.follower.on_wait = lambda: process.serve(1)
     first, second = process.make(), process.make()
-    (scored,) = first.process(batch_of([VALUE]), [5])
+    (scored,) = first.process(batch_of([VALUE]), [at(5)])
     assert results(scored) == [(1, None)]
     # Neither by the same DoFn nor by another of the process: a model may be loading just now.
     for score in (first, second):
-        list(score.process(batch_of([VALUE]), [6]))
-    assert process.follower.waited == [5]
+        list(score.process(batch_of([VALUE]), [at(6)]))
+    assert process.follower.waited == [{"id": 5}]
 
 
 def test_with_wait_every_batch_waits_for_the_newest_model(process: Process) -> None:
     score = process.make(on_update="wait")
     numbers = iter((1, 2, 3))
     process.follower.on_wait = lambda: process.serve(next(numbers))
-    scored = [next(score.process(batch_of([VALUE]), [position])) for position in (10, 20, 30)]
-    assert process.follower.waited == [10, 20, 30]
+    scored = [next(score.process(batch_of([VALUE]), [at(position)])) for position in (10, 20, 30)]
+    assert process.follower.waited == [{"id": 10}, {"id": 20}, {"id": 30}]
     assert [results(one) for one in scored] == [[(1, None)], [(2, None)], [(3, None)]]
 
 
@@ -145,7 +150,8 @@ def test_without_a_status_topic_events_go_nowhere(process: Process) -> None:
 def test_a_gap_is_told(process: Process) -> None:
     (scored,) = process.make().process(replace(batch_of([]), gap="the records 3 to 7 have expired"), [])
     (event,) = events(scored)
-    assert (event.kind, event.error, event.worker) == ("gap", "the records 3 to 7 have expired", "worker")
+    assert (event.kind, event.error) == ("gap", "the records 3 to 7 have expired")
+    assert (event.worker, event.deployment) == ("worker", "group")
 
 
 def test_what_stopped_the_follower_stops_the_bundle(process: Process) -> None:
@@ -154,4 +160,14 @@ def test_what_stopped_the_follower_stops_the_bundle(process: Process) -> None:
 
     process.follower.on_wait = stop
     with pytest.raises(RuntimeError, match="two partitions"):
-        list(process.make().process(batch_of([VALUE]), [1]))
+        list(process.make().process(batch_of([VALUE]), [at(1)]))
+
+
+def test_a_follower_that_stopped_is_reported_and_counted(process: Process) -> None:
+    process.registry.report_stopped("two partitions")
+    score = process.make()
+    counted: list[int] = []
+    score._stops.inc = counted.append
+    (scored,) = score.process(batch_of([]), [])
+    assert [(one.kind, one.error, one.deployment) for one in events(scored)] == [("stopped", "two partitions", "group")]
+    assert sum(counted) == 1

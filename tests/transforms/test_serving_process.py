@@ -3,7 +3,9 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,19 +59,80 @@ def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: Mo
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
     try:
-        serving.follower.wait_current(0)
+        serving.follower.wait_current({})
         assert served(serving) == 1
-        serving.follower.follow(publish(settings, tmp_path / "2", 2, inline=False))
+        serving.follower.follow({"": publish(settings, tmp_path / "2", 2, inline=False)})
         eventually(lambda: served(serving) == 2)
     finally:
         serving.close()
     assert served(serving) is None
 
 
+@pytest.mark.parametrize(
+    ("schema", "data_types", "scored"),
+    [
+        (RecordSchema.named("wine"), (), {"wine"}),  # its records have no field dataType
+        (RecordSchema.named("recommender"), (), {"wine", "recommender", "m"}),
+        (RecordSchema.named("recommender"), ("m", "n"), {"m"}),
+    ],
+    ids=["by-schema", "by-field", "by-option"],
+)
+def test_only_the_models_of_data_types_that_its_records_can_have_are_followed(
+    settings: ModelsSettings, schema: RecordSchema, data_types: tuple[str, ...], scored: set[str]
+) -> None:
+    own = replace(settings, schema=schema, data_types=data_types)
+    assert {one for one in ("wine", "recommender", "m") if own.scores(one)} == scored
+
+
+def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(settings: ModelsSettings) -> None:
+    topic = ModelsTopic(settings.kafka, settings.topic)
+    topic.publish(ModelDescriptor("m", "tensorflow-saved-model", model_source_location="/nowhere", inputs=INPUTS))
+    serving = Serving.start(replace(settings, schema=RecordSchema.named("wine"), deployment="group"))
+    try:
+        serving.follower.wait_current({})
+        assert serving.registry.drain_events() == []
+        assert serving.registry.deployment == "group"
+    finally:
+        serving.close()
+
+
+def test_closing_leaves_no_consumer(settings: ModelsSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumers: list[Any] = []
+
+    def counted(kafka: KafkaSettings, group: str, **config: Any) -> Any:
+        consumers.append(Closing(consumer_of(kafka, group, **config)))
+        return consumers[-1]
+
+    consumer_of = KafkaSettings.consumer
+    publish(settings, tmp_path / "1", 1, inline=True)
+    monkeypatch.setattr(KafkaSettings, "consumer", counted)
+    serving = Serving.start(settings)
+    serving.follower.wait_current({})
+    assert served(serving) == 1
+    serving.close()
+    assert len(consumers) == 2  # one follows, one fetches
+    assert all(one.closed for one in consumers)
+
+
+class Closing:
+    """A consumer that notes when it is closed."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        self._consumer.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
 def test_a_closed_one_leaves_no_model_in_memory(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
-    serving.follower.wait_current(0)
+    serving.follower.wait_current({})
     with serving.registry.lease("m") as lease:
         assert lease.model is not None
         scorer = weakref.ref(lease.model.scorer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -24,6 +25,7 @@ _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     add_options(parser, _OPTIONS)
+    parser.add_argument("--deployment", metavar="GROUP", help="only the workers of this consumer group")
     parser.add_argument("--json", action="store_true", help="one JSON object a model version")
 
 
@@ -33,7 +35,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     values = read_options(given, _OPTIONS)
     require(values, ["models-topic", "status-topic"])
     kafka = kafka_settings(values)
-    fold = StatusFold()
+    fold = StatusFold(given.deployment)
     for message in read_topic(kafka, values["status_topic"]):
         fold.add(message.value() or b"")
     statuses = fold.statuses(ModelsTopic(kafka, values["models_topic"]).versions())
@@ -42,15 +44,23 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
             print(json.dumps(asdict(status)))
     else:
         print_table(table(statuses))
+    for event in fold.stopped():
+        print(
+            f"worker {event.worker} of {event.deployment!r} no longer follows the models topic: {event.error}",
+            file=sys.stderr,
+        )
     return 0
 
 
 def table(statuses: list[ModelStatus]) -> Table:
-    """A table, a row a version; durations are in milliseconds."""
+    """A table, a row for each version and deployment; durations are in milliseconds."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("name", overflow="fold", min_width=10)
     for column in ("version", "state", "since", "usage", "average", "min", "max", "errors"):
         shown.add_column(column, no_wrap=True, justify="left" if column in ("state", "since") else "right")
+    several = len({one.deployment for one in statuses}) > 1
+    if several:
+        shown.add_column("deployment", overflow="fold")
     shown.add_column("description", overflow="fold")
     for one in statuses:
         since = "" if one.since is None else f"{datetime.datetime.fromtimestamp(one.since / 1000):%H:%M:%S}"
@@ -63,6 +73,7 @@ def table(statuses: list[ModelStatus]) -> Table:
             str(one.usage),
             *(durations if one.usage else ["", "", ""]),
             str(one.errors),
+            *([one.deployment] if several else []),
             one.last_error or one.description or "",
         )
     return shown

@@ -123,3 +123,11 @@ def test_every_option_has_help_and_an_attribute() -> None:
     parser = argparse.ArgumentParser()
     add_options(parser, RUN)
     assert all(action.help for action in parser._actions)
+
+
+def test_models_follow_the_groups_name_the_data_types_and_the_timeout() -> None:
+    words = ("--group", "g", "--data-types", "a, b", "--models-timeout", "5")
+    models = serving_options(read(*COMPLETE, *words), []).models()
+    assert (models.deployment, models.data_types, models.timeout) == ("g", ("a", "b"), 5)
+    plain = serving_options(read(*COMPLETE), []).models()
+    assert (plain.deployment, plain.data_types, plain.timeout) == ("beam-serving", (), 60)

@@ -12,9 +12,14 @@ FIGURES = ModelStatistics("wine", 1, "good", since=1_000, usage=10, errors=1, ca
 
 
 def event(
-    kind: EventKind, at: int, worker: str = "a", figures: ModelStatistics | None = None, error: str | None = None
+    kind: EventKind,
+    at: int,
+    worker: str = "a",
+    figures: ModelStatistics | None = None,
+    error: str | None = None,
+    deployment: str = "",
 ) -> bytes:
-    return StatusEvent(kind, at, worker, "wine", 1, "wine", error, figures).to_json()
+    return StatusEvent(kind, at, worker, "wine", 1, "wine", error, figures, deployment).to_json()
 
 
 def test_a_version_of_which_no_worker_told_has_the_state_of_the_topic() -> None:
@@ -58,3 +63,32 @@ def test_what_is_no_event_is_passed_over() -> None:
     for message in (b"", b"garbage", b"[1]", b"{}", b'{"kind": "serving"}'):
         fold.add(message)
     assert fold.statuses([LISTED])[0].state == "live"
+
+
+def two_deployments(only: str | None = None) -> StatusFold:
+    """One deployment fails to load what another one serves; both have a worker of the same name."""
+    fold = StatusFold(only)
+    fold.add(event("serving", 1, figures=FIGURES, deployment="payments"))
+    fold.add(event("failed", 2, error="no such field", deployment="search"))
+    return fold
+
+
+def test_deployments_do_not_mark_each_others_models_as_failed() -> None:
+    found = [(one.deployment, one.state, one.usage, one.last_error) for one in two_deployments().statuses([LISTED])]
+    assert found == [("payments", "serving", 10, None), ("search", "failed", 0, "no such field")]
+
+
+def test_the_status_of_one_deployment() -> None:
+    (status,) = two_deployments("payments").statuses([LISTED])
+    assert (status.deployment, status.state) == ("payments", "serving")
+    (status,) = two_deployments("other").statuses([LISTED])
+    assert (status.deployment, status.state) == ("other", "live")
+
+
+def test_a_worker_that_stopped_following_is_named_until_it_loads_again() -> None:
+    fold = StatusFold()
+    fold.add(StatusEvent("stopped", 1, "a", error="two partitions", deployment="g").to_json())
+    fold.add(event("serving", 2, worker="b", deployment="g"))
+    assert [(one.worker, one.error) for one in fold.stopped()] == [("a", "two partitions")]
+    fold.add(event("loading", 3, worker="a", deployment="g"))
+    assert fold.stopped() == []

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import KafkaUnreachableError, OptionsError
+from models.errors import KafkaUnreachableError, OptionsError, TopicForbiddenError
 from models.kafka.client import RESERVED, ConnectionLog, KafkaSettings, partition_count
 from tests.models.conftest import SECONDS, Kafka, eventually
 
@@ -195,3 +196,15 @@ def test_keys_go_to_the_partitions_that_java_chooses(kafka: Kafka) -> None:
         )
     assert producer.flush(SECONDS) == 0
     assert {key: future.result(0) for key, future in chosen.items()} == {key: java_partition(key, 7) for key in keys}
+
+
+def test_a_topic_that_this_user_may_not_describe_is_an_error_with_the_remedy() -> None:
+    class Forbidden:
+        """A client whose broker lists a topic that it does not let this user describe."""
+
+        def list_topics(self, timeout: float) -> SimpleNamespace:
+            refused = SimpleNamespace(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), partitions={})
+            return SimpleNamespace(topics={"t": refused})
+
+    with pytest.raises(TopicForbiddenError, match=r"topic .t. may not be read by this user: allow .*--topic t"):
+        partition_count(Forbidden(), "t", SECONDS)

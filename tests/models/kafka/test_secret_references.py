@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -63,6 +64,28 @@ def test_only_a_text_with_the_prefix_is_a_reference() -> None:
 def test_references_are_replaced_and_the_rest_is_kept() -> None:
     reader = SecretReader({NAME: b"hunter2"}.__getitem__)
     assert reader.resolve({"sasl.password": REFERENCE, "linger.ms": 5}) == {"sasl.password": "hunter2", "linger.ms": 5}
+
+
+def test_a_secret_that_takes_long_does_not_hold_up_another_one() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    other = NAME.replace("kafka-password", "other")
+
+    def access(name: str) -> bytes:
+        if name == NAME:
+            begun.set()
+            assert go_on.wait(20.0)
+        return name.encode()
+
+    reader = SecretReader(access)
+    with futures.ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(reader.resolve, {"sasl.password": REFERENCE})
+        assert begun.wait(20.0)
+        try:
+            fast = pool.submit(reader.resolve, {"sasl.password": f"secret:{other}"})
+            assert fast.result(20.0) == {"sasl.password": other}
+        finally:
+            go_on.set()
+        assert slow.result(20.0) == {"sasl.password": NAME}
 
 
 def test_a_secret_is_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from models.errors import KafkaUnreachableError, ModelLoadError, ModelsTopicError
 from models.kafka.client import KafkaSettings
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
-from models.model_topic.reader import ModelsTopicReader
+from models.model_topic.reader import ModelsTopicReader, TopicState
 from tests.models.conftest import SECONDS, Kafka, eventually
 
 
@@ -161,8 +165,110 @@ def test_a_topic_that_was_cut_short_is_an_error(kafka: Kafka, reader: Callable[.
     topic = kafka.topic("models", cleanup_policy="delete")
     write(kafka, topic, version(1), pointer(1))
     kafka.delete_records(topic, 2)
-    with pytest.raises(ModelsTopicError, match="made anew or cut short"):
+    with pytest.raises(ModelsTopicError, match="recreated or cut short"):
         reader(topic).catch_up(ModelCatalog(), 3)
+
+
+def test_a_recreated_topic_has_another_id_and_is_read_again_after_closing(
+    kafka: Kafka, reader: Callable[..., ModelsTopicReader]
+) -> None:
+    topic = kafka.topic("models", cleanup_policy="compact")
+    one, catalog = reader(topic), ModelCatalog()
+    for number in (1, 2, 3):
+        write(kafka, topic, version(number, b"old"), pointer(number))
+    first = one.look()
+    one.catch_up(catalog, first.end)
+    assert one.fetch(catalog.versions["m", 1].offset) == b"old"
+    kafka.make_anew(topic)
+    write(kafka, topic, version(7, b"new"), pointer(7))
+    eventually(lambda: one.look().end == 3)
+    second = one.look()
+    assert "" not in (first.topic_id, second.topic_id)
+    assert first.topic_id != second.topic_id
+    one.close()
+    catalog = ModelCatalog()
+    one.catch_up(catalog, second.end)
+    assert labels(catalog) == ["m/7"]
+    assert one.fetch(0) == b"new"
+
+
+def test_a_missing_topic_has_neither_id_nor_end(kafka: Kafka, reader: Callable[..., ModelsTopicReader]) -> None:
+    assert reader(kafka.topic_names("missing")).look() == TopicState("", 0)
+
+
+# --- Missing permissions. The broker of the tests checks none: what it would answer is put into the client's place.
+
+
+class Refusing:
+    """A client of a broker that refuses a topic: a consumer, or an admin client."""
+
+    def __init__(self, listed: bool) -> None:
+        self.listed = listed
+
+    def assignment(self) -> list[TopicPartition]:
+        return []
+
+    def assign(self, _: list[TopicPartition]) -> None:
+        pass
+
+    unassign = close = lambda *_: None
+
+    def consume(self, *_: object) -> list[RefusedMessage]:
+        return [RefusedMessage()]
+
+    def poll(self, _: float) -> RefusedMessage:
+        return RefusedMessage()
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        there = SimpleNamespace(error=None, partitions={0: None})
+        return SimpleNamespace(topics={"models": there} if self.listed else {})
+
+    def get_watermark_offsets(self, *_: object, timeout: float) -> None:
+        raise KafkaException(REFUSED)
+
+    def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[None]]:
+        answer: Future[None] = Future()
+        answer.set_exception(KafkaException(REFUSED))
+        return {"models": answer}
+
+
+class RefusedMessage:
+    def error(self) -> KafkaError:
+        return REFUSED
+
+
+REFUSED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+@dataclass(frozen=True)
+class RefusingSettings(KafkaSettings):
+    listed: bool = True
+
+    def consumer(self, group: str, **config: Any) -> Any:
+        return Refusing(self.listed)
+
+    def admin(self) -> Any:
+        return Refusing(self.listed)
+
+
+REMEDY = r"models topic 'models' may not be read by this user: allow the operations Describe and Read"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_topic_that_may_not_be_described_is_an_error_with_the_remedy(listed: bool) -> None:
+    # Most brokers leave such a topic out of the list, as if it did not exist.
+    one = ModelsTopicReader(RefusingSettings("broker:9092", listed=listed), "models")
+    for ask in (one.end, one.look, one.written_end):
+        with pytest.raises(ModelsTopicError, match=REMEDY):
+            ask()
+
+
+def test_a_topic_that_may_not_be_read_is_an_error_with_the_remedy() -> None:
+    one = ModelsTopicReader(RefusingSettings("broker:9092"), "models")
+    with pytest.raises(ModelsTopicError, match=REMEDY):
+        one.catch_up(ModelCatalog(), 1)
+    with pytest.raises(ModelLoadError, match=REMEDY):
+        one.fetch(0)
 
 
 def test_a_topic_of_two_partitions_is_refused(kafka: Kafka, reader: Callable[..., ModelsTopicReader]) -> None:

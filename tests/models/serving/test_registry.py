@@ -358,15 +358,80 @@ def test_statistics_of_a_model_that_was_not_called_since_are_told_once(registry:
     assert kinds(registry) == []
 
 
-def test_of_two_models_of_a_data_type_the_one_that_is_retired_stops_at_once(registry: ModelRegistry) -> None:
-    other = published(1, "n", data_type="m")
+# --- A retired model while another one wants its records.
+
+
+def two_models(registry: ModelRegistry) -> LoadedModel:
+    """Retires n/1, which serves, while m/1 is live for the same records; gives the model of n/1."""
+    other = published(1, "n", data_type="m", offset=99)
     want(registry, other, published(1))
-    load(registry)
-    assert serving(registry) == "n/1"
+    (model,) = load(registry)
     want(registry, published(1))
-    assert serving(registry) is None
+    return model
+
+
+def test_a_retired_model_serves_until_the_other_one_has_loaded(registry: ModelRegistry) -> None:
+    retired = two_models(registry)
+    assert serving(registry) == "n/1"
+    assert not registry.settled()
     load(registry)
     assert serving(registry) == "m/1"
+    assert scorer_of(retired).closed.is_set()
+    told = [(event.kind, event.model_name) for event in registry.drain_events()]
+    assert told == [
+        ("loading", "n"),
+        ("serving", "n"),
+        ("loading", "m"),
+        ("retired", "n"),
+        ("serving", "m"),
+        ("released", "n"),
+    ]
+
+
+def test_a_retired_model_serves_while_the_other_one_fails_to_load(registry: ModelRegistry, clock: Clock) -> None:
+    two_models(registry)
+    load(registry, published(1))
+    assert serving(registry) == "n/1"
+    clock.now += 1.5
+    load(registry)
+    assert serving(registry) == "m/1"
+
+
+def test_a_retired_model_stops_when_the_other_one_is_retired_too(registry: ModelRegistry) -> None:
+    retired = two_models(registry)
+    want(registry)
+    assert serving(registry) is None
+    assert scorer_of(retired).closed.is_set()
+    assert [event.kind for event in registry.drain_events()][-2:] == ["retired", "released"]
+
+
+def test_a_retired_model_that_comes_back_in_time_goes_on(registry: ModelRegistry) -> None:
+    two_models(registry)
+    want(registry, published(1, "n", data_type="m", offset=120), published(1))
+    assert registry.settled()
+    assert serving(registry) == "n/1"
+    assert "retired 1" not in kinds(registry)
+
+
+def test_another_version_at_the_offset_of_one_that_failed_is_tried_at_once(registry: ModelRegistry) -> None:
+    want(registry, published(1, offset=5))
+    load(registry, published(1, offset=5))
+    want(registry, published(2, offset=5))
+    assert registry.next_load() == published(2, offset=5)
+
+
+def test_events_name_the_deployment() -> None:
+    registry = ModelRegistry("worker", deployment="group")
+    want(registry, published(1))
+    load(registry)
+    registry.report_stopped("two partitions")
+    events = registry.drain_events()
+    assert [(event.kind, event.deployment) for event in events] == [
+        ("loading", "group"),
+        ("serving", "group"),
+        ("stopped", "group"),
+    ]
+    assert events[-1].error == "two partitions"
 
 
 def test_events_are_taken_once(registry: ModelRegistry) -> None:

@@ -18,7 +18,7 @@ STATISTICS = st.builds(
 )
 EVENTS = st.builds(
     StatusEvent,
-    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap"]),
+    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]),
     LONGS,
     TEXTS,
     TEXTS,
@@ -26,6 +26,7 @@ EVENTS = st.builds(
     TEXTS,
     st.none() | TEXTS,
     st.none() | STATISTICS,
+    TEXTS,
 )
 
 
@@ -34,6 +35,11 @@ def test_an_event_is_read_as_it_was_written(event: StatusEvent) -> None:
     written = replace(event, error=None if event.error is None else clean_text(event.error))
     assert StatusEvent.from_json(event.to_json()) == written
     assert event.key.decode() == event.model_name
+
+
+def test_an_event_of_an_earlier_release_names_no_deployment() -> None:
+    event = StatusEvent.from_json(b'{"kind": "loading", "at": 1, "worker": "w", "model_name": "m", "model_version": 2}')
+    assert (event.model_name, event.deployment) == ("m", "")
 
 
 @pytest.mark.parametrize(

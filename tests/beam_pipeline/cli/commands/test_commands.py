@@ -219,6 +219,28 @@ def test_status_shows_published_models_with_what_workers_told(
     assert command("status") == 0
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("wine", "serving", "42", "it is broken"))
+    assert "deployment" not in shown
+
+
+def test_status_tells_deployments_apart_and_names_workers_that_no_longer_follow(
+    command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
+    ModelsTopic(kafka, command.topics["models-topic"]).publish(descriptor)
+    events = [
+        StatusEvent("serving", 1, "worker", "wine", 1, "wine", deployment="payments"),
+        StatusEvent("failed", 2, "worker", "wine", 1, "wine", "no such field", deployment="search"),
+        StatusEvent("stopped", 3, "host:7", error="two partitions", deployment="search"),
+    ]
+    send(kafka, command.topics["status-topic"], *((event.key, event.to_json()) for event in events))
+    assert command("status") == 0
+    shown = capsys.readouterr()
+    assert all(text in shown.out for text in ("payments", "serving", "search", "failed"))
+    assert "worker host:7 of 'search' no longer follows the models topic: two partitions" in shown.err
+    assert command("status", "--json", "--deployment", "payments") == 0
+    shown = capsys.readouterr()
+    (status,) = (json.loads(line) for line in shown.out.splitlines())
+    assert (status["deployment"], status["state"], shown.err) == ("payments", "serving", "")
 
 
 def letter(topic: str, offset: int, value: bytes | None) -> tuple[bytes, bytes]:
