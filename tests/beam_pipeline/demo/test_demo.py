@@ -24,8 +24,9 @@ DEMO = [sys.executable, "-m", "beam_pipeline", "demo", "--plain"]
 
 @pytest.fixture
 def running_demo() -> Iterator[subprocess.Popen[str]]:
-    """A demo that has started its pipeline."""
-    process = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """A demo that starts its pipeline; SIGINT is ignored, as a shell does it for what it puts into the background."""
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *DEMO]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield process
     finally:
