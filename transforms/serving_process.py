@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from models.kafka.client import KafkaSettings
 from models.model_topic.reader import ModelsTopicReader
 from models.records.schema import RecordSchema
+from models.scorers import prepare_engines
 from models.serving.follower import ModelFollower
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
@@ -26,11 +27,13 @@ class ModelsSettings:
       kafka: the brokers.
       topic: the models topic.
       schema: of the records that the models score.
+      engines: the model types whose engines are imported before the first record.
     """
 
     kafka: KafkaSettings
     topic: str
     schema: RecordSchema
+    engines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Serving:
 
     @classmethod
     def start(cls, settings: ModelsSettings) -> Serving:
-        """Makes both, and begins to follow the models topic."""
+        """Imports the engines, makes both, and begins to follow the models topic."""
+        prepare_engines(settings.engines)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         bytes_reader = ModelsTopicReader(settings.kafka, settings.topic)
         registry = ModelRegistry(worker=f"{socket.gethostname()}:{os.getpid()}")
