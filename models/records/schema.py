@@ -15,12 +15,11 @@ import fastavro
 import fastavro.validation
 
 from models.errors import RecordDecodeError, SchemaError
-from models.schemas import bundled_schema
+from models.schemas import BUNDLED_RECORDS, bundled_schema
 
 RecordFormat = Literal["avro", "json"]
 Row = dict[str, Any]
 
-BUNDLED_RECORDS = ("recommender", "transaction", "wine")
 DATA_TYPE_FIELD = "dataType"
 
 
