@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,8 +39,9 @@ def pipeline_of(demo: subprocess.Popen[str]) -> psutil.Process:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         for child in psutil.Process(demo.pid).children():
-            if "--records-topic" in child.cmdline():
-                return child
+            with suppress(psutil.Error):  # it has just ended
+                if "--records-topic" in child.cmdline():
+                    return child
         time.sleep(0.1)
     raise AssertionError("the demo started no pipeline")
 
