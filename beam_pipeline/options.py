@@ -1,17 +1,29 @@
-"""The options of a deployment: one frozen value, checked before a pipeline is built."""
+"""The options of a deployment: one frozen value, checked before a pipeline is built.
+
+Every command imports this module to parse its arguments, so it imports nothing that takes long: the settings that the
+options stand for are imported by the methods that give them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from models.kafka.client import KafkaSettings
-from models.kafka.partition_reader import OnGap, ReadSettings, StartAt
-from models.records.schema import RecordFormat, RecordSchema
-from models.serving.batch_scoring import ResultKey, ScoringSettings
-from transforms.kafka_source import Pace
-from transforms.scoring import OnUpdate
-from transforms.serving_process import ModelsSettings
+from models.errors import OptionsError
+from models.kafka.start_at import StartAt
+from models.scorers import SCORER_MODULES
+
+if TYPE_CHECKING:
+    from models.kafka.client import KafkaSettings
+    from models.kafka.partition_reader import OnGap, ReadSettings
+    from models.records.schema import RecordFormat, RecordSchema
+    from models.serving.batch_scoring import ResultKey, ScoringSettings
+    from transforms.kafka_source import Pace
+    from transforms.scoring import OnUpdate
+    from transforms.serving_process import ModelsSettings
+
+NO_ENGINES = "none"
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class ServingOptions:
     on_update: OnUpdate = "swap"
     data_types: str | None = None
     models_timeout: int = 60
+    engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     runner: str = "DirectRunner"
@@ -41,27 +54,60 @@ class ServingOptions:
 
     def kafka(self) -> KafkaSettings:
         """How to reach the brokers."""
+        from models.kafka.client import KafkaSettings
+
         return KafkaSettings(self.bootstrap_servers, dict(self.kafka_config))
 
     def schema(self) -> RecordSchema:
         """Raises SchemaError when the record schema cannot be read."""
+        from models.records.schema import RecordSchema
+
         return RecordSchema.named(self.record_schema, self.record_format)
 
     def reading(self) -> ReadSettings:
         """How the records topic is read; raises OptionsError when --start cannot be read."""
-        return ReadSettings(self.kafka(), self.group, StartAt.parse(self.start), self.on_gap, self.max_batch)
+        from models.kafka.partition_reader import ReadSettings
+
+        return ReadSettings(self.kafka(), self.group, self.start_at(), self.on_gap, self.max_batch)
+
+    def start_at(self) -> StartAt:
+        """Where reading begins; raises OptionsError when --start cannot be read."""
+        return StartAt.parse(self.start)
+
+    def engine_types(self) -> tuple[str, ...]:
+        """The model types whose engines a worker imports when it starts; raises OptionsError for an unknown one."""
+        named = tuple(name.strip() for name in self.engines.split(","))
+        if named == (NO_ENGINES,):
+            return ()
+        for name in named:
+            if name not in SCORER_MODULES:
+                known = ", ".join(SCORER_MODULES)
+                raise OptionsError(f"--engines {name!r} is not a model type; use {NO_ENGINES}, or some of {known}")
+        return named
 
     def pace(self) -> Pace:
         """The pauses of the source."""
+        from transforms.kafka_source import Pace
+
         return Pace(idle_seconds=self.max_batch_wait_ms / 1000)
 
     def models(self) -> ModelsSettings:
-        """Where models come from."""
+        """Where models come from, and what scores them."""
+        from transforms.serving_process import ModelsSettings
+
         data_types = tuple(part.strip() for part in (self.data_types or "").split(",") if part.strip())
         return ModelsSettings(
-            self.kafka(), self.models_topic, self.schema(), self.group, data_types, self.models_timeout
+            self.kafka(),
+            self.models_topic,
+            self.schema(),
+            self.engine_types(),
+            self.group,
+            data_types,
+            self.models_timeout,
         )
 
     def scoring(self) -> ScoringSettings:
         """Where results go."""
+        from models.serving.batch_scoring import ScoringSettings
+
         return ScoringSettings(self.schema(), self.results_topic, self.dead_letter_topic, self.result_key)

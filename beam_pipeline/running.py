@@ -7,7 +7,6 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import apache_beam as beam
@@ -18,6 +17,7 @@ from beam_pipeline.cli.logs import silence_runner
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
 from models.errors import PipelineFailedError
+from runners.local.signals import set_at_signals
 from runners.plan import RunnerPlan, RunningJob
 from transforms.worker_process import close_worker_process
 
@@ -119,16 +119,9 @@ def run_until_signalled(start: Callable[[], Any], plan: RunnerPlan, running_text
     Raises:
       PipelineFailedError: when it ends by itself.
     """
-    stop = threading.Event()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        _LOGGER.info("%s: stopping", signal.Signals(number).name)
-        stop.set()
-
     # What the runner starts inherits this: a terminal's Ctrl-C goes to all, and must reach this process alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     running = RunningPipeline(start, plan)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = set_at_signals(lambda number: _LOGGER.info("%s: stopping", number.name))
     _LOGGER.info("%s", running_text)
     running.wait(stop)

@@ -20,7 +20,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.running import run_until_signalled
 from models.encoding.result import result_schema
 from models.kafka.client import KafkaSettings
-from models.kafka.partition_reader import ReadSettings, StartAt
+from models.kafka.partition_reader import ReadSettings
+from models.kafka.start_at import StartAt
 from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
 from models.records.schema import RecordSchema
 from runners.plan import plan_runner

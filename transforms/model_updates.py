@@ -18,7 +18,8 @@ from apache_beam.transforms import trigger, window
 
 from models.encoding.dead_letter import dead_letter
 from models.errors import DescriptorError
-from models.kafka.partition_reader import ReadSettings, StartAt
+from models.kafka.partition_reader import ReadSettings
+from models.kafka.start_at import StartAt
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.position import encode_position, newest_positions
 from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from models.kafka.client import KafkaSettings
 from models.model_topic.reader import ModelsTopicReader
 from models.records.schema import RecordSchema
+from models.scorers import prepare_engines
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
@@ -26,6 +27,7 @@ class ModelsSettings:
       kafka: the brokers.
       topic: the models topic.
       schema: of the records that the models score.
+      engines: the model types whose engines are imported before the first record.
       deployment: names this deployment in status events: its consumer group.
       data_types: only the models of these data types are followed; empty: of all that the schema can have.
       timeout: seconds for which bundles go on with what is loaded when models are no longer followed.
@@ -34,6 +36,7 @@ class ModelsSettings:
     kafka: KafkaSettings
     topic: str
     schema: RecordSchema
+    engines: tuple[str, ...] = ()
     deployment: str = ""
     data_types: tuple[str, ...] = ()
     timeout: float = 60.0
@@ -58,7 +61,8 @@ class Serving:
 
     @classmethod
     def start(cls, settings: ModelsSettings) -> Serving:
-        """Makes both, and begins to follow the models topic."""
+        """Imports the engines, makes both, and begins to follow the models topic."""
+        prepare_engines(settings.engines)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
         # The follower's thread loads, too: it closes the reader when nobody fetches any more.

@@ -11,16 +11,20 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from beam_pipeline.options import ServingOptions
+from beam_pipeline.options import NO_ENGINES, ServingOptions
 from models.errors import OptionsError
-from models.kafka.client import KafkaSettings
-from models.records.schema import BUNDLED_RECORDS
+from models.schemas import BUNDLED_RECORDS
+from models.scorers import SCORER_MODULES
+
+if TYPE_CHECKING:
+    from models.kafka.client import KafkaSettings
 
 RUNNER_OPTIONS = "runner-options"
+
+# Options of Beam and of the runners that are written with dashes; all others have underscores (a test compares).
+DASHED_BEAM_OPTIONS = ("--job-server-timeout", "--flink-master", "--savepoint-on-stop")
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ OPTIONS = {
             number=0,
         ),
         Option(
+            "engines",
+            "the model types whose engines a worker imports when it starts, before the first record, separated by "
+            f"commas ({', '.join(SCORER_MODULES)}), or {NO_ENGINES}; any other engine is imported with its first model",
+        ),
+        Option(
             "result-key",
             "a result's key: the record's key, or its coordinates TOPIC-PARTITION-OFFSET",
             ("record", "coordinates"),
@@ -137,6 +146,11 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         )
 
 
+def runs_until_stopped(parser: argparse.ArgumentParser) -> None:
+    """Declares that what this parser parses ends only at a signal: that is then no failure."""
+    parser.set_defaults(until_stopped=True)
+
+
 def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """The options of these names, from the command line and the configuration file, checked one by one.
 
@@ -165,6 +179,19 @@ def read_runner_options(given: argparse.Namespace) -> list[str]:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return value
     raise OptionsError(f"{given.config}: {RUNNER_OPTIONS} is neither a list of arguments nor a mapping")
+
+
+def check_dashed_names(arguments: Sequence[str]) -> None:
+    """Raises OptionsError for an argument that is none of Beam's by the dashes in its name.
+
+    Beam's own options are written with underscores: a misspelt option of ours is so found without Beam, whose import
+    takes seconds (`beam_pipeline.cli.beam_arguments` then finds the rest).
+    """
+    for argument in arguments:
+        name = argument.split("=")[0]
+        if name.startswith("--") and "-" in name[2:] and name not in DASHED_BEAM_OPTIONS:
+            near = suggestion(name, [f"--{one}" for one in OPTIONS] + list(DASHED_BEAM_OPTIONS))
+            raise OptionsError(f"{name!r} is no option of beam-serving and none of Beam{near}")
 
 
 def require(values: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -198,6 +225,8 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:
     """The brokers, checked as far as it goes without asking them; raises OptionsError."""
     require(values, ["bootstrap-servers"])
+    from models.kafka.client import KafkaSettings
+
     settings = KafkaSettings(values["bootstrap_servers"], values.get("kafka_config", {}))
     settings.check()
     return settings
@@ -206,6 +235,8 @@ def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:
 def _read_config(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
+    import yaml
+
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import Protocol
 
 from models.errors import OptionsError, ServingError
+from runners.local.signals import INTERRUPTED, interrupted_by_signals
 
-# Command to the module that does it and a line of help; a module is imported only for its own command.
+# Command to the module that does it and a line of help. A module is imported only for its own command, and imports what
+# takes long (Beam, TensorFlow, numpy, Kafka's client) only when its arguments are parsed and checked: --help and usage
+# errors come at once, and a test holds it.
 COMMANDS = {
     "run": ("beam_pipeline.cli.commands.run", "score a stream of records with models that arrive as data"),
     "models": ("beam_pipeline.cli.commands.models", "publish, list, roll back and retire models"),
@@ -35,15 +38,18 @@ class Command(Protocol):
 
         Args:
           given: the parsed arguments.
-          rest: the arguments that are not of this application; a command that takes none has set `strict`.
+          rest: the arguments that are not of this application, for a command of `TAKES_BEAM_OPTIONS`.
         """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
+    SIGINT (Ctrl-C) and SIGTERM end it, also where the process was started with them ignored.
+
     Returns:
-      0 when it worked (also when Ctrl-C ended what runs until Ctrl-C), 1 when it did not, 2 when it was told wrongly.
+      0 when it worked (also when a signal ended what runs until a signal), 1 when it did not, 2 on a usage error, 130
+      when a signal interrupted something finite.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), None)
@@ -56,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _load(name)
         if rest and name not in TAKES_BEAM_OPTIONS:
             raise OptionsError(f"unknown: {' '.join(rest)}; see beam-serving {name} --help")
-        return command.run(given, rest)
+        with interrupted_by_signals():
+            return command.run(given, rest)
     except OptionsError as error:
         print(f"beam-serving {name}: {error}", file=sys.stderr)
         return 2
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
-        return 0
+        return 0 if getattr(given, "until_stopped", False) else INTERRUPTED
 
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _QUIET = ("apache_beam", "PrismRunner", "absl", "urllib3", "tensorflow", "h5py")
 # Prism warns of an empty transform that Beam's own Create makes, and of each bundle that a stop cuts short.
@@ -36,6 +40,29 @@ def set_up_logs(verbose: bool = False, quiet: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_ByDesign())
+
+
+@contextmanager
+def without_start_lines() -> Iterator[None]:
+    """Drops what libraries print to stderr while they are imported; it is shown when the import raises.
+
+    TensorFlow's C++ code prints to the file descriptor before it reads any setting, TF_CPP_MIN_LOG_LEVEL included. Only
+    for commands of one thread: what another thread logs meanwhile is dropped, too.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            printed.seek(0)
+            os.write(kept, printed.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def silence_runner() -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from beam_pipeline.demo import USUAL_SECONDS
 from beam_pipeline.demo.collector import Collector
 from beam_pipeline.demo.picture import save_picture
 from beam_pipeline.demo.pipeline_process import PipelineProcess, run_arguments
 from beam_pipeline.demo.presentation import LivePresentation, PlainPresentation, Presentation
 from beam_pipeline.demo.record_stream import RecordStream
-from beam_pipeline.demo.scenario import USUAL_SECONDS, Scenario
+from beam_pipeline.demo.scenario import Scenario
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.snapshot import Snapshot
 from beam_pipeline.demo.summary import draw_summary

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from beam_pipeline.demo import USUAL_SECONDS
 from beam_pipeline.demo.record_stream import RecordStream
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.snapshot import Kind, Snapshot
@@ -21,7 +22,6 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelsTopic
 
 MODEL = "wine"
-USUAL_SECONDS = 45.0
 # What the steps of a pass take besides their pauses: publishing on a broker that answers no DescribeConfigs, loading.
 _WORK_SECONDS = 14.0
 _PATIENCE_SECONDS = 120.0

@@ -12,7 +12,8 @@ from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.schema import BUNDLED_RECORDS, RecordSchema
+from models.records.schema import RecordSchema
+from models.schemas import BUNDLED_RECORDS
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
 from models.serving.loading import WARM_UP_OPTION, ModelLoader, for_scorer, warm_up

@@ -8,9 +8,12 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from models.records.schema import Row
 from models.schemas import bundled_schema
+
+if TYPE_CHECKING:
+    from models.records.schema import Row
 
 USERS = 1_000
 PRODUCTS = 300

@@ -17,7 +17,8 @@ from beam_pipeline.cli.arguments import OPTIONS
 from beam_pipeline.options import ServingOptions
 from beam_pipeline.template.parameters import RUNTIME, defaults, is_required, parameter_name
 from models.errors import OptionsError
-from models.kafka.partition_reader import ReadSettings, StartAt
+from models.kafka.partition_reader import ReadSettings
+from models.kafka.start_at import StartAt
 
 
 class TemplateParameters(PipelineOptions):

@@ -5,7 +5,6 @@ No thread of ours: librdkafka fetches ahead in its own, and `take` hands over wh
 
 from __future__ import annotations
 
-import datetime
 import logging
 import time
 from dataclasses import dataclass
@@ -14,50 +13,16 @@ from typing import Literal, NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from models.errors import KafkaUnreachableError, OffsetGapError, OptionsError
+from models.errors import KafkaUnreachableError, OffsetGapError
 from models.kafka.client import ConnectionLog, KafkaSettings
+from models.kafka.start_at import StartAt
 from models.records.batch import Headers, OffsetSpan, RecordBatch
 
 _LOGGER = logging.getLogger(__name__)
 
 OnGap = Literal["fail", "report"]
 _QUERY_SECONDS = 10.0
-_LONGEST_MILLISECONDS = 18  # digits that surely fit 64 bits
-
-
-@dataclass(frozen=True)
-class StartAt:
-    """Where reading begins when nothing else is known.
-
-    Attributes:
-      kind: earliest, latest, committed (the group's committed offset, else earliest), or timestamp.
-      timestamp: milliseconds since 1970-01-01 UTC, for kind timestamp: the first record at or after it.
-    """
-
-    kind: Literal["earliest", "latest", "committed", "timestamp"]
-    timestamp: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> StartAt:
-        """Reads the value of --start: a kind, or a moment in ISO 8601 or in milliseconds.
-
-        Raises:
-          OptionsError: when it is none of them.
-        """
-        if text in ("earliest", "latest", "committed"):
-            return cls(text)  # type: ignore[arg-type]
-        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_MILLISECONDS:
-            return cls("timestamp", int(text))
-        try:
-            moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise OptionsError(
-                f"--start {text!r} is none of earliest, latest, committed, an ISO 8601 moment, or milliseconds"
-            ) from error
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.timezone.utc)
-        # Kafka takes numbers below 0 for something else: -1 for the end of the topic.
-        return cls("timestamp", max(0, round(moment.timestamp() * 1000)))
+_COMMITTED = StartAt("committed")
 
 
 @dataclass(frozen=True)
@@ -98,7 +63,7 @@ class ReadSettings:
 
     kafka: KafkaSettings
     group: str
-    start: StartAt = StartAt("committed")
+    start: StartAt = _COMMITTED
     on_gap: OnGap = "fail"
     max_records: int = 2_000
     max_bytes: int = 8_388_608

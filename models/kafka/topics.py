@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import TimeoutError
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
@@ -21,7 +22,7 @@ def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | N
 
     Raises:
       KafkaUnreachableError: when no broker answers.
-      TopicError: when the broker refuses.
+      TopicError: when the broker refuses, or does not answer the request to make it.
     """
     admin = kafka.admin()
     if partition_count(admin, topic, _SECONDS):
@@ -33,6 +34,12 @@ def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | N
         if error.args[0].code() not in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE):
             raise TopicError(
                 f"topic {topic!r} is missing and could not be made: {error.args[0].str()}; make it by hand"
+            ) from error
+    except TimeoutError as error:  # librdkafka's mock cluster never answers
+        if not partition_count(admin, topic, _SECONDS):
+            raise TopicError(
+                f"topic {topic!r} is missing, and the broker did not answer the request to make it in {_SECONDS:g} s; "
+                "make it by hand"
             ) from error
 
 

@@ -16,13 +16,12 @@ import fastavro
 import fastavro.validation
 
 from models.errors import RecordDecodeError, SchemaError
-from models.schemas import bundled_schema
+from models.schemas import BUNDLED_RECORDS, bundled_schema
 from models.text import clean_text, error_text
 
 RecordFormat = Literal["avro", "json"]
 Row = dict[str, Any]
 
-BUNDLED_RECORDS = ("recommender", "transaction", "wine")
 DATA_TYPE_FIELD = "dataType"
 
 

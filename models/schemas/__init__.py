@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+BUNDLED_RECORDS = ("recommender", "transaction", "wine")
+
 
 @cache
 def bundled_schema(name: str) -> dict[str, Any]:

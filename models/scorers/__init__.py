@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from models.errors import UnknownModelTypeError
-from models.scorers.base import ModelSource, Scorer
+from models.errors import ModelLoadError, UnknownModelTypeError
+
+if TYPE_CHECKING:  # this table is read by the command line, which must not wait for numpy
+    from models.scorers.base import ModelSource, Scorer
+
+_LOGGER = logging.getLogger(__name__)
 
 SCORER_MODULES = {
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
@@ -21,10 +28,24 @@ def load_scorer(source: ModelSource) -> Scorer:
       UnknownModelTypeError: when no scorer serves that modelType.
       ModelLoadError: when the scorer cannot serve the model.
     """
-    model_type = source.descriptor.model_type
+    scorer: Scorer = _module(source.descriptor.model_type).load(source)
+    return scorer
+
+
+def prepare_engines(model_types: Iterable[str]) -> None:
+    """Imports the engines of these model types, so that no record waits for it later.
+
+    An engine that cannot be imported is only logged: the load of a model that needs it fails with the same reason.
+    """
+    for model_type in model_types:
+        try:
+            _module(model_type).prepare()
+        except (ModelLoadError, ImportError) as error:
+            _LOGGER.warning("the engine of model type %s cannot be imported: %s", model_type, error)
+
+
+def _module(model_type: str) -> Any:
     if model_type not in SCORER_MODULES:
         known = ", ".join(sorted(SCORER_MODULES))
         raise UnknownModelTypeError(f"modelType {model_type!r} is not served; known types: {known}")
-    module = import_module(SCORER_MODULES[model_type])
-    scorer: Scorer = module.load(source)
-    return scorer
+    return import_module(SCORER_MODULES[model_type])

@@ -1,11 +1,13 @@
 """What every scorer is: the values that go in and come out, and the life of a loaded model.
 
-A module of this package serves one modelType. It exposes one function::
+A module of this package serves one modelType. It exposes two functions::
 
     def load(source: ModelSource) -> Scorer
+    def prepare() -> None
 
-which raises `models.errors.ModelLoadError` (or a subclass of it) when the model cannot be served. It imports its
-engine when it is first needed, so that a worker pays only for the engines whose models it serves.
+`load` raises `models.errors.ModelLoadError` (or a subclass of it) when the model cannot be served. The engine is
+imported when it is first needed, so that a worker pays only for the engines whose models it serves; `prepare` imports
+it and pays for whatever else its first call costs, before the first record comes.
 """
 
 from __future__ import annotations

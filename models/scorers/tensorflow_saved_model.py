@@ -70,6 +70,14 @@ def load(source: ModelSource) -> Scorer:
         raise
 
 
+def prepare() -> None:
+    """Imports TensorFlow and runs a session once, which starts its threads; raises ModelLoadError if that fails."""
+    tensorflow = _tensorflow()
+    graph = tensorflow.Graph()
+    with graph.as_default(), tensorflow.compat.v1.Session(graph=graph) as session:
+        session.run(tensorflow.constant(0))
+
+
 def _load(source: ModelSource, folder: tempfile.TemporaryDirectory[str]) -> SavedModelScorer:
     descriptor = source.descriptor
     unknown = sorted(set(descriptor.options) - set(KNOWN_OPTIONS))

@@ -286,6 +286,10 @@ class TensorFlowServingGrpcScorer(RemoteScorer[PredictionClient]):
             raise ScoringError(f"{self._address}: output {name!r} cannot be read: {error_text(error)}") from error
 
 
+def prepare() -> None:
+    """Does nothing: the import of this module has imported gRPC and TensorFlow's messages."""
+
+
 def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
     """Connects to the model's server and asks it for the signature.
 

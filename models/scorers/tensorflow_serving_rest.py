@@ -201,6 +201,10 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
         }
 
 
+def prepare() -> None:
+    """Does nothing: the import of this module has imported the HTTP client."""
+
+
 def load(source: ModelSource) -> TensorFlowServingRestScorer:
     """Asks the model's server for the signature.
 

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from runners.flink.distribution import flink_distribution
 from runners.flink.rest import FlinkRest
 from runners.local.cache_folder import cache_folder
 from runners.local.java_tools import java
+from runners.local.signals import INTERRUPTED, interrupted_by_signals, set_at_signals
 
 REST_PORT = 8081
 POLL_SECONDS = 0.2
@@ -137,9 +137,8 @@ def down(seconds: float = DOWN_SECONDS) -> bool:
 
 
 def serve(settings: FlinkClusterSettings) -> int:
-    """Owns a cluster until SIGTERM. Of an earlier one only the savepoints are kept."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    """Owns a cluster until SIGTERM or SIGINT. Of an earlier one only the savepoints are kept."""
+    stopped = set_at_signals()
     # Who looks for the cluster holds the lock for a moment, too.
     with _lock(attempts=10) as free:
         if not free:
@@ -240,10 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "serve":
             return serve(_settings(options))
-        return _run(options, given[1:])
+        with interrupted_by_signals():  # `up` then ends what it has started
+            return _run(options, given[1:])
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -6,15 +6,12 @@ Run as `python -m runners.local.kafka_broker` it stays in the foreground until C
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -25,6 +22,7 @@ from runners.local.java_tools import JavaToolError, java
 from runners.local.kafka_jars import NEEDED_BY, kafka_jars
 from runners.local.server_process import ServerProcess, end_of_log
 from runners.local.service import LocalService
+from runners.local.signals import interrupted_by_signals
 
 CLUSTER_ID = "AAAAAAAAQACAAAAAAAAAAQ"
 POLL_SECONDS = 0.1
@@ -224,19 +222,15 @@ def _names_a_broker(bootstrap_servers: str) -> bool:
         return False
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Runs a broker until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m runners.local.kafka_broker", description=main.__doc__)
     parser.add_argument("--port", type=int, default=9092, help="where clients connect (default: 9092)")
     parser.add_argument("--work-folder", type=Path, help="keep data and log here (default: a temporary folder)")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    settings = BrokerSettings(port=options.port, work_folder=options.work_folder)
     try:
-        with LocalBroker(BrokerSettings(port=options.port, work_folder=options.work_folder)) as broker:
+        with interrupted_by_signals(), LocalBroker(settings) as broker:
             return _serve(broker)
     except (JavaToolError, BrokerStartError) as error:
         print(error, file=sys.stderr)

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -23,6 +20,7 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 
 from runners.flink.configuration import WORKER_POOL_PORT
 from runners.local.free_ports import is_free
+from runners.local.signals import set_at_signals
 from runners.worker.loopback import tune_worker_process
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,13 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_free(given.port):  # gRPC would share it with whoever listens there
         print(f"port {given.port} is taken: stop what listens there, or give another --port", file=sys.stderr)
         return 1
-    done = threading.Event()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        done.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    done = set_at_signals()
     address, server = WorkerPool.start(use_process=True, port=given.port)
     _LOGGER.info("workers can be asked for at %s", address)
     done.wait()

@@ -12,7 +12,8 @@ from confluent_kafka.admin import NewPartitions
 
 from models.errors import KafkaUnreachableError, OffsetGapError
 from models.kafka.client import KafkaSettings
-from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, StartAt
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings
+from models.kafka.start_at import StartAt
 from models.records.batch import RecordBatch
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import Bundle, eventually, run_bundle

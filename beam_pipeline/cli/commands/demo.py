@@ -7,20 +7,18 @@ import logging
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from rich.console import Console
-
-from beam_pipeline.demo.run import Demo, DemoSettings, work_folder
-from beam_pipeline.demo.scenario import USUAL_SECONDS
+from beam_pipeline.cli.arguments import runs_until_stopped
+from beam_pipeline.demo import USUAL_SECONDS
 from models.errors import OptionsError
+from runners.local.signals import interrupted_by_signals
 
 _LEAST_SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
+    runs_until_stopped(parser)
     parser.add_argument("--forever", action="store_true", help="begin again at the end, until Ctrl-C")
     parser.add_argument(
         "--bootstrap-servers",
@@ -49,6 +47,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs to the end or to Ctrl-C; see `command_line.Command`."""
     if not given.seconds >= _LEAST_SECONDS:
         raise OptionsError(f"--seconds {given.seconds:g} is below {_LEAST_SECONDS:g}")
+    from rich.console import Console
+
+    from beam_pipeline.demo.run import Demo, DemoSettings, work_folder
+
     console = Console()
     settings = DemoSettings(
         bootstrap_servers=given.bootstrap_servers,
@@ -57,17 +59,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         plain=given.plain or not console.is_terminal,
         picture=given.picture,
     )
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, _interrupt)
-    with work_folder(console) as folder:
+    with interrupted_by_signals(signal.SIGHUP), work_folder(console) as folder:
         _log_into(folder / "demo.log")
         Demo(settings, console, folder).run()
     return 0
-
-
-def _interrupt(number: int, _: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _log_into(file: Path) -> None:

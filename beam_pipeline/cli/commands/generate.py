@@ -7,18 +7,17 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, Message, Producer
-
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require
-from beam_pipeline.cli.commands.models import add_model_arguments, draft_from
-from beam_pipeline.cli.logs import set_up_logs
-from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
+from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.errors import OptionsError, PublishError, TopicError
-from models.model_topic.publisher import ModelsTopic
-from models.records.schema import RecordSchema
+from models.scorers import prepare_engines
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message, Producer
 
 _RECORDS = ("bootstrap-servers", "records-topic", "record-format", "kafka-config")
 _MODELS = ("bootstrap-servers", "models-topic", "record-schema", "kafka-config")
@@ -28,6 +27,7 @@ _PROGRESS_SECONDS = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
+    runs_until_stopped(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     records = actions.add_parser("records", help="records at a steady rate", allow_abbrev=False)
     add_options(records, _RECORDS)
@@ -63,6 +63,8 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     rate = generator.rate if given.rate is None else given.rate
     if rate <= 0:
         raise OptionsError(f"--rate {rate:g} is not above 0")
+    from models.records.schema import RecordSchema
+
     schema = RecordSchema.named(given.schema, values.get("record_format", "avro"))
     stream = _PacedStream(kafka_settings(values).producer(), values["records_topic"], rate, given.count)
     try:
@@ -125,10 +127,17 @@ class _PacedStream:
 def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     if given.every < 0:
         raise OptionsError(f"--every {given.every:g} is below 0")
+    check_model_arguments(given)
+    from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.model_topic.publisher import ModelsTopic
+    from models.records.schema import RecordSchema
+
     topic = ModelsTopic(kafka_settings(values), values["models_topic"])
     schema = RecordSchema.named(values["record_schema"]) if "record_schema" in values else None
     drafts = [draft_from(given, path) for path in given.paths]
     descriptors = [draft_descriptor(draft) for draft in drafts]
+    with without_start_lines():
+        prepare_engines([given.type])
     for draft, descriptor in zip(drafts, descriptors, strict=True):
         check_draft(draft, descriptor, schema)
     due = time.monotonic()

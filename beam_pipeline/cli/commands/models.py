@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Sequence
-from typing import Any
-
-from rich import box
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import add_options, kafka_settings, pairs, read_options, require
-from beam_pipeline.cli.logs import set_up_logs
-from beam_pipeline.cli.tables import print_table
-from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
+from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
-from models.model_topic.publisher import ListedVersion, ModelsTopic
-from models.records.schema import RecordSchema
-from models.scorers import SCORER_MODULES
+from models.scorers import SCORER_MODULES, prepare_engines
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from beam_pipeline.publishing.drafts import Draft
+    from models.model_topic.publisher import ListedVersion, ModelsTopic
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _PUBLISH_OPTIONS = (*_OPTIONS, "record-schema")
@@ -68,7 +67,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     set_up_logs(quiet=True)
     values = read_options(given, _PUBLISH_OPTIONS if given.action == "publish" else _OPTIONS)
     require(values, ["models-topic"])
-    topic = ModelsTopic(kafka_settings(values), values["models_topic"])
+    if given.action == "publish":
+        check_model_arguments(given)
+    kafka = kafka_settings(values)
+    from beam_pipeline.cli.tables import print_table
+    from models.model_topic.publisher import ModelsTopic
+
+    topic = ModelsTopic(kafka, values["models_topic"])
     if given.action == "publish":
         return _publish(topic, given, values)
     if given.action == "list":
@@ -84,11 +89,14 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, Any]) -> int:
-    if given.inline and given.path is None:
-        raise OptionsError("--inline goes with --path: it sends a model of this machine through the topic")
+    from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.records.schema import RecordSchema
+
     draft = draft_from(given, given.path, given.location)
     schema = RecordSchema.named(values["record_schema"]) if "record_schema" in values else None
     descriptor = draft_descriptor(draft)
+    with without_start_lines():
+        prepare_engines([draft.model_type])
     check_draft(draft, descriptor, schema)
     published = topic.publish(descriptor)
     print(
@@ -97,8 +105,19 @@ def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, An
     return 0
 
 
+def check_model_arguments(given: argparse.Namespace) -> None:
+    """Checks what `add_model_arguments` added, before anything is imported for it; raises OptionsError."""
+    if given.inline and getattr(given, "location", None) is not None:
+        raise OptionsError("--inline goes with --path: it sends a model of this machine through the topic")
+    _inputs(given.input)
+    pairs("output", given.output)
+    pairs("option", given.option)
+
+
 def draft_from(given: argparse.Namespace, path: str | None, location: str | None = None) -> Draft:
     """The draft that the arguments of `add_model_arguments` describe; raises OptionsError when one is malformed."""
+    from beam_pipeline.publishing.drafts import Draft
+
     return Draft(
         name=given.name,
         model_type=given.type,
@@ -125,6 +144,9 @@ def _inputs(given: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _table(versions: list[ListedVersion]) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("name", "version", "state", "type", "data type", "published"):
         table.add_column(column, no_wrap=True)

@@ -9,11 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require
+from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
 from beam_pipeline.cli.logs import set_up_logs
-from beam_pipeline.cli.topic_reading import read_topic
-from models.encoding.result import ResultDecoder, result_as_json
-from models.records.schema import RecordSchema
 
 _OPTIONS = ("bootstrap-servers", "results-topic", "record-schema", "record-format", "kafka-config")
 _SHOWN_VALUES = 4
@@ -21,6 +18,7 @@ _SHOWN_VALUES = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
+    runs_until_stopped(parser)
     add_options(parser, _OPTIONS)
     parser.add_argument("--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     parser.add_argument("--last", type=int, metavar="N", help="begin N results before each partition's end")
@@ -32,10 +30,15 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS)
     require(values, ["results-topic", "record-schema"])
+    kafka = kafka_settings(values)
+    from beam_pipeline.cli.topic_reading import read_topic
+    from models.encoding.result import ResultDecoder, result_as_json
+    from models.records.schema import RecordSchema
+
     schema = RecordSchema.named(values["record_schema"], values.get("record_format", "avro"))
     decoder = ResultDecoder(schema)
     malformed = 0
-    for message in read_topic(kafka_settings(values), values["results_topic"], given.last, given.follow):
+    for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:
             result = decoder.decode(message.value() or b"")
         except ValueError as error:

@@ -6,13 +6,18 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from beam_pipeline.cli.arguments import RUN, add_options, read_options, read_runner_options, serving_options
+from beam_pipeline.cli.arguments import (
+    RUN,
+    add_options,
+    check_dashed_names,
+    read_options,
+    read_runner_options,
+    runs_until_stopped,
+    serving_options,
+)
 from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
-from models.encoding.result import check_result_schema
-from models.kafka.client import partition_count
 from models.kafka.secret_references import check_secrets_are_references
-from models.kafka.topics import check_models_topic, ensure_topic
 from runners.plan import check_runner, import_runner
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,6 +26,7 @@ _SECONDS = 15.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
+    runs_until_stopped(parser)
     add_options(parser, RUN)
     parser.add_argument("--verbose", action="store_true", help="log what Beam and the runner say, too")
     parser.epilog = (
@@ -36,6 +42,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs until Ctrl-C or SIGTERM; see `command_line.Command`."""
     set_up_logs(given.verbose)
     options = serving_options(read_options(given, RUN), [*read_runner_options(given), *rest])
+    check_dashed_names(options.runner_arguments)
     check_options(options)
     # Beam and what it brings take seconds to import: mistakes are told before.
     from beam_pipeline.cli.beam_arguments import check_beam_arguments
@@ -55,9 +62,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 def check_options(options: ServingOptions) -> None:
     """Checks what can be checked without a broker; raises ServingError."""
     check_runner(options.runner)
-    check_result_schema(options.schema())
-    options.reading()
+    options.start_at()
+    options.engine_types()
     options.kafka().check()
+    schema = options.schema()
+    from models.encoding.result import check_result_schema
+
+    check_result_schema(schema)
 
 
 def check_topics(options: ServingOptions) -> None:
@@ -66,6 +77,9 @@ def check_topics(options: ServingOptions) -> None:
     Raises:
       KafkaUnreachableError, ModelsTopicError, TopicError: with the remedy.
     """
+    from models.kafka.client import partition_count
+    from models.kafka.topics import check_models_topic, ensure_topic
+
     kafka = options.kafka()
     if not partition_count(kafka.admin(), options.records_topic, _SECONDS):
         _LOGGER.warning("records topic %r does not exist yet", options.records_topic)

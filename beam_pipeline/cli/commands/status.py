@@ -8,16 +8,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-
-from rich import box
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require
 from beam_pipeline.cli.logs import set_up_logs
-from beam_pipeline.cli.model_status import ModelStatus, StatusFold
-from beam_pipeline.cli.tables import print_table
-from beam_pipeline.cli.topic_reading import read_topic
-from models.model_topic.publisher import ModelsTopic
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from beam_pipeline.cli.model_status import ModelStatus
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
 
@@ -35,6 +34,11 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     values = read_options(given, _OPTIONS)
     require(values, ["models-topic", "status-topic"])
     kafka = kafka_settings(values)
+    from beam_pipeline.cli.model_status import StatusFold
+    from beam_pipeline.cli.tables import print_table
+    from beam_pipeline.cli.topic_reading import read_topic
+    from models.model_topic.publisher import ModelsTopic
+
     fold = StatusFold(given.deployment)
     for message in read_topic(kafka, values["status_topic"]):
         fold.add(message.value() or b"")
@@ -54,6 +58,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def table(statuses: list[ModelStatus]) -> Table:
     """A table, a row for each version and deployment; durations are in milliseconds."""
+    from rich import box
+    from rich.table import Table
+
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("name", overflow="fold", min_width=10)
     for column in ("version", "state", "since", "usage", "average", "min", "max", "errors"):

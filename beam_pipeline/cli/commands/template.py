@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from beam_pipeline.cli.arguments import OPTIONS, RUN, add_options, read_options, read_runner_options, require
+from beam_pipeline.cli.arguments import (
+    OPTIONS,
+    RUN,
+    add_options,
+    check_dashed_names,
+    read_options,
+    read_runner_options,
+    require,
+)
 from beam_pipeline.cli.commands.run import check_options
 from beam_pipeline.cli.logs import set_up_logs
 from models.errors import OptionsError
@@ -46,6 +54,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         _refuse(rest)
         return _print_metadata(given.kind, values)
     arguments = [*read_runner_options(given), *rest]
+    check_dashed_names(arguments)
     if given.kind == "classic":
         return _build_classic(given, values, arguments)
     return _build_flex(given, arguments)

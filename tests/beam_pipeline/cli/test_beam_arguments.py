@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-import pytest
+import argparse
 
-from beam_pipeline.cli.beam_arguments import check_beam_arguments
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.cli.arguments import DASHED_BEAM_OPTIONS, check_dashed_names
+from beam_pipeline.cli.beam_arguments import _all_kinds, _BeamParser, check_beam_arguments
 from models.errors import OptionsError
+from runners.plan import RUNNER_MODULES, import_runner
 
 
 def test_options_of_beam_pass() -> None:
@@ -27,3 +32,22 @@ def test_an_option_that_the_application_sets_is_refused() -> None:
 def test_a_value_that_beam_cannot_read_is_refused() -> None:
     with pytest.raises(OptionsError, match=r"Beam options: .*job_port"):
         check_beam_arguments(["--job_port=many"])
+
+
+def all_beam_options() -> set[str]:
+    for runner in RUNNER_MODULES:
+        import_runner(runner)
+    parser: argparse.ArgumentParser = _BeamParser(add_help=False)
+    for kind in _all_kinds(PipelineOptions):
+        kind._add_argparse_args(parser)
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+def test_the_options_with_dashes_are_known_without_beam() -> None:
+    assert {name for name in all_beam_options() if "-" in name[2:]} == set(DASHED_BEAM_OPTIONS)
+
+
+def test_a_name_with_dashes_that_nobody_knows_is_refused_without_beam() -> None:
+    check_dashed_names(["--flink-master=localhost:8081", "--prism_location=/x-y", "--job_name=a", "-x"])
+    with pytest.raises(OptionsError, match=r"'--flink-mastr' is no option .* did you mean '--flink-master'"):
+        check_dashed_names(["--flink-mastr=localhost:8081"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,8 +25,9 @@ DEMO = [sys.executable, "-m", "beam_pipeline", "demo", "--plain"]
 
 @pytest.fixture
 def running_demo() -> Iterator[subprocess.Popen[str]]:
-    """A demo that has started its pipeline."""
-    process = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """A demo that starts its pipeline; SIGINT is ignored, as a shell does it for what it puts into the background."""
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *DEMO]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield process
     finally:
@@ -37,8 +39,9 @@ def pipeline_of(demo: subprocess.Popen[str]) -> psutil.Process:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         for child in psutil.Process(demo.pid).children():
-            if "--records-topic" in child.cmdline():
-                return child
+            with suppress(psutil.Error):  # it has just ended
+                if "--records-topic" in child.cmdline():
+                    return child
         time.sleep(0.1)
     raise AssertionError("the demo started no pipeline")
 

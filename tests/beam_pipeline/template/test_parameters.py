@@ -18,7 +18,7 @@ from beam_pipeline.template.parameters import (
     pattern,
 )
 from models.errors import OptionsError
-from models.kafka.partition_reader import StartAt
+from models.kafka.start_at import StartAt
 
 TEMPLATE_MODULE = "beam_pipeline.template"
 

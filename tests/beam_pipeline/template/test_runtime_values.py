@@ -10,7 +10,7 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 from beam_pipeline.template.classic import classic_options
 from beam_pipeline.template.runtime_values import RuntimeText, runtime_start
 from models.errors import OptionsError
-from models.kafka.partition_reader import StartAt
+from models.kafka.start_at import StartAt
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
-from hypothesis import given
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import KafkaUnreachableError, OptionsError, TopicForbiddenError
@@ -173,29 +174,41 @@ def test_this_murmur2_is_javas(key: bytes, signed: int) -> None:
     assert murmur2(key) == signed % 2**32
 
 
-@given(st.binary())
-def test_a_partition_is_one_that_there_is(key: bytes) -> None:
-    assert 0 <= java_partition(key, 7) < 7
+@dataclass(frozen=True)
+class Partitioned:
+    """A topic of seven partitions, and a producer of ours."""
+
+    topic: str
+    producer: Producer
+
+    def partitions_of(self, keys: set[bytes]) -> dict[bytes, int]:
+        """The partition that each key went to."""
+        chosen: dict[bytes, Future[int]] = {key: Future() for key in keys}
+
+        def on_delivery(_: KafkaError | None, message: Message) -> None:
+            chosen[message.key()].set_result(message.partition())
+
+        for key in keys:
+            self.producer.produce(self.topic, b"", key, on_delivery=on_delivery)
+        assert self.producer.flush(SECONDS) == 0
+        return {key: future.result(0) for key, future in chosen.items()}
 
 
-def test_keys_go_to_the_partitions_that_java_chooses(kafka: Kafka) -> None:
-    topic = kafka.topic(partitions=7)
-    keys = [
-        b"21",
-        b"foobar",
-        b"abc",
-        "größe".encode(),
-        b"\xff\xfe\xfd",
-        *(f"key-{number}".encode() for number in range(50)),
-    ]
-    producer = kafka.settings.producer()
-    chosen: dict[bytes, Future[int]] = {key: Future() for key in keys}
-    for key in keys:
-        producer.produce(
-            topic, b"", key, on_delivery=lambda error, message: chosen[message.key()].set_result(message.partition())
-        )
-    assert producer.flush(SECONDS) == 0
-    assert {key: future.result(0) for key, future in chosen.items()} == {key: java_partition(key, 7) for key in keys}
+@pytest.fixture
+def partitioned(kafka: Kafka) -> Partitioned:
+    return Partitioned(kafka.topic(partitions=7), kafka.settings.producer())
+
+
+def test_known_keys_go_to_the_partitions_of_javas_hashes(partitioned: Partitioned) -> None:
+    # The hashes above without their sign bit, modulo 7.
+    expected = {b"21": 1173551340 % 7, b"foobar": 1357151166 % 7, b"abc": 479470107 % 7}
+    assert partitioned.partitions_of(set(expected)) == expected
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=st.sets(st.binary(max_size=40), min_size=1, max_size=50))
+def test_any_keys_go_to_the_partitions_that_java_chooses(partitioned: Partitioned, keys: set[bytes]) -> None:
+    assert partitioned.partitions_of(keys) == {key: java_partition(key, 7) for key in keys}
 
 
 def test_a_topic_that_this_user_may_not_describe_is_an_error_with_the_remedy() -> None:

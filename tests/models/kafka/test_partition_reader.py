@@ -19,10 +19,10 @@ from models.kafka.partition_reader import (
     Partition,
     PartitionReader,
     ReadSettings,
-    StartAt,
     TopicMadeAnewError,
     topic_identity,
 )
+from models.kafka.start_at import StartAt
 from models.records.batch import OffsetSpan, RecordBatch
 from tests.models.conftest import SECONDS, Kafka, eventually
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import SchemaError
-from models.records.schema import BUNDLED_RECORDS, RecordFormat, RecordSchema
-from models.schemas import bundled_schema
+from models.records.schema import RecordFormat, RecordSchema
+from models.schemas import BUNDLED_RECORDS, bundled_schema
 from models.text import TEXT_LIMIT
 from tests.models.fakes import LONGS, TEXTS, schema_of
 

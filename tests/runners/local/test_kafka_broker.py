@@ -133,13 +133,16 @@ time.sleep(600)
     assert eventually(lambda: not psutil.pid_exists(child))
 
 
-def test_in_the_foreground_it_says_its_address_and_stops_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground_it_says_its_address_and_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "runners.local.kafka_broker", "--port", str(port), "--work-folder", str(tmp_path)]
+    # As a shell starts what it puts into the background.
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+    command += [sys.executable, "-m", "runners.local.kafka_broker", "--port", str(port), "--work-folder", str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert f"{HOST}:{port}" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(PATIENCE_SECONDS) == 0
     assert str(tmp_path) in process.stdout.read()
     process.stdout.close()

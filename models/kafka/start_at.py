@@ -1,0 +1,46 @@
+"""Where the reading of a topic begins: the value of --start, without a Kafka client."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import OptionsError
+
+_LONGEST_MILLISECONDS = 18  # digits that surely fit 64 bits
+
+
+@dataclass(frozen=True)
+class StartAt:
+    """Where reading begins when nothing else is known.
+
+    Attributes:
+      kind: earliest, latest, committed (the group's committed offset, else earliest), or timestamp.
+      timestamp: milliseconds since 1970-01-01 UTC, for kind timestamp: the first record at or after it.
+    """
+
+    kind: Literal["earliest", "latest", "committed", "timestamp"]
+    timestamp: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> StartAt:
+        """Reads the value of --start: a kind, or a moment in ISO 8601 or in milliseconds.
+
+        Raises:
+          OptionsError: when it is none of them.
+        """
+        if text in ("earliest", "latest", "committed"):
+            return cls(text)  # type: ignore[arg-type]
+        if text.isascii() and text.isdigit() and len(text) <= _LONGEST_MILLISECONDS:
+            return cls("timestamp", int(text))
+        try:
+            moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError as error:
+            raise OptionsError(
+                f"--start {text!r} is none of earliest, latest, committed, an ISO 8601 moment, or milliseconds"
+            ) from error
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        # Kafka takes numbers below 0 for something else: -1 for the end of the topic.
+        return cls("timestamp", max(0, round(moment.timestamp() * 1000)))

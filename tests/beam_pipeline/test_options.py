@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.options import ServingOptions
+from models.errors import OptionsError
+
+OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
+
+# What a worker does when it starts: nobody answers at the broker's address, so that no model makes it import an engine.
+SET_UP = """
+import sys
+from beam_pipeline.options import ServingOptions
+from transforms.scoring import ScoreBatch
+options = ServingOptions("127.0.0.1:1", "records", "models", "results", "letters", "wine", engines=sys.argv[1])
+score = ScoreBatch(options.models(), options.scoring(), "swap", None, "run")
+before = "tensorflow" in sys.modules
+score.setup()
+print(before, "tensorflow" in sys.modules, flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_tensorflow_is_the_engine_by_default() -> None:
+    assert OPTIONS.engine_types() == ("tensorflow-saved-model",)
+    assert OPTIONS.models().engines == ("tensorflow-saved-model",)
+
+
+def test_several_engines_are_named_with_commas_and_none_is_none() -> None:
+    both = replace(OPTIONS, engines="tensorflow-saved-model, tensorflow-serving-rest")
+    assert both.engine_types() == ("tensorflow-saved-model", "tensorflow-serving-rest")
+    assert replace(OPTIONS, engines="none").engine_types() == ()
+
+
+@pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])
+def test_an_unknown_engine_is_refused_and_the_known_ones_are_named(engines: str) -> None:
+    with pytest.raises(OptionsError, match=r"--engines .* is not a model type; use none, or some of tensorflow-saved"):
+        replace(OPTIONS, engines=engines).engine_types()
+
+
+@pytest.mark.parametrize(("engines", "after"), [("tensorflow-saved-model", "True"), ("none", "False")])
+def test_a_worker_imports_the_named_engines_when_it_is_set_up(engines: str, after: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP, engines], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.stdout == f"False {after}\n", done.stderr
