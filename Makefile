@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 
 PACKAGES := beam_pipeline models transforms runners
-CHECKED := $(PACKAGES) flink/deployment tests benchmarks
+CHECKED := $(PACKAGES) flink/deployment tests benchmarks examples docs
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
