@@ -33,7 +33,9 @@ def read_yaml(path: Path) -> Any:
 
 @pytest.mark.parametrize("page", tracked("*.md"), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    # Pages of the reference are made when the site is built; tests/docs checks the links to them.
+    targets = [target for target in links if "://" not in target and not target.startswith("reference/")]
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
