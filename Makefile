@@ -4,10 +4,16 @@
 SHELL := /bin/bash
 
 PACKAGES := beam_pipeline models transforms runners
-CHECKED := $(PACKAGES) flink/deployment tests benchmarks
+CHECKED := $(PACKAGES) flink/deployment tests benchmarks examples docs
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
+# The versions that CI, the images and this environment install; `make lock` resolves them anew.
+LOCK := requirements.lock.txt
+UV := uv>=0.9,<1
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+WANTED = --constraint $(LOCK) --editable '.[test,docs]'
 
 # The Python to build with: the one that was named, else the one that is tested in full, else any that will do. A name
 # on PATH need not work (version managers put stand-ins there), so each is tried.
@@ -17,10 +23,10 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
 .PHONY: help demo test lint bench kafka flink-up flink-down flink-job-server \
-	deploy-flink upgrade-flink rollback-flink test-pythons clean
+	deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
 
 help:
-	@echo "make demo          score a stream with models that arrive while it runs (about a minute, first time longer)"
+	@echo "make demo          score a stream with models that arrive while it runs (about a minute; the first time two)"
 	@echo "make test          lint, types and all tests, against a real Kafka broker and Prism"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         the benchmarks"
@@ -31,6 +37,8 @@ help:
 	@echo "make upgrade-flink ENV=aws    bring the changed overlay there: savepoint, stop, start from it"
 	@echo "make rollback-flink ENV=aws   bring what was there before back"
 	@echo "make test-pythons  install and try the package with each other Python of this machine (minutes each)"
+	@echo "make docs          build the documentation's site into site/"
+	@echo "make lock          resolve $(LOCK) again after setup.py has changed (UPGRADE=1: to the newest versions)"
 	@echo "make clean         remove what was made here"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter (3.10 to 3.13). The environment is made in $(ENVIRONMENT)."
@@ -71,12 +79,23 @@ deploy-flink upgrade-flink rollback-flink: $(INSTALLED)
 test-pythons: $(INSTALLED)
 	@$(BIN)/python tests/smoke_pythons.py
 
+docs: $(INSTALLED)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Built: site/index.html"
+
+# No address of a registry may stand in the file: everyone has their own.
+lock: $(INSTALLED)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
+	  --no-emit-index-url --no-emit-find-links --annotation-style line --all-extras \
+	  $(if $(UPGRADE),--upgrade) --output-file $(LOCK) setup.py
+
 clean:
-	rm -rf $(ENVIRONMENT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(ENVIRONMENT) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew when what is installed changes; the sources themselves are used where they are (an editable install).
-$(INSTALLED): setup.py pyproject.toml
+# Recreated when what is installed changes; the sources themselves are used where they are (an editable install). uv
+# takes seconds where pip takes minutes, but pip installs too where uv is missing or cannot use the index of pip's settings.
+$(INSTALLED): setup.py pyproject.toml $(LOCK)
 	@python="$$($(FIND_PYTHON))"; \
 	if [ -z "$$python" ]; then \
 	  echo "No usable Python found$(if $(PYTHON), at $(PYTHON)): install Python 3.10 to 3.13, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; \
@@ -86,7 +105,9 @@ $(INSTALLED): setup.py pyproject.toml
 	fi; \
 	version='import sys; print(sys.version_info[:2])'; \
 	if [ "$$($(BIN)/python -c "$$version" 2>/dev/null)" != "$$("$$python" -c "$$version")" ]; then rm -rf $(ENVIRONMENT); fi; \
-	echo "Installing into $(ENVIRONMENT) with $$("$$python" --version): about three minutes, once"; \
+	echo "Installing into $(ENVIRONMENT) with $$("$$python" --version): about a minute, once"; \
 	"$$python" -m venv $(ENVIRONMENT)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(PIP_INSTALL) '$(UV)' || echo "uv cannot be installed here; going on with pip" >&2
+	@$(UV_INSTALL) $(WANTED) || { \
+	  echo "Installing with pip instead of uv: some minutes" >&2; $(PIP_INSTALL) $(WANTED); }
 	@touch $@

@@ -4,6 +4,12 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# What users of a part of the application install beside the rest; `models/extras.py` names them in errors.
+SERVERS = [
+    "tenacity>=9,<10",
+    "tensorflow-serving-api>=2.19,<2.22",
+]
+
 setup(
     name="beam-serving",
     version="0.1.0",
@@ -12,36 +18,41 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["beam_pipeline*", "models*", "transforms*", "runners*"]),
+    # The demo stays in the source tree: workers get the wheel, and have no use for it.
+    packages=find_packages(
+        include=["beam_pipeline*", "models*", "transforms*", "runners*"], exclude=["beam_pipeline.demo*"]
+    ),
     package_data={
         "models": ["py.typed"],
         "models.schemas": ["*.avsc"],
-        "beam_pipeline": ["demo/*.csv", "demo/*.md", "py.typed"],
+        "beam_pipeline": ["py.typed"],
+        "beam_pipeline.publishing": ["data/*"],
         "runners": ["py.typed"],
         "runners.local": ["kafka/*.xml"],
         "transforms": ["py.typed"],
     },
     install_requires=[
+        # Its extra brings Google's clients for Cloud Storage, Dataflow and Secret Manager, in versions that fit.
         "apache-beam[gcp]>=2.77,<2.78",
         "confluent-kafka>=2.16,<3",
         "fastavro>=1.12,<2",
-        "google-auth>=2,<3",
-        "google-cloud-dataflow-client>=0.13,<0.14",
-        "google-cloud-secret-manager>=2,<3",
-        "google-cloud-storage>=2.18,<4",
         "grpcio>=1.76,<2",
         "numpy>=1.26,<3",
         "pyyaml>=6,<7",
         "rich>=14,<16",
-        "tenacity>=9,<10",
         "tensorflow>=2.21,<2.22",
-        "tensorflow-serving-api>=2.19,<2.22",
         # On Python 3.10 its tensorflow-metadata and apache-beam[gcp] want different protobufs: nothing resolves.
         "tfx-bsl>=1.21,<1.22; python_version >= '3.11'",
         "urllib3>=2,<3",
     ],
     extras_require={
+        "aws": ["apache-beam[aws]>=2.77,<2.78"],
+        "docs": [
+            "mkdocs-material>=9.5,<10",
+        ],
+        "servers": SERVERS,
         "test": [
+            *SERVERS,
             "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",
             "mypy>=1.18,<3",
@@ -54,7 +65,6 @@ setup(
             "types-psutil",
             "types-PyYAML",
         ],
-        "aws": ["apache-beam[aws]>=2.77,<2.78"],
     },
     entry_points={"console_scripts": ["beam-serving=beam_pipeline.cli.command_line:main"]},
 )

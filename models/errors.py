@@ -39,6 +39,10 @@ class UnknownModelTypeError(ModelLoadError):
     """No scorer serves the descriptor's modelType."""
 
 
+class MissingExtraError(ModelLoadError):
+    """A Python package that a model needs is missing; an extra of beam-serving installs it."""
+
+
 class ScorerOptionError(ModelLoadError):
     """An option of the descriptor is unknown to its scorer, or has a value that cannot be read."""
 
@@ -117,6 +121,10 @@ class TokenUnavailableError(ServingError):
 
 class CloudResourceError(ServingError):
     """A project, region, bucket or job of Google Cloud is missing, or closed to whoever runs here."""
+
+
+class DemoMissingError(ServingError):
+    """The demo is not part of the installed package."""
 
 
 class WheelError(ServingError):

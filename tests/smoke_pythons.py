@@ -53,7 +53,15 @@ def smoke(python: str) -> bool:
         inside = str(environment / "bin" / "python")
         steps: list[list[str]] = [
             [python, "-m", "venv", str(environment)],
-            [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(_source_copy(Path(folder)))],
+            [
+                inside,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                f"{_source_copy(Path(folder))}[servers]",
+            ],
             [inside, "-m", "pip", "check"],
             [inside, "-I", "-c", IMPORT_ALL, *PACKAGES],
             [str(environment / "bin" / "beam-serving"), "--help"],

@@ -76,7 +76,21 @@ def _site_packages(python: str, folder: Path) -> Path:
 
 
 def test_the_command_line_answers(clean_environment: Path, tmp_path: Path) -> None:
-    assert "demo" in _run([str(clean_environment / "bin" / "beam-serving"), "--help"], tmp_path)
+    assert "publish, list" in _run([str(clean_environment / "bin" / "beam-serving"), "--help"], tmp_path)
+
+
+def test_the_demo_stays_in_the_source_tree_and_its_command_says_so(clean_environment: Path, tmp_path: Path) -> None:
+    python = str(clean_environment / "bin" / "python")
+    assert not (_site_packages(python, tmp_path) / "beam_pipeline" / "demo").exists()
+    command = [str(clean_environment / "bin" / "beam-serving"), "demo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "comes with the source tree" in done.stderr
+
+
+def test_records_are_generated_without_the_demo(clean_environment: Path, tmp_path: Path) -> None:
+    code = "from beam_pipeline.publishing.record_generators import wine; print(next(wine(0)).row['alcohol'])"
+    assert float(_run([str(clean_environment / "bin" / "python"), "-c", code], tmp_path)) > 8
 
 
 def test_package_data_is_installed(clean_environment: Path, tmp_path: Path) -> None:

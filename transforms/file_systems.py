@@ -16,7 +16,7 @@ from models.errors import ModelLoadError
 
 REMEDIES = {
     "gs": "install apache-beam[gcp]",
-    "s3": "install apache-beam[aws]",
+    "s3": "install beam-serving[aws]",
     "hdfs": "install the package hdfs and give --hdfs_host, --hdfs_port and --hdfs_user",
     "azfs": "install apache-beam[azure]",
 }

@@ -252,13 +252,21 @@ def _read_config(path: str | None) -> dict[str, Any]:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name that is nearest; empty when none is near."""
+    """A hint at the known name that is nearest; empty when none is near.
+
+    >>> suggestion("max-btach", ["max-batch", "group"])
+    "; did you mean 'max-batch'?"
+    """
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def pairs(name: str, value: object) -> dict[str, str]:
-    """What was given as K=V, or as a mapping; raises OptionsError when something is not K=V."""
+    """What was given as K=V, or as a mapping; raises OptionsError when something is not K=V.
+
+    >>> pairs("kafka-config", ["security.protocol=SSL", "ssl.ca.location=/ca.pem"])
+    {'security.protocol': 'SSL', 'ssl.ca.location': '/ca.pem'}
+    """
     if isinstance(value, Mapping):
         return {str(key): _text(content) for key, content in value.items()}
     read = {}

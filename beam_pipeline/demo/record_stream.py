@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 
 from beam_pipeline.demo.scoreboard import Scoreboard
-from beam_pipeline.demo.wine import Wine, as_record, lot_id
+from beam_pipeline.demo.wine import as_record, lot_id
+from beam_pipeline.publishing.wine_data import Wine
 from models.kafka.client import KafkaSettings
 from models.records.schema import RecordSchema
 

@@ -13,7 +13,7 @@ from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.snapshot import Kind, Snapshot
 from beam_pipeline.demo.trained_models import TrainedModels, break_model
 from beam_pipeline.demo.training import RECIPES, SIGNATURE
-from beam_pipeline.demo.wine import MEASURES
+from beam_pipeline.publishing.wine_data import MEASURES
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ServingError

@@ -12,7 +12,8 @@ from typing import Any
 from beam_pipeline.demo.latencies import Latencies
 from beam_pipeline.demo.ledger import Ledger
 from beam_pipeline.demo.snapshot import Event, Handover, Kind, Refusal, Snapshot, Tone, VersionLine
-from beam_pipeline.demo.wine import Wine, parse_lot_id
+from beam_pipeline.demo.wine import parse_lot_id
+from beam_pipeline.publishing.wine_data import Wine
 from models.encoding.dead_letter import DeadLetter
 from models.serving.status import StatusEvent
 

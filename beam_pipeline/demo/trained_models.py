@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from beam_pipeline.demo.wine import wine_file
+from beam_pipeline.publishing.wine_data import wine_file
 from models.errors import ServingError
 from runners.local.cache_folder import cache_folder, locked
 

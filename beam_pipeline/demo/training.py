@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from beam_pipeline.demo.wine import MEASURES, QUALITIES, Wine, load_wines
+from beam_pipeline.demo.wine import load_wines
+from beam_pipeline.publishing.wine_data import MEASURES, QUALITIES, Wine
 
 SIGNATURE = "predict"
 

@@ -1,4 +1,4 @@
-"""The red wines of the UCI Wine Quality data set (see ATTRIBUTION.md), and which of them no model was trained on.
+"""The red wines of the data set, and which of them no model was trained on.
 
 A quarter of the lots is held out: the stream carries only these, so every accuracy of the demo is one on rows that no
 model has seen. The data set names many lots twice; the side is drawn by what was measured, not by the row, so that
@@ -9,34 +9,11 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from importlib.resources import files
 
+from beam_pipeline.publishing.wine_data import MEASURES, Wine, parse_wine, wine_file
 from models.records.schema import Row
 
-MEASURES = (
-    "fixed_acidity",
-    "volatile_acidity",
-    "citric_acid",
-    "residual_sugar",
-    "chlorides",
-    "free_sulfur_dioxide",
-    "total_sulfur_dioxide",
-    "density",
-    "pH",
-    "sulphates",
-    "alcohol",
-)
-QUALITIES = 9  # 0 to 8
-_FILE = "winequality-red.csv"
 _HELD_OUT_ONE_IN = 4
-
-
-@dataclass(frozen=True)
-class Wine:
-    """A lot: what was measured, in the order of `MEASURES`, and the quality that tasters gave it."""
-
-    measures: tuple[float, ...]
-    quality: int
 
 
 @dataclass(frozen=True)
@@ -47,18 +24,13 @@ class WineData:
     held_out: tuple[Wine, ...]
 
 
-def wine_file() -> bytes:
-    """The data as they are in the package."""
-    return files("beam_pipeline.demo").joinpath(_FILE).read_bytes()
-
-
 def load_wines() -> WineData:
     """All lots, in the order of the file, on their sides."""
     training: list[Wine] = []
     held_out: list[Wine] = []
     for line in wine_file().decode().splitlines():
-        measured, _, quality = line.rpartition(";")
-        wine = Wine(tuple(map(float, measured.split(";"))), int(quality))
+        measured = line.rpartition(";")[0]
+        wine = parse_wine(line)
         (held_out if zlib.crc32(measured.encode()) % _HELD_OUT_ONE_IN == 0 else training).append(wine)
     return WineData(tuple(training), tuple(held_out))
 

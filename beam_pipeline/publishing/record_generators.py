@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from models.schemas import bundled_schema
+from beam_pipeline.publishing.wine_data import MEASURES, read_wines
 
 if TYPE_CHECKING:
     from models.records.schema import Row
@@ -49,17 +47,14 @@ def transaction(seed: int) -> Iterator[Generated]:
 
 def wine(seed: int) -> Iterator[Generated]:
     """Rows of the red-wine data, in a random order, again and again; the lot is LOT-ROW."""
-    names = [field["name"] for field in bundled_schema("wine")["fields"]][1:]
-    text = files("beam_pipeline").joinpath("demo", "winequality-red.csv").read_text(encoding="utf-8")
-    rows = [[float(value) for value in row] for row in csv.reader(text.splitlines(), delimiter=";")]
+    rows = [wine.measures for wine in read_wines()]  # without the label: a record has none
     order = list(range(len(rows)))
     chance = random.Random(seed)
     for lot in itertools.count():
         chance.shuffle(order)
         for place in order:
             identity = f"{lot}-{place}"
-            # The last column is the label; a record has none.
-            features = dict(zip(names, rows[place][:-1], strict=True))
+            features = dict(zip(MEASURES, rows[place], strict=True))
             yield Generated(identity.encode(), {"lot_id": identity, **features})
 
 

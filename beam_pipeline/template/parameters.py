@@ -67,7 +67,11 @@ def is_required(name: str) -> bool:
 
 
 def parameter_name(name: str) -> str:
-    """What the parameter of an option is called; the options of Beam are called otherwise."""
+    """What the parameter of an option is called; the options of Beam are called otherwise.
+
+    >>> parameter_name("records-topic")
+    'records_topic'
+    """
     return _RENAMED.get(name, OPTIONS[name].field)
 
 

@@ -104,6 +104,13 @@ def relative_name(name: str) -> PurePosixPath:
 
     Raises:
       ModelLoadError: when it is absolute, empty, has "..", a backslash, a drive or a NUL.
+
+    >>> relative_name("variables/variables.index")
+    PurePosixPath('variables/variables.index')
+    >>> relative_name("../../etc/passwd")
+    Traceback (most recent call last):
+        ...
+    models.errors.ModelLoadError: file name '../../etc/passwd' leads outside of the model's folder; ...
     """
     path = PurePosixPath(name)
     if (

@@ -15,7 +15,11 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 def scheme_of(location: str) -> str | None:
-    """The scheme of a location in lower case ("gs"); None for a plain path."""
+    """The scheme of a location in lower case ("gs"); None for a plain path.
+
+    >>> scheme_of("gs://bucket/wine/3"), scheme_of("/models/wine")
+    ('gs', None)
+    """
     match = _SCHEME.match(location)
     return match.group(1).lower() if match else None
 
@@ -25,6 +29,9 @@ def local_path(location: str) -> Path:
 
     Raises:
       ModelLoadError: when the location is on another machine or of another scheme.
+
+    >>> local_path("file:///models/red%20wine")
+    PosixPath('/models/red wine')
     """
     scheme = scheme_of(location)
     if scheme is None:

@@ -22,6 +22,9 @@ def encode_long(value: int) -> bytes:
 
     Raises:
       OverflowError: when the value needs more than 64 bits.
+
+    >>> [encode_long(value).hex() for value in (0, -1, 1, 64)]
+    ['00', '01', '02', '8001']
     """
     return _SMALL_LONGS[value] if 0 <= value < len(_SMALL_LONGS) else _encode_long(value)
 
@@ -42,29 +45,51 @@ _SMALL_LONGS = tuple(map(_encode_long, range(4096)))
 
 
 def encode_bytes(value: bytes) -> bytes:
-    """bytes: the length, then the bytes."""
+    r"""bytes: the length, then the bytes.
+
+    >>> encode_bytes(b"\x01\x02")
+    b'\x04\x01\x02'
+    """
     return encode_long(len(value)) + value
 
 
 def encode_string(value: str) -> bytes:
-    """string: as bytes, in UTF-8."""
+    r"""string: as bytes, in UTF-8.
+
+    >>> encode_string("wine")
+    b'\x08wine'
+    """
     return encode_bytes(value.encode())
 
 
 def encode_optional(value: str | int | None) -> bytes:
-    """The union of null and a string or a long, null first."""
+    r"""The union of null and a string or a long, null first.
+
+    >>> encode_optional(None), encode_optional(3), encode_optional("a")
+    (b'\x00', b'\x02\x06', b'\x02\x02a')
+    """
     if value is None:
         return NULL
     return b"\x02" + (encode_long(value) if isinstance(value, int) else encode_string(value))
 
 
 def encode_array(count: int, items: bytes) -> bytes:
-    """array: one block of items that are encoded already, then the end."""
+    r"""array: one block of items that are encoded already, then the end.
+
+    >>> encode_array(2, encode_long(1) + encode_long(2))
+    b'\x04\x02\x04\x00'
+    >>> encode_array(0, b"")
+    b'\x00'
+    """
     return encode_long(count) + items + END_OF_BLOCKS if count else END_OF_BLOCKS
 
 
 def item_width(array: Array) -> int | None:
-    """How many bytes an item of this array takes in Avro, or None where that depends on the item."""
+    """How many bytes an item of this array takes in Avro, or None where that depends on the item.
+
+    >>> item_width(np.zeros(3, np.float32)), item_width(np.zeros(3, np.int64))
+    (4, None)
+    """
     if array.dtype.kind == "f":
         return min(max(array.dtype.itemsize, 4), 8)
     return 1 if array.dtype.kind == "b" else None

@@ -21,7 +21,11 @@ HEADER_LENGTH = 10
 
 
 def fingerprint(schema: dict[str, Any]) -> bytes:
-    """CRC-64-AVRO of the schema's parsing canonical form: 8 bytes, little-endian."""
+    """CRC-64-AVRO of the schema's parsing canonical form: 8 bytes, little-endian.
+
+    >>> fingerprint({"type": "string"}).hex()
+    'c70345637248018f'
+    """
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 

@@ -18,7 +18,14 @@ class OffsetFrontier:
     islands: tuple[tuple[int, int], ...] = ()
 
     def add(self, start: int, end: int) -> OffsetFrontier:
-        """The frontier when the offsets from `start` up to but not including `end` are done as well."""
+        """The frontier when the offsets from `start` up to but not including `end` are done as well.
+
+        >>> late = OffsetFrontier(10).add(20, 30)
+        >>> late
+        OffsetFrontier(position=10, islands=((20, 30),))
+        >>> late.add(10, 20)
+        OffsetFrontier(position=30, islands=())
+        """
         position = self.position
         islands: list[tuple[int, int]] = []
         for one, other in sorted([*self.islands, (start, end)]):

@@ -32,7 +32,11 @@ _ANSWER_SECONDS = 30.0
 
 
 def is_reference(value: object) -> bool:
-    """Whether a setting's value refers to a secret, well or badly."""
+    """Whether a setting's value refers to a secret, well or badly.
+
+    >>> is_reference("secret:projects/p/secrets/kafka/versions/latest"), is_reference("hunter2")
+    (True, False)
+    """
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
@@ -45,7 +49,14 @@ def check_references(settings: Mapping[str, str]) -> None:
 
 
 def check_secrets_are_references(settings: Mapping[str, str]) -> None:
-    """Raises OptionsError for a secret in plain: where a job's graph is stored, it would be stored, too."""
+    """Raises OptionsError for a secret in plain: where a job's graph is stored, it would be stored, too.
+
+    >>> check_secrets_are_references({"sasl.username": "serving"})
+    >>> check_secrets_are_references({"sasl.password": "hunter2"})
+    Traceback (most recent call last):
+        ...
+    models.errors.OptionsError: --kafka-config sasl.password would be stored with the job: put it into ...
+    """
     for name, value in settings.items():
         if _SECRET_SETTINGS.fullmatch(name) and not is_reference(value):
             raise OptionsError(

@@ -29,6 +29,13 @@ class StartAt:
 
         Raises:
           OptionsError: when it is none of them.
+
+        >>> StartAt.parse("latest")
+        StartAt(kind='latest', timestamp=0)
+        >>> StartAt.parse("1970-01-01T01:00:00+01:00")
+        StartAt(kind='timestamp', timestamp=0)
+        >>> StartAt.parse("1700000000000")
+        StartAt(kind='timestamp', timestamp=1700000000000)
         """
         if text in ("earliest", "latest", "committed"):
             return cls(text)  # type: ignore[arg-type]

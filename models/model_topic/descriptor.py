@@ -103,7 +103,14 @@ class ModelPointer:
 
 
 def check_name(name: str) -> None:
-    """Raises DescriptorError unless `name` can be a model's name, and so part of a message key."""
+    """Raises DescriptorError unless `name` can be a model's name, and so part of a message key.
+
+    >>> check_name("wine")
+    >>> check_name("wine/2")
+    Traceback (most recent call last):
+        ...
+    models.errors.DescriptorError: model name 'wine/2': a name is not empty, has no '/', ...
+    """
     if len(name) > NAME_LIMIT:
         raise DescriptorError(
             f"model name {limit_text(name, 40)!r}: it has {len(name)} characters, and a name has {NAME_LIMIT} at most"
@@ -115,7 +122,11 @@ def check_name(name: str) -> None:
 
 
 def version_key(name: str, version: int) -> bytes:
-    """The key of the message that holds a version."""
+    """The key of the message that holds a version.
+
+    >>> version_key("wine", 2)
+    b'wine/2'
+    """
     return f"{name}/{version}".encode()
 
 
@@ -129,6 +140,9 @@ def parse_key(key: bytes | None) -> tuple[str, int | None]:
 
     Raises:
       DescriptorError: when there is no key, or it is not NAME or NAME/VERSION.
+
+    >>> parse_key(b"wine/2"), parse_key(b"wine")
+    (('wine', 2), ('wine', None))
     """
     if not key:
         raise DescriptorError("the message has no key; it must be NAME or NAME/VERSION")

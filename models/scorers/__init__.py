@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelLoadError, UnknownModelTypeError
+from models.extras import extras_named
 
 if TYPE_CHECKING:  # this table is read by the command line, which must not wait for numpy
     from models.scorers.base import ModelSource, Scorer
@@ -26,6 +27,7 @@ def load_scorer(source: ModelSource) -> Scorer:
 
     Raises:
       UnknownModelTypeError: when no scorer serves that modelType.
+      MissingExtraError: when a package of the scorer is missing.
       ModelLoadError: when the scorer cannot serve the model.
     """
     scorer: Scorer = _module(source.descriptor.model_type).load(source)
@@ -48,4 +50,5 @@ def _module(model_type: str) -> Any:
     if model_type not in SCORER_MODULES:
         known = ", ".join(sorted(SCORER_MODULES))
         raise UnknownModelTypeError(f"modelType {model_type!r} is not served; known types: {known}")
-    return import_module(SCORER_MODULES[model_type])
+    with extras_named():
+        return import_module(SCORER_MODULES[model_type])

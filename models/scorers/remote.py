@@ -336,6 +336,13 @@ def choose_signature(names: Collection[str], wanted: str | None, address: str) -
 
     Raises:
       ModelLoadError: when it is not there or cannot be told; the message names those that are.
+
+    >>> choose_signature(["predict", "__saved_model_init_op"], None, "http://serving")
+    'predict'
+    >>> choose_signature(["predict", "explain"], None, "http://serving")
+    Traceback (most recent call last):
+        ...
+    models.errors.ModelLoadError: http://serving: the descriptor must name a signature; signatures: explain, predict
     """
     # TensorFlow keeps the initialisation of a model among its signatures, under names with two underscores.
     callable_names = sorted(name for name in names if not name.startswith("__"))
@@ -374,7 +381,11 @@ def wanted_outputs(descriptor: ModelDescriptor, known: Collection[str], address:
 
 
 def row_count(inputs: Mapping[str, Array]) -> int:
-    """The number of rows, which is the first dimension of every input."""
+    """The number of rows, which is the first dimension of every input.
+
+    >>> row_count({"user": np.zeros(3), "products": np.zeros((3, 10))})
+    3
+    """
     return next((array.shape[0] for array in inputs.values() if array.ndim), 0)
 
 

@@ -245,6 +245,9 @@ def columnar_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
 
     Raises:
       TypeError: when an object is not bytes.
+
+    >>> columnar_request({"a": np.array([1, 2]), "b": np.array([3, 4])})
+    {'inputs': {'a': [1, 2], 'b': [3, 4]}}
     """
     return {"inputs": {name: _json_list(array) for name, array in inputs.items()}}
 
@@ -255,6 +258,11 @@ def row_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
     Raises:
       TypeError: when an object is not bytes.
       ValueError: when the inputs have different numbers of rows.
+
+    >>> row_request({"a": np.array([1, 2]), "b": np.array([3, 4])})
+    {'instances': [{'a': 1, 'b': 3}, {'a': 2, 'b': 4}]}
+    >>> row_request({"a": np.array([1, 2])})
+    {'instances': [1, 2]}
     """
     columns = [_json_list(array) for array in inputs.values()]
     if len(columns) == 1:

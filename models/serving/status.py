@@ -112,7 +112,14 @@ class CallCounter:
     maximum: float = 0.0
 
     def add(self, records: int, errors: int, milliseconds: float) -> None:
-        """Adds one call of `records` records, `errors` of which it could not score."""
+        """Adds one call of `records` records, `errors` of which it could not score.
+
+        >>> counter = CallCounter(since=0)
+        >>> counter.add(records=500, errors=2, milliseconds=4.0)
+        >>> counter.add(records=100, errors=0, milliseconds=2.0)
+        >>> counter.statistics("wine", 1, None).average
+        3.0
+        """
         self.minimum = milliseconds if not self.calls else min(self.minimum, milliseconds)
         self.maximum = max(self.maximum, milliseconds)
         self.calls += 1

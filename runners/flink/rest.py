@@ -118,7 +118,11 @@ class FlinkRest:
 
 
 def essence(stack_trace: str) -> str:
-    """What a stack trace of Java, with one of Python in it perhaps, comes down to: its innermost error."""
+    r"""What a stack trace of Java, with one of Python in it perhaps, comes down to: its innermost error.
+
+    >>> essence("java.lang.RuntimeException: job failed\n\tat org.Task\nCaused by: java.io.IOException: disk full")
+    'java.io.IOException: disk full'
+    """
     of_python = [line.strip() for line in stack_trace.splitlines() if _PYTHON_ERROR.match(line)]
     of_java = [line.strip() for line in stack_trace.splitlines() if line.startswith("Caused by: ")]
     innermost = (of_python or of_java or stack_trace.splitlines()[:1] or [""])[-1]

@@ -140,7 +140,7 @@ def test_a_scheme_that_nobody_reads_is_named_with_those_that_are(tmp_path: Path)
         BeamOpener().download("ftp://host/m", tmp_path)
 
 
-@pytest.mark.parametrize(("scheme", "remedy"), [("s3", r"apache-beam\[aws\]"), ("azfs", r"apache-beam\[azure\]")])
+@pytest.mark.parametrize(("scheme", "remedy"), [("s3", r"beam-serving\[aws\]"), ("azfs", r"apache-beam\[azure\]")])
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, remedy: str) -> None:
     # Beam finds file systems among the classes that were imported: this is what it sees without the extra.
     monkeypatch.setattr(FileSystem, "get_all_subclasses", classmethod(lambda cls: [ObjectStore]))

@@ -6,11 +6,11 @@ import argparse
 import logging
 import signal
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from beam_pipeline.cli.arguments import runs_until_stopped
-from beam_pipeline.demo import USUAL_SECONDS
-from models.errors import OptionsError
+from models.errors import DemoMissingError, OptionsError
 from runners.local.signals import interrupted_by_signals
 
 _LEAST_SECONDS = 15.0
@@ -28,9 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=USUAL_SECONDS,
         metavar="N",
-        help=f"how long it takes once the pipeline is up, about (default: {USUAL_SECONDS:g})",
+        help="how long it takes once the pipeline is up, about (default: three quarters of a minute)",
     )
     parser.add_argument(
         "--plain", action="store_true", help="lines instead of the live view (so it is where there is no terminal)"
@@ -45,16 +44,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs to the end or to Ctrl-C; see `command_line.Command`."""
-    if not given.seconds >= _LEAST_SECONDS:
+    if given.seconds is not None and not given.seconds >= _LEAST_SECONDS:
         raise OptionsError(f"--seconds {given.seconds:g} is below {_LEAST_SECONDS:g}")
+    if find_spec("beam_pipeline.demo") is None:
+        raise DemoMissingError(
+            "the demo comes with the source tree, not with the package: clone the repository and run `make demo` there"
+        )
+    _run_demo(given)
+    return 0
+
+
+def _run_demo(given: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from beam_pipeline.demo import USUAL_SECONDS
     from beam_pipeline.demo.run import Demo, DemoSettings, work_folder
 
     console = Console()
     settings = DemoSettings(
         bootstrap_servers=given.bootstrap_servers,
-        seconds=given.seconds,
+        seconds=USUAL_SECONDS if given.seconds is None else given.seconds,
         forever=given.forever,
         plain=given.plain or not console.is_terminal,
         picture=given.picture,
@@ -62,7 +71,6 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     with interrupted_by_signals(signal.SIGHUP), work_folder(console) as folder:
         _log_into(folder / "demo.log")
         Demo(settings, console, folder).run()
-    return 0
 
 
 def _log_into(file: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 from pytest import approx
 
 from beam_pipeline.demo.scoreboard import Scoreboard
-from beam_pipeline.demo.wine import Wine, lot_id
+from beam_pipeline.demo.wine import lot_id
+from beam_pipeline.publishing.wine_data import Wine
 from models.encoding.dead_letter import DeadLetter
 from models.serving.status import EventKind, StatusEvent
 

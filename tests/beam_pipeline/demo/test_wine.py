@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from beam_pipeline.demo.wine import MEASURES, QUALITIES, as_record, load_wines, lot_id, parse_lot_id
+from beam_pipeline.demo.wine import as_record, load_wines, lot_id, parse_lot_id
+from beam_pipeline.publishing.wine_data import MEASURES, QUALITIES
 from models.records.schema import RecordSchema
 
 

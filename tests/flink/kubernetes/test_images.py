@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from tests.flink.kubernetes.fetched import python_packages
 from tests.flink.kubernetes.overlays import ROOT
+from tests.test_lock import LOCK
 
 IMAGES = ROOT / "flink" / "images"
 NAMES = tuple(sorted(path.parent.name for path in IMAGES.glob("*/Dockerfile")))
@@ -96,29 +95,16 @@ def test_the_worker_is_the_pool_that_the_tests_on_a_real_cluster_use() -> None:
     assert find_spec("runners.worker.pool") is not None
 
 
-def test_the_constraints_are_exact_and_fit_what_the_wheel_requires() -> None:
-    lines = (IMAGES / "worker" / "constraints.txt").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
-    required = requirements()
-    assert len(required) > 10
-    for requirement in required:
-        if requirement.marker is None or requirement.marker.evaluate({"python_version": "3.11", "extra": ""}):
-            assert requirement.specifier.contains(pinned[requirement.name]), requirement
-    assert "boto3" in pinned  # of the extra `aws`
-
-
-def requirements() -> list[Requirement]:
-    """What setup.py requires, with the extra `aws`."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    (call,) = (
-        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    names = [*ast.literal_eval(given["install_requires"]), *ast.literal_eval(given["extras_require"])["aws"]]
-    return [Requirement(name) for name in names]
+@pytest.mark.parametrize("dockerfile", ["flink/images/worker/Dockerfile", "dataflow/Dockerfile"])
+def test_python_packages_are_installed_as_the_lock_file_pins_them(dockerfile: str) -> None:
+    content = (ROOT / dockerfile).read_text()
+    assert re.search(rf"^COPY {LOCK.name} ", content, re.MULTILINE)
+    installs = re.findall(r"pip install (.+?)(?:&&|\Z)", content.replace("\\\n", " "), re.DOTALL)
+    assert len(installs) == 1
+    assert re.search(rf"--constraint \S*/{LOCK.name} ", installs[0])
 
 
 def test_the_wheel_is_made_of_what_setup_finds() -> None:
-    packages = re.search(r"find_packages\(include=\[(.+?)\]\)", Path(ROOT / "setup.py").read_text())
+    packages = re.search(r"find_packages\(\s*include=\[(.+?)\]", Path(ROOT / "setup.py").read_text())
     assert packages
     assert {name.strip(' "*') for name in packages[1].split(",")} <= set(copied("worker"))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from models.artifacts.local_opener import LocalOpener
+from models.errors import MissingExtraError
+from models.extras import EXTRA_OF, extras_named
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers import SCORER_MODULES, load_scorer
+from models.scorers.base import ModelSource
+from tests.setup_requirements import extra
+
+
+@pytest.mark.parametrize("module", sorted(EXTRA_OF))
+def test_the_extra_that_is_named_has_the_package(module: str) -> None:
+    required = {requirement.name for requirement in extra(EXTRA_OF[module])}
+    assert required & set(packages_distributions()[module])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "module"),
+    [("tensorflow-serving-grpc", "tensorflow_serving"), ("tensorflow-serving-rest", "tenacity")],
+)
+def test_a_scorer_without_its_packages_names_the_extra(
+    model_type: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [*SCORER_MODULES.values(), "models.scorers.remote"]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)  # as an import finds it that is not installed
+    with pytest.raises(MissingExtraError, match=rf"{module}.* install beam-serving\[servers\]"):
+        load_scorer(ModelSource(ModelDescriptor("m", model_type, 1, "nowhere"), None, LocalOpener()))
+
+
+def test_a_module_of_no_extra_is_missing_as_python_says_it() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), extras_named():
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401

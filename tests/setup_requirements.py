@@ -1,0 +1,36 @@
+"""What setup.py requires, read by running it with a `setup` that only notes its arguments."""
+
+from __future__ import annotations
+
+import runpy
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@cache
+def setup_arguments() -> dict[str, Any]:
+    """The arguments of `setup`."""
+    with patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    return dict(setup.call_args.kwargs)
+
+
+def plain() -> list[Requirement]:
+    """What every installation has."""
+    return [Requirement(text) for text in setup_arguments()["install_requires"]]
+
+
+def extra(name: str) -> list[Requirement]:
+    """What one extra adds."""
+    return [Requirement(text) for text in setup_arguments()["extras_require"][name]]
+
+
+def extras() -> list[str]:
+    """The names of all extras."""
+    return sorted(setup_arguments()["extras_require"])

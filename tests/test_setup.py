@@ -1,0 +1,18 @@
+"""What is required plainly, and what by extras."""
+
+from __future__ import annotations
+
+from tests.setup_requirements import extra, plain
+
+NAMED_BY_THE_USER = {"apache-beam", "tensorflow", "tfx-bsl", "fastavro", "grpcio"}
+
+
+def test_what_the_user_named_is_a_plain_requirement() -> None:
+    required = {requirement.name: requirement for requirement in plain()}
+    assert required.keys() >= NAMED_BY_THE_USER
+    assert required["apache-beam"].extras == {"gcp"}
+    assert "pytest" in {requirement.name for requirement in extra("test")}
+
+
+def test_tests_install_what_users_of_servers_do() -> None:
+    assert {str(requirement) for requirement in extra("servers")} <= {str(requirement) for requirement in extra("test")}
