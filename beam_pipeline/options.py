@@ -17,8 +17,8 @@ from models.scorers import SCORER_MODULES
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
-    from models.records.schema import RecordFormat, RecordSchema
-    from models.serving.batch_scoring import ResultKey, ScoringSettings
+    from models.records.record_type import RecordFormat, RecordType
+    from models.serving.assembly import ResultKey, ScoringSettings
     from transforms.kafka_source import Pace
     from transforms.scoring import OnUpdate
     from transforms.serving_process import ModelsSettings
@@ -58,11 +58,11 @@ class ServingOptions:
 
         return KafkaSettings(self.bootstrap_servers, dict(self.kafka_config))
 
-    def schema(self) -> RecordSchema:
+    def record_type(self) -> RecordType:
         """Raises SchemaError when the record schema cannot be read."""
-        from models.records.schema import RecordSchema
+        from models.records.record_type import RecordType
 
-        return RecordSchema.named(self.record_schema, self.record_format)
+        return RecordType.named(self.record_schema, self.record_format)
 
     def reading(self) -> ReadSettings:
         """How the records topic is read; raises OptionsError when --start cannot be read."""
@@ -99,7 +99,7 @@ class ServingOptions:
         return ModelsSettings(
             self.kafka(),
             self.models_topic,
-            self.schema(),
+            self.record_type(),
             self.engine_types(),
             self.group,
             data_types,
@@ -108,6 +108,6 @@ class ServingOptions:
 
     def scoring(self) -> ScoringSettings:
         """Where results go."""
-        from models.serving.batch_scoring import ScoringSettings
+        from models.serving.assembly import ScoringSettings
 
-        return ScoringSettings(self.schema(), self.results_topic, self.dead_letter_topic, self.result_key)
+        return ScoringSettings(self.record_type(), self.results_topic, self.dead_letter_topic, self.result_key)

@@ -33,9 +33,9 @@ from benchmarks.measurement import (
     results_reader,
 )
 from benchmarks.recommender import records
-from models.encoding.result import ResultDecoder
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
+from models.results.decoder import ResultDecoder
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
@@ -93,7 +93,7 @@ def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> N
     """
     topics = make_topics(kafka)
     reader = results_reader(kafka, topics.results)
-    decoder = ResultDecoder(RecordSchema.named("recommender"))
+    decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
     waits = []
     with (
         contender(BEAM_SERVING, kafka, topics, model, "latest", runner),

@@ -17,8 +17,8 @@ import fastavro
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from models.encoding.result import result_schema
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
+from models.results.schema import result_schema
 
 BATCH = 500
 
@@ -32,8 +32,8 @@ def main(servers: str, records_topic: str, results_topic: str, model: str, start
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "bare-loop", "enable.auto.commit": False})
     consumer.assign([TopicPartition(records_topic, 0, {"earliest": -2, "latest": -1}[start])])
     producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 0})
-    read = fastavro.parse_schema(RecordSchema.named("recommender").declared)
-    write = fastavro.parse_schema(result_schema(RecordSchema.named("recommender")))
+    read = fastavro.parse_schema(RecordType.named("recommender").declared)
+    write = fastavro.parse_schema(result_schema(RecordType.named("recommender").codec.embedding))
     while True:
         messages = consumer.consume(BATCH, 0.01)
         if messages:

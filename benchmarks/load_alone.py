@@ -8,7 +8,7 @@ from benchmarks.recommender import INPUTS
 from models.artifacts.digest import digest_of_path
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from models.serving.loading import ModelLoader
 from transforms.file_systems import BeamOpener
 
@@ -23,5 +23,5 @@ def load_once(folder: str) -> None:
         inputs=INPUTS,
         digest=digest_of_path(Path(folder)),
     )
-    loader = ModelLoader(BeamOpener(), lambda _: b"", RecordSchema.named("recommender"))
+    loader = ModelLoader(BeamOpener(), lambda _: b"", [RecordType.named("recommender").codec])
     loader.load(PublishedVersion(descriptor, 0, False)).close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 
 PRODUCTS_A_RECORD = 10
 USERS, PRODUCTS, WIDTH = 1_000, 300, 16
@@ -44,10 +44,10 @@ def save_model(folder: Path, version: int = 1) -> Path:
 
 def records(count: int, seed: int = 0) -> list[bytes]:
     """Encoded records of 10 products."""
-    schema = RecordSchema.named("recommender")
+    codec = RecordType.named("recommender").codec
     chance = random.Random(seed)
     distinct = [
-        schema.encode(
+        codec.encode(
             {
                 "user": chance.randrange(USERS),
                 "products": chance.sample(range(PRODUCTS), PRODUCTS_A_RECORD),

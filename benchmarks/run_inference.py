@@ -18,12 +18,13 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.running import run_until_signalled
-from models.encoding.result import result_schema
 from models.kafka.client import KafkaSettings
 from models.kafka.partition_reader import ReadSettings
 from models.kafka.start_at import StartAt
-from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage, RecordBatch
-from models.records.schema import RecordSchema
+from models.records.batch import OffsetSpan, RecordBatch
+from models.records.outgoing import OutgoingBatch, OutgoingMessage
+from models.records.record_type import RecordType
+from models.results.schema import result_schema
 from runners.plan import plan_runner
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import Pace, ReadFromKafka
@@ -63,10 +64,10 @@ class Decode(beam.DoFn):
     """A list of records to single records, as RunInference wants them."""
 
     def setup(self) -> None:
-        self._schema = fastavro.parse_schema(RecordSchema.named("recommender").declared)
+        self._schema = fastavro.parse_schema(RecordType.named("recommender").declared)
 
     def process(self, element: RecordBatch) -> Iterator[KeyedRow]:
-        for key, value in zip(element.keys, element.values, strict=True):
+        for key, value in zip(element.keys.to_pylist(), element.values.to_pylist(), strict=True):
             yield key, fastavro.schemaless_reader(io.BytesIO(value or b""), self._schema, None)
 
 
@@ -77,7 +78,7 @@ class Encode(beam.DoFn):
         self._topic = topic
 
     def setup(self) -> None:
-        self._schema = fastavro.parse_schema(result_schema(RecordSchema.named("recommender")))
+        self._schema = fastavro.parse_schema(result_schema(RecordType.named("recommender").codec.embedding))
 
     def process(self, element: PredictionResult) -> Iterator[OutgoingBatch]:
         predictions, (key, row) = element.inference, element.example
@@ -100,7 +101,8 @@ class Encode(beam.DoFn):
         }
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, self._schema, result)
-        yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), [OutgoingMessage(self._topic, key, buffer.getvalue())])
+        message = OutgoingMessage(self._topic, key, buffer.getvalue())
+        yield OutgoingBatch(OffsetSpan("", "", 0, 0, 0, 0), messages=[message])
 
 
 def main(

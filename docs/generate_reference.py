@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from beam_pipeline.cli.arguments import OPTIONS, Option
 from beam_pipeline.cli.command_line import COMMANDS
 from beam_pipeline.options import ServingOptions
-from models.encoding.result import result_schema
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
+from models.results.schema import result_schema
 from models.schemas import bundled_schema
 from models.serving.status import ModelStatistics, StatusEvent
 
@@ -86,7 +86,7 @@ def status_page() -> str:
 
 def results_page() -> str:
     """The schema of results, of dead letters and of descriptors."""
-    example = json.dumps(result_schema(RecordSchema.named("wine")), indent=2)
+    example = json.dumps(result_schema(RecordType.named("wine").codec.embedding), indent=2)
     return "\n".join(
         [
             "# Messages",

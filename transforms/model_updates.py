@@ -16,13 +16,14 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms import trigger, window
 
-from models.encoding.dead_letter import dead_letter
 from models.errors import DescriptorError
 from models.kafka.partition_reader import ReadSettings
 from models.kafka.start_at import StartAt
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.position import encode_position, newest_positions
-from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.records.batch import RecordBatch
+from models.records.outgoing import OutgoingBatch
+from models.results.dead_letter import dead_letters
 from models.runner_facts import Firing
 from transforms.kafka_source import Pace, ReadFromKafka
 
@@ -139,16 +140,22 @@ class CheckDescriptors(beam.DoFn):
         self._rejected = Metrics.counter("CheckDescriptors", "rejected")
 
     def process(self, element: RecordBatch) -> Iterator[Any]:
-        messages = list(self._check(element))
-        self._accepted.inc(len(element) - len(messages))
-        self._rejected.inc(len(messages))
-        yield beam.pvalue.TaggedOutput(REJECTED, OutgoingBatch(element.span, messages))
+        reasons = self._reasons(element)
+        self._accepted.inc(len(element) - len(reasons))
+        self._rejected.inc(len(reasons))
+        news = {place: reason for place, reason in reasons.items() if element.offsets[place] >= element.committed}
+        runs = [dead_letters(self._dead_letter_topic, element, news)] if news else []
+        yield beam.pvalue.TaggedOutput(REJECTED, OutgoingBatch(element.span, runs))
         yield encode_position(element.span.topic_id, element.span.end)
 
-    def _check(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
-        for place, offset in enumerate(batch.offsets):
+    @staticmethod
+    def _reasons(batch: RecordBatch) -> dict[int, str]:
+        """Why some messages are malformed, by place."""
+        reasons = {}
+        columns = zip(batch.offsets.tolist(), batch.keys.to_pylist(), batch.values.to_pylist(), strict=True)
+        for place, (offset, key, value) in enumerate(columns):
             try:
-                ModelCatalog().apply(offset, batch.keys[place], batch.values[place])
+                ModelCatalog().apply(offset, key, value)
             except DescriptorError as error:
-                if offset >= batch.committed:
-                    yield dead_letter(self._dead_letter_topic, batch, place, str(error))
+                reasons[place] = str(error)
+        return reasons

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from models.records.batch import OutgoingBatch, OutgoingMessage, RecordBatch
+from models.records.batch import RecordBatch
+from models.records.outgoing import OutgoingBatch, OutgoingMessage
 from models.runner_facts import Firing
-from models.serving.batch_scoring import ScoringSettings, score_batch
+from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.status import StatusEvent
 from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPositions
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
@@ -100,7 +102,7 @@ class ScoreBatch(beam.DoFn):
         if not events:
             yield scored.outgoing
             return
-        yield OutgoingBatch(element.span, scored.outgoing.messages + events)
+        yield replace(scored.outgoing, messages=events)
 
     def _events(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
         registry = self._serving.registry

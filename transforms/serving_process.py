@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from models.kafka.client import KafkaSettings
 from models.model_topic.reader import ModelsTopicReader
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
@@ -26,7 +26,7 @@ class ModelsSettings:
     Attributes:
       kafka: the brokers.
       topic: the models topic.
-      schema: of the records that the models score.
+      record_type: of the records that the models score.
       engines: the model types whose engines are imported before the first record.
       deployment: names this deployment in status events: its consumer group.
       data_types: only the models of these data types are followed; empty: of all that the schema can have.
@@ -35,7 +35,7 @@ class ModelsSettings:
 
     kafka: KafkaSettings
     topic: str
-    schema: RecordSchema
+    record_type: RecordType
     engines: tuple[str, ...] = ()
     deployment: str = ""
     data_types: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class ModelsSettings:
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and follow its models."""
-        return self.schema.may_score(data_type) and (not self.data_types or data_type in self.data_types)
+        return self.record_type.may_score(data_type) and (not self.data_types or data_type in self.data_types)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Serving:
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
         # The follower's thread loads, too: it closes the reader when nobody fetches any more.
-        loader = ModelLoader(BeamOpener(), reader.fetch, settings.schema)
+        loader = ModelLoader(BeamOpener(), reader.fetch, [settings.record_type.codec])
         follower = ModelFollower(reader, registry, loader, FollowerSettings(settings.scores, settings.timeout))
         follower.start()
         return cls(registry, follower)

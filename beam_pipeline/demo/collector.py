@@ -9,10 +9,10 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.topics import DemoTopics
-from models.encoding.dead_letter import decode_dead_letter
-from models.encoding.result import ResultDecoder
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
+from models.results.dead_letter import decode_dead_letter
+from models.results.decoder import ResultDecoder
 from models.serving.status import StatusEvent
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Collector:
     def __init__(self, kafka: KafkaSettings, topics: DemoTopics, scoreboard: Scoreboard) -> None:
         self._topics = topics
         self._scoreboard = scoreboard
-        self._decoder = ResultDecoder(RecordSchema.named("wine"))
+        self._decoder = ResultDecoder(RecordType.named("wine").codec.embedding)
         self._consumer = kafka.consumer(f"{topics.group}-view")
         read = (topics.results, topics.status, topics.dead_letters)
         self._consumer.assign(

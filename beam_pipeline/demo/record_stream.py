@@ -10,7 +10,7 @@ from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.wine import as_record, lot_id
 from beam_pipeline.publishing.wine_data import Wine
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 
 _TICK_SECONDS = 0.01
 _FLUSH_SECONDS = 10.0
@@ -34,7 +34,7 @@ class RecordStream:
         self._wines = wines
         self._scoreboard = scoreboard
         self._rate = rate
-        self._schema = RecordSchema.named("wine")
+        self._codec = RecordType.named("wine").codec
         self._producer = kafka.producer()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="record-stream", daemon=True)
@@ -44,7 +44,7 @@ class RecordStream:
         sequence = self._scoreboard.send()
         place = sequence % len(self._wines)
         lot = lot_id(sequence, place)
-        self._producer.produce(self._topic, self._schema.encode(as_record(self._wines[place], lot)), lot.encode())
+        self._producer.produce(self._topic, self._codec.encode(as_record(self._wines[place], lot)), lot.encode())
         self._producer.poll(0)
 
     def send_malformed(self, values: Sequence[bytes]) -> None:

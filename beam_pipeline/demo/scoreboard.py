@@ -14,7 +14,7 @@ from beam_pipeline.demo.ledger import Ledger
 from beam_pipeline.demo.snapshot import Event, Handover, Kind, Refusal, Snapshot, Tone, VersionLine
 from beam_pipeline.demo.wine import parse_lot_id
 from beam_pipeline.publishing.wine_data import Wine
-from models.encoding.dead_letter import DeadLetter
+from models.results.dead_letter import DeadLetter
 from models.serving.status import StatusEvent
 
 _SECONDS_KEPT = 60

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 
 from beam_pipeline.publishing.wine_data import MEASURES, Wine, parse_wine, wine_file
-from models.records.schema import Row
+from models.records.record_type import Row
 
 _HELD_OUT_ONE_IN = 4
 

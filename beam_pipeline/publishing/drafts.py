@@ -12,7 +12,7 @@ from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
@@ -84,21 +84,22 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
     return content, None, digest_of_bytes(content)
 
 
-def check_draft(draft: Draft, descriptor: ModelDescriptor, schema: RecordSchema | None) -> None:
+def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordType | None) -> None:
     """Loads the model as a worker would, and scores a row of zeros.
 
-    With a schema (or for a bundled schema's data type) the inputs are checked against its fields too.
+    With a record type (or for a bundled schema's data type) the inputs are checked against its fields too.
 
     Raises:
       PublishError: when the model cannot serve; the message says why.
     """
     data_type = descriptor.records_scored
-    if schema is None and data_type in BUNDLED_RECORDS:
-        schema = RecordSchema.named(data_type)
+    if record_type is None and data_type in BUNDLED_RECORDS:
+        record_type = RecordType.named(data_type)
     version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)
     try:
-        if schema is not None:
-            ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", schema).load(version).close()
+        if record_type is not None:
+            codecs = [record_type.codec]
+            ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs).load(version).close()
             return
         scorer = load_scorer(ModelSource(for_scorer(version.descriptor), descriptor.model_bytes, BeamOpener()))
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from beam_pipeline.publishing.wine_data import MEASURES, read_wines
 
 if TYPE_CHECKING:
-    from models.records.schema import Row
+    from models.records.record_type import Row
 
 USERS = 1_000
 PRODUCTS = 300

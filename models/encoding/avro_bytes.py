@@ -7,12 +7,15 @@ specification 1.12, "Binary encoding"; the tests read everything back with fasta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from models.scorers.base import Array
+from models.tensors import Array
 
 NULL = b"\x00"
 END_OF_BLOCKS = b"\x00"
+_SHIFTS = np.arange(0, 70, 7).astype(np.uint64)  # of the seven bits in each byte of a varint
 
 
 def encode_long(value: int) -> bytes:
@@ -42,6 +45,21 @@ def _encode_long(value: int) -> bytes:
 
 
 _SMALL_LONGS = tuple(map(_encode_long, range(4096)))
+
+
+def encode_longs(values: Sequence[int]) -> list[bytes]:
+    r"""Many ints or longs, none of them below 0, such as offsets; each by itself.
+
+    Example:
+      >>> encode_longs([0, 1, 64])
+      [b'\x00', b'\x02', b'\x80\x01']
+    """
+    rest = np.array(values, np.uint64) << np.uint64(1)
+    groups = (rest[:, None] >> _SHIFTS) & np.uint64(0x7F)
+    last = np.where(rest > 0, _SHIFTS.size - 1 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)
+    groups |= np.where(np.arange(_SHIFTS.size) < last[:, None], np.uint64(0x80), np.uint64(0))
+    flat = groups.astype(np.uint8).tobytes()
+    return [flat[at : at + end + 1] for at, end in zip(range(0, len(flat), _SHIFTS.size), last.tolist(), strict=True)]
 
 
 def encode_bytes(value: bytes) -> bytes:

@@ -227,7 +227,7 @@ class PartitionReader:
         end = offsets[-1] + 1 if offsets else position
         self._position = end
         partition = self._partition
-        return RecordBatch(
+        return RecordBatch.of(
             OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, end),
             offsets,
             [message.timestamp()[1] for message in messages],

@@ -1,4 +1,4 @@
-"""Records as they come from Kafka: lists of them, with their coordinates.
+"""Records as they come from Kafka: columns of them, with their coordinates.
 
 One element of the pipeline is one `RecordBatch`, a run of records of one partition: an element a record costs five
 to ten times as much.
@@ -7,11 +7,15 @@ to ten times as much.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 Headers = tuple[tuple[str, bytes | None], ...]
+Longs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class OffsetSpan:
 
     Attributes:
       topic: the topic.
-      topic_id: the broker's identity of the topic, which changes when it is made anew; "" where the broker tells none.
+      topic_id: the broker's identity of the topic, which changes when it is recreated; "" where the broker has none.
       partition: its partition.
       origin: the offset at which reading of the partition began.
       start: the first offset of the run.
@@ -38,32 +42,80 @@ class OffsetSpan:
     end: int
 
 
-@dataclass(frozen=True)
+def _no_longs() -> Longs:
+    return np.zeros(0, np.int64)
+
+
+def _no_bytes() -> pa.BinaryArray:
+    return pa.array([], pa.binary())
+
+
+@dataclass(frozen=True, eq=False)
 class RecordBatch:
-    """Records of one partition, in the order of their offsets; all lists have one entry a record.
+    """Records of one partition, in the order of their offsets; each column has one entry for each record.
 
     Attributes:
       span: the offsets that this batch answers for; an empty batch may have an empty span.
-      offsets: where each record is.
-      timestamps: milliseconds since 1970-01-01 UTC, as the broker has them.
-      keys: None where there is no key.
-      values: None where the value is empty (a tombstone).
-      headers: in their order, also repeated names.
-      gap: says what is missing before `span.end`, when records were lost to retention or to a new topic.
-      committed: the offset that the group had committed when reading began: below it all was done before; 0: none.
+      offsets: int64 [records], where each record is.
+      timestamps: int64 [records], milliseconds since 1970-01-01 UTC, as the broker has them.
+      keys: binary [records], null where there is no key.
+      values: binary [records], null where the value is empty (a tombstone).
+      headers: by place, of the records that have some: in their order, also repeated names.
+      gap: says what is missing before `span.end`, when records were lost to retention or to a recreated topic.
+      committed: the offset that the group had committed when reading began: all below it was done before; 0: none.
     """
 
     span: OffsetSpan
-    offsets: list[int] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)
-    keys: list[bytes | None] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
-    headers: list[Headers] = field(default_factory=list)
+    offsets: Longs = field(default_factory=_no_longs)
+    timestamps: Longs = field(default_factory=_no_longs)
+    keys: pa.BinaryArray = field(default_factory=_no_bytes)
+    values: pa.BinaryArray = field(default_factory=_no_bytes)
+    headers: Mapping[int, Headers] = field(default_factory=dict)
     gap: str | None = None
     committed: int = 0
 
+    @classmethod
+    def of(
+        cls,
+        span: OffsetSpan,
+        offsets: Sequence[int],
+        timestamps: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Iterable[Headers] = (),
+        gap: str | None = None,
+        committed: int = 0,
+    ) -> RecordBatch:
+        """A batch from lists; `headers` has an entry for each record, or none at all."""
+        return cls(
+            span,
+            np.array(offsets, np.int64),
+            np.array(timestamps, np.int64),
+            pa.array(keys, pa.binary()),
+            pa.array(values, pa.binary()),
+            {place: one for place, one in enumerate(headers) if one},
+            gap,
+            committed,
+        )
+
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RecordBatch) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.span)
+
+    def key(self, place: int) -> bytes | None:
+        """The key of one record."""
+        key: bytes | None = self.keys[place].as_py()
+        return key
+
+    def value(self, place: int) -> bytes | None:
+        """The value of one record."""
+        value: bytes | None = self.values[place].as_py()
+        return value
 
     def to_bytes(self) -> bytes:
         """Columns one after the other: what `from_bytes` reads. Equal batches have equal bytes."""
@@ -72,35 +124,25 @@ class RecordBatch:
         topic = span.topic.encode()
         topic_id = span.topic_id.encode()
         gap = None if self.gap is None else self.gap.encode()
+        lengths = len(topic), len(topic_id), _length(gap)
+        head = _HEAD.pack(count, span.partition, span.origin, span.start, span.end, self.committed, *lengths)
         parts = [
-            _HEAD.pack(
-                count,
-                span.partition,
-                span.origin,
-                span.start,
-                span.end,
-                self.committed,
-                len(topic),
-                len(topic_id),
-                _length(gap),
-            ),
+            head,
             topic,
             topic_id,
             gap or b"",
-            np.array(self.offsets, "<i8").tobytes(),
-            np.array(self.timestamps, "<i8").tobytes(),
+            self.offsets.astype("<i8").tobytes(),
+            self.timestamps.astype("<i8").tobytes(),
+            *_pack_column(self.keys),
+            *_pack_column(self.values),
+            _COUNT.pack(len(self.headers)),
+            *(_pack_headers(place, self.headers[place]) for place in sorted(self.headers)),
         ]
-        for column in (self.keys, self.values):
-            parts.append(np.fromiter(map(_length, column), "<i4", count).tobytes())
-            parts.append(b"".join([value for value in column if value]))
-        with_headers = [index for index, headers in enumerate(self.headers) if headers]
-        parts.append(_COUNT.pack(len(with_headers)))
-        parts.extend(_pack_headers(index, self.headers[index]) for index in with_headers)
         return b"".join(parts)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> RecordBatch:
-        """The batch that `to_bytes` wrote."""
+        """The batch that `to_bytes` wrote; its columns share the memory of `content`."""
         head = _HEAD.unpack_from(content)
         count, partition, origin, start, end, committed, topic_length, topic_id_length, gap_length = head
         at = _HEAD.size
@@ -110,12 +152,12 @@ class RecordBatch:
         at += topic_id_length
         gap = None if gap_length < 0 else content[at : at + gap_length].decode()
         at += max(gap_length, 0)
-        offsets = np.frombuffer(content, "<i8", count, at).tolist()
-        timestamps = np.frombuffer(content, "<i8", count, at + 8 * count).tolist()
+        offsets = np.frombuffer(content, "<i8", count, at)
+        timestamps = np.frombuffer(content, "<i8", count, at + 8 * count)
         at += 16 * count
         keys, at = _unpack_column(content, count, at)
         values, at = _unpack_column(content, count, at)
-        headers = _unpack_all_headers(content, count, at)
+        headers = _unpack_all_headers(content, at)
         span = OffsetSpan(topic, topic_id, partition, origin, start, end)
         return cls(span, offsets, timestamps, keys, values, headers, gap, committed)
 
@@ -128,14 +170,33 @@ def _length(value: bytes | None) -> int:
     return -1 if value is None else len(value)
 
 
-def _unpack_column(content: bytes, count: int, at: int) -> tuple[list[bytes | None], int]:
+def _pack_column(column: pa.BinaryArray) -> list[bytes | memoryview]:
+    """The length of each value, -1 for null, and then all values."""
+    count = len(column)
+    _, offsets_buffer, content = column.buffers()
+    if not count or offsets_buffer is None:
+        return []
+    offsets = np.frombuffer(offsets_buffer, "<i4", count + 1, 4 * column.offset)
+    lengths = np.diff(offsets)
+    values = memoryview(content or b"")[offsets[0] : offsets[-1]]
+    if column.null_count:
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        if lengths[null].any():  # Arrow allows bytes below a null; equal batches have equal bytes all the same
+            return _pack_column(pa.array(column.to_pylist(), pa.binary()))
+        lengths = np.where(null, np.int32(-1), lengths)
+    return [lengths.tobytes(), values]
+
+
+def _unpack_column(content: bytes, count: int, at: int) -> tuple[pa.BinaryArray, int]:
     lengths = np.frombuffer(content, "<i4", count, at)
     at += 4 * count
-    ends = np.cumsum(np.maximum(lengths, 0)) + at
-    column: list[bytes | None] = []
-    for length, end in zip(lengths.tolist(), ends.tolist(), strict=True):
-        column.append(None if length < 0 else content[end - length : end])
-    return column, int(ends[-1]) if count else at
+    null = lengths < 0
+    offsets = np.zeros(count + 1, np.int32)
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    end = at + int(offsets[-1])
+    validity = pa.py_buffer(np.packbits(~null, bitorder="little").tobytes()) if null.any() else None
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(content).slice(at, end - at)]
+    return pa.Array.from_buffers(pa.binary(), count, buffers), end
 
 
 def _pack_headers(index: int, headers: Headers) -> bytes:
@@ -146,14 +207,14 @@ def _pack_headers(index: int, headers: Headers) -> bytes:
     return b"".join(parts)
 
 
-def _unpack_all_headers(content: bytes, count: int, at: int) -> list[Headers]:
-    column: list[Headers] = [()] * count
+def _unpack_all_headers(content: bytes, at: int) -> dict[int, Headers]:
+    found = {}
     (with_headers,) = _COUNT.unpack_from(content, at)
     at += 4
     for _ in range(with_headers):
-        (index,) = _COUNT.unpack_from(content, at)
-        column[index], at = _unpack_headers(content, at + 4)
-    return column
+        (place,) = _COUNT.unpack_from(content, at)
+        found[place], at = _unpack_headers(content, at + 4)
+    return found
 
 
 def _unpack_headers(content: bytes, at: int) -> tuple[Headers, int]:
@@ -173,32 +234,3 @@ def _unpack_bytes(content: bytes, at: int) -> tuple[bytes | None, int]:
     if length < 0:
         return None, at
     return content[at : at + length], at + length
-
-
-@dataclass(frozen=True)
-class OutgoingMessage:
-    """A message for the Kafka sink.
-
-    Attributes:
-      topic, key, value, headers: as they are sent.
-      offset: of the record that it answers for; None: it answers for none.
-    """
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-    offset: int | None = None
-
-
-@dataclass(frozen=True)
-class OutgoingBatch:
-    """All that one input batch gave, on whatever topics: it is acknowledged as a whole.
-
-    Attributes:
-      span: the offsets that are done when every message is acknowledged.
-      messages: in the order in which they are sent.
-    """
-
-    span: OffsetSpan
-    messages: list[OutgoingMessage]

@@ -13,16 +13,12 @@ it and pays for whatever else its first call costs, before the first record come
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from models.model_topic.descriptor import ModelDescriptor
-
-Array = npt.NDArray[np.generic]
+from models.tensors import Array, Signature
 
 
 class Opener(Protocol):
@@ -34,30 +30,6 @@ class Opener(Protocol):
         Raises:
           ModelLoadError: when the location cannot be read; the message names it.
         """
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of a signature.
-
-    Attributes:
-      name: the name by which the signature knows it.
-      dtype: a numpy dtype; strings are `object` (arrays of bytes).
-      shape: the dimensions with the batch first, None where any size fits; None when the rank is unknown.
-    """
-
-    name: str
-    dtype: np.dtype[np.generic]
-    shape: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The named inputs and outputs of one entry point of a model."""
-
-    name: str
-    inputs: Mapping[str, TensorSpec]
-    outputs: Mapping[str, TensorSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

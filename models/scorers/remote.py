@@ -42,7 +42,7 @@ import tenacity
 
 from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers.base import Array, Signature
+from models.tensors import Array, Signature
 
 T = TypeVar("T")
 Client = TypeVar("Client", bound="Closable")

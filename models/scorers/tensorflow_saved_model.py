@@ -37,7 +37,8 @@ from models.artifacts.archive import SAVED_MODEL_FILE, find_saved_model, unzip
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers.base import Array, ModelSource, Scorer, Scores, Signature, TensorSpec
+from models.scorers.base import ModelSource, Scorer, Scores
+from models.tensors import Array, Signature, TensorSpec
 from models.text import clean_text
 
 KNOWN_OPTIONS = ("tags",)

@@ -41,7 +41,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers.base import Array, ModelSource, Scores, Signature, TensorSpec
+from models.scorers.base import ModelSource, Scores
 from models.scorers.remote import (
     DEFAULT_SIGNATURE,
     DTYPES,
@@ -60,6 +60,7 @@ from models.scorers.remote import (
     tensor_dtype,
     wanted_outputs,
 )
+from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
 LOCATION = LocationForm(

@@ -33,7 +33,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
-from models.scorers.base import Array, ModelSource, Scores, Signature, TensorSpec
+from models.scorers.base import ModelSource, Scores
 from models.scorers.remote import (
     Address,
     LocationForm,
@@ -50,6 +50,7 @@ from models.scorers.remote import (
     tensor_dtype,
     wanted_outputs,
 )
+from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
 LOCATION = LocationForm(

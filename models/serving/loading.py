@@ -4,53 +4,66 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from models.artifacts.digest import digest_of_bytes
-from models.encoding.result import ModelIdentity
-from models.errors import DigestMismatchError, ModelLoadError, ServingError
+from models.columns.mapping import InputMapping, plan_inputs, to_model_inputs
+from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
+from models.columns.scored import ModelIdentity
+from models.errors import DigestMismatchError, MappingError, ModelLoadError, ServingError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.schema import RecordSchema, Row
+from models.records.codecs.base import RecordCodec
 from models.scorers import load_scorer
-from models.scorers.base import Array, ModelSource, Opener, Scorer, Signature, TensorSpec
-from models.serving.mapping import InputMapping, RecordOutputs, no_outputs, plan_inputs, select_outputs, to_model_inputs
+from models.scorers.base import ModelSource, Opener, Scorer
+from models.tensors import Array, Signature, TensorSpec
 
 _LOGGER = logging.getLogger(__name__)
 
 WARM_UP_OPTION = "warmup"
 
 
-@dataclass(frozen=True)
 class LoadedModel:
-    """A model that can score records of one schema.
+    """A model that can score records.
 
-    Attributes:
+    Args:
       version: what was published.
       scorer: the engine's side.
-      mapping: how the model's inputs are filled.
+      mappings: how the model's inputs are filled, by codec of the records; others are planned when they come.
     """
 
-    version: PublishedVersion
-    scorer: Scorer
-    mapping: InputMapping
+    def __init__(
+        self, version: PublishedVersion, scorer: Scorer, mappings: Mapping[RecordCodec, InputMapping] | None = None
+    ) -> None:
+        self.version = version
+        self.scorer = scorer
+        self._mappings = dict(mappings or {})
 
-    def score(self, rows: list[Row]) -> tuple[RecordOutputs, int | None]:
+    def score(self, codec: RecordCodec, columns: pa.RecordBatch) -> tuple[RecordOutputs, int | None]:
         """Scores records in one call: their outputs, and the version that a remote model's server named.
 
         Raises:
+          MappingError: when records of that codec cannot fill the model's inputs.
           FieldValueError: when a record's value does not fit.
           ScoringError: when the model does not answer.
         """
         descriptor = self.version.descriptor
-        inputs = to_model_inputs(self.mapping, rows)
+        mapping = self._mapping(codec)
+        inputs = to_model_inputs(mapping, columns)
         if inputs.rows == 0:
-            return no_outputs(self.mapping, self.scorer.signature, descriptor.outputs, len(rows)), None
+            signature = self.scorer.signature
+            return no_outputs(signature, descriptor.outputs, columns.num_rows, mapping.exploded), None
         scores = self.scorer.score(inputs.arrays)
-        return select_outputs(scores.outputs, descriptor.outputs, inputs), scores.model_version
+        return select_outputs(scores.outputs, descriptor.outputs, inputs.rows, inputs.bounds), scores.model_version
+
+    def _mapping(self, codec: RecordCodec) -> InputMapping:
+        if codec not in self._mappings:
+            self._mappings[codec] = plan_inputs(self.scorer.signature, self.version.descriptor.inputs, codec)
+        return self._mappings[codec]
 
     def identity(self, answered_version: int | None) -> ModelIdentity:
         """What results say of this model; of a remote one, with the version that its server named."""
@@ -71,18 +84,18 @@ class LoadedModel:
 
 
 class ModelLoader:
-    """Loads versions for one record schema. Thread-safe if the opener is.
+    """Loads versions for the record types of a deployment. Thread-safe if the opener is.
 
     Args:
       opener: reads model locations.
       fetch: gives the bytes of an inline model by the offset of its message in the models topic.
-      schema: of the records that the models will score.
+      codecs: of the records that the models will score.
     """
 
-    def __init__(self, opener: Opener, fetch: Callable[[int], bytes], schema: RecordSchema) -> None:
+    def __init__(self, opener: Opener, fetch: Callable[[int], bytes], codecs: Sequence[RecordCodec]) -> None:
         self._opener = opener
         self._fetch = fetch
-        self._schema = schema
+        self._codecs = codecs
 
     def load(self, version: PublishedVersion) -> LoadedModel:
         """Loads and warms up.
@@ -95,7 +108,7 @@ class ModelLoader:
         content = self._content(version) if version.inline else None
         scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
         try:
-            model = LoadedModel(version, scorer, plan_inputs(scorer.signature, descriptor.inputs, self._schema))
+            model = LoadedModel(version, scorer, self._plan(scorer.signature, descriptor))
             if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
                 warm_up(scorer)
         except BaseException:
@@ -103,6 +116,19 @@ class ModelLoader:
             raise
         _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
         return model
+
+    def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
+        """How records of each type fill the inputs; raises MappingError when no type's records can."""
+        mappings = {}
+        errors = []
+        for codec in self._codecs:
+            try:
+                mappings[codec] = plan_inputs(signature, descriptor.inputs, codec)
+            except MappingError as error:
+                errors.append(error)
+        if errors and not mappings:
+            raise errors[0]
+        return mappings
 
     def _content(self, version: PublishedVersion) -> bytes:
         content = self._fetch(version.offset)

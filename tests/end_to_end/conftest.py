@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordFormat, RecordSchema
+from models.records.record_type import RecordFormat, RecordType
 from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_version_model
@@ -65,7 +65,7 @@ def make_deployment(
 ) -> Deployment:
     """Makes the topics of a deployment; who calls this closes it."""
     runner_options = {"runner-options": [f"--prism_location={prism_location}"]}
-    named = RecordSchema.named(schema, record_format)
+    named = RecordType.named(schema, record_format)
     return Deployment(kafka, named, {**runner_options, **(options or {})}, folder, **settings)
 
 

@@ -18,8 +18,6 @@ from confluent_kafka.admin import NewTopic
 
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
-from models.encoding.dead_letter import DeadLetter, decode_dead_letter
-from models.encoding.result import ResultDecoder
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import (
     ModelDescriptor,
@@ -31,7 +29,9 @@ from models.model_topic.descriptor import (
 )
 from models.model_topic.publisher import ModelsTopic
 from models.records.batch import Headers
-from models.records.schema import RecordSchema, Row
+from models.records.record_type import RecordType, Row
+from models.results.dead_letter import DeadLetter, decode_dead_letter
+from models.results.decoder import ResultDecoder
 from models.serving.status import StatusEvent
 from tests.end_to_end.kafka_tail import SECONDS, KafkaTail, headers_of
 from tests.end_to_end.serving_process import ServingProcess
@@ -100,7 +100,7 @@ class Deployment:
     """
 
     kafka: KafkaSettings
-    schema: RecordSchema
+    schema: RecordType
     options: Mapping[str, Any]
     folder: Path
     partitions: int = 1
@@ -196,7 +196,7 @@ class Deployment:
         self, records: Iterable[Row], key: bytes | None = None, headers: Headers = (), partition: int = 0
     ) -> list[int]:
         """Sends records; gives their offsets."""
-        return self.send_bytes([self.schema.encode(record) for record in records], key, headers, partition)
+        return self.send_bytes([self.schema.codec.encode(record) for record in records], key, headers, partition)
 
     def send_bytes(
         self,
@@ -253,7 +253,7 @@ class Deployment:
 
     @cached_property
     def _decoder(self) -> ResultDecoder:
-        return ResultDecoder(self.schema)
+        return ResultDecoder(self.schema.codec.embedding)
 
     @cached_property
     def _decoded(self) -> list[Result]:
@@ -308,7 +308,7 @@ class Deployment:
         done = threading.Event()
 
         def send() -> None:
-            values = [self.schema.encode(row)] * (a_second // 20)
+            values = [self.schema.codec.encode(row)] * (a_second // 20)
             while not done.wait(1 / 20):
                 for partition in range(self.partitions):
                     sent[partition] += self.send_bytes(values, partition=partition)

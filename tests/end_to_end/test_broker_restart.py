@@ -34,7 +34,7 @@ def test_a_broker_restart_loses_nothing_and_is_said_once(
 
     def send() -> None:
         while not done.wait(0.02):
-            acknowledged.append(deployment.send_later([deployment.schema.encode(record("steady"))] * 10))
+            acknowledged.append(deployment.send_later([deployment.schema.codec.encode(record("steady"))] * 10))
 
     thread = threading.Thread(target=send)
     thread.start()

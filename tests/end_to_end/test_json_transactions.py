@@ -102,7 +102,7 @@ def test_malformed_json_becomes_a_dead_letter(transactions: Deployment, malforme
 def test_a_lone_surrogate_becomes_a_dead_letter_and_the_records_around_it_are_scored(
     transactions: Deployment, malformed: bytes
 ) -> None:
-    good = [transactions.schema.encode(transaction(f"good{number}")) for number in range(4)]
+    good = [transactions.schema.codec.encode(transaction(f"good{number}")) for number in range(4)]
     offsets = transactions.send_bytes([*good[:2], malformed, *good[2:]])
     letter = transactions.dead_letters([offsets[2]])[offsets[2]]
     assert letter.value == malformed

@@ -16,7 +16,7 @@ def test_a_result_that_its_topic_does_not_take_becomes_a_dead_letter_and_the_str
     assert letter.value is None
     assert "max.message.bytes" in letter.reason
     # A malformed one, whose dead letter is larger than that topic takes.
-    malformed, last = deployment.send_bytes([b"\xff" * 10 * 1024 * 1024, deployment.schema.encode(small)])
+    malformed, last = deployment.send_bytes([b"\xff" * 10 * 1024 * 1024, deployment.schema.codec.encode(small)])
     assert deployment.dead_letters([malformed])[malformed].value is None
     deployment.results_of([last])
     deployment.eventually(lambda: deployment.committed() == last + 1, "all is committed")

@@ -74,7 +74,7 @@ def test_malformed_records_become_dead_letters_with_their_bytes_and_coordinates(
         letter = letters[offset]
         assert (letter.topic, letter.partition) == (serving.topic("records"), 0)
         assert (letter.key, letter.value, letter.headers) == (key, value, headers)
-        assert letter.reason.startswith("no recommender record: ")
+        assert letter.reason.startswith("not a recommender record: ")
     (after,) = serving.score(record("after-malformed"))
     assert after.error
     # By now everything before it has come: a record of ours in both topics would be here.
@@ -86,10 +86,10 @@ def test_a_dead_letter_says_what_is_wrong_with_the_record(serving: Deployment) -
     offsets = serving.send_bytes([ONE, None, ONE + b"\x00\x00", ONE[:-1], ONE[:-1] + b"\xff"])
     letters = serving.dead_letters(offsets[1:])
     no_value, longer, shorter, no_text = (letters[offset].reason for offset in offsets[1:])
-    assert no_value == "no recommender record: the message has no value"
-    assert longer == "no recommender record: 2 bytes follow its end"
-    assert shorter.startswith("no recommender record: EOFError")
-    assert no_text.startswith("no recommender record: UnicodeDecodeError")
+    assert no_value == "not a recommender record: the message has no value"
+    assert longer == "not a recommender record: 2 bytes follow its end"
+    assert shorter.startswith("not a recommender record: EOFError")
+    assert no_text.startswith("not a recommender record: UnicodeDecodeError")
     (result,) = serving.results_of(offsets[:1])
     assert result.record == {"user": 1, "products": [2, 3], "dataType": "no"}
 

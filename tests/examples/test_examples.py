@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from beam_pipeline.cli.arguments import RUN, add_options, read_options, serving_options
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_wine_model
@@ -37,7 +37,7 @@ def test_a_configuration_is_complete(configuration: Path, monkeypatch: pytest.Mo
     parser = argparse.ArgumentParser()
     add_options(parser, RUN)
     options = serving_options(read_options(parser.parse_args(["--config", str(configuration)]), RUN), [])
-    assert RecordSchema.named(options.record_schema).text
+    assert RecordType.named(options.record_schema).text
 
 
 def deployment_of(configuration: Path, deploy: Deploy) -> Deployment:

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.batch import Headers, OffsetSpan, RecordBatch
-from models.records.schema import RecordFormat, RecordSchema
-from models.scorers.base import Array, Scores, Signature, TensorSpec
+from models.records.record_type import RecordFormat, RecordType
+from models.scorers.base import Scores
 from models.serving.loading import LoadedModel
-from models.serving.mapping import plan_inputs
+from models.tensors import Array, Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
 X_SIGNATURE = Signature("serving_default", {"x": TensorSpec("x", FLOAT, (None,))})
@@ -27,10 +28,10 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 LONGS = st.integers(-(2**63), 2**63 - 1)
 
 
-def schema_of(record_format: RecordFormat = "avro", **fields: Any) -> RecordSchema:
+def schema_of(record_format: RecordFormat = "avro", **fields: Any) -> RecordType:
     """A record schema of these fields, named Test."""
     declared = [{"name": name, "type": kind} for name, kind in fields.items()]
-    return RecordSchema("Test", json.dumps({"type": "record", "name": "Test", "fields": declared}), record_format)
+    return RecordType("Test", json.dumps({"type": "record", "name": "Test", "fields": declared}), record_format)
 
 
 X_SCHEMA = schema_of(x="float", dataType="string")
@@ -72,7 +73,7 @@ class FakeScorer:
 def fake_model(version: PublishedVersion, scorer: Any = None) -> LoadedModel:
     """A loaded model; its scorer is a `FakeScorer` of the version's number unless one is given."""
     scorer = scorer or FakeScorer(version.descriptor.model_version)
-    return LoadedModel(version, scorer, plan_inputs(scorer.signature, {}, X_SCHEMA))
+    return LoadedModel(version, scorer)
 
 
 def scorer_of(model: LoadedModel) -> FakeScorer:
@@ -88,6 +89,19 @@ class NoOpener:
         raise ModelLoadError(f"nothing is at {location}")
 
 
+def columns_of(kind: RecordType, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    """The columns of these records, by way of their messages."""
+    decoded = kind.codec.decode(pa.array([kind.codec.encode(row) for row in rows], pa.binary()))
+    assert not decoded.errors
+    return decoded.columns
+
+
+def rows_of(columns: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of columns; maps are dictionaries again."""
+    rows: list[dict[str, Any]] = columns.to_pylist(maps_as_pydicts="strict")
+    return rows
+
+
 def batch_of(
     values: Sequence[bytes | None],
     keys: Sequence[bytes | None] | None = None,
@@ -97,7 +111,7 @@ def batch_of(
     """Records of partition 3 of a topic, at every second offset."""
     offsets = [start + 2 * index for index in range(len(values))]
     end = offsets[-1] + 1 if offsets else start
-    return RecordBatch(
+    return RecordBatch.of(
         OffsetSpan("records", "topic-id", 3, 0, start, end),
         offsets,
         [1000 + offset for offset in offsets],

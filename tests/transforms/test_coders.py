@@ -22,7 +22,7 @@ def batches(draw: st.DrawFn) -> RecordBatch:
     columns: list[list[Any]] = [list(column) for column in zip(*draw(st.lists(records, max_size=5)), strict=True)]
     offsets, timestamps, keys, values, headers = columns or [[]] * 5
     gap, committed = draw(st.none() | names), draw(longs)
-    return RecordBatch(draw(spans), offsets, timestamps, keys, values, headers, gap, committed)
+    return RecordBatch.of(draw(spans), offsets, timestamps, keys, values, headers, gap, committed)
 
 
 @given(batch=batches())

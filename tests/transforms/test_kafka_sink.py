@@ -10,9 +10,10 @@ from apache_beam.metrics.metricbase import MetricName
 from apache_beam.runners.worker import statesampler
 from apache_beam.utils.counters import CounterFactory
 
-from models.encoding.dead_letter import decode_dead_letter
 from models.kafka.client import KafkaSettings
-from models.records.batch import OffsetSpan, OutgoingBatch, OutgoingMessage
+from models.records.batch import OffsetSpan
+from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
+from models.results.dead_letter import decode_dead_letter
 from tests.conftest import MakeTopic
 from tests.end_to_end.kafka_tail import KafkaTail, headers_of
 from tests.models.kafka.test_client import java_partition
@@ -58,7 +59,9 @@ def test_all_batches_of_a_bundle_are_acknowledged_together(
     kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
 ) -> None:
     batches = [
-        OutgoingBatch(span(start, start + 10), [OutgoingMessage(topics[0], b"k", str(n).encode()) for n in range(10)])
+        OutgoingBatch(
+            span(start, start + 10), messages=[OutgoingMessage(topics[0], b"k", str(n).encode()) for n in range(10)]
+        )
         for start in (0, 10, 20)
     ]
     acknowledged = write(sink, *batches)
@@ -68,7 +71,7 @@ def test_all_batches_of_a_bundle_are_acknowledged_together(
 
 def test_nothing_is_acknowledged_before_the_bundle_ends(topics: tuple[str, str], sink: ProduceMessages) -> None:
     sink.start_bundle()
-    outputs: object = sink.process(OutgoingBatch(span(0, 1), [OutgoingMessage(topics[0], b"k", b"v")]))  # type: ignore[func-returns-value]
+    outputs: object = sink.process(OutgoingBatch(span(0, 1), messages=[OutgoingMessage(topics[0], b"k", b"v")]))  # type: ignore[func-returns-value]
     assert outputs is None
 
 
@@ -84,7 +87,7 @@ def test_keys_headers_and_empty_values_are_written_as_they_are(
     write(
         sink,
         OutgoingBatch(
-            span(0, 2), [OutgoingMessage(topics[0], None, None, headers), OutgoingMessage(topics[0], b"", b"")]
+            span(0, 2), messages=[OutgoingMessage(topics[0], None, None, headers), OutgoingMessage(topics[0], b"", b"")]
         ),
     )
     first, second = sorted(read(kafka, topics[0]), key=lambda message: message.key() is not None)
@@ -96,7 +99,7 @@ def test_a_key_goes_to_the_partition_that_java_would_choose(
     kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
 ) -> None:
     keys = [str(number).encode() for number in range(20)]
-    write(sink, OutgoingBatch(span(0, 1), [OutgoingMessage(topics[0], key, b"v") for key in keys]))
+    write(sink, OutgoingBatch(span(0, 1), messages=[OutgoingMessage(topics[0], key, b"v") for key in keys]))
     chosen = {message.key(): message.partition() for message in read(kafka, topics[0])}
     assert chosen == {key: java_partition(key, 4) for key in keys}
     assert set(chosen.values()) == set(range(4))
@@ -108,8 +111,8 @@ def test_a_message_that_is_not_acknowledged_fails_the_bundle_and_the_next_one_wo
     good = OutgoingMessage(topics[0], b"k", b"v", offset=1)
     bad = OutgoingMessage("no topic has such a name!", b"k", b"v", offset=2)
     with pytest.raises(SinkError, match="'no topic has such a name!': a message was not acknowledged"):
-        write(sink, OutgoingBatch(span(0, 10), [good, bad, good]))
-    assert write(sink, OutgoingBatch(span(0, 10), [good])) == [span(0, 10)]
+        write(sink, OutgoingBatch(span(0, 10), messages=[good, bad, good]))
+    assert write(sink, OutgoingBatch(span(0, 10), messages=[good])) == [span(0, 10)]
 
 
 def test_a_message_larger_than_its_topic_takes_becomes_a_dead_letter_and_the_others_are_written(
@@ -117,7 +120,7 @@ def test_a_message_larger_than_its_topic_takes_becomes_a_dead_letter_and_the_oth
 ) -> None:
     large = OutgoingMessage(topics[0], b"k", b"x" * 2 * MEGABYTE, (("h", b"1"),), offset=17)
     small = OutgoingMessage(topics[0], b"k", b"v", offset=18)
-    batch = OutgoingBatch(span(17, 19), [large, small])
+    batch = OutgoingBatch(span(17, 19), messages=[large, small])
     assert write(sink, batch) == [batch.span]
     assert [message.value() for message in read(kafka, topics[0])] == [b"v"]
     (message,) = read(kafka, topics[1])
@@ -141,7 +144,7 @@ def test_a_too_large_message_that_answers_for_no_record_is_dropped_and_counted(
     event = OutgoingMessage(topics[0], key, value)
     result = OutgoingMessage(topics[0], b"k", b"result", offset=0)
     with counted() as counts:
-        assert write(sink, OutgoingBatch(span(0, 1), [event, result])) == [span(0, 1)]
+        assert write(sink, OutgoingBatch(span(0, 1), messages=[event, result])) == [span(0, 1)]
     assert [message.value() for message in read(kafka, topics[0])] == [b"result"]
     assert read(kafka, topics[1]) == []
     assert (counts("dropped"), counts("too_large")) == (1, 0)
@@ -152,7 +155,9 @@ def test_a_result_with_a_key_that_is_too_large_becomes_a_dead_letter(
     kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
 ) -> None:
     with counted() as counts:
-        write(sink, OutgoingBatch(span(5, 6), [OutgoingMessage(topics[0], b"x" * 2 * MEGABYTE, None, offset=5)]))
+        write(
+            sink, OutgoingBatch(span(5, 6), messages=[OutgoingMessage(topics[0], b"x" * 2 * MEGABYTE, None, offset=5)])
+        )
     (message,) = read(kafka, topics[1])
     assert decode_dead_letter(message.value()).offset == 5
     assert (counts("dropped"), counts("too_large")) == (0, 1)
@@ -165,7 +170,7 @@ def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
     sink = ProduceMessages(kafka, tiny)
     sink.setup()
     with pytest.raises(SinkError, match="not acknowledged"):
-        write(sink, OutgoingBatch(span(0, 1), [OutgoingMessage(tiny, b"k", b"x" * MEGABYTE, offset=0)]))
+        write(sink, OutgoingBatch(span(0, 1), messages=[OutgoingMessage(tiny, b"k", b"x" * MEGABYTE, offset=0)]))
 
 
 @contextmanager
@@ -186,5 +191,28 @@ def test_a_full_queue_is_waited_for(kafka: KafkaSettings, topics: tuple[str, str
     sink = ProduceMessages(narrow, topics[1])
     sink.setup()
     messages = [OutgoingMessage(topics[0], None, str(number).encode()) for number in range(100)]
-    assert write(sink, OutgoingBatch(span(0, 100), messages)) == [span(0, 100)]
+    assert write(sink, OutgoingBatch(span(0, 100), messages=messages)) == [span(0, 100)]
     assert {message.value() for message in read(kafka, topics[0])} == {message.value for message in messages}
+
+
+def test_a_run_is_written_as_its_messages_are(kafka: KafkaSettings, sink: ProduceMessages, topics: list[str]) -> None:
+    run = OutgoingRun(topics[0], [b"a", None, b"c"], [b"1", b"2", b"3"], [0, 1, 2], {1: (("h", b"x"),)})
+    plain = OutgoingRun(topics[0], [b"d"], [b"4"], [3])
+    assert write(sink, OutgoingBatch(span(0, 4), [run, plain])) == [span(0, 4)]
+    found = [(message.key(), message.value(), headers_of(message)) for message in read(kafka, topics[0])]
+    assert sorted(found, key=lambda one: one[1] or b"") == [
+        (b"a", b"1", ()),
+        (None, b"2", (("h", b"x"),)),
+        (b"c", b"3", ()),
+        (b"d", b"4", ()),
+    ]
+
+
+def test_of_a_run_only_what_is_too_large_becomes_a_dead_letter(
+    kafka: KafkaSettings, sink: ProduceMessages, topics: list[str]
+) -> None:
+    run = OutgoingRun(topics[0], [b"k"] * 3, [b"1", b"x" * 2 * MEGABYTE, b"3"], [17, 18, 19])
+    assert write(sink, OutgoingBatch(span(17, 20), [run])) == [span(17, 20)]
+    assert sorted(message.value() or b"" for message in read(kafka, topics[0])) == [b"1", b"3"]
+    (letter,) = read(kafka, topics[1])
+    assert decode_dead_letter(letter.value() or b"").offset == 18

@@ -48,7 +48,7 @@ def read(kafka: KafkaSettings, topic: str) -> Iterator[Read]:
 
 
 def texts(batches: list[RecordBatch]) -> list[bytes | None]:
-    return [value for batch in batches for value in batch.values]
+    return [value for batch in batches for value in batch.values.to_pylist()]
 
 
 def read_all(

@@ -9,11 +9,12 @@ from apache_beam.transforms import trigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.encoding.dead_letter import decode_dead_letter
 from models.encoding.single_object import bundled_codec
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
 from models.model_topic.position import encode_position
-from models.records.batch import OffsetSpan, OutgoingBatch, RecordBatch
+from models.records.batch import OffsetSpan, RecordBatch
+from models.records.outgoing import OutgoingBatch
+from models.results.dead_letter import decode_dead_letter
 from transforms.model_updates import (
     REJECTED,
     UPDATE_PACE,
@@ -29,7 +30,7 @@ POINTER = encode_pointer(ModelPointer("m", 1))
 
 def batch(messages: list[tuple[bytes | None, bytes | None]], start: int = 0, committed: int = 0) -> RecordBatch:
     offsets = list(range(start, start + len(messages)))
-    return RecordBatch(
+    return RecordBatch.of(
         OffsetSpan("models", "id", 0, 0, start, start + len(messages)),
         offsets,
         [0] * len(messages),
@@ -59,12 +60,12 @@ def test_good_messages_give_the_position_behind_them_and_an_empty_batch_to_commi
 def test_a_malformed_message_becomes_a_dead_letter_and_the_position_goes_on() -> None:
     positions, (rejected,) = check(batch([(b"m/1", DESCRIPTOR), (b"m/2", b"garbage"), (None, DESCRIPTOR)]))
     assert positions == [at(3)]
-    letters = [decode_dead_letter(message.value or b"") for message in rejected.messages]
+    letters = [decode_dead_letter(message.value or b"") for message in rejected]
     assert [(letter.offset, letter.key, letter.value) for letter in letters] == [
         (1, b"m/2", b"garbage"),
         (2, None, DESCRIPTOR),
     ]
-    assert [message.topic for message in rejected.messages] == ["letters"] * 2
+    assert [message.topic for message in rejected] == ["letters"] * 2
 
 
 def test_a_name_that_is_too_long_becomes_a_small_dead_letter_once() -> None:
@@ -74,17 +75,17 @@ def test_a_name_that_is_too_long_becomes_a_small_dead_letter_once() -> None:
     messages: list[tuple[bytes | None, bytes | None]] = [(b"m/1", value), (f"{name}/1".encode(), None)]
     positions, (rejected,) = check(batch(messages))
     assert positions == [at(2)]
-    for message in rejected.messages:
+    for message in rejected:
         letter = decode_dead_letter(message.value or b"")
         assert "249 at most" in letter.reason
         assert len(letter.reason) < 200
-    assert check(batch(messages, committed=2))[1][0].messages == []
+    assert list(check(batch(messages, committed=2))[1][0]) == []
 
 
 def test_what_an_earlier_run_has_reported_is_not_reported_again() -> None:
     positions, (rejected,) = check(batch([(b"x/1", b"old"), (b"x/2", b"new")], start=10, committed=11))
     assert positions == [at(12)]
-    assert [message.offset for message in rejected.messages] == [11]
+    assert [message.offset for message in rejected] == [11]
 
 
 RETIREMENT = encode_pointer(ModelPointer("m", None, 1, 1))
@@ -128,19 +129,19 @@ def test_exactly_the_malformed_messages_are_rejected(
     element = batch([message for message, _ in cases], start)
     _, (rejected,) = check(element)
     malformed = [start + place for place, (_, good) in enumerate(cases) if not good]
-    assert [message.offset for message in rejected.messages] == malformed
+    assert [message.offset for message in rejected] == malformed
 
 
 @pytest.mark.parametrize("message", MALFORMED, ids=str)
 def test_a_malformed_message_is_rejected(message: tuple[bytes | None, bytes | None]) -> None:
     _, (rejected,) = check(batch([message]))
-    assert [one.offset for one in rejected.messages] == [0]
+    assert [one.offset for one in rejected] == [0]
 
 
 @pytest.mark.parametrize("message", GOOD, ids=str)
 def test_a_good_message_is_not_rejected(message: tuple[bytes | None, bytes | None]) -> None:
     _, (rejected,) = check(batch([message]))
-    assert rejected.messages == []
+    assert list(rejected) == []
 
 
 def test_at_most_ten_positions_a_second_reach_the_side_input() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from models.encoding.result import ResultDecoder
 from models.kafka.client import KafkaSettings
 from models.model_topic.position import encode_position
-from models.records.batch import OutgoingBatch
-from models.serving.batch_scoring import ScoringSettings
+from models.records.outgoing import OutgoingBatch
+from models.results.decoder import ResultDecoder
+from models.serving.assembly import ScoringSettings
 from models.serving.registry import ModelRegistry
 from models.serving.status import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
@@ -21,7 +21,7 @@ from transforms.scoring import ScoreBatch
 from transforms.serving_process import SERVINGS, ModelsSettings, Serving
 
 SCORING = ScoringSettings(X_SCHEMA, "results", "letters")
-VALUE = X_SCHEMA.encode({"x": 2.0, "dataType": "m"})
+VALUE = X_SCHEMA.codec.encode({"x": 2.0, "dataType": "m"})
 
 
 def at(offset: int) -> bytes:
@@ -85,12 +85,13 @@ def process() -> Iterator[Process]:
 
 def results(outgoing: OutgoingBatch) -> list[tuple[int | None, str | None]]:
     """Version and error of each result."""
-    decoded = [ResultDecoder(X_SCHEMA).decode(one.value or b"") for one in outgoing.messages if one.topic == "results"]
+    decoder = ResultDecoder(X_SCHEMA.codec.embedding)
+    decoded = [decoder.decode(one.value or b"") for one in outgoing if one.topic == "results"]
     return [(one["modelResultMetadata"]["modelVersion"], one["modelResultMetadata"]["errors"]) for one in decoded]
 
 
 def events(outgoing: OutgoingBatch) -> list[StatusEvent]:
-    return [StatusEvent.from_json(one.value or b"") for one in outgoing.messages if one.topic == "status"]
+    return [StatusEvent.from_json(one.value or b"") for one in outgoing if one.topic == "status"]
 
 
 def test_the_follower_is_told_of_the_newest_position(process: Process) -> None:
@@ -127,7 +128,7 @@ def test_one_message_a_record_and_one_batch_a_batch(process: Process) -> None:
     score = process.make(status_topic=None)
     (scored,) = score.process(element, [])
     assert scored.span == element.span
-    assert [one.topic for one in scored.messages] == ["results", "letters", "results"]
+    assert sorted(one.topic for one in scored) == ["letters", "results", "results"]
     assert results(scored) == [(1, None)] * 2
 
 
@@ -136,15 +137,15 @@ def test_events_go_with_the_next_batch_also_an_empty_one(process: Process) -> No
     score = process.make()
     (scored,) = score.process(batch_of([]), [])
     assert [(one.kind, one.model_version) for one in events(scored)] == [("serving", 1)]
-    assert [one.key for one in scored.messages] == [b"m"]
+    assert [one.key for one in scored] == [b"m"]
     (again,) = score.process(batch_of([]), [])
-    assert again.messages == []
+    assert list(again) == []
 
 
 def test_without_a_status_topic_events_go_nowhere(process: Process) -> None:
     process.serve(1)
     (scored,) = process.make(status_topic=None).process(replace(batch_of([]), gap="a gap"), [])
-    assert scored.messages == []
+    assert list(scored) == []
 
 
 def test_a_gap_is_told(process: Process) -> None:

@@ -14,7 +14,7 @@ from models.artifacts.digest import digest_of_bytes
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelsTopic
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from tests.conftest import MakeTopic
 from tests.saved_models import save_version_model
 from tests.transforms.bundles import eventually
@@ -29,7 +29,7 @@ INPUTS = {"x": ("user",)}
 @pytest.fixture
 def settings(kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]) -> ModelsSettings:
     return ModelsSettings(
-        kafka, make_topic(topic_names("models"), cleanup_policy="compact"), RecordSchema.named("recommender")
+        kafka, make_topic(topic_names("models"), cleanup_policy="compact"), RecordType.named("recommender")
     )
 
 
@@ -71,23 +71,23 @@ def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: Mo
 @pytest.mark.parametrize(
     ("schema", "data_types", "scored"),
     [
-        (RecordSchema.named("wine"), (), {"wine"}),  # its records have no field dataType
-        (RecordSchema.named("recommender"), (), {"wine", "recommender", "m"}),
-        (RecordSchema.named("recommender"), ("m", "n"), {"m"}),
+        (RecordType.named("wine"), (), {"wine"}),  # its records have no field dataType
+        (RecordType.named("recommender"), (), {"wine", "recommender", "m"}),
+        (RecordType.named("recommender"), ("m", "n"), {"m"}),
     ],
     ids=["by-schema", "by-field", "by-option"],
 )
 def test_only_the_models_of_data_types_that_its_records_can_have_are_followed(
-    settings: ModelsSettings, schema: RecordSchema, data_types: tuple[str, ...], scored: set[str]
+    settings: ModelsSettings, schema: RecordType, data_types: tuple[str, ...], scored: set[str]
 ) -> None:
-    own = replace(settings, schema=schema, data_types=data_types)
+    own = replace(settings, record_type=schema, data_types=data_types)
     assert {one for one in ("wine", "recommender", "m") if own.scores(one)} == scored
 
 
 def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(settings: ModelsSettings) -> None:
     topic = ModelsTopic(settings.kafka, settings.topic)
     topic.publish(ModelDescriptor("m", "tensorflow-saved-model", model_source_location="/nowhere", inputs=INPUTS))
-    serving = Serving.start(replace(settings, schema=RecordSchema.named("wine"), deployment="group"))
+    serving = Serving.start(replace(settings, record_type=RecordType.named("wine"), deployment="group"))
     try:
         serving.follower.wait_current({})
         assert serving.registry.drain_events() == []

@@ -20,9 +20,9 @@ from models.errors import OptionsError, TopicError
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
-    from models.encoding.dead_letter import DeadLetter
     from models.kafka.client import KafkaSettings
-    from models.records.schema import RecordSchema
+    from models.records.codecs.base import RecordCodec
+    from models.results.dead_letter import DeadLetter
 
 _SHOW = ("bootstrap-servers", "dead-letter-topic", "kafka-config")
 _REPLAY = (*_SHOW, "records-topic", "record-schema", "record-format")
@@ -102,7 +102,7 @@ def _read(
 ) -> Iterator[DeadLetter | str]:
     """The dead letters, and for each one that was replayed its coordinates."""
     from beam_pipeline.cli.topic_reading import read_topic
-    from models.encoding.dead_letter import decode_dead_letter
+    from models.results.dead_letter import decode_dead_letter
 
     for message in read_topic(kafka, topic, last, follow):
         if message.value() is None and message.key() is not None:
@@ -139,14 +139,14 @@ def _wanted(given: argparse.Namespace, letters: _Letters, topic: str) -> list[De
 
 def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka, topic = kafka_settings(values), values["records_topic"]
-    from models.records.schema import RecordSchema
+    from models.records.record_type import RecordType
 
-    schema = RecordSchema.named(values["record_schema"], values.get("record_format", "avro"))
+    codec = RecordType.named(values["record_schema"], values.get("record_format", "avro")).codec
     outbox = _Outbox(kafka, topic, values["dead_letter_topic"])
     left = 0
     # Read to the end first: what is put back may come again as a dead letter meanwhile.
     for letter in _wanted(given, _all_letters(kafka, values["dead_letter_topic"]), topic):
-        value, reason = _repaired(letter, given.repair, schema)
+        value, reason = _repaired(letter, given.repair, codec)
         if reason is not None:
             left += 1
             print(f"{letter.coordinates}: left: {reason}", file=sys.stderr)
@@ -159,7 +159,7 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     return 1 if left else 0
 
 
-def _repaired(letter: DeadLetter, command: str | None, schema: RecordSchema) -> tuple[bytes | None, str | None]:
+def _repaired(letter: DeadLetter, command: str | None, codec: RecordCodec) -> tuple[bytes | None, str | None]:
     """The value to put back, or the reason why there is none."""
     value = letter.value
     if command is not None:
@@ -167,7 +167,9 @@ def _repaired(letter: DeadLetter, command: str | None, schema: RecordSchema) -> 
         if done.returncode:
             return None, f"--repair ended with status {done.returncode}"
         value = done.stdout
-    return value, schema.decode([value]).errors.get(0)
+    import pyarrow as pa
+
+    return value, codec.decode(pa.array([value], pa.binary())).errors.get(0)
 
 
 class _Outbox:

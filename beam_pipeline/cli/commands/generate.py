@@ -63,12 +63,12 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     rate = generator.rate if given.rate is None else given.rate
     if rate <= 0:
         raise OptionsError(f"--rate {rate:g} is not above 0")
-    from models.records.schema import RecordSchema
+    from models.records.record_type import RecordType
 
-    schema = RecordSchema.named(given.schema, values.get("record_format", "avro"))
+    codec = RecordType.named(given.schema, values.get("record_format", "avro")).codec
     stream = _PacedStream(kafka_settings(values).producer(), values["records_topic"], rate, given.count)
     try:
-        stream.run((one.key, schema.encode(one.row)) for one in generator.records(given.seed))
+        stream.run((one.key, codec.encode(one.row)) for one in generator.records(given.seed))
     finally:
         stream.end()
     return 0
@@ -130,16 +130,16 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     check_model_arguments(given)
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.model_topic.publisher import ModelsTopic
-    from models.records.schema import RecordSchema
+    from models.records.record_type import RecordType
 
     topic = ModelsTopic(kafka_settings(values), values["models_topic"])
-    schema = RecordSchema.named(values["record_schema"]) if "record_schema" in values else None
+    record_type = RecordType.named(values["record_schema"]) if "record_schema" in values else None
     drafts = [draft_from(given, path) for path in given.paths]
     descriptors = [draft_descriptor(draft) for draft in drafts]
     with without_start_lines():
         prepare_engines([given.type])
     for draft, descriptor in zip(drafts, descriptors, strict=True):
-        check_draft(draft, descriptor, schema)
+        check_draft(draft, descriptor, record_type)
     due = time.monotonic()
     for number, (draft, descriptor) in enumerate(itertools.cycle(zip(drafts, descriptors, strict=True))):
         if given.count is not None and number >= given.count:

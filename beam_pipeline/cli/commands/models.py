@@ -90,10 +90,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, Any]) -> int:
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
-    from models.records.schema import RecordSchema
+    from models.records.record_type import RecordType
 
     draft = draft_from(given, given.path, given.location)
-    schema = RecordSchema.named(values["record_schema"]) if "record_schema" in values else None
+    schema = RecordType.named(values["record_schema"]) if "record_schema" in values else None
     descriptor = draft_descriptor(draft)
     with without_start_lines():
         prepare_engines([draft.model_type])

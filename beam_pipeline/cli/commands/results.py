@@ -32,11 +32,11 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     require(values, ["results-topic", "record-schema"])
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
-    from models.encoding.result import ResultDecoder, result_as_json
-    from models.records.schema import RecordSchema
+    from models.records.record_type import RecordType
+    from models.results.decoder import ResultDecoder, result_as_json
 
-    schema = RecordSchema.named(values["record_schema"], values.get("record_format", "avro"))
-    decoder = ResultDecoder(schema)
+    record_type = RecordType.named(values["record_schema"], values.get("record_format", "avro"))
+    decoder = ResultDecoder(record_type.codec.embedding)
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:

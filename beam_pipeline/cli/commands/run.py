@@ -65,10 +65,10 @@ def check_options(options: ServingOptions) -> None:
     options.start_at()
     options.engine_types()
     options.kafka().check()
-    schema = options.schema()
-    from models.encoding.result import check_result_schema
+    record_type = options.record_type()
+    from models.results.schema import check_result_schema
 
-    check_result_schema(schema)
+    check_result_schema(record_type)
 
 
 def check_topics(options: ServingOptions) -> None:

@@ -61,7 +61,7 @@ def test_run_refuses_wrong_options_before_it_asks_the_broker(
 def test_run_refuses_a_schema_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     words = [*COMPLETE[:-1], "no-such.avsc", "--bootstrap-servers", "localhost:1"]
     assert main(["run", *words]) == 1
-    assert "'no-such.avsc' is no readable file and no bundled name" in capsys.readouterr().err
+    assert "'no-such.avsc' is neither a readable file nor a bundled name" in capsys.readouterr().err
 
 
 def test_a_broker_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pytest import approx
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.wine import lot_id
 from beam_pipeline.publishing.wine_data import Wine
-from models.encoding.dead_letter import DeadLetter
+from models.results.dead_letter import DeadLetter
 from models.serving.status import EventKind, StatusEvent
 
 WINES = (Wine((1.0,) * 11, 5), Wine((2.0,) * 11, 6))

@@ -6,7 +6,8 @@ import pytest
 
 from beam_pipeline.demo.wine import as_record, load_wines, lot_id, parse_lot_id
 from beam_pipeline.publishing.wine_data import MEASURES, QUALITIES
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
+from tests.models.fakes import columns_of
 
 
 def test_every_row_is_on_one_side_and_a_quarter_is_held_out() -> None:
@@ -31,12 +32,11 @@ def test_qualities_are_those_that_the_models_can_answer() -> None:
 
 
 def test_a_wine_is_a_record_of_the_bundled_schema() -> None:
-    schema = RecordSchema.named("wine")
+    schema = RecordType.named("wine")
     wine = load_wines().held_out[7]
-    decoded = schema.decode([schema.encode(as_record(wine, lot_id(123, 7)))])
-    assert decoded.errors == {}
-    assert decoded.rows[0]["alcohol"] == wine.measures[-1]
-    assert parse_lot_id(decoded.rows[0]["lot_id"]) == (123, 7)
+    (row,) = columns_of(schema, [as_record(wine, lot_id(123, 7))]).to_pylist()
+    assert row["alcohol"] == wine.measures[-1]
+    assert parse_lot_id(row["lot_id"]) == (123, 7)
 
 
 @pytest.mark.parametrize("lot", ["", "12", "lot-1", "1-"])

@@ -8,7 +8,7 @@ import pytest
 from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ModelLoadError, OptionsError, PublishError
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from tests.saved_models import save_garbage, save_recommender, save_version_model, save_wine_model
 
 SAVED_MODEL = "tensorflow-saved-model"
@@ -70,7 +70,7 @@ def test_a_model_for_a_bundled_schema_is_checked_against_its_fields(tmp_path: Pa
     draft = Draft("wine", SAVED_MODEL, path=str(save_wine_model(tmp_path / "model")), signature="predict")
     with pytest.raises(PublishError, match="--input inputs=fixed_acidity"):
         check_draft(draft, draft_descriptor(draft), None)
-    fields = tuple(name for name in RecordSchema.named("wine").fields if name != "lot_id")
+    fields = tuple(name for name in RecordType.named("wine").codec.fields.names if name != "lot_id")
     mapped = replace(draft, inputs={"inputs": fields})
     check_draft(mapped, draft_descriptor(mapped), None)
 

@@ -17,7 +17,7 @@ import apache_beam as beam
 from beam_pipeline.graph import build
 from beam_pipeline.template.classic import classic_options
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from models.runner_facts import Firing
 from runners.local.kafka_broker import LocalBroker
 from tests.beam_pipeline.template.conftest import Staged
@@ -63,7 +63,7 @@ def test_a_job_of_the_template_scores_updates_and_commits(
     broker: LocalBroker, prism_location: Path, tmp_path: Path
 ) -> None:
     kafka = KafkaSettings(broker.bootstrap_servers)
-    deployment = Deployment(kafka, RecordSchema.named("recommender"), {}, tmp_path)
+    deployment = Deployment(kafka, RecordType.named("recommender"), {}, tmp_path)
     parameters = {
         "kafka_bootstrap_servers": broker.bootstrap_servers,
         "records_topic": deployment.topic("records"),

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from models.kafka.client import KafkaSettings
-from models.records.schema import RecordSchema
+from models.records.record_type import RecordType
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.jars import job_server_jar
 from runners.local.kafka_broker import LocalBroker
@@ -55,7 +55,7 @@ def deploy(broker: LocalBroker, job_server: str, tmp_path: Path) -> Iterator[Dep
         made.append(
             FlinkDeployment(
                 KafkaSettings(broker.bootstrap_servers),
-                RecordSchema.named("recommender"),
+                RecordType.named("recommender"),
                 options,
                 tmp_path / f"deployment-{len(made)}",
                 partitions=PARTITIONS,

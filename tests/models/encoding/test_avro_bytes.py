@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.encoding import avro_bytes
-from models.scorers.base import Array
+from models.tensors import Array
 from tests.models.fakes import LONGS, TEXTS
 
 

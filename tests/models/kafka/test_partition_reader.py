@@ -82,7 +82,7 @@ def read(reader: PartitionReader, position: int, count: int) -> list[RecordBatch
 
 
 def values(batches: list[RecordBatch]) -> list[bytes | None]:
-    return [value for batch in batches for value in batch.values]
+    return [value for batch in batches for value in batch.values.to_pylist()]
 
 
 def numbers(first: int, last: int) -> list[bytes]:
@@ -95,7 +95,7 @@ def test_a_header_name_that_is_not_utf_8_stops_nothing(kafka: Kafka, reader: Cal
     write_with_header(kafka.settings.bootstrap_servers, topic, b"name")
     batches = read(reader(topic), 0, 2)
     assert values(batches) == [b"value"] * 2
-    headers = [headers for batch in batches for headers in batch.headers]
+    headers = [batch.headers[place] for batch in batches for place in range(len(batch))]
     assert headers == [((UNREADABLE_HEADERS, None),), (("name", b"1"),)]
     assert RecordBatch.from_bytes(batches[0].to_bytes()) == batches[0]
 
@@ -150,7 +150,7 @@ def test_reading_begins_at_the_groups_committed_offset(kafka: Kafka, reader: Cal
     assert one.committed() == (3, identity)
     assert one.opening() == Opening(3)
     (batch,) = read(one, 3, 2)
-    assert (batch.values, batch.committed) == ([b"3", b"4"], 3)
+    assert (batch.values.to_pylist(), batch.committed) == ([b"3", b"4"], 3)
     assert reader(topic, group="another").opening() == Opening(0)
     assert reader(topic, group="another").committed() is None
 
@@ -191,8 +191,8 @@ def test_records_come_as_they_were_written(kafka: Kafka, reader: Callable[..., P
     columns = [batch for batch in batches for _ in batch.offsets]
     assert columns[0].headers[0] == tuple(headers)
     assert columns[0].timestamps[0] == 1_700_000_000_000
-    assert [key for batch in batches for key in batch.keys] == [b"key", b"", None]
-    assert [offset for batch in batches for offset in batch.offsets] == [0, 1, 2]
+    assert [key for batch in batches for key in batch.keys.to_pylist()] == [b"key", b"", None]
+    assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1, 2]
     assert all(batch.span.topic_id == topic_identity(kafka.admin, topic) for batch in batches)
     for batch in batches:
         assert RecordBatch.from_bytes(batch.to_bytes()) == batch
@@ -220,7 +220,7 @@ def test_a_batch_holds_as_many_bytes_as_it_may_and_the_others_follow_in_order(
     # All have arrived before the first is taken, so that there are left-overs.
     one.take(0, 0)
     batches = read(one, 0, len(sizes))
-    columns = [batch.keys if in_keys else batch.values for batch in batches]
+    columns = [(batch.keys if in_keys else batch.values).to_pylist() for batch in batches]
     assert [len(item or b"") for column in columns for item in column] == sizes
     for column in columns:
         assert len(column) == 1 or sum(len(item or b"") for item in column) <= 100
@@ -242,7 +242,7 @@ def test_a_message_of_ten_megabytes_comes_whole(kafka: Kafka, reader: Callable[.
     kafka.write(topic, [b"before", large, b"after"])
     batches = read(reader(topic), 0, 3)
     assert values(batches) == [b"before", large, b"after"]
-    assert all(len(batch) == 1 for batch in batches if large in batch.values)
+    assert all(len(batch) == 1 for batch in batches if large in batch.values.to_pylist())
 
 
 def test_an_empty_partition_gives_empty_batches(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
@@ -279,7 +279,7 @@ def test_aborted_records_are_not_read_and_the_spans_tile_over_them(
     assert values(batches) == numbers(0, 6)
     # Three records and a marker, four and a marker, two and a marker, one.
     assert batches[-1].span.end == 13
-    assert [offset for batch in batches for offset in batch.offsets] == [0, 1, 2, 9, 10, 12]
+    assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1, 2, 9, 10, 12]
 
 
 def test_an_open_transaction_holds_back_what_is_behind_it(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:

@@ -19,7 +19,7 @@ Record = tuple[int, int, bytes | None, bytes | None, Headers]
 def batch(span: OffsetSpan, records: list[Record], gap: str | None = None, committed: int = 0) -> RecordBatch:
     columns = [list(column) for column in zip(*records, strict=True)] or [[], [], [], [], []]
     offsets, timestamps, keys, values, headers = columns
-    return RecordBatch(span, offsets, timestamps, keys, values, headers, gap, committed)
+    return RecordBatch.of(span, offsets, timestamps, keys, values, headers, gap, committed)
 
 
 @given(SPANS, RECORDS, st.none() | TEXTS, LONGS)

@@ -20,8 +20,9 @@ from models.artifacts.local_opener import LocalOpener
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer
-from models.scorers.base import ModelSource, Scorer, TensorSpec
+from models.scorers.base import ModelSource, Scorer
 from models.scorers.tensorflow_saved_model import load, one_line
+from models.tensors import TensorSpec
 from tests import saved_models
 
 FLOAT32 = np.dtype(np.float32)

@@ -17,7 +17,6 @@ from tensorflow.core.framework import tensor_pb2
 
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
-from models.scorers.base import Array, TensorSpec
 from models.scorers.remote import Address, RemoteCallError
 from models.scorers.tensorflow_serving_grpc import (
     CHANNELS,
@@ -28,6 +27,7 @@ from models.scorers.tensorflow_serving_grpc import (
     load,
     tensor_array,
 )
+from models.tensors import Array, TensorSpec
 from tests.models.scorers.tensorflow_serving_replica import Certificate, Replica, close, free_ports, source, start
 
 Replicas = tuple[Replica, Replica]

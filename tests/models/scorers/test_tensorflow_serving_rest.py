@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.encoding.result import ResultDecoder
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.results.decoder import ResultDecoder
 from models.scorers import load_scorer
-from models.scorers.base import Array, TensorSpec
 from models.scorers.remote import Address, RemoteCallError, RemoteOptions, ServedModel
 from models.scorers.tensorflow_serving_rest import (
     AddressRing,
@@ -27,8 +26,9 @@ from models.scorers.tensorflow_serving_rest import (
     load,
     row_outputs,
 )
-from models.serving.batch_scoring import ScoringSettings, score_batch
+from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.registry import ModelRegistry
+from models.tensors import Array, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from tests.models.scorers.tensorflow_serving_replica import Certificate, Replica, close, free_ports, source, start
@@ -238,10 +238,10 @@ def served(scorer: Any) -> ModelRegistry:
 
 def score_records(registry: ModelRegistry, count: int) -> list[str | None]:
     """The error of each of so many records."""
-    values = [X_SCHEMA.encode({"x": float(number), "dataType": "m"}) for number in range(count)]
+    values = [X_SCHEMA.codec.encode({"x": float(number), "dataType": "m"}) for number in range(count)]
     scored = score_batch(batch_of(values), registry, ScoringSettings(X_SCHEMA, "results", "dead-letters"))
-    decoder = ResultDecoder(X_SCHEMA)
-    results = [decoder.decode(message.value or b"") for message in scored.outgoing.messages]
+    decoder = ResultDecoder(X_SCHEMA.codec.embedding)
+    results = [decoder.decode(message.value or b"") for message in scored.outgoing]
     return [result["modelResultMetadata"]["errors"] for result in results]
 
 

@@ -73,7 +73,7 @@ class Loader(ModelLoader):
     models: list[LoadedModel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__(NoOpener(), lambda offset: b"", X_SCHEMA)
+        super().__init__(NoOpener(), lambda offset: b"", [X_SCHEMA.codec])
 
     def hold(self, number: int) -> None:
         self.gates[number], self.begun[number] = threading.Event(), threading.Event()

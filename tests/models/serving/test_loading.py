@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import models.serving.loading
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.local_opener import LocalOpener
+from models.columns.outputs import RecordOutputs
 from models.errors import (
     DigestMismatchError,
     FieldValueError,
@@ -21,14 +22,15 @@ from models.errors import (
 )
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.schema import RecordSchema
-from models.scorers.base import Array, ModelSource, Scores, Signature, TensorSpec
+from models.records.record_type import RecordType
+from models.scorers.base import ModelSource, Scores
 from models.serving.loading import LoadedModel, ModelLoader, sample_inputs, warm_up
-from tests.models.fakes import FakeScorer, fake_model, published, schema_of
+from models.tensors import Array, Signature, TensorSpec
+from tests.models.fakes import FakeScorer, columns_of, fake_model, published, schema_of
 from tests.saved_models import save_failing_model, save_recommender, save_string_model, save_version_model
 
 SAVED_MODEL = "tensorflow-saved-model"
-RECOMMENDER = RecordSchema.named("recommender")
+RECOMMENDER = RecordType.named("recommender")
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,14 @@ def no_bytes(offset: int) -> bytes:
     raise AssertionError("no inline model was published")
 
 
-def loader(schema: RecordSchema = RECOMMENDER, fetch: Callable[[int], bytes] = no_bytes) -> ModelLoader:
-    return ModelLoader(LocalOpener(), fetch, schema)
+def loader(schema: RecordType = RECOMMENDER, fetch: Callable[[int], bytes] = no_bytes) -> ModelLoader:
+    return ModelLoader(LocalOpener(), fetch, [schema.codec])
+
+
+def score(
+    model: LoadedModel, rows: Sequence[Mapping[str, Any]], schema: RecordType = RECOMMENDER
+) -> tuple[RecordOutputs, int | None]:
+    return model.score(schema.codec, columns_of(schema, rows))
 
 
 ROWS = [
@@ -74,7 +82,7 @@ ROWS = [
 
 def test_a_model_from_a_location_scores_and_says_what_it_is(recommender: Path) -> None:
     model = loader().load(located(recommender))
-    outputs, answered = model.score(ROWS)
+    outputs, answered = score(model, ROWS)
     found = [outputs.of(index)["predictions"].tolist() for index in range(3)]
     assert found == [[[2.0], [3.0]], [], [[10.0]]]
     assert answered is None
@@ -94,14 +102,14 @@ def test_a_model_from_the_stream_is_fetched_by_its_offset(recommender_zip: bytes
     digest = digest_of_bytes(recommender_zip)
     model = loader(fetch=fetch).load(inline(digest))
     assert offsets == [42]
-    assert model.score(ROWS[:1])[0].of(0)["predictions"].shape == (2, 1)
+    assert score(model, ROWS[:1])[0].of(0)["predictions"].shape == (2, 1)
     assert model.identity(None).digest == digest
     model.close()
 
 
 def test_records_of_which_none_has_a_row_do_not_ask_the_model(recommender: Path) -> None:
     model = loader().load(located(recommender))
-    outputs, _ = model.score([ROWS[1], ROWS[1]])
+    outputs, _ = score(model, [ROWS[1], ROWS[1]])
     model.close()
     for index in (0, 1):
         assert outputs.of(index)["predictions"].shape == (0, 1)
@@ -132,7 +140,7 @@ def test_a_model_whose_inputs_no_field_fills_is_refused_and_closed(recommender: 
 
 def test_a_model_with_an_output_by_another_name(recommender: Path) -> None:
     model = loader().load(located(recommender, outputs={"score": "predictions"}))
-    assert set(model.score(ROWS)[0].of(0)) == {"score"}
+    assert set(score(model, ROWS)[0].of(0)) == {"score"}
     model.close()
 
 
@@ -140,20 +148,21 @@ def test_a_model_that_fails_for_some_records_says_why(tmp_path: Path) -> None:
     path = save_failing_model(tmp_path / "failing")
     schema = schema_of(x="double")
     model = loader(schema).load(located(path, inputs={}))
-    assert model.score([{"x": 4.0}])[0].of(0)["root"] == 2.0
+    assert score(model, [{"x": 4.0}], schema)[0].of(0)["root"] == 2.0
     with pytest.raises(ScoringError, match="x is below 0"):
-        model.score([{"x": 4.0}, {"x": -1.0}])
+        score(model, [{"x": 4.0}, {"x": -1.0}], schema)
     model.close()
 
 
 def test_a_value_that_does_not_fit_is_named(tmp_path: Path) -> None:
     path = save_string_model(tmp_path / "texts")
-    model = loader(schema_of(text=["null", "string"])).load(located(path, inputs={}))
-    outputs, _ = model.score([{"text": "é\0"}, {"text": "é"}])
+    schema = schema_of(text=["null", "string"])
+    model = loader(schema).load(located(path, inputs={}))
+    outputs, _ = score(model, [{"text": "é\0"}, {"text": "é"}], schema)
     assert outputs.of(0)["length"] == 3
     assert outputs.of(1)["upper"].tolist() == "É".encode()
     with pytest.raises(FieldValueError, match="'text'"):
-        model.score([{"text": None}])
+        score(model, [{"text": None}], schema)
     model.close()
 
 
@@ -259,9 +268,10 @@ def test_a_sample_has_one_row_of_each_inputs_shape_and_dtype() -> None:
 
 def test_a_real_model_warms_up(tmp_path: Path) -> None:
     path = save_version_model(tmp_path / "model", 5, column=True)
-    model = loader(schema_of(x="float")).load(located(path, inputs={}))
+    schema = schema_of(x="float")
+    model = loader(schema).load(located(path, inputs={}))
     warm_up(model.scorer)
-    assert model.score([{"x": 1.0}])[0].of(0)["version"] == 5
+    assert score(model, [{"x": 1.0}], schema)[0].of(0)["version"] == 5
     model.close()
 
 

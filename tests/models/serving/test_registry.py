@@ -13,7 +13,7 @@ from models.errors import ModelLoadError
 from models.model_topic.catalog import PublishedVersion
 from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry, RetryPauses
-from tests.models.fakes import FakeScorer, fake_model, published, scorer_of
+from tests.models.fakes import X_SCHEMA, FakeScorer, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0
 
@@ -513,7 +513,7 @@ def test_during_swaps_no_lease_ever_sees_a_closed_model(registry: ModelRegistry)
     done = threading.Event()
     seen: set[int] = set()
     models: list[LoadedModel] = []
-    rows = [{"x": 1.0, "dataType": "m"}] * 3
+    columns = columns_of(X_SCHEMA, [{"x": 1.0, "dataType": "m"}] * 3)
 
     def score() -> None:
         last = 0
@@ -522,7 +522,7 @@ def test_during_swaps_no_lease_ever_sees_a_closed_model(registry: ModelRegistry)
                 model = lease.model
                 if model is None:
                     continue
-                outputs, _ = model.score(rows)  # a FakeScorer fails when it was closed
+                outputs, _ = model.score(X_SCHEMA.codec, columns)  # a FakeScorer fails when it was closed
                 number = int(outputs.arrays["version"][0])
                 assert number == model.version.descriptor.model_version
                 assert number >= last, "an older model came back"

@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from confluent_kafka import TopicPartition
 
 from beam_pipeline.cli.command_line import main
-from models.encoding.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
-from models.encoding.result import ModelIdentity, Origin, ResultEncoder, Scoring
+from models.columns.outputs import RecordOutputs
+from models.columns.scored import ModelCall, ModelIdentity
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelsTopic
-from models.records.schema import RecordSchema
-from models.serving.mapping import RecordOutputs
+from models.records.record_type import RecordType
+from models.results.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
+from models.results.encoder import Origin, ResultEncoder
 from models.serving.status import ModelStatistics, StatusEvent
 from runners.local.embedded_broker import EmbeddedBroker
 from runners.local.kafka_broker import LocalBroker
@@ -157,7 +159,11 @@ def test_generate_records_sends_as_many_as_told_at_the_rate(
     assert time.monotonic() - began >= 1.0
     assert "201 records sent" in capsys.readouterr().err
     messages = read_all(kafka, command.topics["records-topic"], 201)
-    assert not RecordSchema.named("recommender").decode([value for _, value, _ in messages]).errors
+    assert (
+        not RecordType.named("recommender")
+        .codec.decode(pa.array([value for _, value, _ in messages], pa.binary()))
+        .errors
+    )
 
 
 def in_the_background(*words: str) -> subprocess.Popen[str]:
@@ -225,11 +231,12 @@ def test_publish_prints_nothing_but_what_it_did(command: Cli, tmp_path: Path) ->
 
 
 def result(offset: int, error: str | None = None) -> bytes:
-    schema = RecordSchema.named("recommender")
+    codec = RecordType.named("recommender").codec
     model = ModelIdentity("recommender", 3, "tensorflow-saved-model", "/m", "d" * 64, 7)
-    scoring = Scoring(None if error else model, 1_700_000_000_000_000, 1_500, 1, error)
+    call = ModelCall(None if error else model, 1_700_000_000_000_000, 1_500, 1, error)
     outputs = None if error else RecordOutputs({"predictions": np.array([[0.25], [0.5]], "f4")}, np.array([0, 2]))
-    (encoded,) = ResultEncoder(schema).encode(scoring, Origin("records", 1), [schema.encode(RECORD)], [offset], outputs)
+    record = codec.encode(RECORD)
+    (encoded,) = ResultEncoder(codec.embedding).encode(call, Origin("records", 1), [record], [offset], outputs)
     return encoded
 
 
@@ -317,7 +324,7 @@ def test_dead_letters_are_shown_and_repaired_ones_put_back(
     command: Cli, kafka: KafkaSettings, make_topic: MakeTopic, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records, letters = (make_topic(command.topics[name]) for name in ("records-topic", "dead-letter-topic"))
-    good = RecordSchema.named("recommender").encode(RECORD)
+    good = RecordType.named("recommender").codec.encode(RECORD)
     send(kafka, letters, letter(records, 3, b"\xff"), letter(records, 4, good), letter("another-topic", 1, b"x"))
     assert command("dead-letters", "show") == 0
     assert f"{records}-0-3  why  (1 bytes b'\\xff')" in capsys.readouterr().out
@@ -327,7 +334,7 @@ def test_dead_letters_are_shown_and_repaired_ones_put_back(
     assert command("dead-letters", "replay", "--all", "--dry-run") == 1
     shown = capsys.readouterr()
     assert f"{records}-0-4: would be put back" in shown.out
-    assert f"{records}-0-3: left: no recommender record" in shown.err
+    assert f"{records}-0-3: left: not a recommender record" in shown.err
 
     repair = shlex.join([sys.executable, "-c", f"import sys; sys.stdout.buffer.write({good!r})"])
     assert command("dead-letters", "replay", "--coordinates", f"{records}-0-3", "--repair", repair) == 0
@@ -363,7 +370,7 @@ def test_replay_puts_a_letter_back_once_unless_it_is_asked_again(
     command: Cli, kafka: KafkaSettings, make_topic: MakeTopic, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records, letters = (make_topic(command.topics[name]) for name in ("records-topic", "dead-letter-topic"))
-    good = RecordSchema.named("recommender").encode(RECORD)
+    good = RecordType.named("recommender").codec.encode(RECORD)
     # A restarted pipeline may have rejected a record twice; another is still malformed, between two that are not.
     send(kafka, letters, letter(records, 3, good), letter(records, 4, b"\xff"), letter(records, 3, good))
     assert command("dead-letters", "replay", "--all", "--dry-run") == 1
@@ -388,7 +395,7 @@ def test_the_marks_of_replayed_letters_are_not_shown_as_letters(
     command: Cli, kafka: KafkaSettings, make_topic: MakeTopic, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records, letters = (make_topic(command.topics[name]) for name in ("records-topic", "dead-letter-topic"))
-    send(kafka, letters, letter(records, 3, RecordSchema.named("recommender").encode(RECORD)))
+    send(kafka, letters, letter(records, 3, RecordType.named("recommender").codec.encode(RECORD)))
     assert command("dead-letters", "replay", "--all") == 0
     _, (key, value, _) = read_all(kafka, letters, 2)
     assert (key, value) == (f"{records}-0-3".encode(), None)

@@ -40,7 +40,7 @@ def emulator() -> Iterator[StorageEmulator]:
         ([WINE, "--group=g", "--kafka-config=group.id=x"], "group.id cannot be set"),
         ([WINE, "--kafka-config=sasl.password=secret:p/s/3"], "a reference to a secret has the form"),
         ([WINE, "--records-topic=same", "--results-topic=same"], "are both 'same'"),
-        (["--record-schema=/no/such.avsc"], "no readable file"),
+        (["--record-schema=/no/such.avsc"], "neither a readable file"),
         ([WINE, "--image=x"], "--image goes with --kind flex"),
     ],
 )

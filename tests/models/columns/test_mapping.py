@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import FieldValueError, MappingError, ScoringError
-from models.records.schema import RecordSchema
-from models.scorers.base import Signature, TensorSpec
-from models.serving.mapping import ModelInputs, no_outputs, plan_inputs, select_outputs, to_model_inputs
-from tests.models.fakes import schema_of
+from models.columns.mapping import ModelInputs, plan_inputs, to_model_inputs
+from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
+from models.errors import FieldValueError, MappingError
+from models.records.record_type import RecordType
+from models.tensors import Signature, TensorSpec
+from tests.models.fakes import columns_of, schema_of
 
 LONGS = {"type": "array", "items": "long"}
 DOUBLES = {"type": "array", "items": "double"}
-RECOMMENDER = RecordSchema.named("recommender")
-WINE = RecordSchema.named("wine")
+RECOMMENDER = RecordType.named("recommender")
+WINE = RecordType.named("wine")
 FLOATS = st.floats(width=32, allow_nan=False)
 
 
@@ -26,8 +27,12 @@ def signature(**inputs: tuple[Any, tuple[int | None, ...] | None]) -> Signature:
     return Signature("serving_default", specs, {"out": TensorSpec("out", np.dtype(np.float32), (None, 2))})
 
 
-def fill(schema: RecordSchema, entry: Signature, rows: list[Any], **mapped: tuple[str, ...]) -> ModelInputs:
-    return to_model_inputs(plan_inputs(entry, mapped, schema), rows)
+def select(inputs: ModelInputs, outputs: dict[str, Any]) -> RecordOutputs:
+    return select_outputs(outputs, {}, inputs.rows, inputs.bounds)
+
+
+def fill(schema: RecordType, entry: Signature, rows: list[Any], **mapped: tuple[str, ...]) -> ModelInputs:
+    return to_model_inputs(plan_inputs(entry, mapped, schema.codec), columns_of(schema, rows))
 
 
 # --- What comes back belongs to the record that it came from.
@@ -48,7 +53,7 @@ def test_each_record_gets_exactly_its_own_rows_back(rows: list[Any], shape: tupl
     inputs = fill(NULLABLE, entry, rows)
     assert inputs.rows == sum(len(row["products"] or ()) for row in rows)
     pairs = np.stack([inputs.arrays["user"].ravel(), inputs.arrays["products"].ravel()], axis=1)
-    outputs = select_outputs({"pair": pairs}, {}, inputs)
+    outputs = select(inputs, {"pair": pairs})
     for index, row in enumerate(rows):
         expected = [[row["user"], product] for product in row["products"] or ()]
         assert outputs.of(index)["pair"].tolist() == expected
@@ -60,7 +65,7 @@ def test_fields_become_a_vector_in_the_order_that_is_given(values: list[list[flo
     rows = [dict(zip("abc", value, strict=True)) for value in values]
     inputs = fill(schema, signature(inputs=(np.float32, (None, 3))), rows, inputs=("c", "a", "b"))
     np.testing.assert_array_equal(inputs.arrays["inputs"], [[c, a, b] for a, b, c in values])
-    outputs = select_outputs({"inputs": inputs.arrays["inputs"]}, {}, inputs)
+    outputs = select(inputs, {"inputs": inputs.arrays["inputs"]})
     assert outputs.of(0)["inputs"].tolist() == [values[0][2], values[0][0], values[0][1]]
 
 
@@ -116,8 +121,7 @@ def test_a_null_array_has_no_items() -> None:
 
 
 def test_records_without_a_row_have_empty_outputs_of_the_models_dtype() -> None:
-    mapping = plan_inputs(signature(products=(np.int64, (None, 1))), {}, RECOMMENDER)
-    outputs = no_outputs(mapping, signature(products=(np.int64, (None, 1))), {"answer": "out"}, 2)
+    outputs = no_outputs(signature(products=(np.int64, (None, 1))), {"answer": "out"}, 2, exploded=True)
     for index in (0, 1):
         assert outputs.of(index)["answer"].shape == (0, 2)
         assert outputs.of(index)["answer"].dtype == np.float32
@@ -169,13 +173,13 @@ def test_arrays_beside_each_other_must_have_one_length() -> None:
 
 def test_an_input_that_is_no_field_names_the_remedy() -> None:
     with pytest.raises(MappingError, match=r"--input inputs=fixed_acidity,.*,alcohol"):
-        plan_inputs(signature(inputs=(np.float32, (None, 11))), {}, WINE)
+        plan_inputs(signature(inputs=(np.float32, (None, 11))), {}, WINE.codec)
 
 
 @pytest.mark.parametrize(
     ("mapped", "text"),
     [
-        ({"nothing": ("user",)}, "which signature 'serving_default' has not: x"),
+        ({"nothing": ("user",)}, "which signature 'serving_default' does not have; it has x"),
         ({"x": ("nothing",)}, "no field 'nothing'"),
         ({"x": ("dataType",)}, "'dataType' holds text"),
         ({"x": ("user", "products")}, "may hold no array field"),
@@ -185,47 +189,10 @@ def test_an_input_that_is_no_field_names_the_remedy() -> None:
 )
 def test_a_mapping_that_cannot_be_is_refused(mapped: dict[str, tuple[str, ...]], text: str) -> None:
     with pytest.raises(MappingError, match=text):
-        plan_inputs(signature(x=(np.float32, (None, 2))), mapped, RECOMMENDER)
+        plan_inputs(signature(x=(np.float32, (None, 2))), mapped, RECOMMENDER.codec)
 
 
 def test_a_row_an_item_stands_beside_no_vector() -> None:
     entry = signature(products=(np.float32, (None, 1)), pair=(np.float32, (None, 2)))
     with pytest.raises(MappingError, match="cannot stand beside a vector"):
-        plan_inputs(entry, {"pair": ("user", "user")}, RECOMMENDER)
-
-
-# --- Outputs.
-
-
-def inputs_of(rows: int) -> ModelInputs:
-    return ModelInputs({}, None, rows)
-
-
-def test_outputs_are_chosen_and_named_as_the_descriptor_wants() -> None:
-    outputs = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
-    assert set(select_outputs(outputs, {}, inputs_of(2)).arrays) == {"a", "b"}
-    assert select_outputs(outputs, {"score": "b"}, inputs_of(2)).of(1) == {"score": 4.0}
-    with pytest.raises(ScoringError, match="no output 'c'; it gave a, b"):
-        select_outputs(outputs, {"score": "c"}, inputs_of(2))
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (0, 2)])
-def test_an_output_that_has_not_a_row_a_row_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ScoringError, match="but 2 rows were scored"):
-        select_outputs({"a": np.zeros(shape)}, {}, inputs_of(2))
-
-
-def test_an_output_that_no_result_can_hold_is_refused() -> None:
-    with pytest.raises(ScoringError, match="complex128"):
-        select_outputs({"a": np.zeros(2, np.complex128)}, {}, inputs_of(2))
-    with pytest.raises(ScoringError, match="18446744073709551615"):
-        select_outputs({"a": np.array([2**64 - 1], np.uint64)}, {}, inputs_of(1))
-    assert select_outputs({"a": np.array([2**63 - 1], np.uint64)}, {}, inputs_of(1)).of(0)["a"] == 2**63 - 1
-
-
-def test_texts_of_a_record_keep_their_last_bytes() -> None:
-    array = np.empty(1, object)
-    array[0] = b"ab\0"
-    text = select_outputs({"a": array}, {}, inputs_of(1)).of(0)["a"]
-    assert text.shape == ()
-    assert text.tolist() == b"ab\0"
+        plan_inputs(entry, {"pair": ("user", "user")}, RECOMMENDER.codec)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.encoding.dead_letter import DeadLetter, dead_letter, decode_dead_letter, encode_dead_letter
 from models.encoding.single_object import bundled_codec
+from models.records.outgoing import OutgoingBatch
+from models.results.dead_letter import DeadLetter, dead_letters, decode_dead_letter, encode_dead_letter
 from tests.models.fakes import LONGS, TEXTS, batch_of
 
 CONTENTS = st.none() | st.binary(max_size=20)
@@ -41,7 +42,7 @@ def test_what_is_no_letter_raises_nothing_but_a_value_error(content: bytes, head
 def test_a_letter_holds_the_message_its_coordinates_and_the_reason() -> None:
     batch = batch_of([b"1", b"broken"], [b"a", b"key"], [(), (("h", None), ("h", b"2"))], start=40)
     before = time.time_ns() // 1_000_000
-    message = dead_letter("dead", batch, 1, "why")
+    (message,) = OutgoingBatch(batch.span, [dead_letters("dead", batch, {1: "why"})])
     assert (message.topic, message.key, message.offset) == ("dead", b"records-3-42", 42)
     assert message.value is not None
     letter = decode_dead_letter(message.value)
@@ -53,7 +54,7 @@ def test_a_letter_holds_the_message_its_coordinates_and_the_reason() -> None:
 
 def test_texts_that_cannot_be_encoded_are_repaired() -> None:
     batch = batch_of([b"1"], headers=[(("h\ud800", b"1"),)])
-    message = dead_letter("dead", batch, 0, "why\n\ud800")
+    (message,) = OutgoingBatch(batch.span, [dead_letters("dead", batch, {0: "why\n\ud800"})])
     letter = decode_dead_letter(message.value or b"")
     assert (letter.reason, letter.headers) == ("why \ufffd", (("h\ufffd", b"1"),))
     odd = DeadLetter("\ud800", "\udfff", 0, 0, 0, None, None, (), 0)
@@ -62,7 +63,8 @@ def test_texts_that_cannot_be_encoded_are_repaired() -> None:
 
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_letter_of_no_value_keeps_apart_what_is_empty(value: bytes | None) -> None:
-    message = dead_letter("dead", batch_of([value], [None]), 0, "why")
+    batch = batch_of([value], [None])
+    (message,) = OutgoingBatch(batch.span, [dead_letters("dead", batch, {0: "why"})])
     assert message.value is not None
     letter = decode_dead_letter(message.value)
     assert (letter.key, letter.value) == (None, value)

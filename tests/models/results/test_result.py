@@ -9,19 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from models.encoding.result import (
-    ModelIdentity,
-    Origin,
-    ResultDecoder,
-    ResultEncoder,
-    Scoring,
-    check_result_schema,
-    tensor_as_json,
-)
+from models.columns.outputs import RecordOutputs
+from models.columns.scored import ModelCall, ModelIdentity
 from models.errors import SchemaError
-from models.records.schema import RecordSchema
-from models.scorers.base import Array
-from models.serving.mapping import RecordOutputs
+from models.records.record_type import RecordType
+from models.results.decoder import ResultDecoder
+from models.results.encoder import Origin, ResultEncoder, tensor_as_json
+from models.results.schema import check_result_schema
+from models.tensors import Array
 from tests.models.fakes import LONGS, TEXTS, schema_of
 
 ORIGIN = Origin("récords", 7)
@@ -29,7 +24,7 @@ IDENTITIES = st.builds(
     ModelIdentity, TEXTS, st.none() | LONGS, TEXTS, TEXTS, st.none() | TEXTS, st.integers(0, 2**63 - 1)
 )
 SCORINGS = st.builds(
-    Scoring,
+    ModelCall,
     st.none() | IDENTITIES,
     st.integers(0, 4_000_000_000_000_000),
     st.integers(0, 2**40),
@@ -44,7 +39,7 @@ DTYPES = st.one_of(
     st.just(np.dtype(object)),
 )
 SCHEMA = schema_of(text="string")
-NO_SCORING = Scoring(None, 0, 0, 1)
+NO_SCORING = ModelCall(None, 0, 0, 1)
 
 
 @st.composite
@@ -95,7 +90,7 @@ def as_written(array: Any) -> list[Any]:
 
 @given(SCORINGS, outputs(), st.integers(0, 2**62), TEXTS)
 def test_fastavro_reads_results_as_they_were_written(
-    scoring: Scoring, given_outputs: tuple[int, RecordOutputs], offset: int, text: str
+    scoring: ModelCall, given_outputs: tuple[int, RecordOutputs], offset: int, text: str
 ) -> None:
     count, drawn = given_outputs
     out = RecordOutputs(
@@ -103,9 +98,9 @@ def test_fastavro_reads_results_as_they_were_written(
     )
     rows = [{"text": f"{text}{index}"} for index in range(count)]
     offsets = [offset + index for index in range(count)]
-    values = [SCHEMA.encode(row) for row in rows]
-    written = ResultEncoder(SCHEMA).encode(scoring, ORIGIN, values, offsets, out)
-    decoder = ResultDecoder(SCHEMA)
+    values = [SCHEMA.codec.encode(row) for row in rows]
+    written = ResultEncoder(SCHEMA.codec.embedding).encode(scoring, ORIGIN, values, offsets, out)
+    decoder = ResultDecoder(SCHEMA.codec.embedding)
     assert len(written) == count
     for index, message in enumerate(written):
         result = decoder.decode(message)
@@ -117,7 +112,7 @@ def test_fastavro_reads_results_as_they_were_written(
             np.testing.assert_equal(result["outputs"][name]["values"], as_written(array))
 
 
-def metadata(scoring: Scoring, offset: int) -> dict[str, Any]:
+def metadata(scoring: ModelCall, offset: int) -> dict[str, Any]:
     model = scoring.model
     return {
         "errors": scoring.error,
@@ -137,11 +132,13 @@ def metadata(scoring: Scoring, offset: int) -> dict[str, Any]:
 
 
 @given(SCORINGS, TEXTS, st.integers(0, 2**62))
-def test_a_json_result_says_the_same(scoring: Scoring, text: str, offset: int) -> None:
+def test_a_json_result_says_the_same(scoring: ModelCall, text: str, offset: int) -> None:
     schema = schema_of("json", text="string")
     out = RecordOutputs({"é": np.array([[1.5, np.nan, -np.inf]])}, None)
-    (message,) = ResultEncoder(schema).encode(scoring, ORIGIN, [schema.encode({"text": text})], [offset], out)
-    assert ResultDecoder(schema).decode(message) == {
+    (message,) = ResultEncoder(schema.codec.embedding).encode(
+        scoring, ORIGIN, [schema.codec.encode({"text": text})], [offset], out
+    )
+    assert ResultDecoder(schema.codec.embedding).decode(message) == {
         "inputRecord": {"text": text},
         "outputs": {"é": {"shape": [3], "values": [1.5, None, None]}},
         "modelResultMetadata": metadata(scoring, offset),
@@ -150,49 +147,51 @@ def test_a_json_result_says_the_same(scoring: Scoring, text: str, offset: int) -
 
 def test_without_outputs_the_result_has_none() -> None:
     for schema in (SCHEMA, schema_of("json", text="string")):
-        value = schema.encode({"text": "a"})
-        scoring = Scoring(None, 0, 0, 1, "no model")
-        (message,) = ResultEncoder(schema).encode(scoring, ORIGIN, [value], [5], None)
-        result = ResultDecoder(schema).decode(message)
+        value = schema.codec.encode({"text": "a"})
+        scoring = ModelCall(None, 0, 0, 1, "no model")
+        (message,) = ResultEncoder(schema.codec.embedding).encode(scoring, ORIGIN, [value], [5], None)
+        result = ResultDecoder(schema.codec.embedding).decode(message)
         assert result["outputs"] == {}
         assert result["modelResultMetadata"]["errors"] == "no model"
 
 
 @pytest.mark.parametrize("name", ["recommender", "wine", "transaction"])
 def test_records_of_every_bundled_schema_come_back_in_their_results(name: str) -> None:
-    schema = RecordSchema.named(name)
+    schema = RecordType.named(name)
     blanks = {"long": 1, "string": "a", "double": 0.5}
     row = {
         field: blanks.get(kind) if isinstance(kind, str) else [] if isinstance(kind, dict) else None
-        for field, kind in schema.fields.items()
+        for field, kind in ((one["name"], one["type"]) for one in schema.declared["fields"])
     }
-    (message,) = ResultEncoder(schema).encode(NO_SCORING, ORIGIN, [schema.encode(row)], [0], None)
-    assert ResultDecoder(schema).decode(message)["inputRecord"] == row
+    (message,) = ResultEncoder(schema.codec.embedding).encode(NO_SCORING, ORIGIN, [schema.codec.encode(row)], [0], None)
+    assert ResultDecoder(schema.codec.embedding).decode(message)["inputRecord"] == row
 
 
 def test_a_schema_with_names_of_its_own_types_stands_in_a_result() -> None:
     inner = {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "long"}]}
     schema = schema_of(one=inner, more={"type": "array", "items": "Inner"})
     row = {"one": {"x": 1}, "more": [{"x": 2}]}
-    (message,) = ResultEncoder(schema).encode(NO_SCORING, ORIGIN, [schema.encode(row)], [0], None)
-    assert ResultDecoder(schema).decode(message)["inputRecord"] == row
+    (message,) = ResultEncoder(schema.codec.embedding).encode(NO_SCORING, ORIGIN, [schema.codec.encode(row)], [0], None)
+    assert ResultDecoder(schema.codec.embedding).decode(message)["inputRecord"] == row
 
 
 @given(st.binary())
 def test_what_is_no_result_raises_nothing_but_a_value_error(content: bytes) -> None:
     for schema in (SCHEMA, schema_of("json", text="string")):
-        header = b"" if schema.format == "json" else ResultEncoder(schema)._header
+        header = b"" if schema.format == "json" else ResultEncoder(schema.codec.embedding)._header
         for message in (content, header + content):
             try:
-                ResultDecoder(schema).decode(message)
+                ResultDecoder(schema.codec.embedding).decode(message)
             except ValueError as error:
                 assert str(error)
 
 
 def test_a_result_of_other_records_is_refused() -> None:
-    (message,) = ResultEncoder(SCHEMA).encode(NO_SCORING, ORIGIN, [SCHEMA.encode({"text": "a"})], [0], None)
+    (message,) = ResultEncoder(SCHEMA.codec.embedding).encode(
+        NO_SCORING, ORIGIN, [SCHEMA.codec.encode({"text": "a"})], [0], None
+    )
     with pytest.raises(ValueError, match="not a ScoringResult"):
-        ResultDecoder(schema_of(text="bytes")).decode(message)
+        ResultDecoder(schema_of(text="bytes").codec.embedding).decode(message)
 
 
 def test_json_says_what_json_cannot_hold() -> None:
@@ -213,6 +212,6 @@ def test_a_record_schema_whose_types_have_names_of_ours_is_refused_before_anythi
         "fields": [{"name": "t", "type": {"type": "record", "name": "Tensor", "fields": []}}],
     }
     with pytest.raises(SchemaError, match="namespace of their own"):
-        check_result_schema(RecordSchema("Mine", json.dumps(clashing)))
+        check_result_schema(RecordType("Mine", json.dumps(clashing)))
     for name in ("recommender", "transaction", "wine"):
-        check_result_schema(RecordSchema.named(name))
+        check_result_schema(RecordType.named(name))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from models.encoding.single_object import bundled_codec
-from models.records.batch import Headers, OutgoingMessage, RecordBatch
+from models.records.batch import Headers, RecordBatch
+from models.records.outgoing import OutgoingRun
 from models.text import clean_text, encode_text, error_text, repair_text
 
 
@@ -68,24 +70,38 @@ def decode_dead_letter(message: bytes) -> DeadLetter:
     )
 
 
-def dead_letter(topic: str, batch: RecordBatch, place: int, reason: str) -> OutgoingMessage:
-    """The dead letter of one message of a batch, as a message for the dead-letter topic.
+def dead_letters(topic: str, batch: RecordBatch, reasons: Mapping[int, str]) -> OutgoingRun:
+    """The dead letters of some messages of a batch, in their order.
 
-    Raises nothing that the message can cause: if the letter cannot be encoded, one without key, value and headers
-    names that failure too; the record is still at its coordinates.
+    Raises nothing that a message can cause: if a letter cannot be encoded, one without key, value and headers names
+    that failure too; the record is still at its coordinates.
+
+    Args:
+      topic: the dead-letter topic.
+      batch: where the messages are.
+      reasons: by place of the message.
     """
-    letter = DeadLetter(
+    letters = [_letter(batch, place, reasons[place]) for place in sorted(reasons)]
+    return OutgoingRun(
+        topic,
+        [encode_text(letter.coordinates) for letter in letters],
+        [_encode_or_reduce(letter) for letter in letters],
+        [letter.offset for letter in letters],
+    )
+
+
+def _letter(batch: RecordBatch, place: int, reason: str) -> DeadLetter:
+    return DeadLetter(
         clean_text(reason),
         batch.span.topic,
         batch.span.partition,
-        batch.offsets[place],
-        batch.timestamps[place],
-        batch.keys[place],
-        batch.values[place],
-        batch.headers[place],
+        int(batch.offsets[place]),
+        int(batch.timestamps[place]),
+        batch.key(place),
+        batch.value(place),
+        batch.headers.get(place, ()),
         time.time_ns() // 1_000_000,
     )
-    return OutgoingMessage(topic, encode_text(letter.coordinates), _encode_or_reduce(letter), offset=letter.offset)
 
 
 def _encode_or_reduce(letter: DeadLetter) -> bytes:

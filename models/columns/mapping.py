@@ -1,0 +1,218 @@
+"""From the columns of records to the inputs of a model.
+
+A model input is filled by the field of its name, or by the field (or list of fields) that the descriptor maps to
+it. A list of fields, and an array field behind an input with a fixed second dimension, gives one row a record. An
+array field behind an input of one value a row gives one row an item: the record's scalars are repeated against
+it, and the outputs are cut back to their record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.columns.field_values import TEXT, is_number, is_text, values_of
+from models.errors import FieldValueError, MappingError
+from models.records.codecs.base import RecordCodec
+from models.tensors import Array, Signature, TensorSpec
+
+Kind = Literal["scalar", "items", "vector", "fields"]
+
+
+@dataclass(frozen=True)
+class InputColumn:
+    """How one model input is filled.
+
+    Attributes:
+      spec: the input, as the signature has it.
+      fields: the record fields that fill it, in order.
+      kind: scalar: one field, one value a record; items: one array field, one row an item; vector: one array
+        field, one row a record; fields: several fields, one row a record.
+    """
+
+    spec: TensorSpec
+    fields: tuple[str, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class InputMapping:
+    """How all inputs of a signature are filled; `exploded` where a record gives a row an item."""
+
+    columns: tuple[InputColumn, ...]
+
+    @property
+    def exploded(self) -> bool:
+        """Whether a record gives as many rows as an array field has items."""
+        return any(column.kind == "items" for column in self.columns)
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What goes into a model.
+
+    Attributes:
+      arrays: by input name; the first dimension is the number of rows.
+      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None: record i has row i.
+      rows: the number of rows.
+    """
+
+    arrays: dict[str, Array]
+    bounds: npt.NDArray[np.int64] | None
+    rows: int
+
+
+def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec: RecordCodec) -> InputMapping:
+    """Finds the fields that fill each input of the signature.
+
+    Args:
+      signature: of the model.
+      mapped: input to the fields that fill it, as the descriptor has it.
+      codec: whose columns will be scored.
+
+    Raises:
+      MappingError: when an input is neither a field nor mapped, or a mapped field or input does not exist.
+    """
+    for name in mapped:
+        if name not in signature.inputs:
+            known = ", ".join(sorted(signature.inputs))
+            raise MappingError(
+                f"the descriptor maps input {name!r}, which signature {signature.name!r} does not have; it has {known}"
+            )
+    columns = tuple(_plan_input(spec, tuple(mapped.get(name, ())), codec) for name, spec in signature.inputs.items())
+    mapping = InputMapping(columns)
+    if mapping.exploded and any(column.kind in ("vector", "fields") for column in columns):
+        raise MappingError(
+            f"signature {signature.name!r}: an array field that gives a row an item cannot stand beside a vector input"
+        )
+    return mapping
+
+
+def _plan_input(spec: TensorSpec, mapped: tuple[str, ...], codec: RecordCodec) -> InputColumn:
+    known = codec.fields
+    fields = mapped or ((spec.name,) if spec.name in known.names else ())
+    if not fields:
+        wanted = "" if spec.shape is None else f" {_shape_text(spec)}"
+        scalars = ",".join(one.name for one in known if is_number(one.type))
+        raise MappingError(
+            f"model input {spec.name!r}{wanted} is not a field of {codec.name!r} records and the descriptor maps no "
+            f"field to it; publish with --input {spec.name}=FIELD[,FIELD...], for example --input {spec.name}={scalars}"
+        )
+    for name in fields:
+        if name not in known.names:
+            raise MappingError(f"model input {spec.name!r}: {codec.name!r} records have no field {name!r}")
+        if spec.dtype != TEXT and is_text(known.field(name).type):
+            raise MappingError(f"model input {spec.name!r} takes {spec.dtype}, but field {name!r} holds text")
+    column = InputColumn(spec, fields, _kind(spec, fields, known))
+    _check_width(column, known)
+    return column
+
+
+def _kind(spec: TensorSpec, fields: tuple[str, ...], known: pa.Schema) -> Kind:
+    if len(fields) > 1:
+        return "fields"
+    if not pa.types.is_list(known.field(fields[0]).type):
+        return "scalar"
+    one_a_row = spec.shape is None or len(spec.shape) == 1 or (len(spec.shape) == 2 and spec.shape[1] == 1)
+    return "items" if one_a_row else "vector"
+
+
+def _check_width(column: InputColumn, known: pa.Schema) -> None:
+    spec, fields = column.spec, column.fields
+    if column.kind == "fields" and any(pa.types.is_list(known.field(name).type) for name in fields):
+        raise MappingError(f"model input {spec.name!r}: a list of fields may hold no array field: {', '.join(fields)}")
+    if column.kind in ("vector", "items") or spec.shape is None:
+        return
+    width = 1
+    for size in spec.shape[1:]:
+        width *= len(fields) if size is None else size
+    if width != len(fields):
+        raise MappingError(
+            f"model input {spec.name!r} {_shape_text(spec)} takes {width} values a record, but {len(fields)} "
+            f"fields are given: {', '.join(fields)}"
+        )
+
+
+def to_model_inputs(mapping: InputMapping, columns: pa.RecordBatch) -> ModelInputs:
+    """Fills the inputs of a model from the columns of records.
+
+    Null is NaN for a float input and no item for an array field.
+
+    Raises:
+      FieldValueError: when a value does not fit its input; it names the field, not the record: score the records
+        one by one to find out which.
+    """
+    bounds = _bounds(mapping, columns) if mapping.exploded else None
+    count = columns.num_rows if bounds is None else int(bounds[-1])
+    arrays = {column.spec.name: _fill(column, columns, bounds, count) for column in mapping.columns}
+    return ModelInputs(arrays, bounds, count)
+
+
+def _lengths(column: pa.ListArray) -> npt.NDArray[np.int64]:
+    lengths: npt.NDArray[np.int64] = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    return lengths.astype(np.int64, copy=False)
+
+
+def _bounds(mapping: InputMapping, columns: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    fields = [column.fields[0] for column in mapping.columns if column.kind == "items"]
+    lengths = _lengths(columns.column(fields[0]))
+    for name in fields[1:]:
+        if not np.array_equal(lengths, _lengths(columns.column(name))):
+            raise FieldValueError(f"the array fields {fields[0]!r} and {name!r} of a record differ in length")
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def _fill(column: InputColumn, columns: pa.RecordBatch, bounds: npt.NDArray[np.int64] | None, count: int) -> Array:
+    spec, fields = column.spec, column.fields
+    if column.kind == "fields":
+        array: Array = np.empty((columns.num_rows, len(fields)), spec.dtype)
+        for place, name in enumerate(fields):
+            array[:, place] = _values(spec, name, columns.column(name))
+    elif column.kind == "vector":
+        array = _vector(spec, fields[0], columns.column(fields[0]))
+    elif column.kind == "items":
+        array = _values(spec, fields[0], columns.column(fields[0]).flatten())
+    else:
+        array = _values(spec, fields[0], columns.column(fields[0]))
+        if bounds is not None:
+            array = np.repeat(array, np.diff(bounds))
+    return _shaped(spec, fields, array, count)
+
+
+def _vector(spec: TensorSpec, name: str, column: pa.ListArray) -> Array:
+    lengths = _lengths(column)
+    width = int(lengths[0]) if len(lengths) else 0
+    if (lengths != width).any():
+        raise FieldValueError(f"field {name!r}: arrays of different lengths cannot fill input {spec.name!r}")
+    return _values(spec, name, column.flatten()).reshape(len(column), width)
+
+
+def _values(spec: TensorSpec, name: str, column: pa.Array) -> Array:
+    try:
+        return values_of(column, spec.dtype)
+    except ValueError as error:
+        raise FieldValueError(f"model input {spec.name!r} ({spec.dtype}) from {name}: {error}") from error
+
+
+def _shaped(spec: TensorSpec, fields: tuple[str, ...], array: Array, count: int) -> Array:
+    if spec.shape is None or (array.ndim == len(spec.shape) and array.ndim == 1):
+        return array
+    shape = (count, *(-1 if size is None else size for size in spec.shape[1:]))
+    try:
+        if count == 0:
+            return array.reshape((0, *(size or 1 for size in spec.shape[1:])))
+        return array.reshape(shape)
+    except ValueError as error:
+        raise FieldValueError(
+            f"model input {spec.name!r} takes {_shape_text(spec)}, but {', '.join(fields)} gives {list(array.shape)}"
+        ) from error
+
+
+def _shape_text(spec: TensorSpec) -> str:
+    return "[" + ", ".join("n" if size is None else str(size) for size in spec.shape or ()) + "]"

@@ -1,0 +1,94 @@
+"""What came out of a model, cut back to the records that went in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ScoringError
+from models.tensors import Array, Signature
+
+
+@dataclass(frozen=True)
+class RecordOutputs:
+    """The outputs of a list of records.
+
+    Attributes:
+      arrays: by output name.
+      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None: record i has row i.
+    """
+
+    arrays: dict[str, Array]
+    bounds: npt.NDArray[np.int64] | None
+
+    def of(self, index: int) -> dict[str, Array]:
+        """The outputs of one record: without the batch dimension, or one row an item."""
+        if self.bounds is None:
+            return {name: array[index, ...] for name, array in self.arrays.items()}
+        rows = slice(self.bounds[index], self.bounds[index + 1])
+        return {name: array[rows] for name, array in self.arrays.items()}
+
+    def only(self, index: int) -> RecordOutputs:
+        """The outputs of one record, as a list of one."""
+        start, end = (index, index + 1) if self.bounds is None else self.bounds[index : index + 2].tolist()
+        bounds = None if self.bounds is None else np.array([0, end - start])
+        return RecordOutputs({name: array[start:end] for name, array in self.arrays.items()}, bounds)
+
+
+def select_outputs(
+    outputs: Mapping[str, Array],
+    wanted: Mapping[str, str],
+    rows: int,
+    bounds: npt.NDArray[np.int64] | None = None,
+) -> RecordOutputs:
+    """The outputs of a call by the names that the result wants, ready to be cut back to their records.
+
+    Args:
+      outputs: by the model's names.
+      wanted: name in the result to the model's name; empty: all, by the model's names.
+      rows: the number of rows that went in.
+      bounds: as in `RecordOutputs`.
+
+    Raises:
+      ScoringError: when a wanted output is missing, or does not have a row for each row that went in.
+    """
+    arrays = {}
+    for name, source in (wanted or {name: name for name in outputs}).items():
+        if source not in outputs:
+            raise ScoringError(f"the model gave no output {source!r}; it gave {', '.join(sorted(outputs)) or 'none'}")
+        array = outputs[source]
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise ScoringError(f"output {source!r} has shape {list(array.shape)}, but {rows} rows were scored")
+        arrays[name] = _writable(source, array)
+    return RecordOutputs(arrays, bounds)
+
+
+def _writable(name: str, array: Array) -> Array:
+    """The output in a dtype that a result can hold."""
+    if array.dtype.kind == "V":  # bfloat16 and its like
+        return array.astype(np.float32)
+    if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
+        raise ScoringError(f"output {name!r} holds {int(array.max())}, which does not fit 64 bits with a sign")
+    if array.dtype.kind not in "fiubOSU":
+        raise ScoringError(f"output {name!r} has dtype {array.dtype}, which a result cannot hold")
+    return array
+
+
+def no_outputs(signature: Signature, wanted: Mapping[str, str], records: int, exploded: bool) -> RecordOutputs:
+    """The outputs of records without a row: empty arrays, for which the model need not be called.
+
+    Args:
+      signature: of the model.
+      wanted: as in `select_outputs`.
+      records: how many records there are.
+      exploded: whether a record gives as many rows as an array field has items.
+    """
+    arrays: dict[str, Array] = {}
+    for name, source in (wanted or {name: name for name in signature.outputs}).items():
+        spec = signature.outputs.get(source)
+        tail = () if spec is None or spec.shape is None else tuple(size or 0 for size in spec.shape[1:])
+        arrays[name] = np.empty((0, *tail), np.float32 if spec is None else spec.dtype)
+    return RecordOutputs(arrays, np.zeros(records + 1, np.int64) if exploded else None)

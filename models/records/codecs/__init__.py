@@ -1,0 +1,9 @@
+"""Record codecs by format: a new one is one new file and one line in this table."""
+
+from __future__ import annotations
+
+# Format to the module that serves it, imported when a record type of that format is used.
+CODEC_MODULES = {
+    "avro": "models.records.codecs.avro",
+    "json": "models.records.codecs.json",
+}

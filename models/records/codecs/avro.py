@@ -1,0 +1,145 @@
+"""Format `avro`: each message is one value in Avro's binary encoding, with no header.
+
+Whole batches are decoded to columns (`avro_columns`) where the schema allows it and a self-test at the start agrees
+with fastavro; other schemas, and single messages that are unusual in shape, are read by fastavro. Both refuse the same
+messages, except that columns are stricter than fastavro where the specification is: an `int` beyond 32 bits, an
+integer beyond 64, and the number of a union's branch or an enum's symbol below 0.
+
+Why not a library: `pyruhvro` is as fast, but accepts bytes behind a record, and panics on types that it does not
+implement. What decodes is the business of this file alone.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import fastavro
+import fastavro.utils
+import numpy as np
+import pyarrow as pa
+
+from models.records.codecs.avro_columns import ColumnReader
+from models.records.codecs.avro_rows import RowReader, structs_of
+from models.records.codecs.avro_schema import read as read
+from models.records.codecs.avro_types import record_type, without_logical_types
+from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
+from models.records.record_type import RecordType, Row
+
+_LOGGER = logging.getLogger(__name__)
+_SAMPLES = 20
+
+
+def make(kind: RecordType) -> RecordCodec:
+    """The codec of an Avro record schema."""
+    return AvroCodec(kind.name, kind.declared)
+
+
+class AvroCodec:
+    """Decodes Avro messages of one record schema.
+
+    Args:
+      name: the record type's name.
+      declared: the schema, as JSON has it.
+    """
+
+    def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
+        self.name = name
+        self._parsed = fastavro.parse_schema(without_logical_types(declared))
+        self._type, self._complete = record_type(without_logical_types(declared))
+        self._rows = RowReader(self._parsed)
+        self._columns = ColumnReader(self._type) if self._complete else None
+        if self._columns is not None and not agrees_with_fastavro(self._columns, self._parsed):
+            _LOGGER.warning("records of %r are decoded one by one: the decoder of columns failed its self-test", name)
+            self._columns = None
+        self.fields = pa.schema(list(self._type.arrow))
+        self.embedding = Embedding("avro", declared)
+
+    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+        """See `RecordCodec`."""
+        present = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+        errors = {}
+        if len(present) < len(values):
+            absent = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist()
+            errors = {place: malformed(self.name, NO_VALUE) for place in absent}
+            values = values.take(pa.array(present))
+        structs, wrong = self._decode_present(values)
+        for place, reason in wrong.items():
+            errors[int(present[place])] = malformed(self.name, reason)
+        if wrong:
+            good = np.setdiff1d(np.arange(len(values)), np.fromiter(wrong, np.int64, len(wrong)))
+            structs, values, present = structs.take(pa.array(good)), values.take(pa.array(good)), present[good]
+        columns = pa.RecordBatch.from_struct_array(structs)
+        return DecodedRecords(columns, present.astype(np.int64), errors, values.to_pylist())
+
+    def _decode_present(self, values: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str]]:
+        """One struct a message, and why some are malformed; their structs mean nothing."""
+        if self._columns is None:
+            return self._decode_rows(values, range(len(values)))
+        structs, errors, deferred = self._columns.read(values)
+        if deferred:
+            places = sorted(deferred)
+            read, wrong = self._decode_rows(values, places)
+            order = np.arange(len(values))
+            order[places] = len(values) + np.arange(len(places))
+            structs = pa.concat_arrays([structs, read]).take(pa.array(order))
+            errors = {**errors, **wrong}
+        return structs, errors
+
+    def _decode_rows(self, values: pa.BinaryArray, places: Sequence[int]) -> tuple[pa.StructArray, dict[int, str]]:
+        """One struct a place, null where the message is malformed, and why."""
+        rows: dict[int, Row] = {}
+        errors: dict[int, str] = {}
+        for place in places:
+            try:
+                rows[place] = self._rows.read(values[place].as_py())
+            except ValueError as error:
+                errors[place] = str(error)
+        structs, misfits = structs_of(rows, self._type)
+        errors.update(misfits)
+        if not errors:
+            return structs, errors
+        good = np.array([place not in errors for place in places], np.bool_)
+        return structs.take(pa.array(np.where(good, np.cumsum(good) - 1, 0), mask=~good)), errors
+
+    def encode(self, row: Mapping[str, Any]) -> bytes:
+        """See `RecordCodec`."""
+        buffer = io.BytesIO()
+        fastavro.schemaless_writer(buffer, self._parsed, row)
+        return buffer.getvalue()
+
+
+def agrees_with_fastavro(columns: ColumnReader, parsed: Any) -> bool:
+    """Whether random records, written by fastavro, are read as fastavro reads them."""
+    try:
+        written = []
+        for record in fastavro.utils.generate_many(parsed, _SAMPLES):
+            buffer = io.BytesIO()
+            fastavro.schemaless_writer(buffer, parsed, record)
+            written.append(buffer.getvalue())
+        structs, errors, deferred = columns.read(pa.array(written, pa.binary()))
+        rows = structs.to_pylist()
+        return not errors and all(
+            same(rows[place], RowReader(parsed).read(value))
+            for place, value in enumerate(written)
+            if place not in deferred
+        )
+    except Exception:
+        _LOGGER.debug("the self-test of the decoder of columns failed", exc_info=True)
+        return False
+
+
+def same(read: Any, expected: Any) -> bool:
+    """Whether a value of Arrow's is the one of fastavro's: a map is a list of pairs there, and NaN is itself here."""
+    if isinstance(expected, dict):
+        if isinstance(read, list):
+            read = dict(read)
+        return read.keys() == expected.keys() and all(same(read[name], value) for name, value in expected.items())
+    if isinstance(expected, list):
+        return len(read) == len(expected) and all(map(same, read, expected))
+    if isinstance(expected, float) and math.isnan(expected):
+        return isinstance(read, float) and math.isnan(read)
+    return type(read) is type(expected) and bool(read == expected)

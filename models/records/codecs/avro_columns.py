@@ -1,0 +1,282 @@
+"""Avro's binary encoding to Arrow columns, a whole batch at a time.
+
+A schema becomes a tree of readers, and each reads one value of every message (`avro_cursors`): a field costs the same
+number of numpy calls for one record as for two thousand. Arrays of numbers are read in one go, whatever their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.records.codecs.avro_cursors import Cursors, Longs, TruncatedError
+from models.records.codecs.avro_types import AvroType, walk
+
+_NUMBERS = {"boolean": "u1", "float": "<f4", "double": "<f8"}
+_INT_LIMIT = 1 << 31
+# Arrays are read item by item where items have no fixed form: longer ones are left to a reader of single messages.
+_MOST_STEPS = 1_024
+_MOST_BLOCKS = 16
+# An array of nulls takes no bytes for its items: one message could ask for any number of them.
+_MOST_EMPTY_ITEMS = 100_000
+
+
+class ColumnReader:
+    """Reads messages of one record type. Stateless, and so thread-safe.
+
+    Args:
+      kind: a record type.
+    """
+
+    def __init__(self, kind: AvroType) -> None:
+        self._kind = kind
+        self._widest = max((one.size for one in walk(kind)), default=0)
+
+    def read(self, messages: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str], set[int]]:
+        """Decodes messages, none of them null.
+
+        Returns:
+          One struct a message (meaningless for those that follow), the reason by place of each malformed message, and
+          the places of messages that a reader of single messages must read.
+        """
+        starts = np.frombuffer(messages.buffers()[1], np.int32, len(messages) + 1, messages.offset * 4)
+        content = np.frombuffer(messages.buffers()[2] or b"", np.uint8)[starts[0] : starts[-1]]
+        cursors = Cursors(content, starts.astype(np.int64) - int(starts[0]), self._widest)
+        rows = np.arange(len(messages))
+        column = _read(self._kind, cursors, rows)
+        cursors.finish()
+        return column, cursors.errors, cursors.deferred
+
+
+def _read(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    """The next value of each message of `rows`, as an array of the type's Arrow type."""
+    return _READERS[kind.kind](kind, cursors, rows)
+
+
+def _read_null(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    return pa.nulls(len(rows))
+
+
+def _read_long(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    return pa.array(cursors.longs(rows))
+
+
+def _read_int(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    return pa.array(_checked_ints(cursors, rows, cursors.longs(rows)))
+
+
+def _checked_ints(cursors: Cursors, rows: Longs, values: Longs) -> Any:
+    wrong = (values < -_INT_LIMIT) | (values >= _INT_LIMIT)
+    if wrong.any():
+        cursors.fail(rows, wrong, "an int does not fit 32 bits")
+    return values.astype(np.int32)
+
+
+def _read_number(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    values: Any = cursors.numbers(rows, _NUMBERS[kind.kind])
+    return pa.array(values != 0 if kind.kind == "boolean" else values)
+
+
+def _read_fixed(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    if not kind.size:
+        return pa.array([b""] * len(rows), kind.arrow)
+    values = cursors.numbers(rows, f"V{kind.size}")
+    return pa.Array.from_buffers(kind.arrow, len(rows), [None, pa.py_buffer(values.tobytes())])
+
+
+def _read_bytes(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    offsets, content = cursors.slices(rows, cursors.longs(rows))
+    return pa.Array.from_buffers(pa.binary(), len(rows), [None, offsets, content])
+
+
+def _read_string(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    offsets, content = cursors.slices(rows, cursors.longs(rows))
+    texts = pa.Array.from_buffers(pa.string(), len(rows), [None, offsets, content])
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return _repaired_texts(texts, cursors, rows)
+    return texts
+
+
+def _repaired_texts(texts: pa.StringArray, cursors: Cursors, rows: Longs) -> pa.Array:
+    repaired = []
+    wrong = np.zeros(len(rows), np.bool_)
+    for place, text in enumerate(texts.view(pa.binary()).to_pylist()):
+        try:
+            repaired.append(text.decode())
+        except UnicodeDecodeError:
+            repaired.append("")
+            wrong[place] = True
+    cursors.fail(rows, wrong, "a string is not UTF-8")
+    return pa.array(repaired, pa.string())
+
+
+def _read_enum(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    places = _within(cursors, rows, len(kind.names), "an enum has no such symbol")
+    return pa.array(kind.names, pa.string()).take(pa.array(places))
+
+
+def _within(cursors: Cursors, rows: Longs, count: int, reason: str) -> Longs:
+    """The next long of each message, which must be below `count`."""
+    places = cursors.longs(rows)
+    wrong = (places < 0) | (places >= count)
+    if wrong.any():
+        cursors.fail(rows, wrong, reason)
+        places = np.where(wrong, 0, places)
+    return places
+
+
+def _read_record(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    columns = [_read(child, cursors, rows) for child in kind.children]
+    if not columns:
+        return pa.array([{}] * len(rows), kind.arrow)
+    return pa.StructArray.from_arrays(columns, fields=list(kind.arrow))
+
+
+def _read_union(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    branches = _within(cursors, rows, len(kind.children), "a union has no such branch")
+    if kind.arrow == pa.null():
+        return pa.nulls(len(rows))
+    if kind.nullable_branch is not None:
+        return _read_optional(kind, cursors, rows, branches)
+    children, places = [], np.zeros(len(rows), np.int32)
+    for number, child in enumerate(kind.children):
+        chosen = np.flatnonzero(branches == number)
+        children.append(_read(child, cursors, rows[chosen]))
+        places[chosen] = np.arange(len(chosen))
+    names = [child.name for child in kind.children]
+    return pa.UnionArray.from_dense(pa.array(branches.astype(np.int8)), pa.array(places), children, names)
+
+
+def _read_optional(kind: AvroType, cursors: Cursors, rows: Longs, branches: Longs) -> pa.Array:
+    assert kind.nullable_branch is not None
+    chosen = np.flatnonzero(branches == kind.nullable_branch)
+    values = _read(kind.children[kind.nullable_branch], cursors, rows[chosen])
+    if len(chosen) == len(rows):
+        return values
+    places = np.zeros(len(rows), np.int64)
+    places[chosen] = np.arange(len(chosen))
+    return values.take(pa.array(places, mask=branches != kind.nullable_branch))
+
+
+def _read_array(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    (item,) = kind.children
+    items, bounds = _read_blocks(item, cursors, rows, _item_reader(item))
+    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), items)
+
+
+def _read_map(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    (value,) = kind.children
+    arrow = pa.struct([pa.field("key", pa.string()), pa.field("value", value.arrow)])
+    key = AvroType("string", pa.string(), "string")
+    entry = AvroType("record", arrow, "entry", (key, value), ("key", "value"))
+    entries, bounds = _read_blocks(entry, cursors, rows, _item_reader(entry))
+    keys, values = entries.flatten()
+    return pa.MapArray.from_arrays(pa.array(bounds.astype(np.int32)), keys, values)
+
+
+RunReader = Callable[[AvroType, Cursors, Longs, Longs], pa.Array]
+
+
+def _item_reader(item: AvroType) -> RunReader:
+    if item.kind in ("long", "int"):
+        return _read_long_runs
+    return _read_number_runs if item.kind in _NUMBERS else _read_runs
+
+
+def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader) -> tuple[pa.Array, Longs]:
+    """The items of the next array of each message, message by message, and the bounds of each message's items."""
+    lengths = np.zeros(len(rows), np.int64)
+    pieces, owners = [], []
+    active = np.arange(len(rows))
+    for _ in range(_MOST_BLOCKS):
+        counts = _block_counts(item, cursors, rows[active])
+        active, counts = active[counts > 0], counts[counts > 0]
+        if not len(active):
+            break
+        items, counts = _read_block(item, cursors, rows[active], counts, read)
+        lengths[active] += counts
+        pieces.append(items)
+        owners.append(np.repeat(active, counts))
+    else:
+        cursors.defer(rows[active])
+    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    if len(pieces) == 1:
+        return pieces[0], bounds
+    if not pieces:
+        return pa.nulls(0, item.arrow), bounds
+    order = np.argsort(np.concatenate(owners), kind="stable")
+    return pa.concat_arrays(pieces).take(pa.array(order)), bounds
+
+
+def _block_counts(item: AvroType, cursors: Cursors, rows: Longs) -> Longs:
+    counts = cursors.longs(rows)
+    sized = counts < 0
+    if sized.any():  # the block's size in bytes follows, for readers that skip it
+        counts = np.abs(counts)
+        cursors.longs(rows[sized])
+    least = item.least_bytes
+    wrong = (counts < 0) | (counts > (cursors.left(rows) // least if least else _MOST_EMPTY_ITEMS))
+    if wrong.any():
+        cursors.fail(rows, wrong, "an array has more items than bytes are left")
+    return np.where(wrong | cursors.parked(rows), 0, counts)
+
+
+def _read_block(
+    item: AvroType, cursors: Cursors, rows: Longs, counts: Longs, read: RunReader
+) -> tuple[pa.Array, Longs]:
+    """The items of one block of each message; a message that ends within has none."""
+    while True:
+        try:
+            return read(item, cursors, rows, counts), counts
+        except TruncatedError as truncated:
+            counts = np.where(truncated.rows, 0, counts)
+
+
+def _read_long_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
+    values = cursors.long_runs(rows, counts)
+    return pa.array(_checked_ints(cursors, np.repeat(rows, counts), values) if item.kind == "int" else values)
+
+
+def _read_number_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
+    values: Any = cursors.number_runs(rows, counts, _NUMBERS[item.kind])
+    return pa.array(values != 0 if item.kind == "boolean" else values)
+
+
+def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
+    """Items one after the other: the first of all messages, the second of all that have two, and so on."""
+    long = counts > _MOST_STEPS
+    if long.any():
+        cursors.defer(rows[long])
+        raise TruncatedError(long)
+    pieces, owners = [], []
+    for step in range(int(counts.max(initial=0))):
+        active = np.flatnonzero(counts > step)
+        pieces.append(_read(item, cursors, rows[active]))
+        owners.append(active)
+    if not pieces:
+        return pa.nulls(0, item.arrow)
+    order = np.argsort(np.concatenate(owners), kind="stable")
+    return pa.concat_arrays(pieces).take(pa.array(order))
+
+
+_READERS: dict[str, Callable[[AvroType, Cursors, Longs], pa.Array]] = {
+    "null": _read_null,
+    "boolean": _read_number,
+    "int": _read_int,
+    "long": _read_long,
+    "float": _read_number,
+    "double": _read_number,
+    "bytes": _read_bytes,
+    "string": _read_string,
+    "fixed": _read_fixed,
+    "enum": _read_enum,
+    "record": _read_record,
+    "union": _read_union,
+    "array": _read_array,
+    "map": _read_map,
+}

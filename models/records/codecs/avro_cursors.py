@@ -1,0 +1,212 @@
+"""Cursors over many Avro messages at once: one position a message, moved by whole columns.
+
+All messages of a batch lie one after the other in one buffer. What is read next is read for all messages together, so
+that a field costs a handful of numpy calls for the batch instead of a call for each record. (Avro specification 1.12,
+"Binary encoding".)
+
+A message that turns out to be malformed is set aside: its cursor is parked in the zeros behind the buffer, where every
+type reads as a valid empty value, so that the other messages go on undisturbed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Longs = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+_CONTINUED = np.uint64(0x8080808080808080)
+_SEVEN_BITS = np.uint64(0x7F)
+_ONE = np.uint64(1)
+# How many bits each byte of a varint is moved down by: one for each byte before it.
+_LONGEST_VARINT = 10
+_LEAST_PADDING = 64
+# From here on, slices are joined rather than gathered byte by byte.
+_LONG_TEXT = 48
+
+
+class Cursors:
+    """The positions of a batch's messages, and which of them are malformed.
+
+    Args:
+      content: the messages, one after the other.
+      starts: int64 [n + 1], message i has the bytes starts[i] to starts[i + 1].
+      widest: the size of the widest fixed-size type that will be read.
+    """
+
+    def __init__(self, content: Bytes, starts: Longs, widest: int = 0) -> None:
+        # One byte behind the last message: a cursor at the end of that one is not parked.
+        self._padding = len(content) + 1
+        self._data = np.zeros(self._padding + max(_LEAST_PADDING, widest + 16), np.uint8)
+        self._data[: len(content)] = content
+        self.position = starts[:-1].astype(np.int64)
+        self._end = starts[1:].astype(np.int64)
+        self.errors: dict[int, str] = {}
+        self.deferred: set[int] = set()
+        self._terminators: Longs | None = None
+
+    def _view(self, dtype: str) -> npt.NDArray[Any]:
+        """Values of that type at every byte, aligned or not."""
+        size = np.dtype(dtype).itemsize
+        return np.ndarray((len(self._data) - size,), dtype, self._data, strides=(1,))
+
+    def fail(self, rows: Longs, failed: Mask, reason: str) -> None:
+        """Sets messages aside as malformed."""
+        for row in rows[failed].tolist():
+            self.errors.setdefault(row, reason)
+        self._park(rows[failed])
+
+    def defer(self, rows: Longs) -> None:
+        """Sets messages aside that a reader of single messages reads faster."""
+        self.deferred.update(row for row in rows.tolist() if row not in self.errors)
+        self._park(rows)
+
+    def _park(self, rows: Longs) -> None:
+        self.position[rows] = self._padding
+        self._end[rows] = len(self._data)
+
+    def parked(self, rows: Longs) -> Mask:
+        """Which of these messages are set aside."""
+        parked: Mask = self.position[rows] >= self._padding
+        return parked
+
+    def finish(self) -> None:
+        """Fails messages that have bytes left."""
+        rows = np.arange(len(self.position))
+        left = self._end - self.position
+        for row in rows[(left > 0) & ~self.parked(rows)].tolist():
+            self.errors.setdefault(row, f"{left[row]} bytes follow its end")
+
+    def left(self, rows: Longs) -> Longs:
+        """How many bytes each message has left."""
+        return self._end[rows] - self.position[rows]
+
+    def _advance(self, rows: Longs, by: Longs | int) -> None:
+        """Moves on; messages that end before are malformed. Parked messages stay where they are."""
+        moved = self.position[rows] + by
+        beyond = moved > self._end[rows]
+        parked = self.parked(rows)
+        if beyond.any() or parked.any():
+            moved[parked] = self._padding
+            self.position[rows] = moved
+            self.fail(rows, beyond & ~parked, "it ends in the middle of a value")
+        else:
+            self.position[rows] = moved
+
+    def longs(self, rows: Longs) -> Longs:
+        """The next int or long of each message, int64."""
+        values, lengths = self._varints_at(rows, self.position[rows])
+        self._advance(rows, lengths)
+        return values
+
+    def _varints_at(self, rows: Longs, begins: Longs) -> tuple[Longs, Longs]:
+        """Zig-zag varints that begin there, and their lengths; `rows` are the messages that they belong to."""
+        words: npt.NDArray[np.uint64] = self._view("<u8")[begins]
+        last = ~words & _CONTINUED
+        last &= -last  # the lowest bit that is set: the end of the first byte without a continuation
+        within = last ^ (last - _ONE)
+        lengths = (np.bitwise_count(within) >> 3).astype(np.int64)
+        words &= within
+        values = words & _SEVEN_BITS
+        longest = int(lengths.max(initial=0))
+        for place in range(1, longest):
+            values |= (words >> np.uint64(8 * place) & _SEVEN_BITS) << np.uint64(7 * place)
+        long = last == 0
+        if long.any():
+            self._long_varints(rows, begins, np.flatnonzero(long), values, lengths)
+        decoded = (values >> _ONE).view(np.int64) ^ -(values & _ONE).view(np.int64)
+        return decoded, lengths
+
+    def _long_varints(
+        self, rows: Longs, begins: Longs, places: Longs, values: npt.NDArray[np.uint64], lengths: Longs
+    ) -> None:
+        """Varints of nine and ten bytes, one by one: they are rare."""
+        for place in places.tolist():
+            begin = int(begins[place])
+            value = 0
+            for length in range(1, _LONGEST_VARINT + 1):
+                byte = int(self._data[begin + length - 1])
+                value |= (byte & 0x7F) << 7 * (length - 1)
+                if byte < 0x80:
+                    break
+            if byte >= 0x80 or value >= 1 << 64:
+                one = np.array([rows[place]])
+                self.fail(one, np.array([True]), "an integer does not fit 64 bits")
+                value, length = 0, 0
+            values[place], lengths[place] = value, length
+
+    def long_runs(self, rows: Longs, counts: Longs) -> Longs:
+        """For each message so many ints or longs in a row: all of them, message by message."""
+        if self._terminators is None:
+            self._terminators = np.flatnonzero(self._data < 0x80)
+        ends = self._terminators
+        first = np.searchsorted(ends, self.position[rows])
+        last = first + counts - 1
+        short = last >= len(ends)
+        np.minimum(last, len(ends) - 1, out=last)
+        short |= ends[last] >= self._end[rows]
+        if short.any():
+            self.fail(rows, short & (counts > 0), "it ends in the middle of an array")
+            raise TruncatedError(short & (counts > 0))
+        total = int(counts.sum())
+        offsets = np.cumsum(counts) - counts
+        item_ends = ends[np.repeat(first - offsets, counts) + np.arange(total)]
+        begins = np.empty(total, np.int64)
+        begins[1:] = item_ends[:-1] + 1
+        begins[offsets[counts > 0]] = self.position[rows[counts > 0]]
+        values, _ = self._varints_at(np.repeat(rows, counts), begins)
+        self._advance(rows, np.where(counts > 0, ends[last] + 1 - self.position[rows], 0))
+        return values
+
+    def numbers(self, rows: Longs, dtype: str) -> npt.NDArray[np.generic]:
+        """The next value of a fixed size of each message."""
+        values = self._view(dtype)[self.position[rows]]
+        self._advance(rows, np.dtype(dtype).itemsize)
+        return values
+
+    def number_runs(self, rows: Longs, counts: Longs, dtype: str) -> npt.NDArray[np.generic]:
+        """For each message so many values of a fixed size in a row: all of them, message by message."""
+        size = np.dtype(dtype).itemsize
+        short = counts * size > self.left(rows)
+        if short.any():
+            self.fail(rows, short, "it ends in the middle of an array")
+            raise TruncatedError(short)
+        offsets = np.cumsum(counts) - counts
+        begins = np.repeat(self.position[rows] - offsets * size, counts) + np.arange(int(counts.sum())) * size
+        values = self._view(dtype)[begins]
+        self._advance(rows, counts * size)
+        return values
+
+    def slices(self, rows: Longs, lengths: Longs) -> tuple[pa.Buffer, pa.Buffer]:
+        """The next bytes of each message: int32 offsets and content, as Arrow's binary arrays have them."""
+        wrong = (lengths < 0) | (lengths > self.left(rows))
+        if wrong.any():
+            self.fail(rows, wrong, "a length reaches beyond its end")
+            lengths = np.where(wrong, 0, lengths)
+        begins = self.position[rows]
+        offsets = np.zeros(len(rows) + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        total = int(offsets[-1])
+        if total > _LONG_TEXT * len(rows):
+            view = memoryview(self._data)  # type: ignore[arg-type]  # numpy's stubs do not name the protocol
+            pairs = zip(begins.tolist(), lengths.tolist(), strict=True)
+            content = b"".join([view[begin : begin + length] for begin, length in pairs])
+            buffer = pa.py_buffer(content)
+        else:
+            places = np.repeat(begins - offsets[:-1], lengths) + np.arange(total)
+            buffer = pa.py_buffer(self._data[places])
+        self._advance(rows, lengths)
+        return pa.py_buffer(offsets), buffer
+
+
+class TruncatedError(Exception):
+    """Some messages were found to be malformed and set aside: those of the mask need not be asked for items."""
+
+    def __init__(self, rows: Mask) -> None:
+        super().__init__()
+        self.rows = rows

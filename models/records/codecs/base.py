@@ -1,0 +1,101 @@
+"""What every record codec is: from the bytes of messages to columns, and to how a record stands in its result.
+
+A module of this package serves one record format. It exposes two functions::
+
+    def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType
+    def make(kind: RecordType) -> RecordCodec
+
+`read` finds the schema that a user named, where the user is; `make` is called in each process that decodes. Both raise
+`models.errors.SchemaError` when the schema cannot be used. A new format is one new file, one line in
+`models.records.codecs.CODEC_MODULES` and its name in `models.records.record_type.RecordFormat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.text import clean_text
+
+ResultEncoding = Literal["avro", "json"]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How records of one type stand in their results, as the field `inputRecord`.
+
+    Attributes:
+      encoding: of the results: avro, in Avro's single-object encoding, or json.
+      avro_type: of the field, as the JSON of an Avro schema; None for JSON, where it is any JSON value.
+    """
+
+    encoding: ResultEncoding
+    avro_type: Any = None
+
+
+@dataclass(frozen=True)
+class DecodedRecords:
+    """The messages of a list that could be decoded, and why the others could not.
+
+    Attributes:
+      columns: one row for each message that could be decoded, with the fields of the codec.
+      places: int64 [rows], ascending: where in the list each row came from.
+      errors: the reason, in one line, by place of each malformed message.
+      embedded: for each row the record as its result embeds it: encoded as `Embedding` says.
+    """
+
+    columns: pa.RecordBatch
+    places: npt.NDArray[np.int64]
+    errors: Mapping[int, str]
+    embedded: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class RecordCodec(Protocol):
+    """Decodes the messages of one record type. Thread-safe; made in the process that decodes, never pickled."""
+
+    @property
+    def name(self) -> str:
+        """The record type's name: the data type of records that name none."""
+
+    @property
+    def fields(self) -> pa.Schema:
+        """The columns that `decode` gives. A column may hold nulls where its field says so."""
+
+    @property
+    def embedding(self) -> Embedding:
+        """How records stand in their results."""
+
+    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+        """Decodes a list of messages; a malformed one spoils no other, whatever its bytes are.
+
+        Args:
+          values: null where the message has no value, which is an error of that message.
+        """
+
+    def encode(self, row: Mapping[str, Any]) -> bytes:
+        """One record as a message; for generators and tests.
+
+        Raises:
+          ValueError: when the row does not follow the schema; fastavro raises TypeError or KeyError, too.
+        """
+
+
+NO_VALUE = "the message has no value"
+
+
+def malformed(name: str, reason: str) -> str:
+    """The text of a message that could not be decoded.
+
+    Example:
+      >>> malformed("wine", NO_VALUE)
+      'not a wine record: the message has no value'
+    """
+    return clean_text(f"not a {name} record: {reason}")

@@ -1,0 +1,195 @@
+r"""Format `json`: each message is one JSON object with the fields of an Avro record schema, in UTF-8.
+
+Unions are plain values, absent fields take their defaults, and fields that the schema does not name are ignored. The
+message stands in its result as it came. A text with a lone surrogate (`"\ud800"`) cannot be written as UTF-8 and is
+malformed, as is a number that no double holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import fastavro
+import fastavro.validation
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from models.records.codecs.avro_rows import structs_of
+from models.records.codecs.avro_schema import read as read
+from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
+from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
+from models.records.record_type import RecordType, Row
+from models.text import error_text
+
+_BOUNDS = {"int": 1 << 31, "long": 1 << 63}
+
+
+def make(kind: RecordType) -> RecordCodec:
+    """The codec of JSON objects that follow an Avro record schema."""
+    return JsonCodec(kind.name, kind.declared)
+
+
+class JsonCodec:
+    """Decodes JSON messages of one record schema.
+
+    Args:
+      name: the record type's name.
+      declared: the Avro schema, as JSON has it.
+    """
+
+    def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
+        self.name = name
+        schema = without_logical_types(declared)
+        self._parsed = fastavro.parse_schema(schema)
+        self._type, self._complete = record_type(schema)
+        self._defaults = {field["name"]: field["default"] for field in schema["fields"] if "default" in field}
+        self.fields = pa.schema(list(self._type.arrow))
+        self.embedding = Embedding("json")
+
+    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+        """See `RecordCodec`."""
+        rows: dict[int, Row] = {}
+        errors: dict[int, str] = {}
+        messages = values.to_pylist()
+        for place, message in enumerate(messages):
+            try:
+                row = orjson.loads(message) if message is not None else None
+            except orjson.JSONDecodeError as error:
+                errors[place] = why_malformed(message, error)
+                continue
+            if isinstance(row, dict):
+                rows[place] = row
+            else:
+                errors[place] = NO_VALUE if message is None else "the JSON is not an object"
+        errors.update(self._misfits(rows))
+        good = [place for place in rows if place not in errors]
+        structs, wrong = structs_of({place: {**self._defaults, **rows[place]} for place in good}, self._type)
+        errors.update(wrong)
+        places = np.array([place for place in good if place not in wrong], np.int64)
+        texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
+        columns = pa.RecordBatch.from_struct_array(structs)
+        return DecodedRecords(columns, places, texts, [messages[place] for place in places.tolist()])
+
+    def _misfits(self, rows: Mapping[int, Row]) -> dict[int, str]:
+        """Why some rows do not follow the schema. Whole columns are checked first; rows only when a column fails."""
+        suspects = self._suspects(list(rows), list(rows.values())) if self._complete else list(rows)
+        errors = {}
+        for place in suspects:
+            try:
+                filled = {**self._defaults, **rows[place]}
+                fastavro.validation.validate(filled, self._parsed, raise_errors=True)
+            except (ValueError, RecursionError, fastavro.validation.ValidationError) as error:
+                errors[place] = error_text(error)
+        return errors
+
+    def _suspects(self, places: list[int], rows: list[Row]) -> list[int]:
+        suspects: set[int] = set()
+        for name, kind in zip(self._type.names, self._type.children, strict=True):
+            default = self._defaults.get(name)
+            column = [row.get(name, default) for row in rows]
+            if not follows(kind, column):
+                suspects.update(
+                    place for place, value in zip(places, column, strict=True) if not follows(kind, [value])
+                )
+        return sorted(suspects)
+
+    def encode(self, row: Mapping[str, Any]) -> bytes:
+        """See `RecordCodec`."""
+        return json.dumps(row).encode()
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def why_malformed(message: bytes, error: orjson.JSONDecodeError) -> str:
+    r"""The reason why a message cannot be read as JSON: the place of a lone surrogate, otherwise the parser's own.
+
+    Example:
+      >>> why_malformed(b'{"a": "\\ud800"}', orjson.JSONDecodeError("no low surrogate", "", 0))
+      "field 'a': a lone surrogate (U+D800) cannot be encoded as UTF-8"
+    """
+    try:
+        content = json.loads(message.decode())
+    except (ValueError, RecursionError) as other:
+        return error_text(other) if isinstance(other, UnicodeDecodeError) else error_text(error)
+    return _find_surrogate(content, "") or error_text(error)
+
+
+def _find_surrogate(value: Any, path: str) -> str | None:
+    """Names the first text in the value, at whatever depth, that holds a lone surrogate."""
+    if isinstance(value, str):
+        found = _SURROGATE.search(value)
+        where = path or "the value"
+        return f"{where}: a lone surrogate (U+{ord(found[0]):X}) cannot be encoded as UTF-8" if found else None
+    if isinstance(value, dict):
+        for name, content in value.items():
+            inner = f"{path}.{ascii(name)[1:-1]}" if path else f"field {name!a}"
+            reason = _find_surrogate(name, f"the name of {inner}") or _find_surrogate(content, inner)
+            if reason:
+                return reason
+    if isinstance(value, list):
+        reasons = (_find_surrogate(content, f"{path}[{index}]") for index, content in enumerate(value))
+        return next((reason for reason in reasons if reason), None)
+    return None
+
+
+def follows(kind: AvroType, values: Sequence[Any]) -> bool:
+    """Whether values surely follow a type; of a type that is not simple, False.
+
+    Example:
+      >>> follows(AvroType("long", pa.int64(), "long"), [1, 2])
+      True
+      >>> follows(AvroType("long", pa.int64(), "long"), [1, True])
+      False
+    """
+    check = _CHECKS.get(kind.kind)
+    return check is not None and check(kind, values)
+
+
+def _follows_whole(kind: AvroType, values: Sequence[Any]) -> bool:
+    bound = _BOUNDS[kind.kind]
+    return set(map(type, values)) <= {int} and (not values or (min(values) >= -bound and max(values) < bound))
+
+
+def _follows_number(kind: AvroType, values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {int, float}
+
+
+def _follows_text(kind: AvroType, values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {str}
+
+
+def _follows_enum(kind: AvroType, values: Sequence[Any]) -> bool:
+    return _follows_text(kind, values) and set(values) <= set(kind.names)
+
+
+def _follows_boolean(kind: AvroType, values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {bool}
+
+
+def _follows_array(kind: AvroType, values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {list} and follows(kind.children[0], list(chain.from_iterable(values)))
+
+
+def _follows_union(kind: AvroType, values: Sequence[Any]) -> bool:
+    if kind.nullable_branch is None:
+        return False
+    return follows(kind.children[kind.nullable_branch], [value for value in values if value is not None])
+
+
+_CHECKS: Mapping[str, Callable[[AvroType, Sequence[Any]], bool]] = {
+    "int": _follows_whole,
+    "long": _follows_whole,
+    "float": _follows_number,
+    "double": _follows_number,
+    "string": _follows_text,
+    "enum": _follows_enum,
+    "boolean": _follows_boolean,
+    "array": _follows_array,
+    "union": _follows_union,
+}

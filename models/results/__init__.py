@@ -1,0 +1,1 @@
+"""The messages that records give: results and dead letters."""

@@ -1,0 +1,53 @@
+"""Reads results back, for consoles and tests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from models.encoding.single_object import SingleObjectCodec
+from models.records.codecs.base import Embedding
+from models.results.json_values import json_value
+from models.results.schema import result_schema
+
+
+@dataclass(frozen=True)
+class ResultDecoder:
+    """Reads the results of records that are embedded so."""
+
+    embedding: Embedding
+
+    @cached_property
+    def _codec(self) -> SingleObjectCodec:
+        return SingleObjectCodec(result_schema(self.embedding))
+
+    def decode(self, message: bytes) -> dict[str, Any]:
+        """A result as {inputRecord, outputs: {name: {shape, values}}, modelResultMetadata}.
+
+        Raises:
+          ValueError: when the message is not a result of such records.
+        """
+        if self.embedding.encoding == "json":
+            result: dict[str, Any] = json.loads(message)
+            return result
+        result = self._codec.decode(message)
+        for tensor in result["outputs"].values():
+            tensor["values"] = tensor["values"]["items"]
+        metadata = result["modelResultMetadata"]
+        metadata["startTime"] = round(metadata["startTime"].timestamp() * 1e6)
+        return result
+
+
+def result_as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """A decoded result with JSON's values only: what is not finite is null, bytes that are not text are base64."""
+    return {name: _plain(value) for name, value in result.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return json_value(value)

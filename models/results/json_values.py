@@ -1,0 +1,24 @@
+"""Values as JSON can hold them."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+
+def json_value(item: Any) -> Any:
+    r"""A value as JSON can hold it: what is not finite is null, bytes that are not text are base64.
+
+    Example:
+      >>> [json_value(one) for one in (1.5, float("nan"), b"a", b"\xff")]
+      [1.5, None, 'a', {'base64': '/w=='}]
+    """
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    if isinstance(item, bytes):
+        try:
+            return item.decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(item).decode()}
+    return item

@@ -1,0 +1,167 @@
+"""Assembles the messages of a batch from its scored columns: a pure step behind the scoring.
+
+Every record gives one message: a result, or a dead letter when it could not be read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.columns.scored import ScoredRecords
+from models.records.batch import Headers, RecordBatch
+from models.records.codecs.base import DecodedRecords, RecordCodec
+from models.records.outgoing import OutgoingBatch, OutgoingRun
+from models.records.record_type import RecordType
+from models.results.dead_letter import dead_letters
+from models.results.encoder import Origin, ResultEncoder
+from models.serving.registry import ModelRegistry
+from models.serving.scoring import score_records
+from models.text import error_text
+
+_LOGGER = logging.getLogger(__name__)
+
+ResultKey = Literal["record", "coordinates"]
+RECORD_KEY_HEADER = "record.key"
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """Where results go and what they look like.
+
+    Attributes:
+      record_type: of the records.
+      results_topic, dead_letter_topic: where each record's message goes.
+      result_key: record: the record's key; coordinates: TOPIC-PARTITION-OFFSET, and the record's key in the header
+        `record.key`.
+    """
+
+    record_type: RecordType
+    results_topic: str
+    dead_letter_topic: str
+    result_key: ResultKey = "record"
+
+    @cached_property
+    def codec(self) -> RecordCodec:
+        """Decodes the records."""
+        return self.record_type.codec
+
+    @cached_property
+    def encoder(self) -> ResultEncoder:
+        """Encodes the results."""
+        return ResultEncoder(self.codec.embedding)
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """What came of one batch.
+
+    Attributes:
+      outgoing: one message for each record.
+      scored, errors, dead_letters: how many records were scored, could not be scored, could not be read.
+    """
+
+    outgoing: OutgoingBatch
+    scored: int
+    errors: int
+    dead_letters: int
+
+
+def score_batch(batch: RecordBatch, registry: ModelRegistry, settings: ScoringSettings) -> ScoredBatch:
+    """Decodes a batch, scores it with the models that are current now, and assembles its messages.
+
+    Raises nothing that a record or a model can cause.
+    """
+    codec = settings.codec
+    decoded = codec.decode(batch.values)
+    scored = score_records(decoded, codec, registry)
+    return assemble(batch, decoded, scored, settings)
+
+
+def assemble(
+    batch: RecordBatch, decoded: DecodedRecords, scored: Sequence[ScoredRecords], settings: ScoringSettings
+) -> ScoredBatch:
+    """The messages of a batch, in the order of its records within each topic.
+
+    A record whose result cannot be encoded becomes a dead letter that names the failure: the last safety net, for what
+    nobody has thought of.
+    """
+    reasons = dict(decoded.errors)
+    encoded = [_encode(batch, decoded, part, settings.encoder, reasons) for part in scored]
+    results = _in_order(encoded)
+    runs = []
+    if results.values:
+        runs.append(_result_run(batch, results, settings))
+    if reasons:
+        runs.append(dead_letters(settings.dead_letter_topic, batch, reasons))
+    errors = sum(len(one.values) for one, part in zip(encoded, scored, strict=True) if part.outputs is None)
+    return ScoredBatch(OutgoingBatch(batch.span, runs), len(results.values) - errors, errors, len(reasons))
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Results, and the places of their records in the batch."""
+
+    places: npt.NDArray[np.int64]
+    values: list[bytes]
+
+
+def _in_order(parts: Sequence[_Results]) -> _Results:
+    """All results, in the order of their records."""
+    if len(parts) == 1:
+        return parts[0]
+    places = np.concatenate([np.zeros(0, np.int64), *(part.places for part in parts)])
+    values = [value for part in parts for value in part.values]
+    order = np.argsort(places, kind="stable")
+    return _Results(places[order], [values[index] for index in order.tolist()])
+
+
+def _encode(
+    batch: RecordBatch,
+    decoded: DecodedRecords,
+    part: ScoredRecords,
+    encoder: ResultEncoder,
+    reasons: dict[int, str],
+) -> _Results:
+    """The results of records that were scored together; adds to `reasons` why one cannot be encoded."""
+    origin = Origin(batch.span.topic, batch.span.partition)
+    places = decoded.places[part.rows]
+    every = len(part.rows) == len(decoded)
+    embedded = decoded.embedded if every else [decoded.embedded[row] for row in part.rows.tolist()]
+    offsets = batch.offsets[places].tolist()
+    try:
+        return _Results(places, encoder.encode(part.call, origin, embedded, offsets, part.outputs))
+    except Exception as error:
+        _LOGGER.debug("%d results cannot be encoded together: %s", len(embedded), error)
+    good, values = [], []
+    for index, place in enumerate(places.tolist()):
+        outputs = None if part.outputs is None else part.outputs.only(index)
+        try:
+            values += encoder.encode(part.call, origin, [embedded[index]], [offsets[index]], outputs)
+            good.append(place)
+        except Exception as error:
+            reasons[place] = f"the result cannot be encoded: {error_text(error)}"
+    return _Results(np.array(good, np.int64), values)
+
+
+def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings) -> OutgoingRun:
+    keys = batch.keys.to_pylist()
+    places = results.places.tolist()
+    if len(places) < len(batch):
+        keys = [keys[place] for place in places]
+    offsets = batch.offsets[results.places].tolist()
+    headers: dict[int, Headers] = {}
+    if batch.headers:
+        headers = {at: batch.headers[place] for at, place in enumerate(places) if place in batch.headers}
+    if settings.result_key == "record":
+        return OutgoingRun(settings.results_topic, keys, results.values, offsets, headers)
+    prefix = f"{batch.span.topic}-{batch.span.partition}-"
+    carried = {at: (*headers.get(at, ()), (RECORD_KEY_HEADER, key)) for at, key in enumerate(keys)}
+    coordinates = [f"{prefix}{offset}".encode() for offset in offsets]
+    return OutgoingRun(settings.results_topic, coordinates, results.values, offsets, carried)
