@@ -13,7 +13,7 @@ from transforms.offset_commits import CommitOffsets
 from transforms.scoring import ScoreRecords
 
 
-def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, frontiers: Frontiers, run_id: str) -> None:
+def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, frontiers: Frontiers) -> None:
     """Adds the serving graph to a pipeline.
 
         records ----> Spread ----> Score ----> WriteResults ---.
@@ -26,14 +26,12 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
       options: checked.
       firing: how the side input of model updates fires.
       frontiers: where the frontiers of acknowledged offsets live.
-      run_id: names this pipeline in worker processes.
     """
     kafka, reading, letters = options.kafka(), options.reading(), options.dead_letter_topic
-    records = pipeline | "Records" >> ReadFromKafka(options.records_topic, reading, options.pace(), run_id)
-    updates = pipeline | "Models" >> ReadModelUpdates(options.models_topic, reading, letters, run_id)
-    score = ScoreRecords(
-        updates, firing, options.models(), options.scoring(), options.on_update, options.status_topic, run_id
-    )
+    records = pipeline | "Records" >> ReadFromKafka(list(options.record_types()), reading, options.pace())
+    updates = pipeline | "Models" >> ReadModelUpdates(options.models_topic, reading, letters)
+    models, scoring = options.models(), options.scoring()
+    score = ScoreRecords(updates, firing, models, scoring, options.on_update, options.status_topic)
     scored = (
         records
         # Prism never runs a stage that holds both a source and a side input.
@@ -44,5 +42,5 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
         scored | "WriteResults" >> WriteToKafka(kafka, letters),
         updates.rejected | "WriteRejected" >> WriteToKafka(kafka, letters),
     )
-    commit = CommitOffsets(kafka, options.group, frontiers, run_id)
+    commit = CommitOffsets(kafka, options.group, frontiers)
     acknowledged | "Acknowledged" >> beam.Flatten() | "CommitOffsets" >> commit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from models.errors import OptionsError
 from models.kafka.start_at import StartAt
@@ -25,10 +25,36 @@ if TYPE_CHECKING:
 
 NO_ENGINES = "none"
 
+ResultHeaders = Literal["record", "cloud-events"]
+
+
+@dataclass(frozen=True)
+class RecordsTopic:
+    """A topic of records, and how to read them.
+
+    Attributes:
+      topic: its name.
+      schema, format: as `--record-schema` and `--record-format` say it.
+    """
+
+    topic: str
+    schema: str
+    format: RecordFormat = "avro"
+
+    def record_type(self) -> RecordType:
+        """Raises SchemaError when the schema cannot be read."""
+        from models.records.record_type import RecordType
+
+        return RecordType.named(self.schema, self.format)
+
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """Everything that `beam-serving run` can be told; the attributes are its options."""
+    """Everything that `beam-serving run` can be configured with; the attributes are its options.
+
+    A deployment may score several topics: the first is in `records_topic`, `record_schema` and `record_format`, the
+    others are `further_records` (the list `records` of a configuration file).
+    """
 
     bootstrap_servers: str
     records_topic: str
@@ -48,9 +74,11 @@ class ServingOptions:
     models_timeout: int = 60
     engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
+    result_headers: ResultHeaders = "record"
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
+    further_records: tuple[RecordsTopic, ...] = ()
 
     def kafka(self) -> KafkaSettings:
         """How to reach the brokers."""
@@ -58,11 +86,13 @@ class ServingOptions:
 
         return KafkaSettings(self.bootstrap_servers, dict(self.kafka_config))
 
-    def record_type(self) -> RecordType:
-        """Raises SchemaError when the record schema cannot be read."""
-        from models.records.record_type import RecordType
+    def records_topics(self) -> tuple[RecordsTopic, ...]:
+        """All topics that are scored."""
+        return (RecordsTopic(self.records_topic, self.record_schema, self.record_format), *self.further_records)
 
-        return RecordType.named(self.record_schema, self.record_format)
+    def record_types(self) -> dict[str, RecordType]:
+        """The type of the records of each topic; raises SchemaError when a schema cannot be read."""
+        return {one.topic: one.record_type() for one in self.records_topics()}
 
     def reading(self) -> ReadSettings:
         """How the records topic is read; raises OptionsError when --start cannot be read."""
@@ -99,7 +129,7 @@ class ServingOptions:
         return ModelsSettings(
             self.kafka(),
             self.models_topic,
-            self.record_type(),
+            tuple(self.record_types().values()),
             self.engine_types(),
             self.group,
             data_types,
@@ -110,4 +140,7 @@ class ServingOptions:
         """Where results go."""
         from models.serving.assembly import ScoringSettings
 
-        return ScoringSettings(self.record_type(), self.results_topic, self.dead_letter_topic, self.result_key)
+        cloud_events = self.result_headers == "cloud-events"
+        return ScoringSettings(
+            self.record_types(), self.results_topic, self.dead_letter_topic, self.result_key, cloud_events
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from beam_pipeline.options import ServingOptions
 from models.errors import PipelineFailedError
 from runners.local.signals import set_at_signals
 from runners.plan import RunnerPlan, RunningJob
-from transforms.worker_process import close_worker_process
+from transforms.process_shared import close_all
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class RunningPipeline:
         if stop.is_set():
             self.stop()
             return
-        close_worker_process()
+        close_all()
         raise PipelineFailedError(f"the pipeline ended by itself: {ended}; see the log above")
 
     def stop(self) -> None:
@@ -62,7 +61,7 @@ class RunningPipeline:
         try:
             self._job.stop()
         finally:
-            close_worker_process()
+            close_all()
 
 
 class _BeamJob:
@@ -87,7 +86,7 @@ class _BeamJob:
 def graph_of(options: ServingOptions, plan: RunnerPlan) -> beam.Pipeline:
     """The pipeline with the serving graph in it; it does not run yet."""
     pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
-    build(pipeline, options, plan.firing, plan.frontiers, uuid.uuid4().hex)
+    build(pipeline, options, plan.firing, plan.frontiers)
     return pipeline
 
 
@@ -102,9 +101,8 @@ def run(options: ServingOptions, plan: RunnerPlan) -> None:
     if plan.handed_over is not None:
         _LOGGER.info("%s", plan.handed_over(start()))
         return
-    what = (
-        f"scoring {options.records_topic!r} into {options.results_topic!r} with the models of {options.models_topic!r}"
-    )
+    topics = ", ".join(repr(one.topic) for one in options.records_topics())
+    what = f"scoring {topics} into {options.results_topic!r} with the models of {options.models_topic!r}"
     run_until_signalled(start, plan, f"{what}; Ctrl-C stops")
 
 

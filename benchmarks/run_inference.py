@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import sys
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -115,7 +114,7 @@ def main(
     pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
     (
         pipeline
-        | ReadFromKafka(records_topic, settings, Pace(), uuid.uuid4().hex)
+        | ReadFromKafka([records_topic], settings, Pace())
         | beam.Reshuffle()
         | beam.ParDo(Decode())
         | RunInference(SavedModelHandler(model))

@@ -116,7 +116,7 @@ def do_fns() -> list[beam.DoFn]:
     found = _DoFns()
     for firing, frontiers in product(get_args(Firing), get_args(Frontiers)):
         pipeline = beam.Pipeline()
-        build(pipeline, OPTIONS, firing, frontiers, "run")
+        build(pipeline, OPTIONS, firing, frontiers)
         pipeline.visit(found)
     return found.instances
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import apache_beam as beam
@@ -23,7 +23,8 @@ from models.kafka.client import ConnectionLog, KafkaSettings, partition_count
 from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
 from models.records.batch import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
-from transforms.partition_readers import READERS, PartitionReaders
+from transforms.partition_readers import PartitionReaders
+from transforms.process_shared import ProcessShared
 from transforms.watermarks import WallClockWatermark, WallClockWatermarkProvider
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,63 +62,60 @@ class Pace:
 
 
 class ReadFromKafka(beam.PTransform):
-    """Reads a topic: a PCollection of `RecordBatch` in the global window.
+    """Reads topics: a PCollection of `RecordBatch` in the global window.
 
     Elements are in the global window, their timestamps well ahead of the watermark; the records' own timestamps are in
     the batch. Batches of one partition are emitted in the order of their offsets, and their spans tile it. What was
     emitted and not acknowledged when a runner without checkpoints stops is emitted again by the next start.
 
     Args:
-      topic: read until the pipeline is stopped; it may appear later.
+      topics: read until the pipeline is stopped; each may appear later.
       settings: where to start, how much to take, what to do about a gap.
       pace: the pauses.
       ahead: the watermark is a year ahead of the wall clock: for sources that side inputs are made of.
-      run_id: names this pipeline, so that two in one process share no consumer.
     """
 
-    def __init__(self, topic: str, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool = False) -> None:
+    def __init__(self, topics: Sequence[str], settings: ReadSettings, pace: Pace, ahead: bool = False) -> None:
         super().__init__()
-        self._topic = topic
+        self._topics = tuple(topics)
         self._settings = settings
         self._pace = pace
-        self._run_id = run_id
         self._ahead = ahead
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[RecordBatch]:
+        shared: ProcessShared[PartitionReaders] = ProcessShared()
+        find = beam.ParDo(FindPartitions(self._settings.kafka, shared, self._ahead))
+        read = beam.ParDo(ReadPartition(self._settings, self._pace, shared, self._ahead))
         return (
             pbegin
             | "Start" >> beam.Impulse()
             # Not Create, which encodes its elements at once: a template's topic is known only in the worker.
-            | "Topic" >> beam.Map(_named, self._topic).with_output_types(str)
-            | "FindPartitions"
-            >> beam.ParDo(FindPartitions(self._settings.kafka, self._run_id, self._ahead)).with_output_types(Partition)
-            | "ReadPartitions"
-            >> beam.ParDo(ReadPartition(self._settings, self._pace, self._run_id, self._ahead)).with_output_types(
-                RecordBatch
-            )
+            | "Topic" >> beam.FlatMap(_named, self._topics).with_output_types(str)
+            | "FindPartitions" >> find.with_output_types(Partition)
+            | "ReadPartitions" >> read.with_output_types(RecordBatch)
         )
 
 
-def _named(_: bytes, topic: str) -> str:
-    return topic
+def _named(_: bytes, topics: Sequence[str]) -> Sequence[str]:
+    return topics
 
 
 class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
     """What both steps have: restrictions that are only ever checkpointed, and a watermark that follows the clock."""
 
-    def __init__(self, run_id: str, ahead: bool) -> None:
-        self._run_id = run_id
+    def __init__(self, shared: ProcessShared[PartitionReaders], ahead: bool) -> None:
+        self._shared = shared
         self._watermarks = WallClockWatermarkProvider(ahead)
 
     def setup(self) -> None:
-        READERS.enter(self._run_id, PartitionReaders)
+        self._shared.enter(PartitionReaders)
 
     def teardown(self) -> None:
-        READERS.leave(self._run_id)
+        self._shared.leave()
 
     @property
     def _readers(self) -> PartitionReaders:
-        return READERS.value(self._run_id, PartitionReaders)
+        return self._shared.value(PartitionReaders)
 
     def create_tracker(self, restriction: Reading) -> ReadingTracker:
         return ReadingTracker(restriction)
@@ -139,8 +137,8 @@ class FindPartitions(CheckpointedSource):
     found later, and Prism runs a stage with a side input only while its input's watermark moves.
     """
 
-    def __init__(self, kafka: KafkaSettings, run_id: str, ahead: bool) -> None:
-        super().__init__(run_id, ahead)
+    def __init__(self, kafka: KafkaSettings, shared: ProcessShared[PartitionReaders], ahead: bool) -> None:
+        super().__init__(shared, ahead)
         self._kafka = kafka
 
     def setup(self) -> None:
@@ -188,8 +186,10 @@ class FindPartitions(CheckpointedSource):
 class ReadPartition(CheckpointedSource):
     """A partition to lists of its records."""
 
-    def __init__(self, settings: ReadSettings, pace: Pace, run_id: str, ahead: bool) -> None:
-        super().__init__(run_id, ahead)
+    def __init__(
+        self, settings: ReadSettings, pace: Pace, shared: ProcessShared[PartitionReaders], ahead: bool
+    ) -> None:
+        super().__init__(shared, ahead)
         self._settings = settings
         self._pace = pace
         self._read = Metrics.counter("ReadPartition", "records")

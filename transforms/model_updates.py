@@ -85,20 +85,18 @@ class ReadModelUpdates(beam.PTransform):
       topic: the models topic.
       settings: of the pipeline's reading; start and amounts are replaced by what this topic needs.
       dead_letter_topic: for malformed messages. What the group has committed was reported before.
-      run_id: names this pipeline.
     """
 
-    def __init__(self, topic: str, settings: ReadSettings, dead_letter_topic: str, run_id: str) -> None:
+    def __init__(self, topic: str, settings: ReadSettings, dead_letter_topic: str) -> None:
         super().__init__()
         self._topic = topic
         self._settings = ReadSettings(
             settings.kafka, settings.group, StartAt("earliest"), settings.on_gap, max_records=1_000
         )
         self._dead_letter_topic = dead_letter_topic
-        self._run_id = run_id
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> ModelUpdates:
-        batches = pbegin | "Read" >> ReadFromKafka(self._topic, self._settings, UPDATE_PACE, self._run_id, ahead=True)
+        batches = pbegin | "Read" >> ReadFromKafka([self._topic], self._settings, UPDATE_PACE, ahead=True)
         checked = batches | "Check" >> beam.ParDo(CheckDescriptors(self._dead_letter_topic)).with_outputs(
             REJECTED, main="positions"
         ).with_output_types(bytes, rejected=OutgoingBatch)

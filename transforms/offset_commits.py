@@ -26,7 +26,7 @@ from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
 from models.runner_facts import Frontiers
 from transforms.coders import OffsetFrontierCoder
-from transforms.per_pipeline import PerPipeline
+from transforms.process_shared import ProcessShared
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,13 +44,12 @@ class CommitOffsets(beam.PTransform):
       kafka: the brokers.
       group: the consumer group.
       frontiers: where the frontiers live.
-      run_id: names this pipeline.
     """
 
-    def __init__(self, kafka: KafkaSettings, group: str, frontiers: Frontiers, run_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, group: str, frontiers: Frontiers) -> None:
         super().__init__()
         self._frontiers = frontiers
-        self._commit = CommitSpans(kafka, group, run_id)
+        self._commit = CommitSpans(kafka, group)
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
         commit = "Commit" >> beam.ParDo(self._commit).with_output_types(int)
@@ -85,16 +84,17 @@ class JoinSpans(beam.DoFn):
 class CommitSpans(beam.DoFn):
     """Hands the spans, which come in any order, to the pipeline's committer."""
 
-    def __init__(self, kafka: KafkaSettings, group: str, run_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, group: str) -> None:
         self._kafka = kafka
         self._group = group
-        self._run_id = run_id
+        # Closed before others: what is acknowledged and not committed is done again by the next start.
+        self._shared: ProcessShared[GroupCommitter] = ProcessShared(urgent=True)
 
     def setup(self) -> None:
-        self._committer = COMMITTERS.enter(self._run_id, lambda: GroupCommitter(self._kafka, self._group))
+        self._committer = self._shared.enter(lambda: GroupCommitter(self._kafka, self._group))
 
     def teardown(self) -> None:
-        COMMITTERS.leave(self._run_id)
+        self._shared.leave()
 
     def process(self, element: OffsetSpan) -> None:
         self._committer.acknowledge(element)
@@ -217,6 +217,3 @@ class GroupCommitter:
         if error.code() == KafkaError.UNKNOWN_MEMBER_ID:
             remedy = ": another program is a member of this consumer group; give this one a --group of its own"
         _LOGGER.warning("offsets could not be committed: %s%s; trying again", error.str(), remedy)
-
-
-COMMITTERS: PerPipeline[GroupCommitter] = PerPipeline()

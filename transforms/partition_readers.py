@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings
-from transforms.per_pipeline import PerPipeline
 
 _UNUSED_SECONDS = 60.0
 
@@ -89,6 +88,3 @@ class PartitionReaders:
         limit = time.monotonic() - _UNUSED_SECONDS
         old = [partition for partition, kept in self._kept.items() if kept.used < limit]
         return [self._kept.pop(partition) for partition in old]
-
-
-READERS: PerPipeline[PartitionReaders] = PerPipeline()

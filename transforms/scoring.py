@@ -15,7 +15,8 @@ from models.runner_facts import Firing
 from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.status import StatusEvent
 from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPositions
-from transforms.serving_process import SERVINGS, ModelsSettings, Serving
+from transforms.process_shared import ProcessShared
+from transforms.serving_process import ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
 
@@ -30,7 +31,6 @@ class ScoreRecords(beam.PTransform):
       scoring: where results go.
       on_update: swap: the old model serves while the new one loads; wait: records wait for the new one.
       status_topic: for status events; None: they are only logged and counted.
-      run_id: names this pipeline.
     """
 
     def __init__(
@@ -41,12 +41,11 @@ class ScoreRecords(beam.PTransform):
         scoring: ScoringSettings,
         on_update: OnUpdate,
         status_topic: str | None,
-        run_id: str,
     ) -> None:
         super().__init__()
         self._updates = updates
         self._firing = firing
-        self._score = ScoreBatch(models, scoring, on_update, status_topic, run_id)
+        self._score = ScoreBatch(models, scoring, on_update, status_topic)
 
     def expand(self, batches: beam.PCollection[RecordBatch]) -> beam.PCollection[OutgoingBatch]:
         score = beam.ParDo(self._score, self._updates.as_view(self._firing))
@@ -66,13 +65,12 @@ class ScoreBatch(beam.DoFn):
         scoring: ScoringSettings,
         on_update: OnUpdate,
         status_topic: str | None,
-        run_id: str,
     ) -> None:
         self._models = models
         self._scoring = scoring
         self._on_update = on_update
         self._status_topic = status_topic
-        self._run_id = run_id
+        self._shared: ProcessShared[Serving] = ProcessShared()
         self._scored = Metrics.counter("ScoreBatch", "scored")
         self._errors = Metrics.counter("ScoreBatch", "errors")
         self._dead_letters = Metrics.counter("ScoreBatch", "dead_letters")
@@ -82,10 +80,10 @@ class ScoreBatch(beam.DoFn):
 
     def setup(self) -> None:
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
-        self._serving = SERVINGS.enter(self._run_id, lambda: Serving.start(self._models))
+        self._serving = self._shared.enter(lambda: Serving.start(self._models))
 
     def teardown(self) -> None:
-        SERVINGS.leave(self._run_id)
+        self._shared.leave()
 
     def process(self, element: RecordBatch, positions: Iterable[bytes]) -> Iterator[OutgoingBatch]:
         newest = self._newest.of(positions)

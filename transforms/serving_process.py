@@ -16,7 +16,6 @@ from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from transforms.file_systems import BeamOpener
-from transforms.per_pipeline import PerPipeline
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class ModelsSettings:
     Attributes:
       kafka: the brokers.
       topic: the models topic.
-      record_type: of the records that the models score.
+      record_types: of the records that the models score.
       engines: the model types whose engines are imported before the first record.
       deployment: names this deployment in status events: its consumer group.
       data_types: only the models of these data types are followed; empty: of all that the schema can have.
@@ -35,7 +34,7 @@ class ModelsSettings:
 
     kafka: KafkaSettings
     topic: str
-    record_type: RecordType
+    record_types: tuple[RecordType, ...]
     engines: tuple[str, ...] = ()
     deployment: str = ""
     data_types: tuple[str, ...] = ()
@@ -43,7 +42,8 @@ class ModelsSettings:
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and follow its models."""
-        return self.record_type.may_score(data_type) and (not self.data_types or data_type in self.data_types)
+        possible = any(one.may_score(data_type) for one in self.record_types)
+        return possible and (not self.data_types or data_type in self.data_types)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Serving:
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
         # The follower's thread loads, too: it closes the reader when nobody fetches any more.
-        loader = ModelLoader(BeamOpener(), reader.fetch, [settings.record_type.codec])
+        loader = ModelLoader(BeamOpener(), reader.fetch, [one.codec for one in settings.record_types])
         follower = ModelFollower(reader, registry, loader, FollowerSettings(settings.scores, settings.timeout))
         follower.start()
         return cls(registry, follower)
@@ -81,6 +81,3 @@ class Serving:
     def close(self) -> None:
         """Stops the follower and releases the models; those in use when their last batch is done."""
         self.follower.close()
-
-
-SERVINGS: PerPipeline[Serving] = PerPipeline()

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.options import NO_ENGINES, ServingOptions
+from beam_pipeline.options import NO_ENGINES, RecordsTopic, ServingOptions
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import SCORER_MODULES
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
 
 RUNNER_OPTIONS = "runner-options"
+
+# The list of record topics in a configuration file, instead of the three options of a single one.
+RECORDS = "records"
+_RECORDS_KEYS = ("topic", "schema", "format")
 
 # Options of Beam and of the runners that are written with dashes; all others have underscores (a test compares).
 DASHED_BEAM_OPTIONS = ("--job-server-timeout", "--flink-master", "--savepoint-on-stop")
@@ -120,6 +124,11 @@ OPTIONS = {
             "a result's key: the record's key, or its coordinates TOPIC-PARTITION-OFFSET",
             ("record", "coordinates"),
         ),
+        Option(
+            "result-headers",
+            "a result's headers: the record's own, or those and the attributes of a CloudEvent (ce_id, ce_source, ...)",
+            ("record", "cloud-events"),
+        ),
         Option("kafka-config", "a setting of librdkafka, again and again (security.protocol=SSL ...)", pairs=True),
         Option("runner", "DirectRunner (this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
@@ -157,8 +166,9 @@ def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, A
     Raises:
       OptionsError: when the file cannot be read or has an unknown key, or a value is malformed.
     """
-    values: dict[str, Any] = {}
-    for key, value in _read_config(given.config).items():
+    config = _read_config(given.config)
+    values: dict[str, Any] = _listed_records(given, config, names)
+    for key, value in config.items():
         if key in names:
             values[OPTIONS[key].field] = OPTIONS[key].checked(value)
     for name in names:
@@ -169,6 +179,39 @@ def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, A
         checked = option.checked(value)
         values[option.field] = {**values.get(option.field, {}), **checked} if option.pairs else checked
     return values
+
+
+def _listed_records(given: argparse.Namespace, config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The options that the list `records` of a configuration file stands for."""
+    if RECORDS not in config or not {"records-topic", "record-schema"} & set(names):
+        return {}
+    for name in ("records-topic", "record-schema", "record-format"):
+        if name in config or getattr(given, OPTIONS[name].field, None) is not None:
+            raise OptionsError(f"--{name} and the list {RECORDS!r} of {given.config} are both given; give one of them")
+    listed = config[RECORDS]
+    if not isinstance(listed, list) or not listed:
+        raise OptionsError(f"{given.config}: {RECORDS} is not a list of topics, each with {', '.join(_RECORDS_KEYS)}")
+    first, *others = [_records_topic(given.config, one) for one in listed]
+    return {
+        "records_topic": first.topic,
+        "record_schema": first.schema,
+        "record_format": first.format,
+        "further_records": tuple(others),
+    }
+
+
+def _records_topic(config: str, entry: object) -> RecordsTopic:
+    if not isinstance(entry, Mapping) or not {"topic", "schema"} <= entry.keys() <= set(_RECORDS_KEYS):
+        raise OptionsError(f"{config}: {RECORDS}: {entry!r} is not a topic with {', '.join(_RECORDS_KEYS)}")
+    options = {"topic": "records-topic", "schema": "record-schema", "format": "record-format"}
+    return RecordsTopic(**{key: OPTIONS[options[key]].checked(value) for key, value in entry.items()})
+
+
+def records_topics(values: Mapping[str, Any]) -> tuple[RecordsTopic, ...]:
+    """The topics of records among the values of `read_options`; raises OptionsError when there is none."""
+    require(values, ["records-topic", "record-schema"])
+    first = RecordsTopic(values["records_topic"], values["record_schema"], values.get("record_format", "avro"))
+    return (first, *values.get("further_records", ()))
 
 
 def read_runner_options(given: argparse.Namespace) -> list[str]:
@@ -207,7 +250,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
     require(values, [name for name in RUN if OPTIONS[name].field in without_default and name != "kafka-config"])
     options = ServingOptions(**values, runner_arguments=tuple(runner_arguments))
     topics = {
-        "records-topic": options.records_topic,
+        **{_named(place): one.topic for place, one in enumerate(options.records_topics())},
         "models-topic": options.models_topic,
         "results-topic": options.results_topic,
         "dead-letter-topic": options.dead_letter_topic,
@@ -220,6 +263,11 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         if topic is not None:
             taken[topic] = name
     return options
+
+
+def _named(place: int) -> str:
+    """The option, or the entry of the list, that names a records topic."""
+    return "records-topic" if place == 0 else f"{RECORDS}[{place}]"
 
 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:
@@ -244,9 +292,9 @@ def _read_config(path: str | None) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionsError(f"--config {path}: it is no mapping of options")
     for key in content:
-        if key not in OPTIONS and key != RUNNER_OPTIONS:
+        if key not in OPTIONS and key not in (RUNNER_OPTIONS, RECORDS):
             raise OptionsError(
-                f"--config {path}: unknown key {key!r}{suggestion(str(key), [*OPTIONS, RUNNER_OPTIONS])}"
+                f"--config {path}: unknown key {key!r}{suggestion(str(key), [*OPTIONS, RUNNER_OPTIONS, RECORDS])}"
             )
     return content
 

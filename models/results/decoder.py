@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,21 @@ class ResultDecoder:
         metadata = result["modelResultMetadata"]
         metadata["startTime"] = round(metadata["startTime"].timestamp() * 1e6)
         return result
+
+
+def decode_any(decoders: Sequence[ResultDecoder], message: bytes) -> dict[str, Any]:
+    """A result of records of one of several types, which have a decoder each.
+
+    Raises:
+      ValueError: when the message is not a result of such records.
+    """
+    errors = []
+    for decoder in decoders:
+        try:
+            return decoder.decode(message)
+        except ValueError as error:
+            errors.append(str(error))
+    raise ValueError("; ".join(dict.fromkeys(errors)))
 
 
 def result_as_json(result: dict[str, Any]) -> dict[str, Any]:

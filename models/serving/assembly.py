@@ -6,7 +6,7 @@ Every record gives one message: a result, or a dead letter when it could not be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -19,6 +19,7 @@ from models.records.batch import Headers, RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.outgoing import OutgoingBatch, OutgoingRun
 from models.records.record_type import RecordType
+from models.results.cloud_events import carried_headers, event_headers
 from models.results.dead_letter import dead_letters
 from models.results.encoder import Origin, ResultEncoder
 from models.serving.registry import ModelRegistry
@@ -36,26 +37,30 @@ class ScoringSettings:
     """Where results go and what they look like.
 
     Attributes:
-      record_type: of the records.
+      record_types: of the records of each topic.
       results_topic, dead_letter_topic: where each record's message goes.
+      cloud_events: results carry the headers of CloudEvents (`models.results.cloud_events`).
       result_key: record: the record's key; coordinates: TOPIC-PARTITION-OFFSET, and the record's key in the header
         `record.key`.
     """
 
-    record_type: RecordType
+    record_types: Mapping[str, RecordType]
     results_topic: str
     dead_letter_topic: str
     result_key: ResultKey = "record"
+    cloud_events: bool = False
+
+    def codec(self, topic: str) -> RecordCodec:
+        """Decodes the records of a topic."""
+        return self.record_types[topic].codec
+
+    def encoder(self, topic: str) -> ResultEncoder:
+        """Encodes the results of the records of a topic."""
+        return self._encoders[topic]
 
     @cached_property
-    def codec(self) -> RecordCodec:
-        """Decodes the records."""
-        return self.record_type.codec
-
-    @cached_property
-    def encoder(self) -> ResultEncoder:
-        """Encodes the results."""
-        return ResultEncoder(self.codec.embedding)
+    def _encoders(self) -> dict[str, ResultEncoder]:
+        return {topic: ResultEncoder(kind.codec.embedding) for topic, kind in self.record_types.items()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def score_batch(batch: RecordBatch, registry: ModelRegistry, settings: ScoringSe
 
     Raises nothing that a record or a model can cause.
     """
-    codec = settings.codec
+    codec = settings.codec(batch.span.topic)
     decoded = codec.decode(batch.values)
     scored = score_records(decoded, codec, registry)
     return assemble(batch, decoded, scored, settings)
@@ -93,7 +98,8 @@ def assemble(
     nobody has thought of.
     """
     reasons = dict(decoded.errors)
-    encoded = [_encode(batch, decoded, part, settings.encoder, reasons) for part in scored]
+    encoder = settings.encoder(batch.span.topic)
+    encoded = [_encode(batch, decoded, part, encoder, reasons) for part in scored]
     results = _in_order(encoded)
     runs = []
     if results.values:
@@ -151,17 +157,23 @@ def _encode(
 
 
 def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings) -> OutgoingRun:
-    keys = batch.keys.to_pylist()
     places = results.places.tolist()
+    keys = batch.keys.to_pylist()
     if len(places) < len(batch):
         keys = [keys[place] for place in places]
     offsets = batch.offsets[results.places].tolist()
     headers: dict[int, Headers] = {}
     if batch.headers:
-        headers = {at: batch.headers[place] for at, place in enumerate(places) if place in batch.headers}
+        carried = {
+            at: carried_headers(batch.headers[place]) for at, place in enumerate(places) if place in batch.headers
+        }
+        headers = {at: one for at, one in carried.items() if one}
+    if settings.cloud_events:
+        events = event_headers(batch.span, offsets, settings.codec(batch.span.topic).embedding)
+        headers = {at: (*headers.get(at, ()), *one) for at, one in enumerate(events)}
     if settings.result_key == "record":
         return OutgoingRun(settings.results_topic, keys, results.values, offsets, headers)
+    headers = {at: (*headers.get(at, ()), (RECORD_KEY_HEADER, key)) for at, key in enumerate(keys)}
     prefix = f"{batch.span.topic}-{batch.span.partition}-"
-    carried = {at: (*headers.get(at, ()), (RECORD_KEY_HEADER, key)) for at, key in enumerate(keys)}
     coordinates = [f"{prefix}{offset}".encode() for offset in offsets]
-    return OutgoingRun(settings.results_topic, coordinates, results.values, offsets, carried)
+    return OutgoingRun(settings.results_topic, coordinates, results.values, offsets, headers)

@@ -31,7 +31,7 @@ VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
 
 def names(firing: Firing, frontiers: Frontiers = "process") -> set[str]:
     pipeline = beam.Pipeline()
-    build(pipeline, OPTIONS, firing, frontiers, "run")
+    build(pipeline, OPTIONS, firing, frontiers)
     return {one.unique_name for one in pipeline.to_runner_api().components.transforms.values()}
 
 
@@ -54,7 +54,7 @@ def test_frontiers_are_joined_in_keyed_state_where_there_are_several_workers() -
 
 def test_a_firing_replaces_the_one_before_where_each_counts() -> None:
     pipeline = beam.Pipeline()
-    build(pipeline, OPTIONS, "each", "state", "run")
+    build(pipeline, OPTIONS, "each", "state")
     strategies = pipeline.to_runner_api().components.windowing_strategies.values()
     fired = [one for one in strategies if one.trigger.HasField("repeat")]
     assert fired

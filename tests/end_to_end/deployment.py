@@ -141,7 +141,7 @@ class Deployment:
         return f"group-{self.name}"
 
     def start(self, **options: Any) -> ServingProcess:
-        """Starts the pipeline and returns at once; `options` go before those of the deployment."""
+        """Starts the pipeline and returns at once; `options` go before those of the deployment, None takes one out."""
         settings = {
             "bootstrap-servers": self.kafka.bootstrap_servers,
             "records-topic": self.topic("records"),
@@ -155,7 +155,8 @@ class Deployment:
             **self.options,
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
-        self.process = ServingProcess(settings, self.folder)
+        chosen = {name: value for name, value in settings.items() if value is not None}
+        self.process = ServingProcess(chosen, self.folder)
         return self.process
 
     def fails(self, **options: Any) -> str:

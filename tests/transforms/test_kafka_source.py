@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from tests.transforms.bundles import Bundle, eventually, run_bundle
 from tests.transforms.conftest import Put
 from transforms.checkpointing import Reading
 from transforms.kafka_source import FindPartitions, Pace, ReadPartition
+from transforms.process_shared import ProcessShared
 
 QUIET = Pace(heartbeat_seconds=0.0)
 Read = Callable[..., tuple[ReadPartition, Partition]]
@@ -37,7 +37,7 @@ def read(kafka: KafkaSettings, topic: str) -> Iterator[Read]:
 
     def make(pace: Pace = QUIET, **settings: object) -> tuple[ReadPartition, Partition]:
         reading = replace(ReadSettings(kafka, f"group-{topic}"), **settings)  # type: ignore[arg-type]
-        source = ReadPartition(reading, pace, uuid.uuid4().hex, ahead=False)
+        source = ReadPartition(reading, pace, ProcessShared(), ahead=False)
         source.setup()
         made.append(source)
         return source, Partition(topic, "", 0)
@@ -189,7 +189,7 @@ def test_the_backlog_is_the_size_of_the_work(read: Read, topic: str, put: Put) -
 
 @pytest.fixture
 def find(kafka: KafkaSettings) -> Iterator[FindPartitions]:
-    source = FindPartitions(kafka, uuid.uuid4().hex, ahead=False)
+    source = FindPartitions(kafka, ProcessShared(), ahead=False)
     source.setup()
     yield source
     source.teardown()
@@ -273,7 +273,7 @@ def test_the_end_of_a_transaction_is_no_record_to_hurry_for(read: Read, topic: s
 
 
 def test_nobody_answers_and_nothing_is_found() -> None:
-    source = FindPartitions(KafkaSettings("127.0.0.1:1"), uuid.uuid4().hex, ahead=False)
+    source = FindPartitions(KafkaSettings("127.0.0.1:1"), ProcessShared(), ahead=False)
     source.setup()
     try:
         bundle = run_bundle(source, "any", Reading(0, 1))

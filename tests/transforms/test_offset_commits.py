@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import pickle
 import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import eventually
-from transforms.offset_commits import COMMITTERS, CommitSpans, GroupCommitter, JoinSpans, by_partition
+from transforms.offset_commits import CommitSpans, GroupCommitter, JoinSpans, by_partition
 
 GROUP = "commits"
 
@@ -86,8 +86,8 @@ def test_a_topic_made_anew_begins_at_its_own_origin(kafka: KafkaSettings, topic:
 
 
 def test_the_dofns_of_a_pipeline_share_a_committer_and_the_last_one_commits(kafka: KafkaSettings, topic: str) -> None:
-    run_id = uuid.uuid4().hex
-    do_fns = [CommitSpans(kafka, GROUP, run_id) for _ in range(2)]
+    pickled = pickle.dumps(CommitSpans(kafka, GROUP))
+    do_fns = [pickle.loads(pickled) for _ in range(2)]
     for one in do_fns:
         one.setup()
     do_fns[0].process(span(topic, 4, 9))
@@ -95,7 +95,7 @@ def test_the_dofns_of_a_pipeline_share_a_committer_and_the_last_one_commits(kafk
     for one in do_fns:
         one.teardown()
     assert committed(kafka, topic)[0] == 9
-    COMMITTERS.leave(run_id)  # after all are gone this changes nothing
+    do_fns[0].teardown()  # after all are gone this changes nothing
 
 
 def test_a_commit_that_fails_is_said_once_and_tried_again(

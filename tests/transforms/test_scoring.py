@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,10 +16,11 @@ from models.serving.registry import ModelRegistry
 from models.serving.status import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from transforms.model_updates import LOOK_SECONDS
+from transforms.process_shared import ProcessShared
 from transforms.scoring import ScoreBatch
-from transforms.serving_process import SERVINGS, ModelsSettings, Serving
+from transforms.serving_process import ModelsSettings, Serving
 
-SCORING = ScoringSettings(X_SCHEMA, "results", "letters")
+SCORING = ScoringSettings({"records": X_SCHEMA}, "results", "letters")
 VALUE = X_SCHEMA.codec.encode({"x": 2.0, "dataType": "m"})
 
 
@@ -64,14 +64,16 @@ class Process:
 
 @pytest.fixture
 def process() -> Iterator[Process]:
-    follower, registry, run_id = FakeFollower(), ModelRegistry("worker", deployment="group"), uuid.uuid4().hex
+    follower, registry = FakeFollower(), ModelRegistry("worker", deployment="group")
     serving = Serving(registry, follower)  # type: ignore[arg-type]
-    SERVINGS.enter(run_id, lambda: serving)
+    shared: ProcessShared[Serving] = ProcessShared()
+    shared.enter(lambda: serving)
     made: list[ScoreBatch] = []
 
     def make(on_update: Any = "swap", status_topic: str | None = "status") -> ScoreBatch:
-        models = ModelsSettings(KafkaSettings("127.0.0.1:1"), "models", X_SCHEMA)
-        made.append(ScoreBatch(models, SCORING, on_update, status_topic, run_id))
+        models = ModelsSettings(KafkaSettings("127.0.0.1:1"), "models", (X_SCHEMA,))
+        made.append(ScoreBatch(models, SCORING, on_update, status_topic))
+        made[-1]._shared = shared
         made[-1].setup()
         return made[-1]
 
@@ -79,7 +81,6 @@ def process() -> Iterator[Process]:
     for do_fn in made:
         assert not follower.closed
         do_fn.teardown()
-    SERVINGS.leave(run_id)
     assert follower.closed
 
 

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,8 @@ from models.records.record_type import RecordType
 from tests.conftest import MakeTopic
 from tests.saved_models import save_version_model
 from tests.transforms.bundles import eventually
-from transforms.offset_commits import COMMITTERS
-from transforms.partition_readers import READERS
-from transforms.serving_process import SERVINGS, ModelsSettings, Serving
-from transforms.worker_process import close_worker_process
+from transforms.process_shared import ProcessShared, close_all
+from transforms.serving_process import ModelsSettings, Serving
 
 INPUTS = {"x": ("user",)}
 
@@ -29,7 +28,7 @@ INPUTS = {"x": ("user",)}
 @pytest.fixture
 def settings(kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]) -> ModelsSettings:
     return ModelsSettings(
-        kafka, make_topic(topic_names("models"), cleanup_policy="compact"), RecordType.named("recommender")
+        kafka, make_topic(topic_names("models"), cleanup_policy="compact"), (RecordType.named("recommender"),)
     )
 
 
@@ -80,14 +79,14 @@ def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: Mo
 def test_only_the_models_of_data_types_that_its_records_can_have_are_followed(
     settings: ModelsSettings, schema: RecordType, data_types: tuple[str, ...], scored: set[str]
 ) -> None:
-    own = replace(settings, record_type=schema, data_types=data_types)
+    own = replace(settings, record_types=(schema,), data_types=data_types)
     assert {one for one in ("wine", "recommender", "m") if own.scores(one)} == scored
 
 
 def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(settings: ModelsSettings) -> None:
     topic = ModelsTopic(settings.kafka, settings.topic)
     topic.publish(ModelDescriptor("m", "tensorflow-saved-model", model_source_location="/nowhere", inputs=INPUTS))
-    serving = Serving.start(replace(settings, record_type=RecordType.named("wine"), deployment="group"))
+    serving = Serving.start(replace(settings, record_types=(RecordType.named("wine"),), deployment="group"))
     try:
         serving.follower.wait_current({})
         assert serving.registry.drain_events() == []
@@ -159,11 +158,14 @@ class Closable:
         self.closed += 1
 
 
+def _same(one: Closable) -> Closable:
+    return one
+
+
 def test_closing_the_worker_process_closes_what_no_do_fn_is_torn_down_for() -> None:
-    committer, serving, readers = Closable(), Closable(), Closable()
-    COMMITTERS.enter("cancelled", lambda: committer)  # type: ignore[arg-type,return-value]
-    SERVINGS.enter("cancelled", lambda: serving)  # type: ignore[arg-type,return-value]
-    READERS.enter("cancelled", lambda: readers)  # type: ignore[arg-type,return-value]
-    close_worker_process()
-    close_worker_process()
-    assert (committer.closed, serving.closed, readers.closed) == (1, 1, 1)
+    shared = [Closable() for _ in range(3)]
+    for one in shared:
+        ProcessShared[Closable]().enter(partial(_same, one))
+    close_all()
+    close_all()
+    assert [one.closed for one in shared] == [1, 1, 1]

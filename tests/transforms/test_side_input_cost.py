@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def _costs(kafka: KafkaSettings, topic: str, prism: Path) -> list[int]:
     many = pipeline | beam.Impulse() | beam.FlatMap(positions, COUNT).with_output_types(Position)
     # Heartbeats are elements enough: each is a bundle of its own.
     pace = Pace(idle_seconds=0.03, heartbeat_seconds=0.01)
-    batches = pipeline | ReadFromKafka(topic, ReadSettings(kafka, "timing"), pace, uuid.uuid4().hex) | beam.Reshuffle()
+    batches = pipeline | ReadFromKafka([topic], ReadSettings(kafka, "timing"), pace) | beam.Reshuffle()
     counted = batches | beam.ParDo(CountDecoding(), beam.pvalue.AsIter(many)).with_output_types(int)
     counted | "End" >> beam.Reshuffle()
     result = pipeline.run()

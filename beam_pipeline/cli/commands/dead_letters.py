@@ -13,7 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    add_options,
+    kafka_settings,
+    read_options,
+    records_topics,
+    require,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.logs import set_up_logs
 from models.errors import OptionsError, TopicError
 
@@ -125,27 +132,37 @@ def _all_letters(kafka: KafkaSettings, topic: str) -> _Letters:
     return found
 
 
-def _wanted(given: argparse.Namespace, letters: _Letters, topic: str) -> list[DeadLetter]:
-    """The letters of the records topic to replay; raises OptionsError when one that was named is not there."""
-    of_topic = {name: letter for name, letter in letters.by_coordinates.items() if letter.topic == topic}
+def _wanted(given: argparse.Namespace, letters: _Letters, topics: set[str]) -> list[DeadLetter]:
+    """The letters of the records topics to replay; raises OptionsError when one that was named is not there."""
+    of_topic = {name: letter for name, letter in letters.by_coordinates.items() if letter.topic in topics}
     if given.all:
         return [letter for name, letter in of_topic.items() if given.again or name not in letters.replayed]
     named = dict.fromkeys(given.coordinates)
     missing = sorted(set(named) - set(of_topic))
     if missing:
-        raise OptionsError(f"no dead letter of topic {topic!r} has the coordinates {', '.join(missing)}")
+        named_topics = ", ".join(map(repr, sorted(topics)))
+        raise OptionsError(f"no dead letter of topic {named_topics} has the coordinates {', '.join(missing)}")
     return [of_topic[name] for name in named]
 
 
 def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
-    kafka, topic = kafka_settings(values), values["records_topic"]
-    from models.records.record_type import RecordType
-
-    codec = RecordType.named(values["record_schema"], values.get("record_format", "avro")).codec
-    outbox = _Outbox(kafka, topic, values["dead_letter_topic"])
-    left = 0
+    kafka = kafka_settings(values)
     # Read to the end first: what is put back may come again as a dead letter meanwhile.
-    for letter in _wanted(given, _all_letters(kafka, values["dead_letter_topic"]), topic):
+    letters = _all_letters(kafka, values["dead_letter_topic"])
+    topics = {one.topic: one for one in records_topics(values)}
+    wanted = _wanted(given, letters, set(topics))
+    return max(
+        _replay_topic(given, _Outbox(kafka, topic, values["dead_letter_topic"]), one.record_type().codec, wanted)
+        for topic, one in topics.items()
+    )
+
+
+def _replay_topic(given: argparse.Namespace, outbox: _Outbox, codec: RecordCodec, letters: Sequence[DeadLetter]) -> int:
+    """Puts back the letters of one records topic; gives the exit status."""
+    left = 0
+    for letter in letters:
+        if letter.topic != outbox.topic:
+            continue
         value, reason = _repaired(letter, given.repair, codec)
         if reason is not None:
             left += 1
@@ -155,7 +172,7 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
         else:
             outbox.put(letter, value)
     outbox.flush()
-    print(f"{outbox.put_back} put back into {topic!r}, {left} left")
+    print(f"{outbox.put_back} put back into {outbox.topic!r}, {left} left")
     return 1 if left else 0
 
 
@@ -177,7 +194,7 @@ class _Outbox:
 
     def __init__(self, kafka: KafkaSettings, topic: str, letters_topic: str) -> None:
         self._producer = kafka.producer()
-        self._topic = topic
+        self.topic = topic
         self._letters_topic = letters_topic
         self.put_back = 0
 
@@ -191,7 +208,7 @@ class _Outbox:
             self._producer.produce(self._letters_topic, None, coordinates, on_delivery=_check)
 
         headers = [*letter.headers, (REPLAYED_HEADER, coordinates)]
-        self._producer.produce(self._topic, value, letter.key, headers=headers, on_delivery=on_delivery)
+        self._producer.produce(self.topic, value, letter.key, headers=headers, on_delivery=on_delivery)
         self._producer.poll(0)
 
     def flush(self) -> None:
@@ -200,7 +217,7 @@ class _Outbox:
         # A flush need not wait for what its own callbacks have sent.
         while self._producer.flush(max(0.0, deadline - time.monotonic())) or len(self._producer):
             if time.monotonic() > deadline:
-                raise TopicError(f"topic {self._topic!r}: the broker did not acknowledge all in {_FLUSH_SECONDS:g} s")
+                raise TopicError(f"topic {self.topic!r}: the broker did not acknowledge all in {_FLUSH_SECONDS:g} s")
 
 
 def _check(error: KafkaError | None, message: Message) -> None:

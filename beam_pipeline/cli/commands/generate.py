@@ -9,7 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    add_options,
+    kafka_settings,
+    read_options,
+    records_topics,
+    require,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.publishing.record_generators import GENERATORS
@@ -18,6 +25,8 @@ from models.scorers import prepare_engines
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
+
+    from models.records.record_type import RecordFormat
 
 _RECORDS = ("bootstrap-servers", "records-topic", "record-format", "kafka-config")
 _MODELS = ("bootstrap-servers", "models-topic", "record-schema", "kafka-config")
@@ -65,13 +74,24 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
         raise OptionsError(f"--rate {rate:g} is not above 0")
     from models.records.record_type import RecordType
 
-    codec = RecordType.named(given.schema, values.get("record_format", "avro")).codec
-    stream = _PacedStream(kafka_settings(values).producer(), values["records_topic"], rate, given.count)
+    topic, record_format = _destination(values, given.schema)
+    codec = RecordType.named(given.schema, record_format).codec
+    stream = _PacedStream(kafka_settings(values).producer(), topic, rate, given.count)
     try:
         stream.run((one.key, codec.encode(one.row)) for one in generator.records(given.seed))
     finally:
         stream.end()
     return 0
+
+
+def _destination(values: dict[str, Any], schema: str) -> tuple[str, RecordFormat]:
+    """The topic and the format of generated records: of a list of topics, the one of that schema."""
+    if not values.get("further_records"):
+        return values["records_topic"], values.get("record_format", "avro")
+    listed = {one.schema: one for one in records_topics(values)}
+    if schema not in listed:
+        raise OptionsError(f"--schema {schema}: no topic of the list of records has that schema; give --records-topic")
+    return listed[schema].topic, listed[schema].format
 
 
 class _PacedStream:

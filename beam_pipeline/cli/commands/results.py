@@ -9,7 +9,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    add_options,
+    kafka_settings,
+    read_options,
+    records_topics,
+    require,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.logs import set_up_logs
 
 _OPTIONS = ("bootstrap-servers", "results-topic", "record-schema", "record-format", "kafka-config")
@@ -30,17 +37,16 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS)
     require(values, ["results-topic", "record-schema"])
+    values.setdefault("records_topic", "")  # results name their topic themselves
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
-    from models.records.record_type import RecordType
-    from models.results.decoder import ResultDecoder, result_as_json
+    from models.results.decoder import ResultDecoder, decode_any, result_as_json
 
-    record_type = RecordType.named(values["record_schema"], values.get("record_format", "avro"))
-    decoder = ResultDecoder(record_type.codec.embedding)
+    decoders = [ResultDecoder(one.record_type().codec.embedding) for one in records_topics(values)]
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:
-            result = decoder.decode(message.value() or b"")
+            result = decode_any(decoders, message.value() or b"")
         except ValueError as error:
             malformed += 1
             print(f"{message.topic()}-{message.partition()}@{message.offset()}: {error}", file=sys.stderr)

@@ -65,10 +65,11 @@ def check_options(options: ServingOptions) -> None:
     options.start_at()
     options.engine_types()
     options.kafka().check()
-    record_type = options.record_type()
+    record_types = options.record_types()
     from models.results.schema import check_result_schema
 
-    check_result_schema(record_type)
+    for record_type in record_types.values():
+        check_result_schema(record_type)
 
 
 def check_topics(options: ServingOptions) -> None:
@@ -81,8 +82,9 @@ def check_topics(options: ServingOptions) -> None:
     from models.kafka.topics import check_models_topic, ensure_topic
 
     kafka = options.kafka()
-    if not partition_count(kafka.admin(), options.records_topic, _SECONDS):
-        _LOGGER.warning("records topic %r does not exist yet", options.records_topic)
+    for records in options.records_topics():
+        if not partition_count(kafka.admin(), records.topic, _SECONDS):
+            _LOGGER.warning("records topic %r does not exist yet", records.topic)
     check_models_topic(kafka, options.models_topic)
     for topic in (options.results_topic, options.dead_letter_topic, options.status_topic):
         if topic is not None:

@@ -14,6 +14,7 @@ from beam_pipeline.cli.arguments import (
     read_runner_options,
     serving_options,
 )
+from beam_pipeline.options import RecordsTopic
 from models.errors import OptionsError
 
 COMPLETE = [
@@ -131,3 +132,51 @@ def test_models_follow_the_groups_name_the_data_types_and_the_timeout() -> None:
     assert (models.deployment, models.data_types, models.timeout) == ("g", ("a", "b"), 5)
     plain = serving_options(read(*COMPLETE), []).models()
     assert (plain.deployment, plain.data_types, plain.timeout) == ("beam-serving", (), 60)
+
+
+RECORDS = """
+records:
+  - {topic: wines, schema: wine}
+  - {topic: transactions, schema: transaction, format: json}
+"""
+WITHOUT_RECORDS = [*COMPLETE[:2], *COMPLETE[4:10]]
+
+
+def test_a_file_may_list_several_topics_with_a_schema_and_a_format_each(tmp_path: Path) -> None:
+    options = serving_options(read(*WITHOUT_RECORDS, "--config", config_file(tmp_path, RECORDS)), [])
+    assert options.records_topics() == (
+        RecordsTopic("wines", "wine"),
+        RecordsTopic("transactions", "transaction", "json"),
+    )
+    assert {topic: (one.name, one.format) for topic, one in options.record_types().items()} == {
+        "wines": ("wine", "avro"),
+        "transactions": ("transaction", "json"),
+    }
+
+
+def test_a_list_of_topics_and_the_options_of_one_contradict_each_other(tmp_path: Path) -> None:
+    file = config_file(tmp_path, RECORDS)
+    with pytest.raises(OptionsError, match=r"--record-format and the list 'records' of .* are both given"):
+        read("--config", file, "--record-format", "json")
+
+
+@pytest.mark.parametrize(
+    ("listed", "text"),
+    [
+        ("[]", "is not a list of topics"),
+        ("wines", "is not a list of topics"),
+        ("[wines]", "'wines' is not a topic with topic, schema, format"),
+        ("[{topic: wines}]", "is not a topic with"),
+        ("[{topic: wines, schema: wine, shema: wine}]", "is not a topic with"),
+        ("[{topic: wines, schema: wine, format: xml}]", "--record-format 'xml'"),
+    ],
+)
+def test_a_malformed_list_of_topics_is_refused(tmp_path: Path, listed: str, text: str) -> None:
+    with pytest.raises(OptionsError, match=text):
+        read("--config", config_file(tmp_path, f"records: {listed}"))
+
+
+def test_no_topic_is_listed_twice(tmp_path: Path) -> None:
+    file = config_file(tmp_path, "records: [{topic: a, schema: wine}, {topic: a, schema: wine}]")
+    with pytest.raises(OptionsError, match=r"--records\[1\] and --records-topic are both 'a'"):
+        serving_options(read(*WITHOUT_RECORDS, "--config", file), [])

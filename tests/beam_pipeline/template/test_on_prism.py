@@ -30,7 +30,7 @@ VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
 
 def steps(firing: Firing) -> set[str]:
     pipeline = beam.Pipeline()
-    build(pipeline, classic_options({"record_schema": "wine"}, []), firing, "state", "run")
+    build(pipeline, classic_options({"record_schema": "wine"}, []), firing, "state")
     return {one.unique_name for one in pipeline.to_runner_api().components.transforms.values() if not one.subtransforms}
 
 

@@ -239,7 +239,7 @@ def served(scorer: Any) -> ModelRegistry:
 def score_records(registry: ModelRegistry, count: int) -> list[str | None]:
     """The error of each of so many records."""
     values = [X_SCHEMA.codec.encode({"x": float(number), "dataType": "m"}) for number in range(count)]
-    scored = score_batch(batch_of(values), registry, ScoringSettings(X_SCHEMA, "results", "dead-letters"))
+    scored = score_batch(batch_of(values), registry, ScoringSettings({"records": X_SCHEMA}, "results", "dead-letters"))
     decoder = ResultDecoder(X_SCHEMA.codec.embedding)
     results = [decoder.decode(message.value or b"") for message in scored.outgoing]
     return [result["modelResultMetadata"]["errors"] for result in results]

@@ -16,6 +16,7 @@ from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelUnreachableError, ScoringError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.records.batch import Headers
 from models.records.outgoing import OutgoingMessage
 from models.records.record_type import RecordFormat, RecordType
 from models.results.dead_letter import DeadLetter, decode_dead_letter
@@ -35,7 +36,7 @@ FORMATS = pytest.mark.parametrize("record_format", ["avro", "json"])
 
 
 def settings(schema: RecordType, **more: Any) -> ScoringSettings:
-    return ScoringSettings(schema, "results", "dead-letters", **more)
+    return ScoringSettings({"records": schema}, "results", "dead-letters", **more)
 
 
 def record(x: float, data_type: str = "m", record_format: RecordFormat = "avro") -> bytes:
@@ -498,6 +499,33 @@ def test_coordinates_as_keys_carry_the_records_key_in_a_header(named: Named, rec
     assert [message.offset for message in (first, second, dead)] == [10, 12, 14]
 
 
+# --- Headers.
+
+
+def test_headers_that_describe_the_record_as_an_event_are_not_carried_into_its_result(named: Named) -> None:
+    named.serve_fake(1)
+    own: Headers = (("ce_id", b"7"), ("CE_source", b"/me"), ("content-type", b"text/plain"), ("trace", b"1"))
+    batch = batch_of([record(1.0)] * 2, headers=[own, own[:1]])
+    first, second = messages(score_batch(batch, named.registry, settings(X_SCHEMA)))
+    assert (first.headers, second.headers) == ((("trace", b"1"),), ())
+
+
+@FORMATS
+def test_results_can_be_cloud_events(named: Named, record_format: RecordFormat) -> None:
+    named.serve_fake(1)
+    batch = batch_of([record(1.0, "m", record_format)], headers=[(("trace", b"1"), ("ce_id", b"7"))], start=40)
+    (message,) = messages(score_batch(batch, named.registry, settings(SCHEMAS[record_format], cloud_events=True)))
+    assert dict(message.headers) == {
+        "trace": b"1",
+        "ce_specversion": b"1.0",
+        "ce_type": b"beam.serving.ScoringResult",
+        "ce_source": b"/records/3",
+        "ce_id": b"40",
+        "content-type": f"application/{record_format}".encode(),
+    }
+    assert len(message.headers) == 6
+
+
 # --- Statistics.
 
 
@@ -531,5 +559,5 @@ def test_settings_are_made_of_what_a_worker_can_unpickle() -> None:
     given_settings = settings(X_SCHEMA)
     copy = pickle.loads(pickle.dumps(given_settings))
     assert copy == given_settings
-    assert copy.encoder.embedding == X_SCHEMA.codec.embedding
+    assert copy.encoder("records").embedding == X_SCHEMA.codec.embedding
     assert OutgoingMessage("t", None, None) == pickle.loads(pickle.dumps(OutgoingMessage("t", None, None)))

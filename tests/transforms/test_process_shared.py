@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from transforms.per_pipeline import PerPipeline
+from transforms.process_shared import ProcessShared, close_all
 
 
 class Value:
@@ -16,57 +18,84 @@ class Value:
         self.closed += 1
 
 
+def handles(count: int) -> list[ProcessShared[Value]]:
+    return [ProcessShared() for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    close_all()
+
+
+def test_what_is_urgent_is_closed_first() -> None:
+    closed: list[str] = []
+
+    class Named(Value):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    ProcessShared[Named]().enter(lambda: Named("first made"))
+    ProcessShared[Named](urgent=True).enter(lambda: Named("urgent"))
+    close_all()
+    assert closed == ["urgent", "first made"]
+
+
 def test_all_of_a_pipeline_share_one_value_and_the_last_to_leave_closes_it() -> None:
-    values: PerPipeline[Value] = PerPipeline()
-    first = values.enter("a", Value)
-    assert values.enter("a", Value) is first
-    assert values.enter("b", Value) is not first
-    values.leave("a")
+    handle, other = handles(2)
+    first = handle.enter(Value)
+    assert pickle.loads(pickle.dumps(handle)).enter(Value) is first
+    assert other.enter(Value) is not first
+    handle.leave()
     assert first.closed == 0
-    values.leave("a")
+    handle.leave()
     assert first.closed == 1
-    assert values.enter("a", Value) is not first
+    assert handle.enter(Value) is not first
 
 
 def test_what_was_made_before_the_first_entered_is_shared_and_closed_too() -> None:
-    values: PerPipeline[Value] = PerPipeline()
-    first = values.value("a", Value)
-    assert values.value("a", Value) is first
-    assert values.enter("a", Value) is first
-    values.leave("a")
+    (handle,) = handles(1)
+    first = handle.value(Value)
+    assert handle.value(Value) is first
+    assert handle.enter(Value) is first
+    handle.leave()
     assert first.closed == 1
-    orphan = values.value("a", Value)
+    orphan = handle.value(Value)
     assert orphan is not first
-    values.close_all()
+    close_all()
     assert orphan.closed == 1
 
 
 def test_leaving_after_all_were_closed_changes_nothing() -> None:
-    values: PerPipeline[Value] = PerPipeline()
-    made = [values.enter(name, Value) for name in ("a", "b")]
-    values.close_all()
-    values.close_all()
-    values.leave("a")
+    both = handles(2)
+    made = [one.enter(Value) for one in both]
+    close_all()
+    close_all()
+    both[0].leave()
     assert [one.closed for one in made] == [1, 1]
 
 
 def test_a_value_that_cannot_be_made_leaves_nothing_behind() -> None:
-    values: PerPipeline[Value] = PerPipeline()
+    (handle,) = handles(1)
 
     def fail() -> Value:
         raise RuntimeError("no broker")
 
     with pytest.raises(RuntimeError):
-        values.enter("a", fail)
-    made = values.enter("a", Value)
-    values.leave("a")
+        handle.enter(fail)
+    made = handle.enter(Value)
+    handle.leave()
     assert made.closed == 1
 
 
 def test_it_is_made_once_however_many_enter_at_once() -> None:
-    values: PerPipeline[Value] = PerPipeline()
+    (handle,) = handles(1)
     entered: list[Value] = []
-    threads = [threading.Thread(target=lambda: entered.append(values.enter("a", Value))) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: entered.append(handle.enter(Value))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -91,28 +120,28 @@ class Making:
 
 
 def test_a_value_that_takes_long_to_make_does_not_hold_up_other_pipelines() -> None:
-    values: PerPipeline[Value] = PerPipeline()
+    handle, fast = handles(2)
     slow = Making()
     with ThreadPoolExecutor(2) as pool:
-        entering = pool.submit(values.enter, "slow", slow)
+        entering = pool.submit(handle.enter, slow)
         assert slow.begun.wait(WAIT)
         try:
-            assert pool.submit(values.enter, "fast", Value).result(WAIT)
-            values.leave("fast")
+            assert pool.submit(fast.enter, Value).result(WAIT)
+            fast.leave()
         finally:
             slow.go_on.set()
         assert entering.result(WAIT) is slow.value
-    values.leave("slow")
+    handle.leave()
     assert slow.value.closed == 1
 
 
 def test_a_value_that_is_made_while_all_are_closed_is_closed_too() -> None:
-    values: PerPipeline[Value] = PerPipeline()
+    (handle,) = handles(1)
     slow = Making()
     with ThreadPoolExecutor(2) as pool:
-        entering = pool.submit(values.enter, "slow", slow)
+        entering = pool.submit(handle.enter, slow)
         assert slow.begun.wait(WAIT)
-        closing = pool.submit(values.close_all)
+        closing = pool.submit(close_all)
         slow.go_on.set()
         closing.result(WAIT)
         entering.result(WAIT)

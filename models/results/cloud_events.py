@@ -1,0 +1,43 @@
+"""Results as CloudEvents: what a consumer that knows CloudEvents reads off a result's headers.
+
+The binary content mode of the Kafka protocol binding (CloudEvents specification 1.0.2): the attributes are headers
+whose names begin with `ce_`, and the message itself is the event's data. An event's identity, `ce_source` and `ce_id`,
+is made of the record's coordinates, so that a result that is written again after a crash is the same event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.records.batch import Headers, OffsetSpan
+from models.records.codecs.base import Embedding
+
+EVENT_TYPE = "beam.serving.ScoringResult"
+_PREFIX = "ce_"
+_CONTENT_TYPE = "content-type"
+_CONTENT_TYPES = {"avro": b"application/avro", "json": b"application/json"}
+
+
+def carried_headers(headers: Headers) -> Headers:
+    """A record's headers without those that describe the record as an event: they do not describe its result.
+
+    Example:
+      >>> carried_headers((("trace", b"1"), ("ce_id", b"2"), ("Content-Type", b"text/plain")))
+      (('trace', b'1'),)
+    """
+    return tuple(one for one in headers if not _describes_the_event(one[0].lower()))
+
+
+def _describes_the_event(name: str) -> bool:
+    return name.startswith(_PREFIX) or name == _CONTENT_TYPE
+
+
+def event_headers(span: OffsetSpan, offsets: Sequence[int], embedding: Embedding) -> list[Headers]:
+    """The headers of the results of records at these offsets."""
+    shared = (
+        (f"{_PREFIX}specversion", b"1.0"),
+        (f"{_PREFIX}type", EVENT_TYPE.encode()),
+        (f"{_PREFIX}source", f"/{span.topic}/{span.partition}".encode()),
+        (_CONTENT_TYPE, _CONTENT_TYPES[embedding.encoding]),
+    )
+    return [(*shared, (f"{_PREFIX}id", str(offset).encode())) for offset in offsets]
