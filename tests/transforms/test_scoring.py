@@ -67,7 +67,7 @@ def process() -> Iterator[Process]:
     follower, registry = FakeFollower(), ModelRegistry("worker", deployment="group")
     serving = Serving(registry, follower)  # type: ignore[arg-type]
     shared: ProcessShared[Serving] = ProcessShared()
-    shared.enter(lambda: serving)
+    shared.value(lambda: serving)
     made: list[ScoreBatch] = []
 
     def make(on_update: Any = "swap", status_topic: str | None = "status") -> ScoreBatch:
