@@ -18,7 +18,7 @@ import sys
 from beam_pipeline.options import ServingOptions
 from transforms.scoring import ScoreBatch
 options = ServingOptions("127.0.0.1:1", "records", "models", "results", "letters", "wine", engines=sys.argv[1])
-score = ScoreBatch(options.models(), options.scoring(), "swap", None, "run")
+score = ScoreBatch(options.models(), options.scoring(), "swap", None)
 before = "tensorflow" in sys.modules
 score.setup()
 print(before, "tensorflow" in sys.modules, flush=True)
