@@ -72,6 +72,7 @@ class TfExampleCodec:
         self._features = features_of(name, schema)
         serialized = schema.SerializeToString()
         self._new_decoder: Callable[[], Any] = lambda: ExamplesToRecordBatchDecoder(serialized)
+        self._new_checker: Callable[[], Any] = lambda: ExamplesToRecordBatchDecoder(b"")
         self._new_encoder: Callable[[], Any] = RecordBatchToExamplesEncoder
         sample = self.encode({feature.name: feature.sample for feature in self._features})
         self.fields = pa.schema(
@@ -83,27 +84,27 @@ class TfExampleCodec:
 
     def decode(self, values: pa.BinaryArray) -> DecodedRecords:
         """See `RecordCodec`."""
-        messages = values.to_pylist()
-        errors = {place: NO_VALUE for place, message in enumerate(messages) if message is None}
-        places = np.array([place for place, message in enumerate(messages) if message is not None], np.int64)
-        present = [messages[place] for place in places.tolist()]
+        errors = dict.fromkeys(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist(), NO_VALUE)
+        places = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+        messages = values.to_pylist() if not errors else values.drop_null().to_pylist()
         try:
-            parsed = self._parse(present)
+            parsed = self._parse(messages)
         except _RefusedError:
-            refused = dict(self._refused(present, 0))
+            refused = self._refused(messages)
             errors.update({int(places[at]): reason for at, reason in refused.items()})
-            good = np.array([at for at in range(len(present)) if at not in refused], np.int64)
-            places, present = places[good], [present[at] for at in good.tolist()]
-            parsed = self._parse(present)
-        columns, good_rows, reasons = self._columns(parsed, len(present))
+            good = [at for at in range(len(messages)) if at not in refused]
+            places, messages = places[good], [messages[at] for at in good]
+            parsed = self._parse(messages)
+        columns, good_rows, reasons = self._columns(parsed, len(messages))
         if reasons:
             errors.update({int(places[row]): reason for row, reason in reasons.items()})
             kept = np.flatnonzero(good_rows)
             columns = [column.take(pa.array(kept)) for column in columns]
-            places, present = places[kept], [present[row] for row in kept.tolist()]
-        batch = pa.RecordBatch.from_arrays([*columns, pa.array(present, pa.binary())], schema=self.fields)
+            places, messages = places[kept], [messages[row] for row in kept.tolist()]
+        whole = values.take(pa.array(places)) if errors else values
+        batch = pa.RecordBatch.from_arrays([*columns, whole], schema=self.fields)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
-        return DecodedRecords(batch, places, texts, [encode_bytes(message) for message in present])
+        return DecodedRecords(batch, places, texts, list(map(encode_bytes, messages)))
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`; fields that are no features are ignored, as fastavro does."""
@@ -123,25 +124,20 @@ class TfExampleCodec:
 
     def _parse(self, messages: Sequence[bytes]) -> pa.RecordBatch:
         """A list column for each feature; raises _RefusedError when a message is malformed."""
-        try:
-            parsed = self._new_decoder().DecodeBatch(messages)
-        except (RuntimeError, ValueError) as error:
-            raise _RefusedError(_reason(error)) from error
+        parsed = _parse_with(self._new_decoder(), messages)
         if self._features and parsed.num_rows != len(messages):
             raise _RefusedError(f"{parsed.num_rows} rows came of it")
         return parsed
 
-    def _refused(self, messages: Sequence[bytes], start: int) -> Iterator[tuple[int, str]]:
-        """The places of the messages that cannot be parsed, and why: by halves, so that few cost few calls."""
-        try:
-            self._parse(messages)
-        except _RefusedError as error:
-            if len(messages) == 1:
-                yield start, str(error)
-                return
-            half = len(messages) // 2
-            yield from self._refused(messages[:half], start)
-            yield from self._refused(messages[half:], start + half)
+    def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
+        """Why messages cannot be parsed, by place.
+
+        What is no example at all is found without features first: a decoder of many takes long to make.
+        """
+        numbered = list(enumerate(messages))
+        refused = dict(_find_refused(numbered, lambda some: _parse_with(self._new_checker(), some)))
+        rest = [(place, message) for place, message in numbered if place not in refused]
+        return {**refused, **dict(_find_refused(rest, self._parse))}
 
     def _columns(self, parsed: pa.RecordBatch, count: int) -> tuple[list[pa.Array], _Rows, dict[int, str]]:
         """A column for each feature, which rows follow the schema, and why the others do not."""
@@ -162,6 +158,28 @@ class TfExampleCodec:
 
 class _RefusedError(Exception):
     """tfx-bsl does not read these messages."""
+
+
+def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
+    try:
+        return decoder.DecodeBatch(messages)
+    except (RuntimeError, ValueError) as error:
+        raise _RefusedError(_reason(error)) from error
+
+
+def _find_refused(
+    numbered: Sequence[tuple[int, bytes]], parse: Callable[[Sequence[bytes]], Any]
+) -> Iterator[tuple[int, str]]:
+    """The numbers of the messages that `parse` refuses, and why: by halves, so that few cost few calls."""
+    try:
+        parse([message for _, message in numbered])
+    except _RefusedError as error:
+        if len(numbered) == 1:
+            yield numbered[0][0], str(error)
+            return
+        half = len(numbered) // 2
+        yield from _find_refused(numbered[:half], parse)
+        yield from _find_refused(numbered[half:], parse)
 
 
 def _reason(error: Exception) -> str:
