@@ -35,7 +35,7 @@ def test_examples_are_scored_on_a_cluster(
     deployment.publish("recommender", save_recommender(tmp_path / "recommender"), inputs)
     deployment.publish("parsing", save_example_model(tmp_path / "parsing"), {}, inline=False)
     deployment.start()
-    deployment.score({"user": 0})
+    deployment.results_of(deployment.send([{"user": 0}]), seconds=150.0)  # a job starts slowly on a busy machine
     deployment.status("serving", "recommender", 1)
     deployment.status("serving", "parsing", 1)
     encode = deployment.schema.codec.encode
