@@ -129,6 +129,16 @@ def save_string_model(folder: Path) -> Path:
     return _save(tf.Module(), folder, shout, {"text": tf.TensorSpec([None], tf.string)})
 
 
+def save_example_model(folder: Path, name: str = "examples") -> Path:
+    """Input `name` string [None], of serialized examples with a float `amount` -> `doubled` float32 [None]."""
+
+    def double(examples: Any) -> dict[str, Any]:
+        parsed = tf.io.parse_example(examples, {"amount": tf.io.FixedLenFeature([], tf.float32)})
+        return {"doubled": parsed["amount"] * 2.0}
+
+    return _save(tf.Module(), folder, double, {name: tf.TensorSpec([None], tf.string)})
+
+
 def save_vocabulary_model(folder: Path, words: list[str]) -> Path:
     """`word` string [None] -> `place` int64 [None], -1 if unknown; the words are an asset, read at each call too."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.options import NO_ENGINES, RecordsTopic, ServingOptions
 from models.errors import OptionsError
+from models.records.codecs import CODEC_MODULES
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import SCORER_MODULES
 
@@ -86,9 +87,11 @@ OPTIONS = {
         Option("dead-letter-topic", "where malformed records and descriptors go, with the reason"),
         Option("status-topic", "where models' status events and statistics go (default: nowhere)"),
         Option(
-            "record-schema", f"the Avro schema of the records: a file, or a bundled one ({', '.join(BUNDLED_RECORDS)})"
+            "record-schema",
+            f"the Avro schema of the records: a file, or a bundled one ({', '.join(BUNDLED_RECORDS)}); of tf-example a "
+            "text proto of tensorflow_metadata, or derived:FILE to infer it from examples",
         ),
-        Option("record-format", "the encoding of records and results", ("avro", "json")),
+        Option("record-format", "the encoding of records and results", tuple(CODEC_MODULES)),
         Option(
             "start",
             "where to begin: earliest, latest, committed (the group's offset, else earliest), or a moment in ISO 8601 "

@@ -3,7 +3,8 @@
 A model input is filled by the field of its name, or by the field (or list of fields) that the descriptor maps to
 it. A list of fields, and an array field behind an input with a fixed second dimension, gives one row a record. An
 array field behind an input of one value a row gives one row an item: the record's scalars are repeated against
-it, and the outputs are cut back to their record.
+it, and the outputs are cut back to their record. Where records have a column of whole messages, it fills an input that
+has one of the usual names of such inputs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ import pyarrow.compute as pc
 
 from models.columns.field_values import TEXT, is_number, is_text, values_of
 from models.errors import FieldValueError, MappingError
-from models.records.codecs.base import RecordCodec
+from models.records.codecs.base import RecordCodec, sample_of
 from models.tensors import Array, Signature, TensorSpec
+
+# The usual names of the input of a model that parses serialized records: the message itself fills it.
+WHOLE_RECORD_INPUTS = (
+    "examples",
+    "serialized_example",
+    "serialized_examples",
+    "serialized_tf_example",
+    "serialized_tf_examples",
+)
 
 Kind = Literal["scalar", "items", "vector", "fields"]
 
@@ -96,7 +106,7 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
 
 def _plan_input(spec: TensorSpec, mapped: tuple[str, ...], codec: RecordCodec) -> InputColumn:
     known = codec.fields
-    fields = mapped or ((spec.name,) if spec.name in known.names else ())
+    fields = mapped or ((spec.name,) if spec.name in known.names else _whole_record(spec, known))
     if not fields:
         wanted = "" if spec.shape is None else f" {_shape_text(spec)}"
         scalars = ",".join(one.name for one in known if is_number(one.type))
@@ -121,6 +131,13 @@ def _kind(spec: TensorSpec, fields: tuple[str, ...], known: pa.Schema) -> Kind:
         return "scalar"
     one_a_row = spec.shape is None or len(spec.shape) == 1 or (len(spec.shape) == 2 and spec.shape[1] == 1)
     return "items" if one_a_row else "vector"
+
+
+def _whole_record(spec: TensorSpec, known: pa.Schema) -> tuple[str, ...]:
+    """The column of whole messages for an input that has one of the usual names."""
+    if spec.name not in WHOLE_RECORD_INPUTS or spec.dtype != TEXT:
+        return ()
+    return tuple(one.name for one in known if sample_of(one) is not None)[:1]
 
 
 def _check_width(column: InputColumn, known: pa.Schema) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models.records.codecs.base import RecordCodec
 
 Row = dict[str, Any]
-RecordFormat = Literal["avro", "json"]
+RecordFormat = Literal["avro", "json", "tf-example"]
 DATA_TYPE_FIELD = "dataType"
 FORMATS: tuple[str, ...] = get_args(RecordFormat)
 

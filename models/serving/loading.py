@@ -17,7 +17,7 @@ from models.columns.scored import ModelIdentity
 from models.errors import DigestMismatchError, MappingError, ModelLoadError, ServingError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
-from models.records.codecs.base import RecordCodec
+from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Opener, Scorer
 from models.tensors import Array, Signature, TensorSpec
@@ -108,9 +108,10 @@ class ModelLoader:
         content = self._content(version) if version.inline else None
         scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
         try:
-            model = LoadedModel(version, scorer, self._plan(scorer.signature, descriptor))
+            mappings = self._plan(scorer.signature, descriptor)
+            model = LoadedModel(version, scorer, mappings)
             if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
-                warm_up(scorer)
+                warm_up(scorer, whole_record_samples(mappings))
         except BaseException:
             _close(scorer, version.label)
             raise
@@ -159,23 +160,42 @@ def check_digest(descriptor: ModelDescriptor, actual: str) -> None:
         )
 
 
-def warm_up(scorer: Scorer) -> None:
+def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[str, bytes]:
+    """A message that follows the schema for each input that takes whole messages."""
+    samples = {}
+    for codec, mapping in mappings.items():
+        for column in mapping.columns:
+            sample = sample_of(codec.fields.field(column.fields[0]))
+            if sample is not None:
+                samples[column.spec.name] = sample
+    return samples
+
+
+def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> None:
     """Scores one row of zeros (of empty texts), so that the first record does not pay for the first call.
+
+    Args:
+      scorer: the engine's side.
+      samples: what inputs get that refuse an empty text.
 
     Raises:
       ModelLoadError: when the model cannot score it; option warmup=false skips this.
     """
     try:
-        scorer.score(sample_inputs(scorer.signature))
+        scorer.score(sample_inputs(scorer.signature, samples))
     except ServingError as error:
         raise ModelLoadError(f"warm-up failed: {error} (option {WARM_UP_OPTION}=false skips it)") from error
 
 
-def sample_inputs(signature: Signature) -> dict[str, Array]:
-    """One row of zeros or empty texts for each input; a dimension of any size gets the size 1."""
-    return {name: _sample(spec) for name, spec in signature.inputs.items()}
+def sample_inputs(signature: Signature, samples: Mapping[str, bytes] | None = None) -> dict[str, Array]:
+    """One row of zeros, empty texts or samples for each input; a dimension of any size gets the size 1."""
+    return {name: _sample(spec, (samples or {}).get(name, b"")) for name, spec in signature.inputs.items()}
 
 
-def _sample(spec: TensorSpec) -> Array:
+def _sample(spec: TensorSpec, text: bytes) -> Array:
     shape = (1,) if spec.shape is None else (1, *(size or 1 for size in spec.shape[1:]))
-    return np.full(shape, b"", object) if spec.dtype == np.dtype(object) else np.zeros(shape, spec.dtype)
+    if spec.dtype != np.dtype(object):
+        return np.zeros(shape, spec.dtype)
+    texts = np.empty(shape, object)
+    texts.fill(text)  # np.full would cut the zeros at the end of the bytes off
+    return texts

@@ -55,6 +55,11 @@ class Result:
         return self.metadata["partition"], self.metadata["offset"]
 
     @property
+    def embedded(self) -> Any:
+        """The record, of a format whose results hold it as it came."""
+        return self.record
+
+    @property
     def version(self) -> int | None:
         """The version that the result says has scored it."""
         version: int | None = self.metadata["modelVersion"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.records.record_type import RecordFormat
 
 _RECORDS = ("bootstrap-servers", "records-topic", "record-format", "kafka-config")
-_MODELS = ("bootstrap-servers", "models-topic", "record-schema", "kafka-config")
+_MODELS = ("bootstrap-servers", "models-topic", "record-schema", "record-format", "kafka-config")
 _TICK_SECONDS = 0.002
 _PROGRESS_SECONDS = 5.0
 
@@ -153,7 +153,8 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     from models.records.record_type import RecordType
 
     topic = ModelsTopic(kafka_settings(values), values["models_topic"])
-    record_type = RecordType.named(values["record_schema"]) if "record_schema" in values else None
+    record_format = values.get("record_format", "avro")
+    record_type = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
     drafts = [draft_from(given, path) for path in given.paths]
     descriptors = [draft_descriptor(draft) for draft in drafts]
     with without_start_lines():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from models.model_topic.publisher import ListedVersion, ModelsTopic
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
-_PUBLISH_OPTIONS = (*_OPTIONS, "record-schema")
+_PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,8 @@ def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, An
     from models.records.record_type import RecordType
 
     draft = draft_from(given, given.path, given.location)
-    schema = RecordType.named(values["record_schema"]) if "record_schema" in values else None
+    record_format = values.get("record_format", "avro")
+    schema = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
     descriptor = draft_descriptor(draft)
     with without_start_lines():
         prepare_engines([draft.model_type])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import datetime
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
     add_options,
@@ -18,6 +19,9 @@ from beam_pipeline.cli.arguments import (
     runs_until_stopped,
 )
 from beam_pipeline.cli.logs import set_up_logs
+
+if TYPE_CHECKING:
+    from models.records.codecs.base import RecordCodec
 
 _OPTIONS = ("bootstrap-servers", "results-topic", "record-schema", "record-format", "kafka-config")
 _SHOWN_VALUES = 4
@@ -42,7 +46,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.decoder import ResultDecoder, decode_any, result_as_json
 
-    decoders = [ResultDecoder(one.record_type().codec.embedding) for one in records_topics(values)]
+    codecs = {one.topic: one.record_type().codec for one in records_topics(values)}
+    any_codec = next(iter(codecs.values()))
+    decoders = [ResultDecoder(codec.embedding) for codec in codecs.values()]
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:
@@ -52,10 +58,33 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
             print(f"{message.topic()}-{message.partition()}@{message.offset()}: {error}", file=sys.stderr)
             continue
         key = _key(message.key())
-        print(
-            json.dumps({"key": key, **result_as_json(result)}) if given.json else line(key, result), flush=given.follow
-        )
+        if given.json:
+            result["inputRecord"] = legible_record(
+                result["inputRecord"], codecs.get(result["modelResultMetadata"]["topic"], any_codec)
+            )
+            print(json.dumps({"key": key, **result_as_json(result)}), flush=given.follow)
+        else:
+            print(line(key, result), flush=given.follow)
     return 1 if malformed else 0
+
+
+def legible_record(record: Any, codec: RecordCodec) -> Any:
+    """A record as its fields, also where results embed it as the bytes of its message.
+
+    Bytes that do not follow the schema (it may have changed since) are base64, even if they happen to be text.
+    """
+    if not isinstance(record, bytes):
+        return record
+    import pyarrow as pa
+
+    from models.records.codecs.base import sample_of
+
+    decoded = codec.decode(pa.array([record], pa.binary()))
+    if decoded.errors:
+        return {"base64": base64.b64encode(record).decode()}
+    shown = [field.name for field in codec.fields if sample_of(field) is None]
+    row: dict[str, Any] = decoded.columns.select(shown).to_pylist()[0]
+    return row
 
 
 def line(key: str | None, result: dict[str, Any]) -> str:

@@ -6,4 +6,5 @@ from __future__ import annotations
 CODEC_MODULES = {
     "avro": "models.records.codecs.avro",
     "json": "models.records.codecs.json",
+    "tf-example": "models.records.codecs.tf_example",
 }

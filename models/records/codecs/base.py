@@ -88,6 +88,25 @@ class RecordCodec(Protocol):
         """
 
 
+_SAMPLE = b"beam-serving.sample"
+
+
+def whole_record_field(name: str, sample: bytes) -> pa.Field:
+    """A column that holds the messages themselves, for models that parse records on their own.
+
+    Args:
+      name: of the column.
+      sample: a message that follows the schema: such a model is warmed up with it, since it refuses an empty one.
+    """
+    return pa.field(name, pa.binary(), nullable=False, metadata={_SAMPLE: sample})
+
+
+def sample_of(field: pa.Field) -> bytes | None:
+    """The sample of a column of whole messages; None of any other column."""
+    sample: bytes | None = (field.metadata or {}).get(_SAMPLE)
+    return sample
+
+
 NO_VALUE = "the message has no value"
 
 

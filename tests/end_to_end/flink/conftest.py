@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from models.kafka.client import KafkaSettings
-from models.records.record_type import RecordType
+from models.records.record_type import RecordFormat, RecordType
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.jars import job_server_jar
 from runners.local.kafka_broker import LocalBroker
@@ -21,7 +21,14 @@ PARTITIONS = 4
 class DeployOnFlink(Protocol):
     """Makes the topics of a deployment on a cluster; `start` of what it gives submits the job."""
 
-    def __call__(self, cluster: LocalFlinkCluster, parallelism: int = 1, **options: Any) -> FlinkDeployment: ...
+    def __call__(
+        self,
+        cluster: LocalFlinkCluster,
+        parallelism: int = 1,
+        schema: str = "recommender",
+        record_format: RecordFormat = "avro",
+        **options: Any,
+    ) -> FlinkDeployment: ...
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +58,17 @@ def deploy(broker: LocalBroker, job_server: str, tmp_path: Path) -> Iterator[Dep
     """Deployments of one test, ended with it."""
     made: list[FlinkDeployment] = []
 
-    def make(cluster: LocalFlinkCluster, parallelism: int = 1, **options: Any) -> FlinkDeployment:
+    def make(
+        cluster: LocalFlinkCluster,
+        parallelism: int = 1,
+        schema: str = "recommender",
+        record_format: RecordFormat = "avro",
+        **options: Any,
+    ) -> FlinkDeployment:
         made.append(
             FlinkDeployment(
                 KafkaSettings(broker.bootstrap_servers),
-                RecordType.named("recommender"),
+                RecordType.named(schema, record_format),
                 options,
                 tmp_path / f"deployment-{len(made)}",
                 partitions=PARTITIONS,
