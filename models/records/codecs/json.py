@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from models.records.codecs.avro_rows import structs_of
 from models.records.codecs.avro_schema import read as read
+from models.records.codecs.avro_structs import batch_of, structs_of
 from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
 from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
 from models.records.record_type import RecordType, Row
@@ -72,7 +72,7 @@ class JsonCodec:
         errors.update(wrong)
         places = np.array([place for place in good if place not in wrong], np.int64)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
-        columns = pa.RecordBatch.from_struct_array(structs)
+        columns = batch_of(structs)
         return DecodedRecords(columns, places, texts, [messages[place] for place in places.tolist()])
 
     def _misfits(self, rows: Mapping[int, Row]) -> dict[int, str]:
