@@ -14,7 +14,7 @@ from models.records.record_type import Row
 
 _LIMITS = {"int": 1 << 31, "long": 1 << 63}
 # What Arrow and Python raise for values that are not of the type.
-_MISFIT = (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, OverflowError, TypeError, ValueError)
+_MISFIT = (pa.ArrowException, AttributeError, OverflowError, TypeError, ValueError)
 
 
 def batch_of(structs: pa.StructArray) -> pa.RecordBatch:

@@ -83,7 +83,7 @@ class JsonCodec:
             try:
                 filled = {**self._defaults, **rows[place]}
                 fastavro.validation.validate(filled, self._parsed, raise_errors=True)
-            except (ValueError, RecursionError, fastavro.validation.ValidationError) as error:
+            except Exception as error:  # fastavro raises whatever the value leads it to
                 errors[place] = error_text(error)
         return errors
 
@@ -114,10 +114,11 @@ def why_malformed(message: bytes, error: orjson.JSONDecodeError) -> str:
       "field 'a': a lone surrogate (U+D800) cannot be encoded as UTF-8"
     """
     try:
-        content = json.loads(message.decode())
-    except (ValueError, RecursionError) as other:
-        return error_text(other) if isinstance(other, UnicodeDecodeError) else error_text(error)
-    return _find_surrogate(content, "") or error_text(error)
+        return _find_surrogate(json.loads(message.decode()), "") or error_text(error)
+    except UnicodeDecodeError as other:
+        return error_text(other)
+    except (ValueError, RecursionError):  # nor can Python's own parser read it
+        return error_text(error)
 
 
 def _find_surrogate(value: Any, path: str) -> str | None:
