@@ -17,7 +17,7 @@ def json_value(item: Any) -> Any:
       [1.5, None, 'a', {'base64': '/w=='}]
     """
     if isinstance(item, np.generic):
-        item = item.item()
+        item = float(item) if isinstance(item, np.longdouble) else item.item()
     if isinstance(item, float) and not math.isfinite(item):
         return None
     if isinstance(item, bytes):

@@ -29,7 +29,7 @@ def json_stream(chance: random.Random) -> Stream:
     types.append({"type": "map", "values": "double"})
     types.append({"type": "enum", "name": "E", "symbols": ["A", "B"]})
     fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(chance.sample(types, 3))]
-    schema = {"type": "record", "name": "Test", "fields": fields}
+    schema: dict[str, Any] = {"type": "record", "name": "Test", "fields": fields}
     _name_a_data_type(chance, schema)
     wrong = chance.choice((0.0, 0.01, 0.3))
 

@@ -35,6 +35,9 @@ from models.records.record_type import RecordType, Row
 
 _LOGGER = logging.getLogger(__name__)
 _SAMPLES = 20
+# Up to here columns take longer than messages one by one.
+_FEW_MESSAGES = 8
+_FEW_BYTES = 1_000
 
 
 def make(kind: RecordType) -> RecordCodec:
@@ -85,7 +88,7 @@ class AvroCodec:
 
     def _decode_present(self, values: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str]]:
         """One struct a message, and why some are malformed; their structs mean nothing."""
-        if self._columns is None:
+        if self._columns is None or (len(values) <= _FEW_MESSAGES and values.nbytes <= _FEW_BYTES):
             return self._decode_rows(values, range(len(values)))
         structs, errors, deferred = self._columns.read(values)
         if deferred:

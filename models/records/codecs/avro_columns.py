@@ -193,7 +193,7 @@ def _item_reader(item: AvroType) -> RunReader:
     return _read_runs if item.least_bytes else _read_empty_runs
 
 
-def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader) -> tuple[pa.Array, Longs]:
+def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader) -> tuple[pa.Array, Any]:
     """The items of the next array of each message, message by message, and the bounds of each message's items."""
     lengths = np.zeros(len(rows), np.int64)
     pieces, owners = [], []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from models.errors import SchemaError
 from models.records.codecs import avro_columns
 from models.records.codecs.avro import AvroCodec
-from models.records.codecs.avro_types import AvroType, avro_type, without_logical_types
+from models.records.codecs.avro_types import avro_type, without_logical_types
 from models.records.record_type import RecordType
 from tests.fuzz.avro_messages import MessageMaker, SchemaMaker, varint
 
@@ -159,16 +159,17 @@ def has_empty_items(schema: Any) -> bool:
         return False
     if schema["type"] == "array":
         items = schema["items"]
-        return has_empty_items(items) or avro_type_of(items) is None or avro_type_of(items).least_bytes == 0
+        return has_empty_items(items) or not least_bytes_of(items)
     inner = [schema.get("values"), *(field["type"] for field in schema.get("fields", ()))]
     return any(map(has_empty_items, inner))
 
 
-def avro_type_of(schema: Any) -> AvroType | None:
+def least_bytes_of(schema: Any) -> int:
+    """0 also for the name of a type that is defined elsewhere: it may have none."""
     try:
-        return avro_type(schema)
+        return avro_type(schema).least_bytes
     except fastavro.schema.UnknownType:
-        return None
+        return 0
 
 
 def test_null_messages_are_errors_beside_others() -> None:
@@ -212,13 +213,14 @@ BOMBS = [
 ]
 
 
+@pytest.mark.parametrize("count", [1, 9])
 @pytest.mark.parametrize(("kind", "begins"), BOMBS, ids=range(len(BOMBS)))
-def test_a_message_that_asks_for_the_world_is_an_error_and_costs_little(kind: Any, begins: bytes) -> None:
+def test_a_message_that_asks_for_the_world_is_an_error_and_costs_little(kind: Any, begins: bytes, count: int) -> None:
     codec = codec_of(of_one(kind))
-    bombs = pa.array([begins + b"\x02"] * 3, pa.binary())
+    bombs = pa.array([begins + b"\x02"] * count, pa.binary())
     with steps_and_memory() as spent:
         decoded = codec.decode(bombs)
-    assert sorted(decoded.errors) == [0, 1, 2]
+    assert sorted(decoded.errors) == list(range(count))
     assert spent.steps < 500
     assert spent.peak < 100_000_000
 
@@ -241,7 +243,7 @@ def test_long_values_are_read_exactly_in_few_steps(kind: Any, begins: bytes) -> 
     schema = of_one(kind)
     codec, oracle = codec_of(schema), Oracle(schema)
     short = b"\0\x02"
-    messages = [short, begins + b"\x02", short]
+    messages = [*[short] * 9, begins + b"\x02", short]
     with steps_and_memory() as spent:
         codec.decode(pa.array(messages, pa.binary()))
     assert spent.steps < 1_000
