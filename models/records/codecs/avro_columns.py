@@ -276,9 +276,14 @@ def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> 
     pieces, owners = [], []
     for step in range(int(counts.max(initial=0))):
         active = np.flatnonzero(counts > step)
-        if cursors.exhausted(item.breadth):
-            cursors.defer(rows[active])
-            raise TruncatedError(counts > step)
+        if cursors.parked(rows[active]).all():  # items of malformed messages, which mean nothing
+            left = counts[active] - step
+            pieces.append(_read(item, cursors, rows[active[:1]]).take(pa.array(np.zeros(left.sum(), np.int64))))
+            owners.append(np.repeat(active, left))
+            break
+        if cursors.exhausted(item.breadth):  # all of them: those that are done cannot be read again
+            cursors.defer(rows)
+            raise TruncatedError(counts > 0)
         pieces.append(_read(item, cursors, rows[active]))
         owners.append(active)
     return _joined(item, pieces, owners)

@@ -250,6 +250,16 @@ def test_long_values_are_read_exactly_in_few_steps(kind: Any, begins: bytes) -> 
     check_decoded(codec, messages, [oracle.read(message) for message in messages])
 
 
+def test_messages_beside_those_that_take_too_many_steps_are_read_exactly() -> None:
+    schema = of_one({"type": "array", "items": "string"})
+    codec, oracle = codec_of(schema), Oracle(schema)
+    messages = [varint(count) + b"\x02a" * count + b"\0\x02" for count in [2_000] * 10 + [3] * 5 + [300] * 5]
+    with steps_and_memory() as spent:
+        codec.decode(pa.array(messages, pa.binary()))
+    assert spent.steps < 1_000
+    check_decoded(codec, messages, [oracle.read(message) for message in messages])
+
+
 class Spent:
     """What decoding cost: calls of a reader of columns, and bytes at the peak of Python's and numpy's memory."""
 
