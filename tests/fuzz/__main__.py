@@ -27,7 +27,8 @@ def main() -> int:
         raise
     print(
         f"{tally.records:,} records without an exception: {tally.scored:,} scored, {tally.errors:,} errors, "
-        f"{tally.dead_letters:,} dead letters; {tally.records / max(tally.seconds, 1e-9):,.0f} records/s"
+        f"{tally.dead_letters:,} dead letters; "
+        f"{tally.records / max(tally.seconds, 1e-9):,.0f} records/s of processor time"
     )
     return 0
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.columns.field_values import values_of
+from models.columns.field_values import is_text, values_of
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
 DOUBLES = st.floats() | st.sampled_from([1e300, 0.1, -0.0])
@@ -89,6 +89,8 @@ def test_a_column_is_its_values_one_by_one(column: tuple[Any, list[Any]], name: 
     array = pa.array(values, kind)
     if kind == pa.float32():
         values = array.to_pylist()
+    if is_text(kind) and dtype.kind == "f":
+        values = [b"" if value is None else value for value in values]  # a text that is null is not a number either
     check_same(read_of(array, dtype), expected_of(values, dtype))
     start = data.draw(st.integers(0, len(values)))
     check_same(read_of(array.slice(start), dtype), expected_of(values[start:], dtype))
