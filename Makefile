@@ -23,13 +23,14 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
 .PHONY: help demo test lint bench kafka flink-up flink-down flink-job-server \
-	deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
+	fuzz deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (about a minute; the first time two)"
 	@echo "make test          lint, types and all tests, against a real Kafka broker and Prism"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         the benchmarks"
+	@echo "make fuzz          a million random records through decoding, scoring and assembling (SEED=N repeats a run)"
 	@echo "make kafka         a real local Kafka broker on port 9092, until Ctrl-C"
 	@echo "make flink-up      a real local Flink cluster in the background, on port 8081 (make flink-down ends it)"
 	@echo "make flink-job-server   build the jar that carries a pipeline to Flink (needs Maven)"
@@ -59,6 +60,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks
+
+fuzz: $(INSTALLED)
+	@$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),1000000) $(if $(SEED),--seed $(SEED))
 
 kafka: $(INSTALLED)
 	@$(BIN)/python -m runners.local.kafka_broker --port 9092

@@ -37,7 +37,7 @@ setup(
         "confluent-kafka>=2.16,<3",
         "fastavro>=1.12,<2",
         "grpcio>=1.76,<2",
-        "numpy>=1.26,<3",
+        "numpy>=2,<3",
         "pyyaml>=6,<7",
         "rich>=14,<16",
         "tensorflow>=2.21,<2.22",

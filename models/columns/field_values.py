@@ -25,6 +25,8 @@ def values_of(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
       >>> values_of(pa.array([1, None, 3]), np.dtype("float32"))
       array([ 1., nan,  3.], dtype=float32)
     """
+    if not len(column):
+        return np.empty(0, dtype)
     if pa.types.is_union(column.type):
         column = _without_union(column)
     if dtype == TEXT:
@@ -77,8 +79,14 @@ def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
         column = column.cast(pa.uint8())
     if not is_number(column.type):
         raise ValueError(f"{column.type} values are not numbers")
-    values: Array = column.to_numpy(zero_copy_only=False)
-    return values.astype(dtype, copy=False)
+    null = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+    if null is not None:  # otherwise a long beside a null would be rounded twice
+        column = column.fill_null(0)
+    with np.errstate(over="ignore"):
+        values: Array = column.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+    if null is not None:
+        values = np.where(null, dtype.type(np.nan), values)
+    return values
 
 
 def _whole(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:

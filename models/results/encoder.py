@@ -207,7 +207,8 @@ def _tensors_as_json(outputs: RecordOutputs, count: int) -> list[bytes]:
 
 def _json_items(array: Array) -> list[Any]:
     items: list[Any] = array.ravel().tolist()
-    return items if array.dtype.kind in "fiub" else [json_value(item) for item in items]
+    plain = array.dtype.kind in "iub" or (array.dtype.kind == "f" and array.dtype.itemsize <= 8)
+    return items if plain else [json_value(item) for item in items]
 
 
 def tensor_as_json(array: Array) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import base64
 import math
 from typing import Any
 
+import numpy as np
+
 
 def json_value(item: Any) -> Any:
     r"""A value as JSON can hold it: what is not finite is null, bytes that are not text are base64.
@@ -14,6 +16,8 @@ def json_value(item: Any) -> Any:
       >>> [json_value(one) for one in (1.5, float("nan"), b"a", b"\xff")]
       [1.5, None, 'a', {'base64': '/w=='}]
     """
+    if isinstance(item, np.generic):
+        item = float(item) if isinstance(item, np.longdouble) else item.item()
     if isinstance(item, float) and not math.isfinite(item):
         return None
     if isinstance(item, bytes):

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.columns.field_values import is_text
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
 from models.errors import FieldValueError, MappingError, ScoringError
@@ -58,10 +57,10 @@ def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[
     rows = np.arange(columns.num_rows)
     if not columns.num_rows:
         return
-    if DATA_TYPE_FIELD not in codec.fields.names or not is_text(codec.fields.field(DATA_TYPE_FIELD).type):
+    column = _data_types(columns)
+    if column is None:
         yield codec.name, rows
         return
-    column = columns.column(codec.fields.get_field_index(DATA_TYPE_FIELD)).cast(pa.string())
     named = pc.if_else(pc.equal(column.fill_null(""), ""), codec.name, column.fill_null(""))
     encoded = named.dictionary_encode()
     kinds = encoded.dictionary.to_pylist()
@@ -71,6 +70,16 @@ def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[
     numbers = encoded.indices.to_numpy()
     order = np.argsort(numbers, kind="stable")
     yield from zip(kinds, np.split(order, np.cumsum(np.bincount(numbers))[:-1]), strict=True)
+
+
+def _data_types(columns: pa.RecordBatch) -> pa.StringArray | None:
+    """The data type that each record names, null where it names none; None where no record can."""
+    if DATA_TYPE_FIELD not in columns.schema.names:
+        return None
+    column = columns.column(columns.schema.get_field_index(DATA_TYPE_FIELD))
+    if pa.types.is_union(column.type):
+        return pa.array([value if isinstance(value, str) else None for value in column.to_pylist()], pa.string())
+    return column if pa.types.is_string(column.type) else None
 
 
 @dataclass(frozen=True)

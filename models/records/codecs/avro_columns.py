@@ -13,15 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from models.records.codecs.avro_cursors import Cursors, Longs, TruncatedError
-from models.records.codecs.avro_types import AvroType, walk
+from models.records.codecs.avro_rows import MOST_EMPTY_ITEMS
+from models.records.codecs.avro_types import AvroType
 
 _NUMBERS = {"boolean": "u1", "float": "<f4", "double": "<f8"}
 _INT_LIMIT = 1 << 31
-# Arrays are read item by item where items have no fixed form: longer ones are left to a reader of single messages.
-_MOST_STEPS = 1_024
 _MOST_BLOCKS = 16
-# An array of nulls takes no bytes for its items: one message could ask for any number of them.
-_MOST_EMPTY_ITEMS = 100_000
+# Arrays are read item by item where items have no fixed form. Where one has more than `_FEW_STEPS`, and fewer than
+# `_FEW_MESSAGES` of the batch have as many, it is left to the reader of single messages.
+_FEW_STEPS = 16
+_FEW_MESSAGES = 8
+# How often a batch may read each type of its schema, beside what its bytes are worth.
+_STEPS_A_TYPE = 64
 
 
 class ColumnReader:
@@ -33,7 +36,6 @@ class ColumnReader:
 
     def __init__(self, kind: AvroType) -> None:
         self._kind = kind
-        self._widest = max((one.size for one in walk(kind)), default=0)
 
     def read(self, messages: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str], set[int]]:
         """Decodes messages, none of them null.
@@ -44,7 +46,7 @@ class ColumnReader:
         """
         starts = np.frombuffer(messages.buffers()[1], np.int32, len(messages) + 1, messages.offset * 4)
         content = np.frombuffer(messages.buffers()[2] or b"", np.uint8)[starts[0] : starts[-1]]
-        cursors = Cursors(content, starts.astype(np.int64) - int(starts[0]), self._widest)
+        cursors = Cursors(content, starts.astype(np.int64) - int(starts[0]), _STEPS_A_TYPE * self._kind.breadth)
         rows = np.arange(len(messages))
         column = _read(self._kind, cursors, rows)
         cursors.finish()
@@ -53,6 +55,8 @@ class ColumnReader:
 
 def _read(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
     """The next value of each message of `rows`, as an array of the type's Arrow type."""
+    if not len(rows):
+        return pa.nulls(0, kind.arrow)
     return _READERS[kind.kind](kind, cursors, rows)
 
 
@@ -81,8 +85,11 @@ def _read_number(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
 
 
 def _read_fixed(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
+    if not pa.types.is_fixed_size_binary(kind.arrow):
+        offsets, content = cursors.slices(rows, cursors.zero_where_parked(rows, np.full(len(rows), kind.size)))
+        return pa.Array.from_buffers(kind.arrow, len(rows), [None, offsets, content])
     if not kind.size:
-        return pa.array([b""] * len(rows), kind.arrow)
+        return pa.Array.from_buffers(kind.arrow, len(rows), [None, pa.py_buffer(b"")])
     values = cursors.numbers(rows, f"V{kind.size}")
     return pa.Array.from_buffers(kind.arrow, len(rows), [None, pa.py_buffer(values.tobytes())])
 
@@ -133,7 +140,7 @@ def _within(cursors: Cursors, rows: Longs, count: int, reason: str) -> Longs:
 def _read_record(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
     columns = [_read(child, cursors, rows) for child in kind.children]
     if not columns:
-        return pa.array([{}] * len(rows), kind.arrow)
+        return pa.Array.from_buffers(kind.arrow, len(rows), [None])
     return pa.StructArray.from_arrays(columns, fields=list(kind.arrow))
 
 
@@ -166,17 +173,13 @@ def _read_optional(kind: AvroType, cursors: Cursors, rows: Longs, branches: Long
 def _read_array(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
     (item,) = kind.children
     items, bounds = _read_blocks(item, cursors, rows, _item_reader(item))
-    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), items)
+    return pa.ListArray.from_arrays(pa.array(bounds), items)
 
 
 def _read_map(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
-    (value,) = kind.children
-    arrow = pa.struct([pa.field("key", pa.string()), pa.field("value", value.arrow)])
-    key = AvroType("string", pa.string(), "string")
-    entry = AvroType("record", arrow, "entry", (key, value), ("key", "value"))
-    entries, bounds = _read_blocks(entry, cursors, rows, _item_reader(entry))
-    keys, values = entries.flatten()
-    return pa.MapArray.from_arrays(pa.array(bounds.astype(np.int32)), keys, values)
+    entries, bounds = _read_blocks(kind.entry, cursors, rows, _read_runs)
+    # Not `flatten`, which ends the process where a struct of a union has been through `take` (Arrow 25).
+    return pa.MapArray.from_arrays(pa.array(bounds), entries.field(0), entries.field(1))
 
 
 RunReader = Callable[[AvroType, Cursors, Longs, Longs], pa.Array]
@@ -185,45 +188,57 @@ RunReader = Callable[[AvroType, Cursors, Longs, Longs], pa.Array]
 def _item_reader(item: AvroType) -> RunReader:
     if item.kind in ("long", "int"):
         return _read_long_runs
-    return _read_number_runs if item.kind in _NUMBERS else _read_runs
+    if item.kind in _NUMBERS:
+        return _read_number_runs
+    return _read_runs if item.least_bytes else _read_empty_runs
 
 
-def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader) -> tuple[pa.Array, Longs]:
+def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader) -> tuple[pa.Array, Any]:
     """The items of the next array of each message, message by message, and the bounds of each message's items."""
     lengths = np.zeros(len(rows), np.int64)
     pieces, owners = [], []
     active = np.arange(len(rows))
     for _ in range(_MOST_BLOCKS):
         counts = _block_counts(item, cursors, rows[active])
-        active, counts = active[counts > 0], counts[counts > 0]
+        if not counts.all():
+            active, counts = active[counts > 0], counts[counts > 0]
         if not len(active):
             break
         items, counts = _read_block(item, cursors, rows[active], counts, read)
         lengths[active] += counts
         pieces.append(items)
-        owners.append(np.repeat(active, counts))
+        owners.append((active, counts))
     else:
         cursors.defer(rows[active])
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    if len(pieces) == 1:
-        return pieces[0], bounds
+    bounds = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(lengths, out=bounds[1:])
+    return _joined(item, pieces, [np.repeat(*pair) for pair in owners] if len(pieces) > 1 else []), bounds
+
+
+def _joined(kind: AvroType, pieces: list[pa.Array], owners: list[Longs]) -> pa.Array:
+    """Pieces as one array, sorted by owner; those of an owner stay in their order."""
     if not pieces:
-        return pa.nulls(0, item.arrow), bounds
+        return pa.nulls(0, kind.arrow)
+    if len(pieces) == 1:
+        return pieces[0]
     order = np.argsort(np.concatenate(owners), kind="stable")
-    return pa.concat_arrays(pieces).take(pa.array(order)), bounds
+    return pa.concat_arrays(pieces).take(pa.array(order))
 
 
 def _block_counts(item: AvroType, cursors: Cursors, rows: Longs) -> Longs:
+    """The number of items of the next block of each message; 0 where the array ends, and of malformed messages."""
     counts = cursors.longs(rows)
-    sized = counts < 0
-    if sized.any():  # the block's size in bytes follows, for readers that skip it
+    if counts.min(initial=0) < 0:
+        cursors.longs(rows[counts < 0])  # the block's size in bytes follows, for readers that skip it
         counts = np.abs(counts)
-        cursors.longs(rows[sized])
     least = item.least_bytes
-    wrong = (counts < 0) | (counts > (cursors.left(rows) // least if least else _MOST_EMPTY_ITEMS))
+    wrong = counts > (cursors.left(rows) // least if least else MOST_EMPTY_ITEMS)
+    wrong |= counts < 0  # the least long has no absolute value
+    if not least:
+        wrong |= cursors.count_empty_items(rows, counts, MOST_EMPTY_ITEMS)
     if wrong.any():
         cursors.fail(rows, wrong, "an array has more items than bytes are left")
-    return np.where(wrong | cursors.parked(rows), 0, counts)
+    return cursors.zero_where_parked(rows, counts)
 
 
 def _read_block(
@@ -247,21 +262,38 @@ def _read_number_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Lon
     return pa.array(values != 0 if item.kind == "boolean" else values)
 
 
+def _read_empty_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
+    """Items that take no bytes: reading moves no cursor."""
+    return _read(item, cursors, np.repeat(rows, counts))
+
+
 def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
     """Items one after the other: the first of all messages, the second of all that have two, and so on."""
-    long = counts > _MOST_STEPS
+    long = counts > _steps_worth(counts)
     if long.any():
         cursors.defer(rows[long])
         raise TruncatedError(long)
     pieces, owners = [], []
     for step in range(int(counts.max(initial=0))):
         active = np.flatnonzero(counts > step)
+        if cursors.parked(rows[active]).all():  # items of malformed messages, which mean nothing
+            left = counts[active] - step
+            pieces.append(_read(item, cursors, rows[active[:1]]).take(pa.array(np.zeros(left.sum(), np.int64))))
+            owners.append(np.repeat(active, left))
+            break
+        if cursors.exhausted(item.breadth):  # all of them: those that are done cannot be read again
+            cursors.defer(rows)
+            raise TruncatedError(counts > 0)
         pieces.append(_read(item, cursors, rows[active]))
         owners.append(active)
-    if not pieces:
-        return pa.nulls(0, item.arrow)
-    order = np.argsort(np.concatenate(owners), kind="stable")
-    return pa.concat_arrays(pieces).take(pa.array(order))
+    return _joined(item, pieces, owners)
+
+
+def _steps_worth(counts: Longs) -> int:
+    """After how many items too few messages have more to be read together."""
+    if len(counts) <= _FEW_MESSAGES:
+        return _FEW_STEPS
+    return max(_FEW_STEPS, int(np.partition(counts, -_FEW_MESSAGES)[-_FEW_MESSAGES]))
 
 
 _READERS: dict[str, Callable[[AvroType, Cursors, Longs], pa.Array]] = {

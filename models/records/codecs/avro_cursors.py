@@ -10,6 +10,7 @@ type reads as a valid empty value, so that the other messages go on undisturbed.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ Mask = npt.NDArray[np.bool_]
 _CONTINUED = np.uint64(0x8080808080808080)
 _SEVEN_BITS = np.uint64(0x7F)
 _ONE = np.uint64(1)
-# How many bits each byte of a varint is moved down by: one for each byte before it.
-_LONGEST_VARINT = 10
-_LEAST_PADDING = 64
+# Zeros behind the messages: more than the widest value that is read in one go.
+_PADDING = 2_048
+# A step of the reading is worth it for so many bytes; what needs more steps is read one by one.
+_BYTES_A_STEP = 256
 # From here on, slices are joined rather than gathered byte by byte.
 _LONG_TEXT = 48
 
@@ -36,24 +38,39 @@ class Cursors:
     Args:
       content: the messages, one after the other.
       starts: int64 [n + 1], message i has the bytes starts[i] to starts[i + 1].
-      widest: the size of the widest fixed-size type that will be read.
+      steps: how often values may be read, beside what many bytes are worth, before `exhausted`.
     """
 
-    def __init__(self, content: Bytes, starts: Longs, widest: int = 0) -> None:
+    def __init__(self, content: Bytes, starts: Longs, steps: int) -> None:
         # One byte behind the last message: a cursor at the end of that one is not parked.
         self._padding = len(content) + 1
-        self._data = np.zeros(self._padding + max(_LEAST_PADDING, widest + 16), np.uint8)
+        self._data = np.zeros(self._padding + _PADDING, np.uint8)
         self._data[: len(content)] = content
         self.position = starts[:-1].astype(np.int64)
         self._end = starts[1:].astype(np.int64)
         self.errors: dict[int, str] = {}
         self.deferred: set[int] = set()
-        self._terminators: Longs | None = None
+        self._any_parked = False
+        self._empty_items: Longs | None = None
+        self._steps_left = steps + len(content) // _BYTES_A_STEP
+        self._views: dict[str, npt.NDArray[Any]] = {}
 
     def _view(self, dtype: str) -> npt.NDArray[Any]:
         """Values of that type at every byte, aligned or not."""
-        size = np.dtype(dtype).itemsize
-        return np.ndarray((len(self._data) - size,), dtype, self._data, strides=(1,))
+        if dtype not in self._views:
+            size = np.dtype(dtype).itemsize
+            self._views[dtype] = np.ndarray((len(self._data) - size,), dtype, self._data, strides=(1,))
+        return self._views[dtype]
+
+    @cached_property
+    def _terminators(self) -> Longs:
+        """Where a varint ends, if one begins before."""
+        return np.flatnonzero(self._data < 0x80)
+
+    def exhausted(self, steps: int) -> bool:
+        """Takes so many steps; whether there have been too many."""
+        self._steps_left -= steps
+        return self._steps_left < 0
 
     def fail(self, rows: Longs, failed: Mask, reason: str) -> None:
         """Sets messages aside as malformed."""
@@ -67,6 +84,7 @@ class Cursors:
         self._park(rows)
 
     def _park(self, rows: Longs) -> None:
+        self._any_parked = True
         self.position[rows] = self._padding
         self._end[rows] = len(self._data)
 
@@ -75,11 +93,14 @@ class Cursors:
         parked: Mask = self.position[rows] >= self._padding
         return parked
 
+    def zero_where_parked(self, rows: Longs, numbers: Longs) -> Longs:
+        """The numbers of messages, 0 for those that are set aside."""
+        return np.where(self.parked(rows), 0, numbers) if self._any_parked else numbers
+
     def finish(self) -> None:
         """Fails messages that have bytes left."""
-        rows = np.arange(len(self.position))
         left = self._end - self.position
-        for row in rows[(left > 0) & ~self.parked(rows)].tolist():
+        for row in np.flatnonzero((left > 0) & (self.position < self._padding)).tolist():
             self.errors.setdefault(row, f"{left[row]} bytes follow its end")
 
     def left(self, rows: Longs) -> Longs:
@@ -90,13 +111,13 @@ class Cursors:
         """Moves on; messages that end before are malformed. Parked messages stay where they are."""
         moved = self.position[rows] + by
         beyond = moved > self._end[rows]
-        parked = self.parked(rows)
-        if beyond.any() or parked.any():
+        if self._any_parked:
+            parked = self.parked(rows)
             moved[parked] = self._padding
-            self.position[rows] = moved
-            self.fail(rows, beyond & ~parked, "it ends in the middle of a value")
-        else:
-            self.position[rows] = moved
+            beyond &= ~parked
+        self.position[rows] = moved
+        if beyond.any():
+            self.fail(rows, beyond, "it ends in the middle of a value")
 
     def longs(self, rows: Longs) -> Longs:
         """The next int or long of each message, int64."""
@@ -125,25 +146,19 @@ class Cursors:
     def _long_varints(
         self, rows: Longs, begins: Longs, places: Longs, values: npt.NDArray[np.uint64], lengths: Longs
     ) -> None:
-        """Varints of nine and ten bytes, one by one: they are rare."""
-        for place in places.tolist():
-            begin = int(begins[place])
-            value = 0
-            for length in range(1, _LONGEST_VARINT + 1):
-                byte = int(self._data[begin + length - 1])
-                value |= (byte & 0x7F) << 7 * (length - 1)
-                if byte < 0x80:
-                    break
-            if byte >= 0x80 or value >= 1 << 64:
-                one = np.array([rows[place]])
-                self.fail(one, np.array([True]), "an integer does not fit 64 bits")
-                value, length = 0, 0
-            values[place], lengths[place] = value, length
+        """Varints of nine and ten bytes: `values` has their first eight bytes, seven bits of each."""
+        begins = begins[places]
+        ninth = self._data[begins + 8].astype(np.uint64)
+        tenth = np.where(ninth < 0x80, np.uint64(0), self._data[begins + 9])
+        values[places] |= (ninth & _SEVEN_BITS) << np.uint64(56) | tenth << np.uint64(63)
+        lengths[places] = np.where(ninth < 0x80, 9, 10)
+        wrong = tenth > 1
+        if wrong.any():
+            self.fail(rows[places], wrong, "an integer does not fit 64 bits")
+            values[places[wrong]] = lengths[places[wrong]] = 0
 
     def long_runs(self, rows: Longs, counts: Longs) -> Longs:
         """For each message so many ints or longs in a row: all of them, message by message."""
-        if self._terminators is None:
-            self._terminators = np.flatnonzero(self._data < 0x80)
         ends = self._terminators
         first = np.searchsorted(ends, self.position[rows])
         last = first + counts - 1
@@ -181,6 +196,14 @@ class Cursors:
         values = self._view(dtype)[begins]
         self._advance(rows, counts * size)
         return values
+
+    def count_empty_items(self, rows: Longs, counts: Longs, most: int) -> Mask:
+        """Adds items that take no bytes; which messages have had too many."""
+        if self._empty_items is None:
+            self._empty_items = np.zeros(len(self.position), np.int64)
+        wrong: Mask = counts > most - self._empty_items[rows]
+        self._empty_items[rows] += np.where(wrong, 0, counts)
+        return wrong
 
     def slices(self, rows: Longs, lengths: Longs) -> tuple[pa.Buffer, pa.Buffer]:
         """The next bytes of each message: int32 offsets and content, as Arrow's binary arrays have them."""

@@ -1,27 +1,36 @@
-"""Avro messages one by one, with fastavro: the reference, and the reader of what whole columns are too clumsy for."""
+"""Avro messages one by one: for what whole columns are too clumsy for, within the same limits.
+
+fastavro, which would be faster, follows the bytes wherever they lead: it overflows the stack, and with it ends the
+process, on ten thousand levels of a type that contains itself, and never returns from an array of 2^60 nulls.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import fastavro
-import pyarrow as pa
-
-from models.records.codecs.avro_types import AvroType
+from models.records.codecs.avro_types import named_types
 from models.records.record_type import Row
+
+# Items that take no bytes, such as nulls in an array: ten bytes could ask for 2^60 of them.
+MOST_EMPTY_ITEMS = 4_096
+_INT_LIMIT = 1 << 31
 
 
 class RowReader:
     """Reads messages one by one. Thread-safe.
 
     Args:
-      parsed: the record schema as fastavro has parsed it.
+      schema: a record schema, without logical types.
+
+    Raises:
+      EndlessTypeError: when each value of a type would contain another one.
     """
 
-    def __init__(self, parsed: Any) -> None:
-        self._parsed = parsed
+    def __init__(self, schema: Any) -> None:
+        parsed, named = named_types(schema)
+        self._read = _Compiler(named).reader(parsed, ())
 
     def read(self, value: bytes) -> Row:
         """Decodes one message.
@@ -29,79 +38,209 @@ class RowReader:
         Raises:
           ValueError: when it is malformed; the text says why.
         """
-        buffer = io.BytesIO(value)
+        message = _Message(value)
         try:
-            row: Row = fastavro.schemaless_reader(buffer, self._parsed, None)
-        except Exception as error:  # fastavro raises whatever the broken bytes lead it to
-            raise ValueError(f"{type(error).__name__}: {error}") from error
-        if buffer.tell() != len(value):
-            raise ValueError(f"{len(value) - buffer.tell()} bytes follow its end")
+            row: Row = self._read(message)
+        except (IndexError, struct.error):
+            raise ValueError("it ends in the middle of a value") from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        if message.at != len(value):
+            raise ValueError(f"{len(value) - message.at} bytes follow its end")
         return row
 
 
-def structs_of(rows: Mapping[int, Row], kind: AvroType) -> tuple[pa.StructArray, dict[int, str]]:
-    """Rows by place as structs in that order, and why some fit no column (fastavro reads an int beyond 32 bits)."""
+class EndlessTypeError(ValueError):
+    """Each value of a type contains another one: there is no such value."""
+
+
+class _Message:
+    """A message, and how far it has been read."""
+
+    __slots__ = ("at", "data", "empty_items")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.empty_items = 0
+
+    def long(self) -> int:
+        data, at = self.data, self.at
+        byte = data[at]
+        value, shift = byte & 0x7F, 7
+        while byte & 0x80 and shift < 70:
+            at += 1
+            byte = data[at]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        if byte & 0x80 or value >> 64:
+            raise ValueError("an integer does not fit 64 bits")
+        self.at = at + 1
+        return value >> 1 ^ -(value & 1)
+
+    def slice(self, length: int) -> bytes:
+        end = self.at + length
+        if length < 0 or end > len(self.data):
+            raise ValueError("a length reaches beyond its end")
+        content = self.data[self.at : end]
+        self.at = end
+        return content
+
+    def below(self, count: int, reason: str) -> int:
+        """The next long, which must be the number of one of so many."""
+        number = self.long()
+        if not 0 <= number < count:
+            raise ValueError(reason)
+        return number
+
+    def block(self) -> int:
+        """The number of items of the next block."""
+        count = self.long()
+        if count < 0:  # the block's size in bytes follows, for readers that skip it
+            self.long()
+        return abs(count)
+
+    def check_items(self, count: int, least_bytes: int) -> None:
+        """Refuses items that there cannot be."""
+        if not least_bytes:
+            self.empty_items += count
+        if count * least_bytes > len(self.data) - self.at or self.empty_items > MOST_EMPTY_ITEMS:
+            raise ValueError("an array has more items than bytes are left")
+
+
+_Read = Callable[[_Message], Any]
+
+
+def _read_int(message: _Message) -> int:
+    value = message.long()
+    if not -_INT_LIMIT <= value < _INT_LIMIT:
+        raise ValueError("an int does not fit 32 bits")
+    return value
+
+
+def _read_bytes(message: _Message) -> bytes:
+    return message.slice(message.long())
+
+
+def _read_string(message: _Message) -> str:
     try:
-        return columns_of(list(rows.values()), kind), {}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
-        pass
-    fitting, errors = [], {}
-    for place, row in rows.items():
-        try:
-            columns_of([row], kind)
-            fitting.append(row)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError) as error:
-            errors[place] = " ".join(str(error).split())
-    return columns_of(fitting, kind), errors
+        return message.slice(message.long()).decode()
+    except UnicodeDecodeError:
+        raise ValueError("a string is not UTF-8") from None
 
 
-def columns_of(rows: Sequence[Row], kind: AvroType) -> pa.StructArray:
-    """Rows that follow a record type, as one struct a row; fields that the type leaves out are left out."""
-    columns = [
-        array_of([row.get(name) for row in rows], child) for name, child in zip(kind.names, kind.children, strict=True)
-    ]
-    if not columns:
-        return pa.array([{}] * len(rows), kind.arrow)
-    return pa.StructArray.from_arrays(columns, fields=list(kind.arrow))
+def _number_reader(layout: str) -> _Read:
+    form = struct.Struct(layout)
+
+    def read(message: _Message) -> Any:
+        (value,) = form.unpack_from(message.data, message.at)
+        message.at += form.size
+        return value
+
+    return read
 
 
-def array_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
-    """Values as fastavro gives them, as an array of the type's Arrow type."""
-    if kind.kind == "union" and pa.types.is_union(kind.arrow):
-        return _union_of(values, kind)
-    if kind.kind == "map":
-        return pa.array([None if value is None else list(value.items()) for value in values], kind.arrow)
-    if kind.kind in ("float", "double") or kind.nullable_branch is not None:
-        return _numbers_of(values, kind.arrow)
-    return pa.array(values, kind.arrow)
+_PRIMITIVES: Mapping[str, _Read] = {
+    "null": lambda message: None,
+    "boolean": _number_reader("?"),
+    "int": _read_int,
+    "long": _Message.long,
+    "float": _number_reader("<f"),
+    "double": _number_reader("<d"),
+    "bytes": _read_bytes,
+    "string": _read_string,
+}
+_LEAST_BYTES = {"null": 0, "float": 4, "double": 8}
 
 
-def _numbers_of(values: Sequence[Any], arrow: pa.DataType) -> pa.Array:
-    """Arrow refuses whole numbers that a double rounds; JSON has no other way to write a large double."""
-    if pa.types.is_floating(arrow):
-        values = [float(value) if isinstance(value, int) else value for value in values]
-    return pa.array(values, arrow)
+class _Compiler:
+    """Makes the readers of types; a type that contains itself has one that refers to itself."""
+
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        self._named = named
+        self._readers: dict[str, list[_Read]] = {}
+
+    def reader(self, schema: Any, within: tuple[str, ...]) -> _Read:
+        """The reader of a type that is a field, and so a part in any case, of the records `within`."""
+        if isinstance(schema, list):
+            return self._union(schema)
+        kind = schema if isinstance(schema, str) else schema["type"]
+        if isinstance(kind, (dict, list)):
+            return self.reader(kind, within)
+        if kind in _PRIMITIVES:
+            return _PRIMITIVES[kind]
+        if kind in ("array", "map"):
+            return self._array(schema["items"]) if kind == "array" else self._map(schema["values"])
+        if kind == "fixed":
+            size = schema["size"]
+            return lambda message: message.slice(size)
+        if kind == "enum":
+            symbols = schema["symbols"]
+            return lambda message: symbols[message.below(len(symbols), "an enum has no such symbol")]
+        return self._record(schema["name"] if kind in ("record", "error") else kind, within)
+
+    def _record(self, name: str, within: tuple[str, ...]) -> _Read:
+        if name in within:
+            raise EndlessTypeError(f"each value of type {name!r} would contain another one")
+        schema = self._named[name]
+        if schema["type"] not in ("record", "error"):
+            return self.reader(schema, within)
+        if name not in self._readers:
+            self._readers[name] = []
+            fields = [(field["name"], self.reader(field["type"], (*within, name))) for field in schema["fields"]]
+            self._readers[name].append(_record_reader(fields))
+        made = self._readers[name]
+        return made[0] if made else lambda message: made[0](message)
+
+    def _union(self, branches: list[Any]) -> _Read:
+        readers = [self.reader(branch, ()) for branch in branches]
+        return lambda message: readers[message.below(len(readers), "a union has no such branch")](message)
+
+    def _array(self, items: Any) -> _Read:
+        read, least = self.reader(items, ()), self.least_bytes(items, ())
+
+        def read_array(message: _Message) -> list[Any]:
+            values: list[Any] = []
+            while count := message.block():
+                message.check_items(count, least)
+                values += [read(message) for _ in range(count)]
+            return values
+
+        return read_array
+
+    def _map(self, items: Any) -> _Read:
+        read, least = self.reader(items, ()), 1 + self.least_bytes(items, ())
+
+        def read_map(message: _Message) -> dict[str, Any]:
+            values: dict[str, Any] = {}
+            while count := message.block():
+                message.check_items(count, least)
+                for _ in range(count):
+                    key = _read_string(message)
+                    values[key] = read(message)
+            return values
+
+        return read_map
+
+    def least_bytes(self, schema: Any, within: tuple[str, ...]) -> int:
+        """The length of the shortest encoding of a value."""
+        if isinstance(schema, str) and schema in self._named:
+            schema = self._named[schema]
+        kind = "union" if isinstance(schema, list) else schema if isinstance(schema, str) else schema["type"]
+        if isinstance(kind, (dict, list)) or kind in self._named:
+            return self.least_bytes(kind, within)
+        if kind in ("record", "error"):
+            if schema["name"] in within:
+                raise EndlessTypeError(f"each value of type {schema['name']!r} would contain another one")
+            return sum(self.least_bytes(one["type"], (*within, schema["name"])) for one in schema["fields"])
+        return int(schema["size"]) if kind == "fixed" else _LEAST_BYTES.get(kind, 1)
 
 
-def _union_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
-    branches = [_branch_of(value, kind) for value in values]
-    groups: list[list[Any]] = [[] for _ in kind.children]
-    places = []
-    for value, branch in zip(values, branches, strict=True):
-        places.append(len(groups[branch]))
-        groups[branch].append(value)
-    children = [array_of(group, child) for group, child in zip(groups, kind.children, strict=True)]
-    names = [child.name for child in kind.children]
-    return pa.UnionArray.from_dense(pa.array(branches, pa.int8()), pa.array(places, pa.int32()), children, names)
+def _record_reader(fields: list[tuple[str, _Read]]) -> _Read:
+    def read(message: _Message) -> Row:
+        row: Row = {}
+        for name, read_field in fields:
+            row[name] = read_field(message)
+        return row
 
-
-def _branch_of(value: Any, kind: AvroType) -> int:
-    """The first branch that can hold the value."""
-    for place, child in enumerate(kind.children):
-        try:
-            array_of([value], child)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError, OverflowError):
-            continue
-        if (value is None) == (child.kind == "null"):
-            return place
-    raise ValueError(f"{type(value).__name__} fits no branch of the union")
+    return read

@@ -3,7 +3,7 @@
 | Avro | Arrow |
 |---|---|
 | null, boolean, int, long, float, double | null, bool, int32, int64, float32, float64 |
-| bytes, fixed | binary, fixed_size_binary |
+| bytes, fixed | binary, fixed_size_binary (binary, where it is wider than 1 KiB) |
 | string, enum | string |
 | array, map | list, map |
 | record | struct |
@@ -15,8 +15,9 @@ Logical types are ignored: a model takes the numbers below them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import fastavro
@@ -32,6 +33,8 @@ _PRIMITIVES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "string": pa.string(),
 }
+# Arrow makes room for a fixed_size_binary even where it is null or malformed.
+_WIDEST_FIXED = 1_024
 
 
 class RecursiveTypeError(ValueError):
@@ -49,6 +52,7 @@ class AvroType:
       children: the items of an array, the values of a map, the branches of a union, the fields of a record.
       names: the fields' names of a record; the symbols of an enum.
       size: of a fixed.
+      nullable_branch: of a union of nulls and one other type, the place of that one.
     """
 
     kind: str
@@ -57,14 +61,26 @@ class AvroType:
     children: tuple[AvroType, ...] = ()
     names: tuple[str, ...] = ()
     size: int = 0
-    nullable_branch: int | None = field(default=None)
+    nullable_branch: int | None = None
 
-    @property
+    @cached_property
     def least_bytes(self) -> int:
         """The length of the shortest encoding of a value."""
-        if self.kind in ("record",):
+        if self.kind == "record":
             return sum(child.least_bytes for child in self.children)
         return {"null": 0, "float": 4, "double": 8, "fixed": self.size}.get(self.kind, 1)
+
+    @cached_property
+    def breadth(self) -> int:
+        """How many types there are in it, itself among them."""
+        return 1 + sum(child.breadth for child in self.children)
+
+    @cached_property
+    def entry(self) -> AvroType:
+        """Of a map: what an entry is, as a record."""
+        key, (value,) = AvroType("string", pa.string(), "string"), self.children
+        arrow = pa.struct([pa.field("key", key.arrow), pa.field("value", value.arrow)])
+        return AvroType("record", arrow, "entry", (key, value), ("key", "value"))
 
 
 def avro_type(schema: Any) -> AvroType:
@@ -77,15 +93,18 @@ def avro_type(schema: Any) -> AvroType:
       >>> avro_type({"type": "array", "items": ["null", "long"]}).arrow
       ListType(list<item: int64>)
     """
+    return _type(*named_types(schema), ())
+
+
+def named_types(schema: Any) -> tuple[Any, dict[str, Any]]:
+    """The schema as fastavro has parsed it, and its named types by their full names."""
     named: dict[str, Any] = {}
-    parsed = fastavro.parse_schema(schema, named)
-    return _type(parsed, named, ())
+    return fastavro.parse_schema(schema, named), named
 
 
 def record_type(schema: Any) -> tuple[AvroType, bool]:
     """The type of a record schema without the fields that contain themselves, and whether it is all of it."""
-    named: dict[str, Any] = {}
-    parsed = fastavro.parse_schema(schema, named)
+    parsed, named = named_types(schema)
     try:
         return _type(parsed, named, ()), True
     except RecursiveTypeError:
@@ -129,7 +148,8 @@ def _type(schema: Any, named: Mapping[str, Any], open_names: tuple[str, ...]) ->
         value = _type(schema["values"], named, open_names)
         return AvroType("map", pa.map_(pa.string(), value.arrow), "map", (value,))
     if kind == "fixed":
-        return AvroType("fixed", pa.binary(schema["size"]), schema["name"], size=schema["size"])
+        size = schema["size"]
+        return AvroType("fixed", pa.binary(size if size <= _WIDEST_FIXED else -1), schema["name"], size=size)
     if kind == "enum":
         return AvroType("enum", pa.string(), schema["name"], names=tuple(schema["symbols"]))
     if kind in ("record", "error"):
@@ -157,10 +177,3 @@ def _union(branches: list[AvroType]) -> AvroType:
         return AvroType("union", pa.null(), "union", tuple(branches))
     arrow = pa.dense_union([pa.field(branch.name, branch.arrow) for branch in branches])
     return AvroType("union", arrow, "union", tuple(branches))
-
-
-def walk(kind: AvroType) -> Iterator[AvroType]:
-    """The type and all types within it."""
-    yield kind
-    for child in kind.children:
-        yield from walk(child)

@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from models.records.codecs.avro_rows import structs_of
 from models.records.codecs.avro_schema import read as read
+from models.records.codecs.avro_structs import batch_of, structs_of
 from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
 from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
 from models.records.record_type import RecordType, Row
@@ -72,7 +72,7 @@ class JsonCodec:
         errors.update(wrong)
         places = np.array([place for place in good if place not in wrong], np.int64)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
-        columns = pa.RecordBatch.from_struct_array(structs)
+        columns = batch_of(structs)
         return DecodedRecords(columns, places, texts, [messages[place] for place in places.tolist()])
 
     def _misfits(self, rows: Mapping[int, Row]) -> dict[int, str]:
@@ -83,7 +83,7 @@ class JsonCodec:
             try:
                 filled = {**self._defaults, **rows[place]}
                 fastavro.validation.validate(filled, self._parsed, raise_errors=True)
-            except (ValueError, RecursionError, fastavro.validation.ValidationError) as error:
+            except Exception as error:  # fastavro raises whatever the value leads it to
                 errors[place] = error_text(error)
         return errors
 
@@ -114,10 +114,11 @@ def why_malformed(message: bytes, error: orjson.JSONDecodeError) -> str:
       "field 'a': a lone surrogate (U+D800) cannot be encoded as UTF-8"
     """
     try:
-        content = json.loads(message.decode())
-    except (ValueError, RecursionError) as other:
-        return error_text(other) if isinstance(other, UnicodeDecodeError) else error_text(error)
-    return _find_surrogate(content, "") or error_text(error)
+        return _find_surrogate(json.loads(message.decode()), "") or error_text(error)
+    except UnicodeDecodeError as other:
+        return error_text(other)
+    except (ValueError, RecursionError):  # nor can Python's own parser read it
+        return error_text(error)
 
 
 def _find_surrogate(value: Any, path: str) -> str | None:

@@ -461,6 +461,12 @@ def test_the_data_type_is_the_field_or_the_record_types_name() -> None:
     assert kinds(schema, []) == []
 
 
+def test_only_a_text_names_a_data_type() -> None:
+    assert kinds(schema_of(dataType="bytes"), [{"dataType": b"\xff"}, {"dataType": b"a"}]) == [("Test", [0, 1])]
+    schema = schema_of(dataType=["long", "string"])
+    assert kinds(schema, [{"dataType": "a"}, {"dataType": 5}, {"dataType": "a"}]) == [("Test", [1]), ("a", [0, 2])]
+
+
 def test_each_record_is_scored_by_the_model_of_its_data_type(named: Named, tmp_path: Path) -> None:
     for data_type, number in (("a", 1), ("b", 2)):
         named.serve_saved(save_version_model(tmp_path / data_type, number), X_SCHEMA, data_type)

@@ -189,3 +189,10 @@ def test_absent_json_fields_that_may_be_null_are_null() -> None:
     decoded = decode(schema, [b"{}"])
     assert rows_of(decoded.columns) == [{"x": None, "dataType": None}]
     assert [kind for kind, _ in by_data_type(decoded.columns, schema.codec)] == ["Test"]
+
+
+def test_a_json_text_with_a_surrogate_beside_deep_nesting_is_an_error() -> None:
+    deep = b'{"x": 1.5, "z": ' + b"[" * 600 + b"]" * 600 + b', "u": "\\ud800"}'
+    decoded = decode(schema_of("json", x="double"), [deep, b'{"x": 1}'])
+    assert set(decoded.errors) == {0}
+    assert decoded.columns.column("x").to_pylist() == [1.0]

@@ -1,0 +1,155 @@
+"""Random records through decoding, scoring and assembling: each must give one message, whatever its bytes are."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from models.columns.field_values import is_text
+from models.errors import ScoringError
+from models.records.batch import OffsetSpan, RecordBatch
+from models.records.codecs.base import RecordCodec
+from models.records.record_type import RecordType
+from models.scorers.base import Scores
+from models.serving.assembly import ScoringSettings, score_batch
+from models.serving.registry import ModelRegistry
+from models.tensors import Array, Signature, TensorSpec
+from tests.fuzz.streams import STREAMS
+from tests.models.fakes import FakeScorer, fake_model, published
+
+DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool", "object")
+SHAPES: tuple[tuple[int | None, ...] | None, ...] = (None, (None,), (None, 1), (None, None), (None, 2))
+POOL = 60
+
+
+class EchoScorer(FakeScorer):
+    """Answers its inputs; one call in fifty fails."""
+
+    def __init__(self, signature: Signature, chance: random.Random) -> None:
+        super().__init__(1)
+        self.signature = signature
+        self._chance = chance
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        if self._chance.random() < 0.02:
+            raise ScoringError("the engine stumbled")
+        return Scores({f"out-{name}": array for name, array in inputs.items()})
+
+
+@dataclass
+class Tally:
+    """What came of the records so far."""
+
+    records: int = 0
+    scored: int = 0
+    errors: int = 0
+    dead_letters: int = 0
+    seconds: float = 0.0
+
+
+def fuzz(
+    records: int, seed: int, formats: Sequence[str] = tuple(STREAMS), seconds: Callable[[], float] = time.process_time
+) -> Tally:
+    """Sends so many random records through; the seconds are those of the product, not of the making of records.
+
+    Raises:
+      FuzzError: when one round fails; it names the seed that repeats the round.
+    """
+    tally = Tally()
+    rounds = 0
+    while tally.records < records:
+        one = f"{seed}-{rounds}"
+        try:
+            fuzz_round(one, formats[rounds % len(formats)], records - tally.records, tally, seconds)
+        except Exception as error:
+            raise FuzzError(f"round {one} of {formats[rounds % len(formats)]} failed: {error!r}") from error
+        rounds += 1
+    return tally
+
+
+class FuzzError(Exception):
+    """A record led to an exception, or not to one message."""
+
+
+def fuzz_round(name: str, record_format: str, most: int, tally: Tally, seconds: Callable[[], float]) -> None:
+    """One schema, one model, and some batches."""
+    chance = random.Random(name)
+    kind, make = STREAMS[record_format](chance)
+    registry = _registry(chance, kind)
+    settings = ScoringSettings(kind, "results", "dead-letters", chance.choice(("record", "coordinates")))
+    pool = [make() for _ in range(POOL)]
+    for _ in range(6):
+        size = min(most, chance.choice((1, 2, 16, 500, 2_000)))
+        most -= size
+        batch = _batch(chance, pool, size)
+        began = seconds()
+        scored = score_batch(batch, registry, settings)
+        tally.seconds += seconds() - began
+        offsets = sorted(message.offset or 0 for message in scored.outgoing)
+        if offsets != batch.offsets.tolist() or scored.scored + scored.errors + scored.dead_letters != size:
+            raise FuzzError(f"{size} records gave {scored.scored}, {scored.errors} and {scored.dead_letters}")
+        tally.records += size
+        tally.scored += scored.scored
+        tally.errors += scored.errors
+        tally.dead_letters += scored.dead_letters
+    registry.close()
+
+
+def _batch(chance: random.Random, pool: Sequence[bytes], size: int) -> RecordBatch:
+    values: list[bytes | None] = [chance.choice(pool) for _ in range(size)]
+    spoilt = chance.choice((0, 0, 1, size // 20, size // 2))
+    for place in (chance.randrange(size) for _ in range(spoilt if size else 0)):
+        values[place] = _spoil(chance, values[place] or b"")
+    keys = [chance.choice((None, b"", b"key", b"\xff")) for _ in range(size)]
+    offsets = range(100, 100 + size)
+    headers = [(("h", b"1"), ("h", None)) if chance.random() < 0.1 else () for _ in range(size)]
+    return RecordBatch.of(OffsetSpan("t", "", 0, 0, 100, 100 + size), offsets, offsets, keys, values, headers)
+
+
+def _spoil(chance: random.Random, value: bytes) -> bytes | None:
+    place = chance.randrange(len(value) + 1)
+    return chance.choice(
+        (
+            None,
+            b"",
+            value[:place],
+            value + chance.randbytes(chance.randrange(1, 9)),
+            value[:place] + chance.randbytes(1) + value[place + 1 :],
+            value[:place] + chance.choice((b"\x80", b"\xff" * 9, b"\xff" * 9 + b"\x01", b"\x7f")) + value[place:],
+            chance.randbytes(chance.randrange(60)),
+            b"\x02" * 20_000,
+            b"[" * 20_000,
+        )
+    )
+
+
+def _registry(chance: random.Random, kind: RecordType) -> ModelRegistry:
+    registry = ModelRegistry("fuzz")
+    data_types = ["Test", "a", ""][: chance.randrange(4)]
+    versions = {
+        name: published(place + 1, f"m{place}", data_type=name) for place, name in enumerate(data_types) if name
+    }
+    registry.update({name: (version,) for name, version in versions.items()})
+    for version in versions.values():
+        registry.loaded(version, fake_model(version, EchoScorer(_signature(chance, kind.codec), chance)))
+    return registry
+
+
+def _signature(chance: random.Random, codec: RecordCodec) -> Signature:
+    names = codec.fields.names
+    chosen = chance.sample(names, min(len(names), chance.choice((1, 1, 2, 3))))
+    fits = chance.random() < 0.7
+    dtypes = {name: _dtype(codec.fields.field(name).type) if fits else chance.choice(DTYPES) for name in chosen}
+    specs = {name: TensorSpec(name, np.dtype(dtypes[name]), chance.choice(SHAPES)) for name in chosen}
+    return Signature("serving_default", specs)
+
+
+def _dtype(kind: pa.DataType) -> str:
+    """The dtype that holds all values of a field."""
+    kind = kind.value_type if pa.types.is_list(kind) else kind
+    return "object" if is_text(kind) else "float64"

@@ -1,0 +1,87 @@
+"""Streams of random messages for each record format: a new format is one function and one line in `STREAMS`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+from models.records.record_type import RecordType
+from tests.fuzz.avro_messages import MessageMaker, SchemaMaker
+
+Stream = tuple[RecordType, Callable[[], bytes]]
+"""A record type, and what makes messages that follow it."""
+
+
+def avro_stream(chance: random.Random) -> Stream:
+    """Messages of a random Avro schema; one of four contains itself."""
+    schema = SchemaMaker(chance, recursive=chance.random() < 0.25).record(chance.choice((1, 2, 3)))
+    _name_a_data_type(chance, schema)
+    kind = RecordType("Test", json.dumps(schema), "avro")
+    return kind, MessageMaker(chance, schema, chance.choice((1, 3, 3, 20))).message
+
+
+def json_stream(chance: random.Random) -> Stream:
+    """JSON objects of a random schema of simple types; some values are not of their type."""
+    types: list[Any] = ["long", "int", "double", "float", "string", "boolean", ["null", "long"], ["int", "string"]]
+    types += [{"type": "array", "items": one} for one in types[:5]]
+    types.append({"type": "map", "values": "double"})
+    types.append({"type": "enum", "name": "E", "symbols": ["A", "B"]})
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(chance.sample(types, 3))]
+    schema: dict[str, Any] = {"type": "record", "name": "Test", "fields": fields}
+    _name_a_data_type(chance, schema)
+    wrong = chance.choice((0.0, 0.01, 0.3))
+
+    def message() -> bytes:
+        row = {
+            one["name"]: _json_value(chance, 2) if chance.random() < wrong else _json_of(chance, one["type"])
+            for one in schema["fields"]
+            if chance.random() < 0.995
+        }
+        return json.dumps(row, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
+
+    return RecordType("Test", json.dumps(schema), "json"), message
+
+
+STREAMS: dict[str, Callable[[random.Random], Stream]] = {
+    "avro": avro_stream,
+    "json": json_stream,
+}
+
+
+def _name_a_data_type(chance: random.Random, schema: dict[str, Any]) -> None:
+    kinds: list[Any] = ["string", ["null", "string"], "bytes", ["long", "string"]]
+    if chance.random() < 0.5:
+        schema["fields"].append({"name": "dataType", "type": chance.choice(kinds)})
+
+
+def _json_of(chance: random.Random, kind: Any) -> Any:
+    """A value of the type."""
+    if isinstance(kind, list):
+        return _json_of(chance, chance.choice(kind))
+    if isinstance(kind, str):
+        return chance.choice(_OF_TYPE[kind])
+    if kind["type"] == "array":
+        return [_json_of(chance, kind["items"]) for _ in range(chance.randrange(4))]
+    return {"é": 0.5, "b": 1} if kind["type"] == "map" else chance.choice(kind["symbols"])
+
+
+_OF_TYPE: dict[str, tuple[Any, ...]] = {
+    "null": (None,),
+    "boolean": (True, False),
+    "int": (0, -1, 2**31 - 1),
+    "long": (0, 2**31, -(2**63), 2**63 - 1),
+    "float": (0, 0.5, -1e30),
+    "double": (0.1, 1e300, 2**64, -(2**70), 1),
+    "string": ("", "a", "Test", "é", "\U0001f600", "x" * 300),
+    "bytes": ("a",),
+}
+
+
+def _json_value(chance: random.Random, depth: int) -> Any:
+    simple = (0, 1, -1, 2**31, 2**63, 2**64, 0.5, 1e300, float("nan"), "", "a", "A", "é", "\ud800", True, None)
+    if depth == 0 or chance.random() < 0.4:
+        return chance.choice(simple[:8] + simple if depth else simple)
+    items = [_json_value(chance, depth - 1) for _ in range(chance.randrange(4))]
+    return items if chance.random() < 0.7 else {str(number): item for number, item in enumerate(items)}

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.fuzz.run import fuzz
+
+
+@pytest.mark.slow
+def test_random_records_give_one_message_each(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        tally = fuzz(200_000, seed=9)
+    assert tally.records == 200_000
+    assert min(tally.scored, tally.errors, tally.dead_letters) > 1_000
