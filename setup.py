@@ -38,6 +38,8 @@ setup(
         "fastavro>=1.12,<2",
         "grpcio>=1.76,<2",
         "numpy>=2,<3",
+        "orjson>=3.9.7,<4",
+        "pyarrow>=16,<26",
         "pyyaml>=6,<7",
         "rich>=14,<16",
         "tensorflow>=2.21,<2.22",

@@ -24,6 +24,7 @@ from tests.models.fakes import FakeScorer, fake_model, published
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool", "object")
 SHAPES: tuple[tuple[int | None, ...] | None, ...] = (None, (None,), (None, 1), (None, None), (None, 2))
+TOPIC = "t"
 POOL = 60
 
 
@@ -81,7 +82,7 @@ def fuzz_round(name: str, record_format: str, most: int, tally: Tally, seconds: 
     chance = random.Random(name)
     kind, make = STREAMS[record_format](chance)
     registry = _registry(chance, kind)
-    settings = ScoringSettings(kind, "results", "dead-letters", chance.choice(("record", "coordinates")))
+    settings = ScoringSettings({TOPIC: kind}, "results", "dead-letters", chance.choice(("record", "coordinates")))
     pool = [make() for _ in range(POOL)]
     for _ in range(6):
         size = min(most, chance.choice((1, 2, 16, 500, 2_000)))
@@ -108,7 +109,7 @@ def _batch(chance: random.Random, pool: Sequence[bytes], size: int) -> RecordBat
     keys = [chance.choice((None, b"", b"key", b"\xff")) for _ in range(size)]
     offsets = range(100, 100 + size)
     headers = [(("h", b"1"), ("h", None)) if chance.random() < 0.1 else () for _ in range(size)]
-    return RecordBatch.of(OffsetSpan("t", "", 0, 0, 100, 100 + size), offsets, offsets, keys, values, headers)
+    return RecordBatch.of(OffsetSpan(TOPIC, "", 0, 0, 100, 100 + size), offsets, offsets, keys, values, headers)
 
 
 def _spoil(chance: random.Random, value: bytes) -> bytes | None:

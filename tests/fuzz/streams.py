@@ -44,9 +44,25 @@ def json_stream(chance: random.Random) -> Stream:
     return RecordType("Test", json.dumps(schema), "json"), message
 
 
+def tf_example_stream(chance: random.Random) -> Stream:
+    """Recommender records as tf.Examples."""
+    kind = RecordType.named("recommender", "tf-example")
+
+    def message() -> bytes:
+        row = {
+            "user": chance.randrange(2**40),
+            "products": [chance.randrange(300) for _ in range(chance.randrange(12))],
+            "dataType": chance.choice(("", "Test", "é")),
+        }
+        return kind.codec.encode(row)
+
+    return kind, message
+
+
 STREAMS: dict[str, Callable[[random.Random], Stream]] = {
     "avro": avro_stream,
     "json": json_stream,
+    "tf-example": tf_example_stream,
 }
 
 
