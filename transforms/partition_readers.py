@@ -58,14 +58,14 @@ class PartitionReaders:
             raise
         self._give_back(partition, reader)
 
-    def made_anew(self, topic: str, topic_id: str) -> bool:
+    def recreated(self, topic: str, topic_id: str) -> bool:
         """Whether the topic has another id than when this was last asked; an unknown id ("") tells nothing."""
         with self._lock:
             before = self._topic_ids.get(topic, "")
             self._topic_ids[topic] = topic_id or before
             return bool(before and topic_id and before != topic_id)
 
-    def made_anew_since(self, partition: Partition) -> bool:
+    def recreated_since(self, partition: Partition) -> bool:
         """Whether the partition is one of an earlier topic of that name, as far as is known in this process."""
         with self._lock:
             known = self._topic_ids.get(partition.topic, "")

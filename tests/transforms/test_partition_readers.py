@@ -100,16 +100,16 @@ def test_the_backlog_is_told_without_asking(readers: PartitionReaders) -> None:
     assert readers.backlog(FIRST, 30) == 70
 
 
-def test_a_topic_is_made_anew_when_its_id_changes(readers: PartitionReaders) -> None:
-    told = [readers.made_anew("t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
+def test_a_topic_is_recreated_when_its_id_changes(readers: PartitionReaders) -> None:
+    told = [readers.recreated("t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
     assert told == [False, False, False, False, True, False, False]
-    assert not readers.made_anew("other", "c")
+    assert not readers.recreated("other", "c")
 
 
 def test_partitions_of_the_topic_before_are_told_from_the_new_ones(readers: PartitionReaders) -> None:
     old, new, unknown = (Partition("t", topic_id, 0) for topic_id in ("a", "b", ""))
-    assert not readers.made_anew_since(old), "nothing is known yet"
-    readers.made_anew("t", "a")
-    assert not readers.made_anew_since(old)
-    readers.made_anew("t", "b")
-    assert [readers.made_anew_since(one) for one in (old, new, unknown)] == [True, False, False]
+    assert not readers.recreated_since(old), "nothing is known yet"
+    readers.recreated("t", "a")
+    assert not readers.recreated_since(old)
+    readers.recreated("t", "b")
+    assert [readers.recreated_since(one) for one in (old, new, unknown)] == [True, False, False]
