@@ -127,7 +127,7 @@ class ModelsTopicReader:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     catalog.skip_to(message.offset())
                 elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                    raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or cut short: {error.str()}")
+                    raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or truncated: {error.str()}")
                 else:
                     self._check_error(error)
 

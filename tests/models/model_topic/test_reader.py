@@ -163,7 +163,7 @@ def test_a_topic_that_was_cut_short_is_an_error(kafka: Kafka, reader: Callable[.
     topic = kafka.topic("models", cleanup_policy="delete")
     write(kafka, topic, version(1), pointer(1))
     kafka.delete_records(topic, 2)
-    with pytest.raises(ModelsTopicError, match="recreated or cut short"):
+    with pytest.raises(ModelsTopicError, match="recreated or truncated"):
         reader(topic).catch_up(ModelCatalog(), 3)
 
 

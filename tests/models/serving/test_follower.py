@@ -451,7 +451,7 @@ def test_closing_waits_for_a_load_and_releases_all_models(serving: Serving) -> N
 def test_statistics_are_told_from_time_to_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.serving.follower._STATISTICS_SECONDS", 0.01)
     told = threading.Event()
-    monkeypatch.setattr(serving.registry, "tell_statistics", told.set)
+    monkeypatch.setattr(serving.registry, "report_statistics", told.set)
     serving.clock.now += 1.0
     serving.follower.start()
     assert told.wait(WAIT)

@@ -299,7 +299,7 @@ def test_a_lease_of_no_model_counts_nothing(registry: ModelRegistry) -> None:
     with registry.lease("nothing") as lease:
         lease.count(1, 1, 1.0)
         assert lease.model is None
-    registry.tell_statistics()
+    registry.report_statistics()
     assert registry.drain_events() == []
 
 
@@ -327,7 +327,7 @@ def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) 
     with registry.lease("m") as lease:
         lease.count(10, 0, 4.0)
         lease.count(2, 2, 2.0)
-    registry.tell_statistics()
+    registry.report_statistics()
     statistics = registry.drain_events()[-1].statistics
     assert statistics is not None
     assert (statistics.usage, statistics.errors, statistics.calls) == (12, 2, 2)
@@ -342,7 +342,7 @@ def test_statistics_that_nobody_takes_do_not_pile_up(registry: ModelRegistry) ->
     for _ in range(1000):
         with registry.lease("m") as lease:
             lease.count(1, 0, 1.0)
-        registry.tell_statistics()
+        registry.report_statistics()
     assert kinds(registry) == ["loading 1", "serving 1", "statistics 1"]
 
 
@@ -351,10 +351,10 @@ def test_statistics_of_a_model_that_was_not_called_since_are_told_once(registry:
     load(registry)
     with registry.lease("m") as lease:
         lease.count(1, 0, 1.0)
-    registry.tell_statistics()
-    registry.tell_statistics()
+    registry.report_statistics()
+    registry.report_statistics()
     assert kinds(registry) == ["loading 1", "serving 1", "statistics 1"]
-    registry.tell_statistics()
+    registry.report_statistics()
     assert kinds(registry) == []
 
 
