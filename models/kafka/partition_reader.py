@@ -94,7 +94,7 @@ class PartitionReader:
         The first batch that this reader takes also reports the gap before it, if there is one.
 
         Raises:
-          OffsetGapError: when records are missing and the settings say fail.
+          OffsetGapError: when records are missing and on_gap is fail.
           KafkaUnreachableError: when no broker answers.
         """
         opening = self._opening()
