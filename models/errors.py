@@ -1,10 +1,10 @@
-"""One class per failure; each message names the thing that failed and the remedy."""
+"""One class per failure; each message names what failed and how to fix it."""
 
 from __future__ import annotations
 
 
 class ServingError(Exception):
-    """Base of every error that this application raises on purpose."""
+    """Base class of all errors that this application raises deliberately."""
 
 
 class SchemaError(ServingError):
@@ -20,7 +20,7 @@ class DescriptorError(ServingError):
 
 
 class MappingError(ServingError):
-    """A model input can be filled neither by a field of its name nor by the descriptor's mapping."""
+    """Neither a field of the same name nor the descriptor's mapping can fill a model input."""
 
 
 class FieldValueError(ServingError):
@@ -32,7 +32,7 @@ class ModelLoadError(ServingError):
 
 
 class DigestMismatchError(ModelLoadError):
-    """The bytes that were fetched are not the bytes that were published."""
+    """The fetched bytes differ from the published ones."""
 
 
 class UnknownModelTypeError(ModelLoadError):
@@ -44,19 +44,19 @@ class MissingExtraError(ModelLoadError):
 
 
 class ScorerOptionError(ModelLoadError):
-    """An option of the descriptor is unknown to its scorer, or has a value that cannot be read."""
+    """An option of the descriptor is unknown to its scorer, or has an invalid value."""
 
 
 class ScoringError(ServingError):
-    """A model was asked and did not answer; the text is what the model or its server said."""
+    """A call of a model failed; the text is that of the model or its server."""
 
 
 class ModelUnreachableError(ScoringError):
-    """The model's server did not answer in time, or cannot be reached: no other record would fare better."""
+    """The model's server cannot be reached or did not answer in time, so trying other records would not help."""
 
 
 class BatchDeadlineError(ModelUnreachableError):
-    """The time that all calls for one batch may take is up before each of its records was scored."""
+    """The time limit for all calls of one batch expired before all of its records were scored."""
 
 
 class ModelsTopicError(ServingError):
@@ -64,19 +64,19 @@ class ModelsTopicError(ServingError):
 
 
 class ModelsTopicCutError(ModelsTopicError):
-    """Messages of the models topic are gone that were there before: it was recreated, or cut short."""
+    """Messages that the models topic contained before are gone: it was recreated or truncated."""
 
 
 class ModelsNotFollowedError(ServingError):
-    """Model updates no longer reach this worker; what it serves would grow old without a word."""
+    """Model updates no longer reach this worker, so the models that it serves would silently become outdated."""
 
 
 class OffsetsNotCommittedError(ServingError):
-    """The thread that commits offsets has ended; what is scored would be scored again after the next start."""
+    """The thread that commits offsets has ended, so the next start would score the same records again."""
 
 
 class PublishError(ServingError):
-    """A model was not published; the message says why and what to do."""
+    """A model was not published; the message gives the reason and the remedy."""
 
 
 class OptionsError(ServingError):
@@ -84,15 +84,15 @@ class OptionsError(ServingError):
 
 
 class KafkaUnreachableError(ServingError):
-    """No broker answered within the time that was given."""
+    """No broker answered within the timeout."""
 
 
 class OffsetGapError(ServingError):
-    """Records between the position to resume from and the first one available are gone."""
+    """Records between the position to resume from and the first available one are gone."""
 
 
 class TopicError(ServingError):
-    """A topic is missing and cannot be made."""
+    """A topic is missing and cannot be created."""
 
 
 class TopicForbiddenError(TopicError):
@@ -100,7 +100,7 @@ class TopicForbiddenError(TopicError):
 
     @classmethod
     def of(cls, topic: str) -> TopicForbiddenError:
-        """The error of a topic, with the remedy."""
+        """The error for a topic, with the commands that grant access."""
         return cls(
             f"topic {topic!r} may not be read by this user: allow the operations Describe and Read on it "
             f"(kafka-acls --add --allow-principal User:NAME --operation Describe --operation Read --topic {topic})"
@@ -108,19 +108,19 @@ class TopicForbiddenError(TopicError):
 
 
 class PipelineFailedError(ServingError):
-    """A pipeline that runs until it is stopped ended by itself."""
+    """A pipeline that should run until it is stopped ended on its own."""
 
 
 class SecretUnavailableError(ServingError):
-    """A secret that a setting refers to cannot be read by whoever runs here."""
+    """A secret that a setting refers to cannot be read with the credentials of this process."""
 
 
 class TokenUnavailableError(ServingError):
-    """Google gave no access token to show to the Kafka brokers."""
+    """Google did not issue an access token for the Kafka brokers."""
 
 
 class CloudResourceError(ServingError):
-    """A project, region, bucket or job of Google Cloud is missing, or closed to whoever runs here."""
+    """A Google Cloud project, region, bucket or job does not exist, or this process has no access to it."""
 
 
 class DemoMissingError(ServingError):
@@ -128,12 +128,12 @@ class DemoMissingError(ServingError):
 
 
 class WheelError(ServingError):
-    """This application's own wheel, which workers need, cannot be built here."""
+    """The application's wheel, which workers need, cannot be built on this machine."""
 
 
 class FlinkUnreachableError(ServingError):
-    """No Flink cluster answers at the address that was given."""
+    """No Flink cluster answers at the given address."""
 
 
 class FlinkJobError(ServingError):
-    """A Flink cluster cannot run a job, or did not do what it was asked to do with one."""
+    """A Flink cluster cannot run a job, or did not carry out a request about one."""

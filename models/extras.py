@@ -1,4 +1,4 @@
-"""Packages that only some deployments need: which extra of beam-serving installs them."""
+"""Optional packages, and the extra of beam-serving that installs each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from models.errors import MissingExtraError
 
-# The module that an import asks for, and the extra of setup.py with the package that has it.
+# Maps an imported module to the extra in setup.py that installs it.
 EXTRA_OF = {
     "tenacity": "servers",
     "tensorflow_serving": "servers",
@@ -16,10 +16,10 @@ EXTRA_OF = {
 
 @contextmanager
 def extras_named() -> Iterator[None]:
-    """Imports inside may need an extra.
+    """A context in which a failed import of an optional package is reported with the extra that installs it.
 
     Raises:
-      MissingExtraError: when a module of an extra is missing; the message says what to install.
+      MissingExtraError: when a module of an extra is missing; the message names the package to install.
     """
     try:
         yield

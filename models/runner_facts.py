@@ -1,15 +1,15 @@
-"""What differs in the graph from runner to runner; each runner names what works there."""
+"""The facts about a runner that the graph depends on; each runner states its own."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 # How the side input of model updates fires.
-# default: the default trigger; the side input is all positions so far (Prism).
-# each: every position is a firing of its own and replaces the one before (Flink, Dataflow).
+# default: the default trigger; the side input contains all positions so far (Prism).
+# each: every position fires on its own and replaces the previous one (Flink, Dataflow).
 Firing = Literal["default", "each"]
 
-# Where the frontiers of acknowledged offsets live.
-# process: in the worker process, where there is only one.
-# state: in Beam's keyed state, where there may be several; a checkpoint holds them.
+# Where the frontiers of acknowledged offsets are kept.
+# process: in memory, for a runner with a single worker process.
+# state: in Beam's keyed state, for a runner with several workers; checkpoints include it.
 Frontiers = Literal["process", "state"]

@@ -1,4 +1,4 @@
-"""Arrays that go into models and come out of them, and how a model describes them."""
+"""The arrays that models take and return, and how a model describes them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class TensorSpec:
     """One input or output of a signature.
 
     Attributes:
-      name: the name by which the signature knows it.
+      name: its name in the signature.
       dtype: a numpy dtype; strings are `object` (arrays of bytes).
-      shape: the dimensions with the batch first, None where any size fits; None when the rank is unknown.
+      shape: the dimensions, the batch first, with None for any size; None when the rank is unknown.
     """
 
     name: str
@@ -28,7 +28,13 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """The named inputs and outputs of one entry point of a model."""
+    """The named inputs and outputs of one entry point of a model.
+
+    Attributes:
+      name: the name of the entry point, such as serving_default.
+      inputs: the inputs by name.
+      outputs: the outputs by name; empty when the server does not report them.
+    """
 
     name: str
     inputs: Mapping[str, TensorSpec]

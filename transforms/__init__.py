@@ -1,4 +1,4 @@
-"""Beam over `models`: the Kafka source and sink, the model-update view, scoring. As little logic as possible."""
+"""The Beam layer over `models`: Kafka source and sink, model updates, scoring; with as little logic as possible."""
 
-# Registers the coders of what crosses stages, before any graph is built.
+# This import registers the coders, which has to happen before any graph is built.
 from transforms import coders as coders

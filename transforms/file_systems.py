@@ -1,4 +1,4 @@
-"""Model locations on the file systems that Beam reads: local, gs, s3, hdfs, azfs."""
+"""Reads model locations on the file systems that Beam supports: local, gs, s3, hdfs, azfs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.errors import ModelLoadError
 REMEDIES = {
     "gs": "install apache-beam[gcp]",
     "s3": "install beam-serving[aws]",
-    "hdfs": "install the package hdfs and give --hdfs_host, --hdfs_port and --hdfs_user",
+    "hdfs": "install the package hdfs and pass --hdfs_host, --hdfs_port and --hdfs_user",
     "azfs": "install apache-beam[azure]",
 }
 _BLOCK = 8 * 1024 * 1024
@@ -25,24 +25,27 @@ _BLOCK = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class BeamOpener:
-    """An `Opener` of all locations that Beam reads. It holds nothing, so it pickles to its name alone.
+    """An `Opener` for all locations that Beam can read. It has no state, so it pickles to its name alone.
 
-    Plain paths and file:// URIs are read as `LocalOpener` does. The file systems take credentials and options from
-    the worker that calls, as Beam's own reads do.
+    Plain paths and file:// URIs are left to `LocalOpener`. The file systems get their credentials and options from
+    the calling worker, as with Beam's own reads.
     """
 
     def download(self, location: str, folder: Path) -> Path:
-        """Copies the file, or all files below the folder, into `folder` under the location's last name.
+        """Copies a file, or all files below a folder, into `folder` under the last part of the location's name.
 
-        Empty folders are not copied. Files are copied as they are: one named `.gz` is not uncompressed.
+        Empty folders are not copied. Files are copied byte for byte; a `.gz` file is not decompressed.
+
+        Returns:
+          The path of the copy.
 
         Raises:
-          ModelLoadError: when the scheme is not known or its package is missing, nothing is there, or it cannot be
-            read; the message names the location and the remedy.
+          ModelLoadError: when the scheme is unknown, its package is missing, or the location does not exist or cannot
+            be read; the message names the location and the remedy.
         """
         if scheme_of(location) in (None, "file"):
             return LocalOpener().download(location, folder)
-        # A file system may raise whatever its client library raises: nothing of it may pass this boundary unnamed.
+        # Beam's file systems pass on any exception of their client libraries, so all of them are converted here.
         try:
             return _download(location.rstrip("/"), folder)
         except ModelLoadError as error:
@@ -61,32 +64,36 @@ def _download(location: str, folder: Path) -> Path:
     if files:
         return target
     if location not in _match(location):
-        raise ModelLoadError(f"nothing is there{refusal}; check the name, and that this worker may read it")
+        raise ModelLoadError(f"nothing was found{refusal}; check the name, and that this worker may read it")
     _copy_file(location, target)
     return target
 
 
 def _files_below(location: str) -> tuple[list[str], str]:
-    """The files below a folder, and why it could not be listed; a file cannot, on some file systems."""
+    """The files below a folder, and the reason if it could not be listed.
+
+    The location may also be a single file; some file systems fail when a file is listed.
+    """
     try:
         paths = _match(location, "/**")
     except BeamIOError as error:
         return [], f" ({_text(error)})"
-    # Object stores show an empty folder as an object whose name ends with "/".
+    # Object stores list an empty folder as an object whose name ends with "/".
     return [path for path in paths if path.startswith(f"{location}/") and not path.endswith("/")], ""
 
 
 def _match(location: str, pattern: str = "") -> list[str]:
-    """Paths that `location` followed by `pattern` matches, and perhaps some more.
+    """Paths that match `location` followed by `pattern`, and possibly others.
 
-    Beam's patterns know no escape: what would be special in the location matches any character instead.
+    Beam's patterns have no escape character. Special characters of the location are therefore replaced by "?", which
+    matches any character, and callers have to filter the result.
     """
     plain = re.sub(r"[\[*?]", "?", location)
     return [file.path for file in FileSystems.match([plain + pattern])[0].metadata_list]
 
 
 def _text(error: BaseException) -> str:
-    """What an error says, in one line; Beam's own carries what each path's file system said."""
+    """The text of an error in one line; for a BeamIOError, the texts of the errors of the individual paths."""
     details = error.exception_details if isinstance(error, BeamIOError) else None
     if details:
         return "; ".join(_text(each) if isinstance(each, Exception) else str(each) for each in details.values())
@@ -103,4 +110,4 @@ def _copy_file(path: str, target: Path) -> None:
 def _remedy(location: str) -> str:
     scheme = scheme_of(location) or ""
     known = ", ".join(sorted(REMEDIES))
-    return REMEDIES.get(scheme, f"the schemes that are read are file, {known}") + ", or check the worker's permissions"
+    return REMEDIES.get(scheme, f"the supported schemes are file, {known}") + ", or check the worker's permissions"

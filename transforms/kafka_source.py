@@ -20,7 +20,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from models.errors import KafkaUnreachableError
 from models.kafka.client import ConnectionLog, KafkaSettings, partition_count
-from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicMadeAnewError, topic_identity
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicRecreatedError, topic_identity
 from models.records.batch import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
 from transforms.partition_readers import PartitionReaders
@@ -131,7 +131,7 @@ class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvi
 
 
 class FindPartitions(CheckpointedSource):
-    """A topic to its partitions: at first all there are, later each that is added, and all of a topic made anew.
+    """A topic to its partitions: at first all there are, later each that is added, and all of a recreated topic.
 
     Its watermark is of the same kind as that of the reading: a later one would run ahead of partitions that are
     found later, and Prism runs a stage with a side input only while its input's watermark moves.
@@ -163,7 +163,7 @@ class FindPartitions(CheckpointedSource):
         known = reading.position
         found = self._count(element)
         topic_id = topic_identity(self._admin, element) if found else ""
-        if self._readers.made_anew(element, topic_id):
+        if self._readers.recreated(element, topic_id):
             known = 0
         if found > known and tracker.try_claim(found):
             first = reading.position == 0
@@ -222,10 +222,10 @@ class ReadPartition(CheckpointedSource):
         with self._readers.lease(self._settings, element) as reader:
             for _ in range(self._pace.batches):
                 try:
-                    if self._readers.made_anew_since(element):
-                        reader.made_anew(position)
+                    if self._readers.recreated_since(element):
+                        reader.recreated(position)
                     batch = reader.take(position, reading.origin)
-                except TopicMadeAnewError as error:  # its partitions are found anew; this one is done
+                except TopicRecreatedError as error:  # FindPartitions emits the new partitions; this one is done
                     gap = replace(reader.nothing(position, reading.origin), gap=str(error))
                     yield TimestampedValue(gap, watermark.element_timestamp())
                     tracker.try_claim(END)

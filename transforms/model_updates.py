@@ -1,9 +1,9 @@
-"""The update stream, and the side input made of it.
+"""The stream of model updates, and the side input built from it.
 
-What goes into the side input is a position of the models topic: a reference of a few bytes to everything that was
-published below it. Positions of one topic only grow, and the newest says all, so that it does not matter whether a
-runner gives every change or a snapshot, in what order, or twice: a position is both. A topic that was recreated has
-positions of its own (`models.model_topic.position`).
+The side input contains positions of the models topic: references of a few bytes to everything published below them.
+Positions of one topic only grow, and the newest one is sufficient. It therefore does not matter whether a runner
+delivers every change or a snapshot, in which order, or how often. A recreated topic has positions of its own
+(`models.model_topic.position`).
 """
 
 from __future__ import annotations
@@ -29,36 +29,38 @@ from transforms.kafka_source import Pace, ReadFromKafka
 
 REJECTED = "rejected"
 
-# Looked at every 50 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
+# Poll every 50 ms, but pause for 100 ms after an update, so that at most ten elements per second reach the side input:
+# runners pay for each of its changes.
 UPDATE_PACE = Pace(idle_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
 
-# How late a bundle may be in seeing a position.
+# How long a bundle may take to notice a new position.
 LOOK_SECONDS = 0.05
 
 
 class ModelUpdates(NamedTuple):
-    """The two streams of the update topic.
+    """The two streams that come from the models topic.
 
     Attributes:
       positions: PCollection[bytes], encoded positions of the models topic.
-      rejected: PCollection[OutgoingBatch], dead letters of malformed messages; also empty ones, so that the
-        topic's offsets are committed.
+      rejected: PCollection[OutgoingBatch], dead letters for malformed messages; batches without malformed messages
+        are included, empty, so that their offsets are committed.
     """
 
     positions: beam.PCollection[bytes]
     rejected: beam.PCollection[OutgoingBatch]
 
     def as_view(self, firing: Firing) -> beam.pvalue.AsIter:
-        """The side input of positions, the newest of which counts.
+        """The side input of positions, of which readers use the newest.
 
         Args:
-          firing: default: the default trigger, with which Prism hands over all positions so far; each: every position
-            is a firing of its own and replaces the one before, as Flink and Dataflow want it.
+          firing: "default" for the default trigger, with which Prism delivers all positions so far; "each" to fire
+            for every position and replace the previous one, which Flink and Dataflow need.
         """
         if firing == "default":
             return beam.pvalue.AsIter(self.positions)
-        # Such a runner holds the records back until the side input has fired once: no position says nothing, at once.
-        # Not Create, whose steps are named after lines of Beam's source: a running job is updated by names.
+        # These runners hold the records back until the side input has fired once, so a placeholder fires it at once.
+        # Impulse is used because Create contains steps named after line numbers of Beam's source, and the update of a
+        # running job matches steps by name.
         start = self.positions.pipeline | "NoPosition/Start" >> beam.Impulse()
         nothing = start | "NoPosition" >> beam.Map(_no_position).with_output_types(int)
         fired = (
@@ -75,16 +77,18 @@ class ModelUpdates(NamedTuple):
 
 
 def _no_position(_: bytes) -> int:
-    return 0  # not a position, and skipped; a number as in earlier releases, so that a running job can be updated
+    # Readers skip it. It is a number, as in earlier releases, so that the coder stays compatible with running jobs.
+    return 0
 
 
 class ReadModelUpdates(beam.PTransform):
-    """Reads the models topic from its beginning; model bytes stay in the topic.
+    """Reads the models topic from its beginning; the bytes of models stay in the topic.
 
     Args:
       topic: the models topic.
-      settings: of the pipeline's reading; start and amounts are replaced by what this topic needs.
-      dead_letter_topic: for malformed messages. What the group has committed was reported before.
+      settings: how the pipeline reads its topics; start and batch sizes are replaced by what this topic needs.
+      dead_letter_topic: receives malformed messages, except those below the group's committed offset, which were
+        reported before.
     """
 
     def __init__(self, topic: str, settings: ReadSettings, dead_letter_topic: str) -> None:
@@ -96,6 +100,7 @@ class ReadModelUpdates(beam.PTransform):
         self._dead_letter_topic = dead_letter_topic
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> ModelUpdates:
+        """Builds the two streams."""
         batches = pbegin | "Read" >> ReadFromKafka([self._topic], self._settings, UPDATE_PACE, ahead=True)
         checked = batches | "Check" >> beam.ParDo(CheckDescriptors(self._dead_letter_topic)).with_outputs(
             REJECTED, main="positions"
@@ -104,14 +109,14 @@ class ReadModelUpdates(beam.PTransform):
 
 
 class NewestPositions:
-    """The newest positions in the side input, which grows with every update and is decoded whole for every look at it.
+    """Caches the newest positions in the side input. Not thread-safe; each DoFn instance has its own.
 
-    At most ten positions a second go in, so that twenty looks a second are enough: bundles in between go by what is
-    known. One belongs to one DoFn instance; not thread-safe.
+    The side input may grow with every update, and reading it decodes all of it. Since at most ten positions per second
+    are added, it is read at most twenty times per second; bundles in between use the cached positions.
 
     Args:
-      seconds: between two looks.
-      clock: seconds; never goes back.
+      seconds: the time between two reads of the side input.
+      clock: returns a number of seconds that never decreases.
     """
 
     def __init__(self, seconds: float = LOOK_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -121,7 +126,7 @@ class NewestPositions:
         self._known: dict[str, int] = {}
 
     def of(self, positions: Iterable[bytes]) -> dict[str, int]:
-        """The newest offset of each topic id, at most so many seconds late; empty before the first."""
+        """The newest offset of each topic id, at most `seconds` old; empty before the first position."""
         now = self._clock()
         if now >= self._look_again:
             self._known = newest_positions(positions)
@@ -130,7 +135,11 @@ class NewestPositions:
 
 
 class CheckDescriptors(beam.DoFn):
-    """Messages of the models topic to its position; malformed ones, once, to dead letters."""
+    """Turns batches of the models topic into positions, and malformed messages into dead letters.
+
+    Args:
+      dead_letter_topic: the topic of the dead letters.
+    """
 
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
@@ -138,6 +147,7 @@ class CheckDescriptors(beam.DoFn):
         self._rejected = Metrics.counter("CheckDescriptors", "rejected")
 
     def process(self, element: RecordBatch) -> Iterator[Any]:
+        """Emits the position after the batch, and one rejected batch, which is empty if no message is malformed."""
         reasons = self._reasons(element)
         self._accepted.inc(len(element) - len(reasons))
         self._rejected.inc(len(reasons))
@@ -148,7 +158,7 @@ class CheckDescriptors(beam.DoFn):
 
     @staticmethod
     def _reasons(batch: RecordBatch) -> dict[int, str]:
-        """Why some messages are malformed, by place."""
+        """The reasons why messages of the batch are malformed, by their index."""
         reasons = {}
         columns = zip(batch.offsets.tolist(), batch.keys.to_pylist(), batch.values.to_pylist(), strict=True)
         for place, (offset, key, value) in enumerate(columns):

@@ -38,7 +38,7 @@ _ATTEMPTS = 5
 class CommitOffsets(beam.PTransform):
     """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
 
-    A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew.
+    A commit carries the topic's id as its metadata, so that the next start can recognize a recreated topic.
 
     Args:
       kafka: the brokers.

@@ -1,4 +1,8 @@
-"""The Kafka consumers of a worker process: one a partition, kept from bundle to bundle."""
+"""The Kafka consumers of a worker process: one per partition, kept between bundles.
+
+Runners end bundles often. A new consumer for each bundle would spend its time on connecting, and would lose the
+records that librdkafka has prefetched.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,9 @@ class _Kept:
 
 
 class PartitionReaders:
-    """What one pipeline reads with in this process. Thread-safe: a reader that is lent out is nobody else's.
+    """The partition readers of one pipeline in this process. Thread-safe; one thread at a time leases each reader.
 
-    A reader that nobody asked for in a minute is closed: its partition is read elsewhere.
+    A reader that was not leased for a minute is closed, because its partition is read by another worker by then.
     """
 
     def __init__(self) -> None:
@@ -32,7 +36,7 @@ class PartitionReaders:
         self._topic_ids: dict[str, str] = {}
 
     def close(self) -> None:
-        """Closes the readers; those that are lent out when they come back."""
+        """Closes all readers; leased ones are closed when they are returned."""
         with self._lock:
             self._closed = True
             kept, self._kept = self._kept, {}
@@ -41,7 +45,10 @@ class PartitionReaders:
 
     @contextmanager
     def lease(self, settings: ReadSettings, partition: Partition) -> Iterator[PartitionReader]:
-        """Lends the partition's reader, made at first use; after an exception it is closed, not kept."""
+        """Leases the reader of a partition for the duration of a with block; the first lease creates it.
+
+        After an exception the reader is closed instead of kept, because the state of its consumer is unknown.
+        """
         with self._lock:
             kept = self._kept.pop(partition, None)
             unused = self._unused()
@@ -51,6 +58,7 @@ class PartitionReaders:
         try:
             yield reader
         except GeneratorExit:
+            # Raised when a bundle's generator is closed early, such as on a checkpoint. The reader is not at fault.
             self._give_back(partition, reader)
             raise
         except BaseException:
@@ -58,21 +66,21 @@ class PartitionReaders:
             raise
         self._give_back(partition, reader)
 
-    def made_anew(self, topic: str, topic_id: str) -> bool:
-        """Whether the topic has another id than when this was last asked; an unknown id ("") tells nothing."""
+    def recreated(self, topic: str, topic_id: str) -> bool:
+        """Whether the topic's id differs from the one in the previous call; an unknown id ("") changes nothing."""
         with self._lock:
             before = self._topic_ids.get(topic, "")
             self._topic_ids[topic] = topic_id or before
             return bool(before and topic_id and before != topic_id)
 
-    def made_anew_since(self, partition: Partition) -> bool:
-        """Whether the partition is one of an earlier topic of that name, as far as is known in this process."""
+    def recreated_since(self, partition: Partition) -> bool:
+        """Whether the partition belongs to an earlier topic of the same name, as far as this process knows."""
         with self._lock:
             known = self._topic_ids.get(partition.topic, "")
             return bool(known and partition.topic_id and known != partition.topic_id)
 
     def backlog(self, partition: Partition, position: int) -> int:
-        """How many offsets lie behind `position`, as far as is known here without asking the broker."""
+        """The number of offsets after `position`, as known without a request to the broker; 0 if unknown."""
         with self._lock:
             kept = self._kept.get(partition)
             return kept.reader.backlog(position) if kept else 0

@@ -1,4 +1,4 @@
-"""What the DoFns of one pipeline share in a worker process."""
+"""Values that the DoFns of one pipeline share in a worker process, such as consumers and models."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 
 class Closable(Protocol):
-    """Something that is closed once."""
+    """A value that is closed once, after its last use."""
 
     def close(self) -> None:
-        """Releases what it holds."""
+        """Releases the resources of the value."""
 
 
 T = TypeVar("T", bound=Closable)
 
 
 class _Slot(Generic[T]):
-    """One shared value; its lock is held while the value is made, which may take calls of the network."""
+    """One shared value. Its own lock is held while the value is created, which may involve network calls."""
 
     def __init__(self, urgent: bool) -> None:
         self.urgent = urgent
@@ -29,14 +29,14 @@ class _Slot(Generic[T]):
         self._closed = False
 
     def get(self, make: Callable[[], T]) -> T | None:
-        """The value, made by the first who asks; None once it is closed."""
+        """The value, which the first call creates; None once it is closed."""
         with self._lock:
             if self._value is None and not self._closed:
                 self._value = make()
             return self._value
 
     def close(self) -> None:
-        """Closes the value, after it is made if that is under way."""
+        """Closes the value; waits for its creation if that is in progress."""
         with self._lock:
             self._closed = True
             value, self._value = self._value, None
@@ -47,15 +47,16 @@ class _Slot(Generic[T]):
 class ProcessShared(Generic[T]):
     """A handle on one value that the DoFns of a pipeline share in a worker process. Thread-safe.
 
-    A transform makes the handle and gives it to its DoFns, which are pickled with it: those of one transform find the
-    same value in a process, those of another, or of another pipeline, do not. (Beam's `utils.shared.Shared` is the
-    precedent; its values end with the garbage collector, whereas consumers and models have to be closed.)
+    A transform creates the handle and passes it to its DoFns, which are pickled with it. In each process the DoFns of
+    one transform therefore find the same value, while those of another transform or pipeline find their own. (Beam's
+    `utils.shared.Shared` works alike, but leaves its values to the garbage collector, whereas consumers and models
+    have to be closed.)
 
-    The value is made for the first DoFn that enters and closed when the last one leaves. Making and closing one value
-    does not hold up another.
+    The value is created when the first DoFn enters and closed when the last one leaves. Creating or closing one value
+    does not block another.
 
     Args:
-      urgent: `close_all` closes the value before those that are not.
+      urgent: whether `close_all` closes the value before values that are not urgent.
     """
 
     def __init__(self, urgent: bool = False) -> None:
@@ -63,15 +64,25 @@ class ProcessShared(Generic[T]):
         self._urgent = urgent
 
     def enter(self, make: Callable[[], T]) -> T:
-        """A DoFn is set up in this process: gives the value, which is made if need be."""
+        """Registers a user and returns the value, which is created if necessary; called from a DoFn's `setup`.
+
+        Every `enter` that returns must be followed by one `leave`. Exceptions of `make` are passed on, and then
+        nothing is registered.
+        """
         return self._get(make, users=1)
 
     def value(self, make: Callable[[], T]) -> T:
-        """The value, without entering: Beam asks for restrictions where it sets no DoFn up."""
+        """The value, created if necessary, without registering a user.
+
+        Beam calls the restriction methods of a DoFn also on instances that it never sets up or tears down.
+        """
         return self._get(make, users=0)
 
     def leave(self) -> None:
-        """A DoFn is torn down; after `close_all` this changes nothing."""
+        """Removes a user, and closes the value after the last one; called from a DoFn's `teardown`.
+
+        It does nothing after `close_all`.
+        """
         with _LOCK:
             slot = _SLOTS.get(self._key)
             if slot is None:
@@ -93,19 +104,20 @@ class ProcessShared(Generic[T]):
                 with _LOCK:
                     slot.users -= users
                 raise
-            if value is not None:  # None: it was closed meanwhile, and another takes its place
+            if value is not None:  # None: the slot was closed in the meantime, so the next round creates a new one
                 return value
 
 
-# All that is shared in this process, by the handle's key: the one place of such state.
+# All shared values of this process, by the key of their handle. This is the only place for such state.
 _SLOTS: dict[str, _Slot[Any]] = {}
 _LOCK = threading.Lock()
 
 
 def close_all() -> None:
-    """Closes everything that is shared in this process: what is urgent first.
+    """Closes all shared values of this process, the urgent ones first.
 
-    For a process that is its own worker (the DirectRunner's): a pipeline that is cancelled there tears no DoFn down.
+    It is meant for a process that is its own worker, as with the DirectRunner, which does not tear down any DoFn when
+    its pipeline is cancelled.
     """
     with _LOCK:
         closing = sorted(_SLOTS.values(), key=lambda slot: not slot.urgent)

@@ -1,4 +1,4 @@
-"""The live models of a worker process: one registry a pipeline, however many DoFns use it."""
+"""The live models of a worker process: one registry per pipeline, shared by all of its DoFns."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ModelsSettings:
     Attributes:
       kafka: the brokers.
       topic: the models topic.
-      record_types: of the records that the models score.
-      engines: the model types whose engines are imported before the first record.
-      deployment: names this deployment in status events: its consumer group.
-      data_types: only the models of these data types are followed; empty: of all that the schema can have.
-      timeout: seconds for which bundles go on with what is loaded when models are no longer followed.
+      record_types: the types of the records that the models score.
+      engines: the model types whose engines are imported before the first record arrives.
+      deployment: the name of this deployment in status events, which is its consumer group.
+      data_types: the data types whose models are followed; empty means all data types that the schema allows.
+      timeout: seconds for which bundles may use the loaded models after the follower has stopped.
     """
 
     kafka: KafkaSettings
@@ -41,7 +41,7 @@ class ModelsSettings:
     timeout: float = 60.0
 
     def scores(self, data_type: str) -> bool:
-        """Whether workers score records of a data type, and follow its models."""
+        """Whether workers score records of a data type, and therefore follow its models."""
         possible = any(one.may_score(data_type) for one in self.record_types)
         return possible and (not self.data_types or data_type in self.data_types)
 
@@ -51,8 +51,9 @@ class Serving:
     """The registry of a process, and the follower that keeps it current.
 
     Attributes:
-      registry, follower: as above.
-      caught_up: what was live when the process began is loaded.
+      registry: the live models.
+      follower: loads the models that the models topic asks for, on a thread of its own.
+      caught_up: set when the models that were live at the start of the process are loaded.
     """
 
     registry: ModelRegistry
@@ -61,23 +62,24 @@ class Serving:
 
     @classmethod
     def start(cls, settings: ModelsSettings) -> Serving:
-        """Imports the engines, makes both, and begins to follow the models topic."""
+        """Imports the engines, creates the registry and the follower, and starts to follow the models topic."""
         prepare_engines(settings.engines)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
-        # The follower's thread loads, too: it closes the reader when nobody fetches any more.
+        # The loader may share the follower's reader, because models are loaded on the follower's own thread.
         loader = ModelLoader(BeamOpener(), reader.fetch, [one.codec for one in settings.record_types])
         follower = ModelFollower(reader, registry, loader, FollowerSettings(settings.scores, settings.timeout))
         follower.start()
         return cls(registry, follower)
 
     def settle(self) -> None:
-        """What was live when the process began is loaded: the first batch may be scored. Idempotent."""
+        """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""
         if not self.caught_up.is_set():
             self.caught_up.set()
-            # TensorFlow and Beam stay for as long as the process: to look through them for garbage costs 0.2 s a time.
+            # The objects of TensorFlow and Beam live as long as the process. Each full garbage collection would scan
+            # them for 0.2 s, during which no record is scored.
             gc.freeze()
 
     def close(self) -> None:
-        """Stops the follower and releases the models; those in use when their last batch is done."""
+        """Stops the follower and releases the models; a model in use is released after its last batch."""
         self.follower.close()

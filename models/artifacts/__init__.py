@@ -1,1 +1,1 @@
-"""Model files: fetching, archives and digests."""
+"""Model files: local copies, zip archives and digests."""

@@ -1,4 +1,4 @@
-"""Folders as zip files: how a SavedModel travels in the stream, and how a worker takes it out again safely."""
+"""Zips the folder of a SavedModel for the models topic, and extracts untrusted zip files safely on a worker."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from models.errors import ModelLoadError
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
-# Weights seldom shrink below a tenth. New weights, all zero, shrink by the most that deflate can do (1,032 to 1): up
-# to the floor they are let through, because a worker's disk bears that.
+# Trained weights rarely compress to less than a tenth. Weights that are all zero compress at deflate's maximum ratio of
+# 1,032 to 1; they are accepted up to the floor, because a worker's disk can take that much.
 EXPANSION_LIMIT = 200
 EXPANSION_FLOOR = 1024**3
 ENTRY_LIMIT = 100_000
@@ -27,16 +27,16 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, 
 
 
 def zip_folder(path: Path) -> bytes:
-    """The files below `path` as a zip file; the same files give the same bytes, whatever their times and modes.
+    """The files below `path` as a zip file; equal files give equal bytes, regardless of their times and modes.
 
-    (The same bytes with the same zlib: another one may compress otherwise. The digest of what was published is
-    taken from the bytes themselves, so nothing depends on that.) Empty folders are left out.
+    (Another version of zlib may compress differently. Nothing depends on that, because the digest is that of the
+    published bytes.) Empty folders are left out.
 
     Raises:
-      ModelLoadError: when `path` is no folder, or `models.artifacts.digest.regular_files` refuses it.
+      ModelLoadError: when `path` is not a folder, or `models.artifacts.digest.regular_files` rejects it.
     """
     if not path.is_dir():
-        raise ModelLoadError(f"{path}: there is no folder to zip")
+        raise ModelLoadError(f"{path} is not a folder, so it cannot be zipped")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, file in regular_files(path):
@@ -54,8 +54,8 @@ def unzip(content: bytes | Path, folder: Path, limit: int | None = None) -> Path
 
     Args:
       content: the zip file, or its bytes.
-      folder: is made when it is missing; must be empty.
-      limit: bytes that may be written; None means 200 times the size of the zip file, at least 1 GiB.
+      folder: the target, which is created if it is missing and must be empty.
+      limit: the number of bytes that may be written; None means 200 times the size of the zip file, but at least 1 GiB.
 
     Raises:
       ModelLoadError: see `extract` and `find_saved_model`.
@@ -65,11 +65,11 @@ def unzip(content: bytes | Path, folder: Path, limit: int | None = None) -> Path
 
 
 def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> None:
-    """Extracts any zip file; arguments as for `unzip`. What was written before an error stays in `folder`.
+    """Extracts any zip file; the arguments are those of `unzip`. After an error, files may remain in `folder`.
 
     Raises:
-      ModelLoadError: when it is no zip file, is broken or encrypted, holds anything but files and folders, holds a
-        name that leads outside or comes twice, or holds more than `limit` bytes.
+      ModelLoadError: when `content` is not a zip file, is broken or encrypted, or contains more than `limit` bytes, a
+        link or device, a duplicate name, or a name that leads outside of `folder`.
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     allowed = limit if limit is not None else max(EXPANSION_FLOOR, EXPANSION_LIMIT * size)
@@ -87,23 +87,23 @@ def find_saved_model(folder: Path) -> Path:
     """The SavedModel in `folder`: the folder itself, or the only folder in it.
 
     Raises:
-      ModelLoadError: when neither holds a saved_model.pb; the message lists what is there.
+      ModelLoadError: when neither contains a saved_model.pb; the message lists the files that were found.
     """
     if _is_saved_model(folder):
         return folder
-    # Archives made on a Mac carry a folder of resource forks beside the content.
+    # Archives created on a Mac contain a folder of resource forks next to the content.
     visible = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     if len(visible) == 1 and _is_saved_model(visible[0]):
         return visible[0]
     names = ", ".join(sorted(entry.name for entry in visible)[:10]) or "nothing"
-    raise ModelLoadError(f"no {SAVED_MODEL_FILE} is there, neither at the top nor in its only folder; found: {names}")
+    raise ModelLoadError(f"{SAVED_MODEL_FILE} is neither at the top level nor in the only folder; found: {names}")
 
 
 def relative_name(name: str) -> PurePosixPath:
-    """`name` as a path that stays below the folder that it is put in.
+    """`name` as a path that stays below the folder that it is joined to.
 
     Raises:
-      ModelLoadError: when it is absolute, empty, has "..", a backslash, a drive or a NUL.
+      ModelLoadError: when it is absolute or empty, or contains "..", a backslash, a drive or a NUL.
 
     >>> relative_name("variables/variables.index")
     PurePosixPath('variables/variables.index')
@@ -131,11 +131,13 @@ def _is_saved_model(folder: Path) -> bool:
 
 def _check_sizes(entries: list[zipfile.ZipInfo], allowed: int) -> None:
     if len(entries) > ENTRY_LIMIT:
-        raise ModelLoadError(f"the zip file holds {len(entries)} entries, more than {ENTRY_LIMIT}")
-    # zipfile gives out no more of an entry than its declared size, so the sum of these bounds what is written.
+        raise ModelLoadError(f"the zip file contains {len(entries)} entries, more than {ENTRY_LIMIT}")
+    # zipfile returns no more bytes of an entry than its declared size, so the sum of these limits what is written.
     total = sum(entry.file_size for entry in entries)
     if total > allowed:
-        raise ModelLoadError(f"the zip file holds {total} bytes, more than the {allowed} that are allowed for its size")
+        raise ModelLoadError(
+            f"the zip file contains {total} bytes, more than the {allowed} that are allowed for its size"
+        )
 
 
 def _checked_names(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -144,11 +146,11 @@ def _checked_names(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfil
         kind = stat.S_IFMT(entry.external_attr >> 16) if entry.create_system == _UNIX else 0
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ModelLoadError(
-                f"zip entry {entry.filename!r} is a link or a device; only files and folders may be there"
+                f"zip entry {entry.filename!r} is a link or a device; only files and folders are allowed"
             )
         name = relative_name(entry.filename)
         if name in names and not entry.is_dir():
-            raise ModelLoadError(f"zip entry {entry.filename!r} comes twice")
+            raise ModelLoadError(f"zip entry {entry.filename!r} is a duplicate")
         names[name] = entry
     return names
 
@@ -158,7 +160,7 @@ def _extract_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Pat
         target.mkdir(parents=True, exist_ok=True)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Opened for exclusive creation: a name that differs only in case must not replace a file on a system that
-    # does not tell them apart.
+    # Mode "x" fails if the file exists: on a case-insensitive file system, a name that differs only in case would
+    # otherwise overwrite another file.
     with archive.open(entry) as source, target.open("xb") as file:
         shutil.copyfileobj(source, file, 1024 * 1024)

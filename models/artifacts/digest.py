@@ -1,10 +1,10 @@
-"""SHA-256 digests of models, as 64 lower-case hexadecimal digits, and what counts as the content of a folder.
+"""SHA-256 digests of models, as 64 lower-case hexadecimal digits, and a definition of a folder's content.
 
-What is digested is what was published:
+The digest covers the published data:
 
-- a model that travels in the stream: its `modelBytes`, so the bytes of the zip file;
-- a location that is a file (a zip file too): the bytes of the file;
-- a location that is a folder: the folder, as `digest_of_path` describes.
+- for an inline model, its `modelBytes`, which are the bytes of the zip file;
+- for a location that is a file, including a zip file, the bytes of the file;
+- for a location that is a folder, the folder as described at `digest_of_path`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _BLOCK = 1024 * 1024
 
 
 def digest_of_bytes(content: bytes) -> str:
-    """The digest of bytes that are in memory."""
+    """The digest of bytes in memory."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_of_path(path: Path) -> str:
-    """The digest of a file or of a folder; it is read in blocks, so its size does not matter.
+    """The digest of a file or a folder; files are read in blocks, so their size does not matter.
 
     A file's digest is the SHA-256 of its bytes. A folder's digest is the SHA-256 of::
 
@@ -36,11 +36,11 @@ def digest_of_path(path: Path) -> str:
             its name: the path relative to the folder, with "/", in UTF-8
             the SHA-256 of its bytes: 32 bytes
 
-    Each part has a known length, so no two folders share one such text. Times, modes, empty folders and the order
-    in which the operating system lists the files do not count.
+    Each part has a known length, so different folders never give the same bytes. Times, modes, empty folders and the
+    order in which the operating system lists the files have no effect.
 
     Raises:
-      ModelLoadError: when nothing is there, it cannot be read, or `regular_files` refuses it.
+      ModelLoadError: when the path does not exist or cannot be read, or `regular_files` rejects it.
     """
     try:
         return (_digest_of_folder(path) if path.is_dir() else _digest_of_file(path)).hexdigest()
@@ -49,13 +49,12 @@ def digest_of_path(path: Path) -> str:
 
 
 def regular_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All files below `folder` as (name, path): the name is relative, with "/"; sorted by its UTF-8 bytes.
+    """All files below `folder` as (name, path), sorted by the UTF-8 bytes of the name, which is relative and uses "/".
 
-    Links are followed, because that is how mounted volumes of Kubernetes present a folder. Folders, sockets and
-    devices are not files.
+    Links are followed, because Kubernetes presents mounted volumes as links. Sockets and devices are skipped.
 
     Raises:
-      ModelLoadError: when a link leads back to a folder that it lies in, or a name is not UTF-8.
+      ModelLoadError: when a link leads back to a folder that contains it, or a name is not UTF-8.
     """
     found = [(_utf8(path.relative_to(folder).as_posix()), path) for path in _walk(folder, (folder.resolve(),))]
     for name, path in sorted(found):
@@ -75,7 +74,7 @@ def _walk(folder: Path, parents: tuple[Path, ...]) -> Iterator[Path]:
 def _real_path(folder: Path, parents: tuple[Path, ...]) -> Path:
     real = folder.resolve()
     if real in parents:
-        raise ModelLoadError(f"{folder}: the link leads back to a folder that it lies in; remove it")
+        raise ModelLoadError(f"{folder}: the link leads back to a folder that contains it; remove the link")
     return real
 
 

@@ -1,4 +1,4 @@
-"""Model locations on this machine, for all that runs without Beam: publishing, tools, tests."""
+"""Reads model locations on this machine, for code that runs without Beam: publishing, tools, tests."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def scheme_of(location: str) -> str | None:
 
 
 def local_path(location: str) -> Path:
-    """The path that a plain path or a file:// URI names.
+    """The path of a location that is a plain path or a file:// URI.
 
     Raises:
-      ModelLoadError: when the location is on another machine or of another scheme.
+      ModelLoadError: when the location is on another machine or has another scheme.
 
     >>> local_path("file:///models/red%20wine")
     PosixPath('/models/red wine')
@@ -38,28 +38,27 @@ def local_path(location: str) -> Path:
         return Path(location)
     uri = urlsplit(location)
     if scheme != "file" or uri.netloc not in ("", "localhost"):
-        raise ModelLoadError(f"model location {location!r} is not on this machine; give a path or file:///PATH")
+        raise ModelLoadError(f"model location {location!r} is not on this machine; use a path or file:///PATH")
     return Path(unquote(uri.path))
 
 
 @dataclass(frozen=True)
 class LocalOpener:
-    """An `Opener` of plain paths and file:// URIs.
+    """An `Opener` for plain paths and file:// URIs.
 
-    It copies, although the files could be used where they lie: whoever loads a model checks the digest and then
-    reads the files again, and only a copy of its own is sure to hold the same bytes both times, when somebody
-    writes a new version into the same folder. (A hard link would change with it.) The
-    copy has no links: they are followed.
+    It copies the files although they could be used in place. A loader reads them twice, for the digest and for the
+    model, and only its own copy is guaranteed not to change in between, when a new version is written to the same
+    folder. (A hard link would change as well.) Links are followed, so the copy contains none.
     """
 
     def download(self, location: str, folder: Path) -> Path:
-        """Copies the file or folder into `folder`, under its own name, and returns the copy's path.
+        """Copies the file or folder into `folder`, under its own name, and returns the path of the copy.
 
         Raises:
-          ModelLoadError: when nothing is there or it cannot be read; the message names the location.
+          ModelLoadError: when the location does not exist or cannot be read; the message names it.
         """
         source = local_path(location)
-        # The name is fixed where the location has none of its own, as "." and "/" have none.
+        # Locations such as "." and "/" have no name of their own.
         target = folder / (source.name or "model")
         try:
             if source.is_dir():
@@ -68,7 +67,7 @@ class LocalOpener:
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
             else:
-                raise ModelLoadError(f"model location {location!r}: nothing is there, or it may not be seen")
+                raise ModelLoadError(f"model location {location!r} does not exist, or this process may not access it")
         except OSError as error:
             raise ModelLoadError(f"model location {location!r} cannot be copied: {error}") from error
         return target

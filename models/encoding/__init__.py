@@ -1,1 +1,1 @@
-"""The messages that this application writes: results, dead letters, Avro's single-object encoding."""
+"""Avro encodings for the messages of this application: single-object encoding, and fast encoders for columns."""

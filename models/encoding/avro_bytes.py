@@ -1,8 +1,8 @@
-"""The few encodings of Avro's binary format that results are made of, for whole columns at once.
+"""The parts of Avro's binary encoding that results need, for whole columns at once.
 
-Results are written a batch at a time: what all records of a batch share is encoded once, and arrays of floats are
-copied as they lie in memory. A general writer walks the schema for every value of every record. (Avro
-specification 1.12, "Binary encoding"; the tests read everything back with fastavro.)
+A general writer walks the schema for every value of every record. Results are written a batch at a time instead: the
+parts that all records of a batch share are encoded once, and arrays of floats are copied from memory as they are.
+(Avro specification 1.12, "Binary encoding"; the tests decode everything with fastavro.)
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from models.tensors import Array
 
 NULL = b"\x00"
 END_OF_BLOCKS = b"\x00"
-_SHIFTS = np.arange(0, 70, 7).astype(np.uint64)  # of the seven bits in each byte of a varint
+_SHIFTS = np.arange(0, 70, 7).astype(np.uint64)  # of the seven payload bits in each of the ten bytes of a varint
 
 
 def encode_long(value: int) -> bytes:
-    """Int and long: zig-zag, then seven bits a byte, lowest first.
+    """Int and long: zig-zag encoded, then seven bits per byte, lowest bits first.
 
-    Lengths and counts are small and come again and again, so they are kept; offsets never come again.
+    Small numbers, such as lengths and counts, recur and are cached. Large ones, such as offsets, do not.
 
     Raises:
       OverflowError: when the value needs more than 64 bits.
@@ -48,7 +48,7 @@ _SMALL_LONGS = tuple(map(_encode_long, range(4096)))
 
 
 def encode_longs(values: Sequence[int]) -> list[bytes]:
-    r"""Many ints or longs, none of them below 0, such as offsets; each by itself.
+    r"""Encodes many non-negative ints or longs, such as offsets, each on its own.
 
     Example:
       >>> encode_longs([0, 1, 64])
@@ -92,7 +92,7 @@ def encode_optional(value: str | int | None) -> bytes:
 
 
 def encode_array(count: int, items: bytes) -> bytes:
-    r"""array: one block of items that are encoded already, then the end.
+    r"""array: one block of `count` already encoded items, then the end of the array.
 
     >>> encode_array(2, encode_long(1) + encode_long(2))
     b'\x04\x02\x04\x00'
@@ -103,7 +103,7 @@ def encode_array(count: int, items: bytes) -> bytes:
 
 
 def item_width(array: Array) -> int | None:
-    """How many bytes an item of this array takes in Avro, or None where that depends on the item.
+    """The number of bytes of each item of this array in Avro; None if it depends on the value.
 
     >>> item_width(np.zeros(3, np.float32)), item_width(np.zeros(3, np.int64))
     (4, None)
@@ -114,14 +114,14 @@ def item_width(array: Array) -> int | None:
 
 
 def encode_fixed_items(array: Array) -> bytes:
-    """All items of an array of floats (half precision as float) or booleans, in memory order."""
+    """All items of an array of floats or booleans, in row-major order; half precision becomes float."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8).tobytes()
     return array.astype("<f8" if array.dtype.itemsize >= 8 else "<f4").tobytes()
 
 
 def encode_items(array: Array) -> bytes:
-    """All items of an array of integers, texts or anything of `encode_fixed_items`."""
+    """All items of an array in row-major order: integers, strings, bytes, or any dtype of `encode_fixed_items`."""
     if item_width(array) is not None:
         return encode_fixed_items(array)
     if array.dtype.kind in "iu":

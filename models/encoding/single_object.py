@@ -1,8 +1,8 @@
-"""Avro messages of our own topics, in Avro's single-object encoding.
+"""Avro's single-object encoding, which the messages of the application's own topics use.
 
-A message is the two bytes C3 01, the little-endian CRC-64-AVRO fingerprint of the writer's schema, and the value
-(Avro specification 1.12, "Single-object encoding"). The fingerprint tells a descriptor from a pointer, and a
-message of another schema from a broken one.
+A message consists of the two bytes C3 01, the little-endian CRC-64-AVRO fingerprint of the writer's schema, and the
+value (Avro specification 1.12, "Single-object encoding"). The fingerprint distinguishes a descriptor from a pointer,
+and a message of another schema from a broken one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ def fingerprint(schema: dict[str, Any]) -> bytes:
 
 
 class SingleObjectCodec:
-    """Encodes and decodes the values of one schema. Thread-safe; not picklable: make it in `setup`."""
+    """Encodes and decodes the values of one schema.
+
+    It is thread-safe but cannot be pickled; a DoFn creates it in `setup`.
+
+    Args:
+      schema: an Avro record schema, parsed as JSON.
+    """
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.header = MARKER + fingerprint(schema)
@@ -39,34 +45,34 @@ class SingleObjectCodec:
         self._schema = fastavro.parse_schema(schema)
 
     def matches(self, message: bytes) -> bool:
-        """Whether the message says that it was written with this schema."""
+        """Whether the header of the message is that of this schema."""
         return message.startswith(self.header)
 
     def encode(self, value: dict[str, Any]) -> bytes:
-        """Raises ValueError or TypeError when the value does not follow the schema."""
+        """The value as a message; raises ValueError or TypeError when it does not conform to the schema."""
         buffer = io.BytesIO()
         buffer.write(self.header)
         fastavro.schemaless_writer(buffer, self._schema, value)
         return buffer.getvalue()
 
     def decode(self, message: bytes) -> dict[str, Any]:
-        """Raises ValueError when the message has another schema, is cut short, or has bytes to spare."""
+        """The value of a message; raises ValueError when its schema is another, or it is truncated or too long."""
         if not self.matches(message):
             raise ValueError(f"not a {self.name}: its first bytes are {message[:HEADER_LENGTH].hex() or 'none'}")
         buffer = io.BytesIO(message)
         buffer.seek(HEADER_LENGTH)
         try:
             value = fastavro.schemaless_reader(buffer, self._schema, None)
-        except Exception as error:  # fastavro raises whatever the broken bytes lead it to
+        except Exception as error:  # on broken bytes fastavro raises arbitrary exceptions, such as IndexError
             raise ValueError(f"broken {self.name}: {type(error).__name__}: {error}") from error
         if buffer.tell() != len(message):
             raise ValueError(f"broken {self.name}: {len(message) - buffer.tell()} bytes follow its end")
         if not isinstance(value, dict):
-            raise ValueError(f"broken {self.name}: it is no record")
+            raise ValueError(f"broken {self.name}: it is not a record")
         return value
 
 
 @cache
 def bundled_codec(name: str) -> SingleObjectCodec:
-    """The codec of a bundled schema, made once a process."""
+    """The codec of a bundled schema, created once per process."""
     return SingleObjectCodec(bundled_schema(name))

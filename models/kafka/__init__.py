@@ -1,1 +1,1 @@
-"""Kafka clients, credentials and topics, and the reading of a partition."""
+"""Kafka clients, credentials, topics, and a reader for one partition."""

@@ -1,4 +1,4 @@
-"""Kafka clients as all parts of the application make them: settings, defaults, and what they say of the broker."""
+"""Kafka clients as the whole application creates them: settings, defaults, and one shared log of broker outages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.kafka.credentials import with_credentials, without_credentials
 
 _LOGGER = logging.getLogger(__name__)
 
-# Settings on which the promises of this application rest: a user's own value would break one silently.
+# The delivery guarantees of this application depend on these settings: a user's value would break one silently.
 RESERVED = {
     "bootstrap.servers": "--bootstrap-servers",
     "group.id": "--group",
@@ -26,13 +26,13 @@ RESERVED = {
     "enable.auto.offset.store": "offsets are committed when the sink has acknowledged",
     "auto.offset.reset": "--start and --on-gap",
     "enable.idempotence": "the sink is idempotent",
-    "enable.partition.eof": "the source reads on at the end of a partition",
-    "isolation.level": "only what was committed is read",
+    "enable.partition.eof": "the source keeps polling at the end of a partition",
+    "isolation.level": "only committed records are read",
 }
 _PRODUCER_PREFIX = "producer."
 _CONSUMER_PREFIX = "consumer."
 
-# A pipeline asks for its topics' partitions every five seconds: after more silence than that the brokers are away.
+# A pipeline lists its topics' partitions every five seconds, so a longer silence means that the brokers are down.
 _SILENCE_SECONDS = 6.0
 _PATIENCE_SECONDS = 8.0
 
@@ -42,19 +42,19 @@ class KafkaSettings:
     """How to reach the brokers.
 
     Attributes:
-      bootstrap_servers: HOST:PORT, several with commas.
-      config: further settings of librdkafka, by their own names; a name after "producer." or "consumer." goes to
-        that client alone. A secret may be a reference (`models.kafka.secret_references`), and oauth_cb=google takes
-        tokens from Google: both are followed by the process that makes a client, and only then.
+      bootstrap_servers: HOST:PORT, or several of them separated by commas.
+      config: additional librdkafka settings by name; the prefix "producer." or "consumer." restricts a setting to
+        that client. A secret may be a reference (`models.kafka.secret_references`), and oauth_cb=google gets tokens
+        from Google: both are resolved by the process that creates a client, at the moment it creates one.
     """
 
     bootstrap_servers: str
     config: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises OptionsError for a setting that librdkafka does not know, or that this application keeps.
+        """Raises OptionsError for a setting that librdkafka does not know or that this application reserves.
 
-        No secret is read for it.
+        The check reads no secrets, so it can run where they are not accessible, such as on the submitting machine.
         """
         for name in self.config:
             bare = name.removeprefix(_PRODUCER_PREFIX).removeprefix(_CONSUMER_PREFIX)
@@ -69,13 +69,22 @@ class KafkaSettings:
             raise OptionsError(f"--bootstrap-servers or --kafka-config is wrong: {reason}") from error
 
     def consumer(self, group: str, **config: Any) -> Consumer:
-        """A consumer that is assigned its partitions by hand and commits nothing by itself."""
+        """Creates a consumer that commits nothing on its own; the caller assigns partitions and closes it.
+
+        Args:
+          group: the consumer group whose committed offsets it can read.
+          config: librdkafka settings that take precedence over the defaults and the user's settings.
+
+        Raises:
+          SecretUnavailableError, TokenUnavailableError: when a credential cannot be obtained.
+        """
         defaults = {
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            # After this pause a full queue is filled again; a second (the default) starves a fast reader.
+            # librdkafka waits this long before it refills a queue that was full; its default of one second would
+            # leave a fast reader without records.
             "fetch.queue.backoff.ms": 5,
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 65_536,
@@ -85,7 +94,11 @@ class KafkaSettings:
         return Consumer(self._with_connection_log({**defaults, **self._for(_CONSUMER_PREFIX), **config}))
 
     def producer(self, **config: Any) -> Producer:
-        """An idempotent producer whose keys go to the partitions that a Java producer would choose."""
+        """Creates an idempotent producer that assigns keys to partitions as a Java producer does.
+
+        Raises:
+          SecretUnavailableError, TokenUnavailableError: when a credential cannot be obtained.
+        """
         defaults = {
             "enable.idempotence": True,
             "acks": "all",
@@ -98,7 +111,11 @@ class KafkaSettings:
         return Producer(self._with_connection_log({**defaults, **self._for(_PRODUCER_PREFIX), **config}))
 
     def admin(self) -> AdminClient:
-        """A client for topics and their settings."""
+        """Creates a client for topics and their settings.
+
+        Raises:
+          SecretUnavailableError, TokenUnavailableError: when a credential cannot be obtained.
+        """
         return AdminClient(self._with_connection_log(self._for("")))
 
     def _for(self, prefix: str) -> dict[str, Any]:
@@ -121,21 +138,22 @@ def _is_prefixed(name: str) -> bool:
     return name.startswith((_PRODUCER_PREFIX, _CONSUMER_PREFIX))
 
 
-# librdkafka writes a line for every refused connection; ConnectionLog says it once.
+# librdkafka logs every refused connection, which floods the log during an outage. Its own log is therefore silenced,
+# and ConnectionLog reports each outage once.
 _QUIET = logging.getLogger("models.kafka.client.librdkafka")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
 class ConnectionLog:
-    """Says once that the brokers are away, and once that they are back.
+    """Logs once that the brokers are down, and once that they are back.
 
-    A client calls `on_error` from its own threads; whoever reads or writes calls `answered` when that worked. A client
-    that rests tells of an outage only when it is used again: once the brokers have answered anybody, it is believed
-    when nobody else has an answer either.
+    librdkafka calls `on_error` from its own threads; readers and writers call `answered` after each success. An idle
+    client notices an outage only when it is used again, by which time the outage may be over. Once the brokers have
+    answered, a report is therefore only logged if no client of the process has had an answer for some seconds.
     """
 
-    # One for the whole process: many clients, one sentence.
+    # Shared by the whole process, so that many clients log one line.
     _away: set[str] = set()  # noqa: RUF012
     _suspected: dict[str, int] = {}  # noqa: RUF012
     _answered_at: dict[str, float] = {}  # noqa: RUF012
@@ -145,7 +163,7 @@ class ConnectionLog:
         self._servers = bootstrap_servers
 
     def on_error(self, error: KafkaError) -> None:
-        """Called by librdkafka with every error of the client's own."""
+        """Receives the client-level errors of librdkafka, on one of its threads."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._suspect()
         elif error.fatal():
@@ -153,7 +171,7 @@ class ConnectionLog:
 
     @classmethod
     def answered(cls, bootstrap_servers: str) -> None:
-        """Called when a broker answered."""
+        """Records that a broker answered, and logs the end of an outage."""
         with cls._lock:
             cls._answered_at[bootstrap_servers] = time.monotonic()
             was_away = bootstrap_servers in cls._away
@@ -165,7 +183,8 @@ class ConnectionLog:
         with self._lock:
             if self._servers in self._away:
                 return
-            # A client tells once: what it told while another was not believed yet must not be forgotten.
+            # A client reports an outage only once, so a report that arrives while an earlier one is still being
+            # judged has to be counted, or it would be lost.
             count = self._suspected.get(self._servers, 0) + 1
             self._suspected[self._servers] = count
             known = self._servers in self._answered_at
@@ -182,28 +201,28 @@ class ConnectionLog:
     def _judge(self, count: int) -> None:
         with self._lock:
             silence = time.monotonic() - self._answered_at.get(self._servers, -math.inf)
-            told = self._suspected[self._servers]
+            reported = self._suspected[self._servers]
             believed = silence >= _SILENCE_SECONDS
             if believed:
                 self._away.add(self._servers)
-            if believed or told == count:
+            if believed or reported == count:
                 del self._suspected[self._servers]
         if believed:
             _LOGGER.warning("Kafka at %s does not answer; waiting and trying again", self._servers)
-        elif told > count:
-            self._judge_later(told)
+        elif reported > count:
+            self._judge_later(reported)
 
 
 def partition_count(client: Consumer | Producer | AdminClient, topic: str, timeout: float) -> int:
-    """How many partitions a topic has; 0 when it does not exist (yet).
+    """The number of partitions of a topic; 0 when it does not exist (yet).
 
     Raises:
-      KafkaUnreachableError: when no broker answers in `timeout` seconds.
-      TopicForbiddenError: when the broker says that this user may not describe the topic. (Most leave such a topic out
-        of the list: `check_not_forbidden` finds out.)
+      KafkaUnreachableError: when no broker answers within `timeout` seconds.
+      TopicForbiddenError: when the broker reports that this user may not describe the topic. (Most brokers leave such
+        a topic out of the list instead; `check_not_forbidden` detects that.)
     """
     try:
-        # All topics: asking for one by name makes it, where brokers make topics on first use.
+        # List all topics: a request for one by name would create it on brokers that create topics on first use.
         metadata = client.list_topics(timeout=timeout).topics.get(topic)
     except KafkaException as error:
         raise KafkaUnreachableError(f"topic {topic!r}: no broker answered: {error.args[0].str()}") from error
@@ -215,7 +234,7 @@ def partition_count(client: Consumer | Producer | AdminClient, topic: str, timeo
 def check_not_forbidden(admin: AdminClient, topic: str, timeout: float) -> None:
     """Raises TopicForbiddenError for a topic that exists, or may exist, and that this user may not describe.
 
-    A list of all topics leaves such a topic out, as if it did not exist.
+    The list of all topics omits such a topic, as if it did not exist.
     """
     try:
         admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic].result()

@@ -1,4 +1,4 @@
-"""What a client's settings say about credentials, turned into what librdkafka takes, when the client is made."""
+"""Resolves the credentials in a client's settings when the client is created."""
 
 from __future__ import annotations
 
@@ -10,33 +10,36 @@ from models.kafka.secret_references import SECRETS, check_references, is_referen
 
 OAUTH_CALLBACK = "oauth_cb"
 
-# As confluent-kafka calls it: a token, and when it expires in seconds since 1970-01-01 UTC.
+# The signature that confluent-kafka expects: it returns a token and its expiry in seconds since 1970-01-01 UTC.
 TokenCallback = Callable[[object], tuple[str, float]]
 
-# A new provider of OAUTHBEARER tokens is one line: its name in `oauth_cb=NAME`.
+# Providers of OAUTHBEARER tokens by the NAME in `oauth_cb=NAME`; a new provider is one line here.
 TOKEN_PROVIDERS: dict[str, Callable[[], TokenCallback]] = {"google": GoogleTokens}
 
 
 def with_credentials(settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings with secrets read and the token callback made.
+    """The settings with secret references resolved and the token callback created.
 
     Raises:
-      SecretUnavailableError, TokenUnavailableError: when there is no credential to be had.
+      SecretUnavailableError, TokenUnavailableError: when a credential cannot be obtained.
     """
     resolved = SECRETS.resolve(settings)
     if OAUTH_CALLBACK in resolved:
         provider = TOKEN_PROVIDERS[str(resolved[OAUTH_CALLBACK])]()
-        # librdkafka hides why there was no token: the first is asked for here.
+        # librdkafka swallows the exceptions of its token callback. Request the first token here, so that a missing
+        # permission is reported with its cause.
         provider(None)
         resolved[OAUTH_CALLBACK] = provider
     return resolved
 
 
 def without_credentials(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings as far as they can be tried where no credential may be read.
+    """The settings in a form that librdkafka can validate without reading any credential.
+
+    Secret references become a placeholder, and private keys are dropped.
 
     Raises:
-      OptionsError: for a malformed reference, or a provider of tokens that does not exist.
+      OptionsError: for a malformed reference or an unknown token provider.
     """
     check_references(settings)
     kept = {}
@@ -46,6 +49,6 @@ def without_credentials(settings: Mapping[str, str]) -> dict[str, str]:
                 raise OptionsError(f"--kafka-config {name} {value!r} is none of {', '.join(TOKEN_PROVIDERS)}")
         elif not is_reference(value):
             kept[name] = value
-        elif not name.endswith(".pem"):  # a key must be a real one to be taken
+        elif not name.endswith(".pem"):  # librdkafka parses keys at once, so a placeholder would be rejected
             kept[name] = "reference"
     return kept

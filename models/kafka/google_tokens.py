@@ -1,7 +1,7 @@
-"""Tokens for Google's Managed Service for Apache Kafka: the process's own identity, in OAUTHBEARER's clothes.
+"""OAUTHBEARER tokens for Google's Managed Service for Apache Kafka, made from the identity of the process.
 
-The brokers take a token of three parts, as a JWT has: a header that names Google's scheme, the claims, and Google's
-access token in the place of the signature.
+The brokers expect three parts, like a JWT: a header that names Google's scheme, the claims, and Google's access token
+in place of the signature.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _HEADER = {"typ": "JWT", "alg": "GOOG_OAUTH2_TOKEN"}
 
 
 class GoogleTokens:
-    """Gives tokens to librdkafka, which calls it when it needs one, also from its own threads.
+    """Provides tokens to librdkafka, which calls it whenever it needs one, also from its own threads.
 
-    Made in the process that makes the client; it is never pickled.
+    It is created in the process that creates the client, and is never pickled.
 
     Args:
-      credentials: of google-auth; None: the application default credentials.
+      credentials: credentials of google-auth; None means the application default credentials.
     """
 
     def __init__(self, credentials: Any = None) -> None:
@@ -33,18 +33,18 @@ class GoogleTokens:
         self._lock = threading.Lock()
 
     def __call__(self, _: object = None) -> tuple[str, float]:
-        """A token, and when it expires in seconds since 1970-01-01 UTC.
+        """A token, and its expiry in seconds since 1970-01-01 UTC.
 
         Raises:
-          TokenUnavailableError: when Google gives none.
+          TokenUnavailableError: when Google does not issue one.
         """
         with self._lock:
             try:
                 return self._token()
             except Exception as error:
                 raise TokenUnavailableError(
-                    f"Google gave no token for Kafka: {error}; the process needs application default credentials, and "
-                    "its service account the role roles/managedkafka.client"
+                    f"Google did not issue a token for Kafka: {error}; the process needs application default "
+                    "credentials, and its service account needs the role roles/managedkafka.client"
                 ) from error
 
     def _token(self) -> tuple[str, float]:
@@ -55,6 +55,7 @@ class GoogleTokens:
             self._credentials, _ = google.auth.default(scopes=_SCOPES)
         if not self._credentials.valid:
             self._credentials.refresh(Request())
+        # google-auth keeps the expiry as a naive datetime in UTC.
         expires = self._credentials.expiry.replace(tzinfo=timezone.utc).timestamp()
         claims = {
             "exp": expires,

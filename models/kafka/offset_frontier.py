@@ -1,4 +1,4 @@
-"""Joins spans of offsets that are done in any order into one frontier without a hole."""
+"""Merges offset spans that finish in any order into one contiguous frontier, the offset that is safe to commit."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OffsetFrontier:
-    """How far a partition is done.
+    """How far the records of a partition have been processed.
 
     Attributes:
-      position: everything below it is done.
-      islands: spans (start, end) beyond it that are done, apart, ascending.
+      position: all offsets below it are done.
+      islands: finished spans (start, end) beyond `position`, disjoint and in ascending order.
     """
 
     position: int
     islands: tuple[tuple[int, int], ...] = ()
 
     def add(self, start: int, end: int) -> OffsetFrontier:
-        """The frontier when the offsets from `start` up to but not including `end` are done as well.
+        """The frontier after the offsets from `start` up to but not including `end` are done as well.
 
         >>> late = OffsetFrontier(10).add(20, 30)
         >>> late

@@ -1,6 +1,6 @@
-"""Reads one partition of a Kafka topic: where to start, what is there now, and what is missing.
+"""Reads one partition of a Kafka topic: where to start, which records have arrived, and which are missing.
 
-No thread of ours: librdkafka fetches ahead in its own, and `take` hands over what has come.
+The reader starts no threads: librdkafka fetches ahead in its own, and `take` returns the records that have arrived.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Partition:
 
     Attributes:
       topic, topic_id, partition: as in `OffsetSpan`.
-      from_beginning: it appeared while the pipeline ran, so that all its records are new.
+      from_beginning: the partition appeared while the pipeline was running, so all its records are new.
     """
 
     topic: str
@@ -42,7 +42,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Opening:
-    """The offset to begin at, and what is missing before it (None: nothing)."""
+    """The offset to start at, and a description of the records missing before it (None: nothing is missing)."""
 
     offset: int
     gap: str | None = None
@@ -54,11 +54,12 @@ class ReadSettings:
 
     Attributes:
       kafka: the brokers.
-      group: the consumer group whose committed offsets count.
-      start: where to begin.
-      on_gap: what to do when records between the position and the first available one are gone.
-      max_records: records a batch at most.
-      max_bytes: bytes of keys and values a batch at most; a single larger record makes a batch of its own.
+      group: the consumer group whose committed offsets are used.
+      start: where to start.
+      on_gap: what to do when records between the position and the first available one are gone: fail, or report the
+        gap and continue after it.
+      max_records: the largest number of records in a batch.
+      max_bytes: the largest size of a batch, in bytes of keys and values; a larger record is a batch of its own.
     """
 
     kafka: KafkaSettings
@@ -70,7 +71,10 @@ class ReadSettings:
 
 
 class PartitionReader:
-    """Reads one partition. Used by one thread at a time; made and closed by the worker that reads."""
+    """Reads one partition. Used by one thread at a time.
+
+    The worker that reads creates it, which opens a consumer, and must `close` it.
+    """
 
     def __init__(self, settings: ReadSettings, partition: Partition) -> None:
         self._settings = settings
@@ -79,18 +83,18 @@ class PartitionReader:
         self._position: int | None = None
         self._left_over: list[Message] = []
         self._gone = False
-        self._said: set[int] = set()
+        self._logged: set[int] = set()
         self._opening_gap: str | None = None
         self._committed: int | None = None
         self.quiet_since = time.monotonic()
 
     def opening(self) -> Opening:
-        """Where reading of this partition begins, by the settings and the group's committed offset.
+        """Where to start in this partition, according to the settings and the group's committed offset.
 
-        What is missing before it is also told by the first batch that this reader takes.
+        The first batch that this reader takes also reports the gap before it, if there is one.
 
         Raises:
-          OffsetGapError: when records are missing and the settings say fail.
+          OffsetGapError: when records are missing and on_gap is fail.
           KafkaUnreachableError: when no broker answers.
         """
         opening = self._opening()
@@ -111,15 +115,21 @@ class PartitionReader:
             return Opening(low)
         offset, topic_id = committed
         if partition.topic_id and topic_id and topic_id != partition.topic_id:
-            return Opening(low, self._gap(f"the topic was made anew since offset {offset} was committed"))
+            return Opening(low, self._gap(f"the topic was recreated since offset {offset} was committed"))
         if offset > high:
-            return Opening(low, self._gap(f"the topic was made anew: offset {offset} was committed, it ends at {high}"))
+            return Opening(low, self._gap(f"the topic was recreated: offset {offset} was committed, it ends at {high}"))
         if offset < low:
             return Opening(low, self._gap(f"the records at offsets {offset} to {low - 1} have expired"))
         return Opening(offset)
 
     def committed(self) -> tuple[int, str] | None:
-        """The group's committed offset and the topic id it was committed for; None when there is none."""
+        """The group's committed offset and the id of the topic it was committed for; None without a committed offset.
+
+        The topic id is the metadata of the commit, and empty if the commit has none.
+
+        Raises:
+          KafkaUnreachableError: when no broker answers.
+        """
         where = TopicPartition(self._partition.topic, self._partition.partition)
         try:
             (answer,) = self._consumer.committed([where], timeout=_QUERY_SECONDS)
@@ -130,12 +140,17 @@ class PartitionReader:
         return None if answer.offset < 0 else (answer.offset, answer.metadata or "")
 
     def take(self, position: int, origin: int) -> RecordBatch:
-        """The records from `position` on that have arrived already; waits for nothing.
+        """The records from `position` on that have already arrived, as a batch; it never waits.
 
-        The batch is empty when none has arrived, also while no broker answers.
+        The batch is empty when none have arrived, also while no broker answers.
+
+        Args:
+          position: the offset to continue at; a position other than the end of the last batch causes a seek.
+          origin: the offset at which reading of this partition started; it goes into the batch's span.
 
         Raises:
-          OffsetGapError: when the record at `position` is gone and the settings say fail.
+          OffsetGapError: when the record at `position` is gone and on_gap is fail.
+          TopicRecreatedError: when the topic was recreated and on_gap is report.
         """
         self._seek(position)
         arrived = self._left_over
@@ -153,10 +168,10 @@ class PartitionReader:
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 self._gone = True
             else:
-                self._say_once(error)
+                self._log_once(error)
         if good:
             ConnectionLog.answered(self._settings.kafka.bootstrap_servers)
-            self._said.clear()
+            self._logged.clear()
         return good
 
     def nothing(self, position: int, origin: int) -> RecordBatch:
@@ -166,17 +181,17 @@ class PartitionReader:
             OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, position)
         )
 
-    def made_anew(self, position: int) -> NoReturn:
-        """Says that the topic was made anew while it was read: nothing more comes of the one that this reader reads.
+    def recreated(self, position: int) -> NoReturn:
+        """Reports that the topic was recreated while this reader was at `position`, so no more records will arrive.
 
         Raises:
-          OffsetGapError: when the settings say fail.
-          TopicMadeAnewError: when they say report.
+          OffsetGapError: when on_gap is fail.
+          TopicRecreatedError: when on_gap is report.
         """
-        raise TopicMadeAnewError(self._gap(f"the topic was made anew: reading was at offset {position}"))
+        raise TopicRecreatedError(self._gap(f"the topic was recreated: reading was at offset {position}"))
 
     def backlog(self, position: int) -> int:
-        """How many offsets lie between `position` and the partition's end, as far as the broker has told."""
+        """The number of offsets between `position` and the partition's end, as last reported by the broker."""
         where = TopicPartition(self._partition.topic, self._partition.partition)
         try:
             _, high = self._consumer.get_watermark_offsets(where, cached=True)
@@ -185,7 +200,7 @@ class PartitionReader:
         return max(0, int(high) - position)
 
     def close(self) -> None:
-        """Closes the consumer. It belongs to no group's membership, so nobody waits for it."""
+        """Closes the consumer; it never joined the group, so closing it causes no rebalance."""
         self._consumer.close()
 
     def _bounds(self) -> tuple[int, int]:
@@ -208,13 +223,14 @@ class PartitionReader:
         if self._position == position:
             return
         where = TopicPartition(self._partition.topic, self._partition.partition, position)
+        # `assign` instead of `seek`: it also works before the first assignment, and drops all prefetched records.
         self._consumer.assign([where])
         self._position = position
         self._left_over = []
         self._gone = False
 
     def _within_bytes(self, messages: list[Message]) -> list[Message]:
-        """As many messages as one batch may hold; the others wait for the next."""
+        """As many of the first messages as fit in one batch; the rest are left for the next one."""
         size = 0
         for index, message in enumerate(messages):
             size += len(message.key() or b"") + len(message)
@@ -254,10 +270,12 @@ class PartitionReader:
     def _skip_gap(self, position: int, origin: int) -> RecordBatch:
         try:
             low, _ = self._bounds()
-        except KafkaUnreachableError:  # the next take asks again
+        except KafkaUnreachableError:  # the next take tries again
             return self.nothing(position, origin)
-        if position >= low:  # it was behind the end, which may have passed it by now
-            self.made_anew(position)
+        # The broker rejected a position that is not below the first record, so it was past the end of the partition:
+        # only a recreated topic ends earlier than before. By now it may have grown beyond the position.
+        if position >= low:
+            self.recreated(position)
         gap = self._gap(f"the records at offsets {position} to {low - 1} have expired")
         partition = self._partition
         span = OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, low)
@@ -266,13 +284,13 @@ class PartitionReader:
     def _gap(self, what: str) -> str:
         text = f"topic {self._partition.topic!r} partition {self._partition.partition}: {what}"
         if self._settings.on_gap == "fail":
-            raise OffsetGapError(f"{text}; start with --on-gap report to go on behind the gap")
-        _LOGGER.error("%s; going on behind the gap", text)
+            raise OffsetGapError(f"{text}; start with --on-gap report to continue after the gap")
+        _LOGGER.error("%s; continuing after the gap", text)
         return text
 
-    def _say_once(self, error: KafkaError) -> None:
-        if error.code() not in self._said:
-            self._said.add(error.code())
+    def _log_once(self, error: KafkaError) -> None:
+        if error.code() not in self._logged:
+            self._logged.add(error.code())
             name = f"topic {self._partition.topic!r} partition {self._partition.partition}"
             _LOGGER.warning("%s: %s; trying again", name, error.str())
 
@@ -281,8 +299,8 @@ class PartitionReader:
         return KafkaUnreachableError(f"topic {self._partition.topic!r}: Kafka at {servers}: {error.args[0].str()}")
 
 
-class TopicMadeAnewError(OffsetGapError):
-    """The topic was deleted and made again while it was read; the settings say report."""
+class TopicRecreatedError(OffsetGapError):
+    """The topic was deleted and created again while it was being read, and on_gap is report."""
 
 
 UNREADABLE_HEADERS = "headers.unreadable"
@@ -293,13 +311,13 @@ def _headers(message: Message) -> Headers:
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError):
-        # confluent-kafka gives no header at all when the name of one is not UTF-8.
+        # confluent-kafka fails to decode a header name that is not UTF-8, and then returns none of the headers.
         return ((UNREADABLE_HEADERS, None),)
     return tuple(headers) if headers else ()
 
 
 def topic_identity(admin: AdminClient, topic: str) -> str:
-    """The topic's id, which tells it from one of the same name made later; "" where the broker tells none."""
+    """The topic's id, which distinguishes it from a later topic of the same name; "" if the broker reports none."""
     try:
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=_QUERY_SECONDS)
         return str(futures[topic].result().topic_id)

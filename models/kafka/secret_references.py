@@ -1,7 +1,7 @@
 """Secrets by reference: `secret:projects/P/secrets/S/versions/V` as the value of a setting.
 
-The reference travels in options, job graphs and logs; what it stands for is read from Google Secret Manager by the
-process that makes a client, and nowhere else.
+Only the reference appears in options, job graphs and logs. The secret itself is read from Google Secret Manager by
+the process that creates a client, and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "secret:"
 _NAME = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]+/versions/(latest|[A-Za-z0-9_-]+)")
 _SHAPE = f"{PREFIX}projects/PROJECT/secrets/NAME/versions/VERSION"
 
-# What librdkafka keeps secret; a name may stand after "producer." or "consumer.".
+# The librdkafka settings that hold a secret, with or without the prefix "producer." or "consumer.".
 _SECRET_SETTINGS = re.compile(
     r"(producer\.|consumer\.)?("
     r"sasl\.password|ssl\.key\.password|ssl\.key\.pem|ssl\.keystore\.password"
@@ -26,13 +26,13 @@ _SECRET_SETTINGS = re.compile(
     r"|sasl\.oauthbearer\.assertion\.private\.key\.(passphrase|pem))"
 )
 
-# Long enough that the clients of one start ask once, short enough that a new version is soon read.
+# Long enough that all clients created at start-up share one request, short enough that a new version is soon read.
 _KEPT_SECONDS = 300.0
 _ANSWER_SECONDS = 30.0
 
 
 def is_reference(value: object) -> bool:
-    """Whether a setting's value refers to a secret, well or badly.
+    """Whether a setting's value is a reference to a secret, well-formed or not.
 
     >>> is_reference("secret:projects/p/secrets/kafka/versions/latest"), is_reference("hunter2")
     (True, False)
@@ -41,15 +41,15 @@ def is_reference(value: object) -> bool:
 
 
 def check_references(settings: Mapping[str, str]) -> None:
-    """Raises OptionsError for a malformed reference; asks nobody whether the secret is there."""
+    """Raises OptionsError for a malformed reference; does not check whether the secret exists."""
     for name, value in settings.items():
         if is_reference(value) and not _NAME.fullmatch(value[len(PREFIX) :]):
-            # The value is not repeated: it may hold what somebody took for the secret.
+            # Do not repeat the value: it may contain the secret itself, pasted by mistake.
             raise OptionsError(f"--kafka-config {name}: a reference to a secret has the form {_SHAPE}")
 
 
 def check_secrets_are_references(settings: Mapping[str, str]) -> None:
-    """Raises OptionsError for a secret in plain: where a job's graph is stored, it would be stored, too.
+    """Raises OptionsError for a secret in plain text, which would be stored with the job's graph.
 
     >>> check_secrets_are_references({"sasl.username": "serving"})
     >>> check_secrets_are_references({"sasl.password": "hunter2"})
@@ -60,7 +60,7 @@ def check_secrets_are_references(settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         if _SECRET_SETTINGS.fullmatch(name) and not is_reference(value):
             raise OptionsError(
-                f"--kafka-config {name} would be stored with the job: put it into Secret Manager, and give "
+                f"--kafka-config {name} would be stored with the job: put it into Secret Manager and pass "
                 f"{name}={_SHAPE}"
             )
 
@@ -72,12 +72,12 @@ class _Read:
 
 
 class SecretReader:
-    """Reads secrets and keeps them for some minutes. Thread-safe; made at import, connects at first use.
+    """Reads secrets and caches them for some minutes. Thread-safe; it connects at first use.
 
-    Of several threads that want one secret, one reads it; those that want another secret do not wait for it.
+    When several threads need the same secret, one of them reads it; threads that need another secret do not wait.
 
     Args:
-      access: gives the bytes of a secret's version by its name.
+      access: returns the bytes of a secret version, given its name.
     """
 
     def __init__(self, access: Callable[[str], bytes]) -> None:
@@ -87,10 +87,10 @@ class SecretReader:
         self._reading: dict[str, threading.Lock] = {}
 
     def resolve(self, settings: Mapping[str, object]) -> dict[str, object]:
-        """The settings with every reference replaced by what it stands for.
+        """The settings with every reference replaced by its secret.
 
         Raises:
-          SecretUnavailableError: when a secret cannot be read; the message names it, and the role that is wanted.
+          SecretUnavailableError: when a secret cannot be read; the message names it and the role that is needed.
         """
         return {name: self._value(str(value)) if is_reference(value) else value for name, value in settings.items()}
 
@@ -98,7 +98,7 @@ class SecretReader:
         name = reference[len(PREFIX) :]
         with self._lock:
             reading = self._reading.setdefault(name, threading.Lock())
-        with reading:  # this one alone is held during the call
+        with reading:  # only the lock of this secret is held during the request
             known = self._read.get(name)
             if known is None or time.monotonic() - known.at > _KEPT_SECONDS:
                 known = self._read[name] = _Read(self._fetched(name), time.monotonic())
@@ -107,8 +107,8 @@ class SecretReader:
     def _fetched(self, name: str) -> str:
         try:
             return self._access(name).decode("utf-8")
-        except UnicodeDecodeError:  # its text would repeat bytes of the secret
-            raise SecretUnavailableError(f"secret {name!r} is no UTF-8 text") from None
+        except UnicodeDecodeError:  # not chained: the text of this error quotes bytes of the secret
+            raise SecretUnavailableError(f"secret {name!r} is not UTF-8 text") from None
         except Exception as error:
             raise SecretUnavailableError(
                 f"secret {name!r} cannot be read: {error}; this process's service account needs the role "
@@ -117,7 +117,7 @@ class SecretReader:
 
 
 def access_secret_manager(name: str) -> bytes:
-    """The payload of a secret's version, with the credentials of the process."""
+    """The payload of a secret version, read from Secret Manager with the credentials of the process."""
     from google.cloud.secretmanager import SecretManagerServiceClient
 
     with SecretManagerServiceClient() as client:

@@ -1,4 +1,4 @@
-"""Where the reading of a topic begins: the value of --start, without a Kafka client."""
+"""Where the pipeline starts to read a topic: the parsed value of --start, without a Kafka client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 
 from models.errors import OptionsError
 
-_LONGEST_MILLISECONDS = 18  # digits that surely fit 64 bits
+_LONGEST_MILLISECONDS = 18  # any number of this many digits fits in 64 bits
 
 
 @dataclass(frozen=True)
 class StartAt:
-    """Where reading begins when nothing else is known.
+    """Where reading starts when the runner restores no position from a checkpoint.
 
     Attributes:
-      kind: earliest, latest, committed (the group's committed offset, else earliest), or timestamp.
+      kind: earliest, latest, timestamp, or committed: the group's committed offset, or earliest if it has none.
       timestamp: milliseconds since 1970-01-01 UTC, for kind timestamp: the first record at or after it.
     """
 
@@ -25,10 +25,12 @@ class StartAt:
 
     @classmethod
     def parse(cls, text: str) -> StartAt:
-        """Reads the value of --start: a kind, or a moment in ISO 8601 or in milliseconds.
+        """Parses the value of --start: a kind, or a moment in ISO 8601 or in milliseconds since 1970-01-01 UTC.
+
+        A moment without a time zone is in UTC.
 
         Raises:
-          OptionsError: when it is none of them.
+          OptionsError: when `text` is none of these.
 
         >>> StartAt.parse("latest")
         StartAt(kind='latest', timestamp=0)
@@ -45,9 +47,9 @@ class StartAt:
             moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
         except ValueError as error:
             raise OptionsError(
-                f"--start {text!r} is none of earliest, latest, committed, an ISO 8601 moment, or milliseconds"
+                f"--start {text!r} is not one of earliest, latest, committed, an ISO 8601 moment, or milliseconds"
             ) from error
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
-        # Kafka takes numbers below 0 for something else: -1 for the end of the topic.
+        # Kafka gives negative timestamps a meaning of their own, such as -1 for the end of the partition.
         return cls("timestamp", max(0, round(moment.timestamp() * 1000)))

@@ -1,4 +1,4 @@
-"""Topics and their settings, as far as the broker can be told and asked."""
+"""Creates topics, and checks their settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ COMPACTED = {"cleanup.policy": "compact"}
 
 
 def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | None = None) -> None:
-    """Makes a topic of one partition when it is missing; where the broker cannot be told, first use makes it.
+    """Creates a topic with one partition if it is missing.
+
+    A broker that does not support the request is left to create the topic at first use.
 
     Raises:
       KafkaUnreachableError: when no broker answers.
-      TopicError: when the broker refuses, or does not answer the request to make it.
+      TopicError: when the broker refuses, or does not answer the request to create the topic.
     """
     admin = kafka.admin()
     if partition_count(admin, topic, _SECONDS):
@@ -33,32 +35,33 @@ def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | N
     except KafkaException as error:
         if error.args[0].code() not in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE):
             raise TopicError(
-                f"topic {topic!r} is missing and could not be made: {error.args[0].str()}; make it by hand"
+                f"topic {topic!r} is missing and could not be created: {error.args[0].str()}; create it by hand"
             ) from error
-    except TimeoutError as error:  # librdkafka's mock cluster never answers
+    except TimeoutError as error:  # librdkafka's mock cluster never answers, although the topic may exist by now
         if not partition_count(admin, topic, _SECONDS):
             raise TopicError(
-                f"topic {topic!r} is missing, and the broker did not answer the request to make it in {_SECONDS:g} s; "
-                "make it by hand"
+                f"topic {topic!r} is missing, and the broker did not answer the request to create it within "
+                f"{_SECONDS:g} s; create it by hand"
             ) from error
 
 
 def check_models_topic(kafka: KafkaSettings, topic: str) -> int:
-    """Makes the models topic when it is missing, and refuses one that cannot be the persisted state.
+    """Creates the models topic if it is missing, and rejects one that cannot hold the persisted state.
 
     Returns:
-      The bytes of the largest message that it takes; Kafka's default where the broker does not tell.
+      The size in bytes of the largest message that the topic accepts; Kafka's default if the broker does not report it.
 
     Raises:
       KafkaUnreachableError: when no broker answers.
-      ModelsTopicError: when it has several partitions, or is not compacted.
-      TopicError: when it is missing and cannot be made.
+      ModelsTopicError: when it has several partitions, or its cleanup policy is not compact alone.
+      TopicError: when it is missing and cannot be created.
     """
     ensure_topic(kafka, topic, COMPACTED)
     partitions = partition_count(kafka.admin(), topic, _SECONDS)
     if partitions > 1:
         raise ModelsTopicError(
-            f"models topic {topic!r} has {partitions} partitions; it must have one: its offsets are the order"
+            f"models topic {topic!r} has {partitions} partitions; it must have one, because its offsets define the "
+            "order of updates"
         )
     settings = topic_settings(kafka.admin(), topic)
     policy = settings.get("cleanup.policy", "compact")
@@ -71,7 +74,7 @@ def check_models_topic(kafka: KafkaSettings, topic: str) -> int:
 
 
 def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
-    """The settings of a topic; empty where the broker does not tell (librdkafka's embedded one never answers)."""
+    """The settings of a topic; empty if the broker does not report them (librdkafka's mock cluster never answers)."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         settings = admin.describe_configs([resource], request_timeout=_SETTINGS_SECONDS)[resource].result()

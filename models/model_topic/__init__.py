@@ -1,1 +1,1 @@
-"""The models topic: descriptors, pointers, the catalog that they fold to, reading and publishing."""
+"""The models topic: descriptors, pointers, the catalog built from them, reading and publishing."""

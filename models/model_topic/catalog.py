@@ -1,8 +1,8 @@
-"""Which models are current: the fold of the models topic, message by message, in the order of its one partition.
+"""Which models are current: a fold over the messages of the models topic, in the order of its one partition.
 
-The same messages give the same catalog, whenever and by whomever they are read; a message that was applied already
-changes nothing. So the topic's position says all: a worker that has applied everything below it knows what every
-other worker knows.
+The same messages produce the same catalog in every process, and applying a message twice changes nothing. The
+position in the topic therefore identifies the catalog: two workers that have applied everything below the same
+position have the same catalog.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class PublishedVersion:
     """A version in the models topic.
 
     Attributes:
-      descriptor: without the model's bytes.
-      offset: of its message.
-      inline: the bytes are in that message.
-      bare: its message is keyed by the bare name, so that compaction deletes it once a pointer was written.
+      descriptor: the descriptor without the model's bytes.
+      offset: the offset of its message.
+      inline: whether that message contains the model's bytes.
+      bare: whether its message is keyed by the bare name; if so, compaction deletes it after a pointer was written.
     """
 
     descriptor: ModelDescriptor
@@ -32,11 +32,11 @@ class PublishedVersion:
 
     @property
     def label(self) -> str:
-        """NAME/VERSION, for people."""
+        """NAME/VERSION, for logs and listings."""
         return f"{self.descriptor.model_name}/{self.descriptor.model_version}"
 
     def same_model(self, other: PublishedVersion | None) -> bool:
-        """Whether both describe the same model: published again, at another offset and moment, it still is."""
+        """Whether both describe the same model; one that was published again, unchanged, counts as the same."""
         return other is not None and self.inline == other.inline and _timeless(self) == _timeless(other)
 
 
@@ -53,7 +53,13 @@ class PublishedPointer:
 
 
 class ModelCatalog:
-    """Applies messages of the models topic. Not thread-safe."""
+    """The versions and pointers in the messages applied so far. Not thread-safe.
+
+    Attributes:
+      position: all messages below this offset have been applied.
+      versions: the published versions, by model name and number.
+      pointers: the current pointer of each model, by model name.
+    """
 
     def __init__(self) -> None:
         self.position = 0
@@ -84,14 +90,14 @@ class ModelCatalog:
             self._add(message, version, offset)
 
     def skip_to(self, position: int) -> None:
-        """Everything below `position` was read; what is missing there was compacted away."""
+        """Moves the position forward to `position`, past offsets that hold no message because of compaction."""
         self.position = max(self.position, position)
 
     def candidates(self) -> dict[str, tuple[PublishedVersion, ...]]:
-        """By data type, what may score its records, the most wanted first.
+        """The versions that may score the records of each data type, in order of preference.
 
-        That is the live version of the model whose pointer was set last, the version live before it, and so on with
-        the other live models of the data type. Retired models and deleted versions are none.
+        The model whose pointer was set last comes first, with its live version and then the one live before it. The
+        other live models of the data type follow in the same way. Retired models and deleted versions are left out.
         """
         found: dict[str, list[PublishedVersion]] = {}
         for published in sorted(self.pointers.values(), key=lambda one: -one.offset):
@@ -100,7 +106,7 @@ class ModelCatalog:
         return {data_type: tuple(versions) for data_type, versions in found.items()}
 
     def last_version(self, name: str) -> int:
-        """The highest number that a version of this model ever had, as far as the topic still tells; 0: none."""
+        """The highest version number of this model that the topic still records; 0 for an unknown model."""
         numbers = [number for known, number in self.versions if known == name]
         if name in self.pointers:
             pointer = self.pointers[name].pointer
@@ -108,7 +114,7 @@ class ModelCatalog:
         return max(numbers, default=0)
 
     def _live(self, pointer: ModelPointer) -> Iterator[PublishedVersion]:
-        """The live version, and the one before it if that scores the same records."""
+        """The live version, then the one before it if that scores the same records."""
         if pointer.live_version is None:
             return
         numbers = (pointer.live_version, pointer.previous_version or 0)
@@ -137,7 +143,7 @@ class ModelCatalog:
         self.versions[numbered.model_name, version] = _published(numbered, offset)
 
     def _bare(self, descriptor: ModelDescriptor, offset: int) -> None:
-        """Version and pointer in one; an older version than the live one is kept, but does not become live."""
+        """Adds a version and makes it live, unless it is older than the live one."""
         name, number = descriptor.model_name, descriptor.model_version
         self.versions[name, number] = replace(_published(descriptor, offset), bare=True)
         known = self.pointers.get(name)

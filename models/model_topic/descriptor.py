@@ -1,8 +1,8 @@
 """Descriptors and pointers: the two kinds of message in the models topic, which is the persisted state.
 
-A *version* is a message keyed NAME/VERSION that holds a `ModelDescriptor`; it stays until an empty message deletes
-it. A *pointer* is a message keyed NAME that holds a `ModelPointer`: the live version and the one before. A
-descriptor keyed by its bare name (the habit of the reference system) is version and pointer in one.
+A *version* is a message keyed NAME/VERSION that contains a `ModelDescriptor`; it stays until an empty message deletes
+it. A *pointer* is a message keyed NAME that contains a `ModelPointer`: the live version and the previous one. A
+descriptor keyed by its bare name, as in the reference system, acts as both version and pointer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.errors import DescriptorError
 from models.text import limit_text
 
 NAME_LIMIT = 249
-"""Characters of a model's name: as many as Kafka allows for the name of a topic."""
+"""The longest name of a model, in characters: the limit that Kafka sets for topic names."""
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -27,20 +27,21 @@ class ModelDescriptor:
     """One version of a model.
 
     Attributes:
-      model_name: not empty, at most 249 characters; no "/" and no control characters.
-      model_type: picks the scorer (`models.scorers.SCORER_MODULES`).
-      model_version: from 1; a later one is newer. 0 only in a message keyed by the bare name: `numbered` gives
-        it the message's offset plus 1.
-      description: for people.
-      model_source_location: where the model, or its server, is.
-      model_bytes: the model itself, when it travels in the stream. A descriptor in memory has neither, once its
-        bytes were left in the topic (`without_bytes`); a message has exactly one of the two.
-      data_type: which records it scores; None means `model_name`.
-      signature: None means serving_default, else the only one.
-      inputs: model input to the record fields that fill it, in order.
-      outputs: output of the result to the model output that it takes; empty: all, by their own names.
-      digest: SHA-256 of what was published, 64 hexadecimal digits; None for a model in another process.
-      options: for the scorer; each scorer's module documents its own.
+      model_name: 1 to 249 characters without "/" and control characters.
+      model_type: selects the scorer (`models.scorers.SCORER_MODULES`).
+      model_version: 1 or higher; a higher number is newer. 0 is allowed only in a message keyed by the bare name,
+        where `numbered` replaces it by the message's offset plus 1.
+      description: free text for people.
+      model_source_location: the location of the model or of its server.
+      model_bytes: the model itself, when it is published inline. A message has either a location or bytes. A
+        descriptor in memory may have neither, because its bytes were left in the topic (`without_bytes`).
+      data_type: the data type of the records that it scores; None means `model_name`.
+      signature: the signature to call; None means serving_default, or the only signature if there is no such one.
+      inputs: maps each model input to the record fields that fill it, in order.
+      outputs: maps each output of the result to the model output that it contains; empty means all model outputs
+        under their own names.
+      digest: SHA-256 of the published model as 64 hexadecimal digits; None for a model in another process.
+      options: options of the scorer; each scorer's module documents its own.
       published_at: milliseconds since 1970-01-01 UTC.
     """
 
@@ -73,7 +74,7 @@ class ModelDescriptor:
         return self.data_type or self.model_name
 
     def numbered(self, offset: int) -> ModelDescriptor:
-        """The descriptor with a version: its own, or else one that its place in the topic gives."""
+        """The descriptor with a version: its own, or one derived from `offset` if it has none."""
         return self if self.model_version else replace(self, model_version=offset + 1)
 
     def without_bytes(self) -> ModelDescriptor:
@@ -86,9 +87,9 @@ class ModelPointer:
     """Which version of a model is live.
 
     Attributes:
-      live_version: None when the model is retired.
-      previous_version: what was live before; who cannot load the live version serves this one.
-      last_version: the highest number ever given to a version of this model.
+      live_version: the version that scores records; None when the model is retired.
+      previous_version: the version that was live before; workers that cannot load the live version serve this one.
+      last_version: the highest number ever assigned to a version of this model.
       updated_at: milliseconds since 1970-01-01 UTC.
     """
 
@@ -103,26 +104,27 @@ class ModelPointer:
 
 
 def check_name(name: str) -> None:
-    """Raises DescriptorError unless `name` can be a model's name, and so part of a message key.
+    """Raises DescriptorError unless `name` is valid as the name of a model, and so as part of a message key.
 
     >>> check_name("wine")
     >>> check_name("wine/2")
     Traceback (most recent call last):
         ...
-    models.errors.DescriptorError: model name 'wine/2': a name is not empty, has no '/', ...
+    models.errors.DescriptorError: model name 'wine/2': a name must not be empty or ...
     """
     if len(name) > NAME_LIMIT:
         raise DescriptorError(
-            f"model name {limit_text(name, 40)!r}: it has {len(name)} characters, and a name has {NAME_LIMIT} at most"
+            f"model name {limit_text(name, 40)!r} has {len(name)} characters; the limit is {NAME_LIMIT}"
         )
     if not name or "/" in name or not name.isprintable() or name != name.strip():
         raise DescriptorError(
-            f"model name {name!r}: a name is not empty, has no '/', no control characters and no space at its ends"
+            f"model name {name!r}: a name must not be empty or contain '/' or control characters, and must not start "
+            "or end with a space"
         )
 
 
 def version_key(name: str, version: int) -> bytes:
-    """The key of the message that holds a version.
+    """The key of the message that contains a version.
 
     >>> version_key("wine", 2)
     b'wine/2'
@@ -131,7 +133,7 @@ def version_key(name: str, version: int) -> bytes:
 
 
 def pointer_key(name: str) -> bytes:
-    """The key of the message that holds a model's pointer."""
+    """The key of the message that contains a model's pointer."""
     return name.encode()
 
 
@@ -139,7 +141,7 @@ def parse_key(key: bytes | None) -> tuple[str, int | None]:
     """Splits a message key into the model's name and, for a version, its number.
 
     Raises:
-      DescriptorError: when there is no key, or it is not NAME or NAME/VERSION.
+      DescriptorError: when the key is missing, or is not NAME or NAME/VERSION.
 
     >>> parse_key(b"wine/2"), parse_key(b"wine")
     (('wine', 2), ('wine', None))
@@ -199,14 +201,14 @@ def decode_message(value: bytes) -> ModelDescriptor | ModelPointer:
     """Decodes the value of a message of the models topic.
 
     Raises:
-      DescriptorError: when it is neither, is broken, or contradicts itself.
+      DescriptorError: when it is neither a descriptor nor a pointer, is broken, or contradicts itself.
     """
     try:
         if bundled_codec("model_pointer").matches(value):
             return _pointer(bundled_codec("model_pointer").decode(value))
         return _descriptor(bundled_codec("model_descriptor").decode(value))
     except (ValueError, OverflowError) as error:
-        raise DescriptorError(f"the message is no model descriptor and no model pointer: {error}") from error
+        raise DescriptorError(f"the message is neither a model descriptor nor a model pointer: {error}") from error
 
 
 def _descriptor(value: dict[str, Any]) -> ModelDescriptor:

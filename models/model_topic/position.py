@@ -1,12 +1,12 @@
 """Positions of the models topic, as they travel through the pipeline's side input.
 
-A position is a topic's id and an offset in it. Within one topic positions only grow, so that the newest of each topic
-says all, in whatever order and however often they arrive. A topic that was recreated has another id: its positions
-neither hide behind those of the topic before, nor does it matter which of the two a late position belongs to, because
-a worker takes a position only as news, and asks the broker which topic there is now.
+A position is a topic id and an offset in that topic. Within one topic positions only grow, so the newest position of
+each topic is sufficient, in whatever order and however often positions arrive. A recreated topic has another id, so
+its small positions are not mistaken for old ones. A late position of the earlier topic does no harm either: workers
+only treat a position as a hint that something changed, and ask the broker for the current topic.
 
-They are encoded by hand, in some thirty bytes: Beam decodes a tuple fifty times as slowly as bytes, and a runner may
-hand over all positions so far.
+Positions are encoded by hand, in about thirty bytes: Beam takes fifty times as long to decode a tuple as to decode
+bytes, and a runner may pass on all positions so far.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OFFSET_BYTES = 8
 
 
 def encode_position(topic_id: str, offset: int) -> bytes:
-    """The position before `offset`; the id is empty where the broker does not provide one.
+    """Encodes the position just before `offset`; the topic id is empty if the broker does not provide one.
 
     >>> newest_positions([encode_position("id", 7), encode_position("id", 3)])
     {'id': 7}
@@ -28,8 +28,9 @@ def encode_position(topic_id: str, offset: int) -> bytes:
 def newest_positions(encoded: Iterable[object]) -> dict[str, int]:
     """The newest offset of each topic id.
 
-    What is not a position is skipped: before the first position there is a plain number, and a savepoint of an earlier
-    release holds others, which say nothing that a worker does not ask the broker at its start.
+    Elements that are not positions are skipped. There are two kinds: the plain number that stands in until the first
+    position arrives, and the elements in a savepoint of an earlier release. Skipping those loses nothing, because a
+    worker asks the broker for the current position when it starts.
     """
     positions = [one for one in encoded if isinstance(one, bytes) and len(one) >= _OFFSET_BYTES]
     topics = {one[:-_OFFSET_BYTES] for one in positions}

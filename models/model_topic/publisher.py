@@ -1,8 +1,8 @@
 """Publishes models: writes versions and pointers to the models topic.
 
-A version and its pointer are written in one Kafka transaction, whose id belongs to the model's name: of two publishers
-of one model at once, one fails before anything of its own is seen, so that no number is given twice. Where the broker
-knows no transactions nothing can be published.
+A version and its pointer are written in one Kafka transaction whose id is derived from the model's name. When two
+publishers of one model run at once, Kafka fences one of them before its messages become visible, so no version number
+is assigned twice. Publishing therefore requires a broker that supports transactions.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from models.model_topic.descriptor import (
 from models.model_topic.reader import ModelsTopicReader
 
 _SECONDS = 30.0
-# After this time the broker ends the transaction of a publisher that crashed.
+# The broker aborts the transaction of a crashed publisher after this time; until then readers wait for it.
 _TRANSACTION_MS = 30_000
-# What Kafka adds to a message of its own: headers, lengths, checksums.
+# An upper bound of what Kafka adds to a message: headers, lengths, checksums.
 _OVERHEAD_BYTES = 512
 
 
@@ -45,11 +45,13 @@ class ListedVersion:
 
 
 class ModelsTopic:
-    """The models topic, for those who publish.
+    """Publishes, rolls back, retires and lists models.
+
+    Each call opens its own clients and closes its readers, so an instance holds no connection between calls.
 
     Args:
       kafka: the brokers.
-      topic: made, compacted and with one partition, when it is missing.
+      topic: the models topic; `publish` creates it, compacted and with one partition, if it is missing.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
@@ -57,7 +59,7 @@ class ModelsTopic:
         self._topic = topic
 
     def publish(self, descriptor: ModelDescriptor) -> ModelDescriptor:
-        """Writes the next version of a model and makes it live; gives the descriptor as it was written.
+        """Writes the next version of a model, makes it live, and returns the descriptor as it was written.
 
         Raises:
           PublishError: when the message is too large, or another publisher was faster.
@@ -82,12 +84,13 @@ class ModelsTopic:
         return numbered
 
     def rollback(self, name: str, to: int | None = None) -> ModelPointer:
-        """Makes an earlier version live: `to`, or the one before the live one; gives the new pointer.
+        """Makes an earlier version live, `to` or the previous one, and returns the new pointer.
 
-        Of a retired model, the one before is the version that was live last.
+        The previous version of a retired model is the one that was live last.
 
         Raises:
-          PublishError: when the model or the version is unknown, or is live already.
+          PublishError: when the model or the version is unknown, the version is already live, or another publisher
+            was faster.
         """
         producer = self._transactional_producer(name)
         catalog = self.read()
@@ -96,34 +99,38 @@ class ModelsTopic:
         if target is None:
             raise PublishError(f"model {name!r} has no version before {known.live_version}; name one with --to")
         if (name, target) not in catalog.versions:
-            there = ", ".join(str(number) for one, number in sorted(catalog.versions) if one == name)
-            raise PublishError(f"model {name!r} has no version {target}; there are: {there or 'none'}")
+            existing = ", ".join(str(number) for one, number in sorted(catalog.versions) if one == name)
+            raise PublishError(f"model {name!r} has no version {target}; existing versions: {existing or 'none'}")
         if target == known.live_version:
-            raise PublishError(f"model {name!r}: version {target} is live already")
+            raise PublishError(f"model {name!r}: version {target} is already live")
         pointer = ModelPointer(name, target, known.live_version, catalog.last_version(name), _now())
         self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def retire(self, name: str) -> ModelPointer:
-        """Takes a model out of use; its versions stay, and `rollback` brings it back.
+        """Takes a model out of use and returns the new pointer; its versions stay, and `rollback` restores it.
 
         Raises:
-          PublishError: when the model is unknown or retired already.
+          PublishError: when the model is unknown or already retired, or another publisher was faster.
         """
         producer = self._transactional_producer(name)
         catalog = self.read()
         known = self._pointer(catalog, name)
         if known.live_version is None:
-            raise PublishError(f"model {name!r} is retired already")
+            raise PublishError(f"model {name!r} is already retired")
         pointer = ModelPointer(name, None, known.live_version, catalog.last_version(name), _now())
         self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def read(self) -> ModelCatalog:
-        """The catalog with all that was written until now; waits for transactions that are open or just committed.
+        """The catalog of everything written so far; waits for transactions that are open or just committed.
 
-        What this model's own publishers committed behind the open transaction of another's cannot be read before that
-        has ended: its numbers would be given again.
+        Messages of this model may be committed behind the open transaction of another model, and cannot be read until
+        that transaction ends. Without the wait their version numbers would be assigned again.
+
+        Raises:
+          KafkaUnreachableError: when no broker answers, or an open transaction does not end in time.
+          ModelsTopicError: when the topic cannot be used.
         """
         catalog = ModelCatalog()
         with closing(ModelsTopicReader(self._kafka, self._topic, timeout=2 * _SECONDS)) as reader:
@@ -131,7 +138,7 @@ class ModelsTopic:
         return catalog
 
     def versions(self) -> list[ListedVersion]:
-        """All versions there are, by name and number."""
+        """All published versions, sorted by name and number; raises as `read` does."""
         catalog = self.read()
         listed = []
         for (name, number), version in sorted(catalog.versions.items()):
@@ -144,28 +151,31 @@ class ModelsTopic:
 
     def _pointer(self, catalog: ModelCatalog, name: str) -> ModelPointer:
         if name not in catalog.pointers:
-            there = ", ".join(sorted(catalog.pointers)) or "none"
-            raise PublishError(f"model {name!r} is not in topic {self._topic!r}; there are: {there}")
+            existing = ", ".join(sorted(catalog.pointers)) or "none"
+            raise PublishError(f"model {name!r} is not in topic {self._topic!r}; existing models: {existing}")
         return catalog.pointers[name].pointer
 
     def _kept(self, catalog: ModelCatalog, name: str) -> list[tuple[bytes, bytes]]:
-        """The versions keyed by the bare name, under keys of their own: the pointer is about to take their place."""
+        """Copies of the versions keyed by the bare name, under versioned keys.
+
+        The pointer to be written has the same bare key, so compaction would delete the originals.
+        """
         kept = []
         with closing(ModelsTopicReader(self._kafka, self._topic, timeout=_SECONDS)) as reader:
             for version in catalog.versions.values():
                 if version.bare and version.descriptor.model_name == name:
-                    with suppress(ModelLoadError):  # its message is gone already
+                    with suppress(ModelLoadError):  # compaction has already deleted its message
                         descriptor = _whole(version, reader)
                         kept.append((version_key(name, descriptor.model_version), encode_descriptor(descriptor)))
         return kept
 
     def _check_size(self, descriptor: ModelDescriptor, limit: int) -> None:
-        # The name is in the keys, and in the pointer that may travel in the same batch.
+        # The name is also part of both keys and of the pointer, which may be in the same batch.
         size = len(encode_descriptor(descriptor)) + 3 * len(descriptor.model_name.encode()) + _OVERHEAD_BYTES
         if size > limit:
             raise PublishError(
-                f"model {descriptor.model_name!r} takes a message of {size} bytes, but topic {self._topic!r} takes "
-                f"{limit} at most; put the model where the workers can read it and publish it with --location URI, "
+                f"model {descriptor.model_name!r} takes a message of {size} bytes, but topic {self._topic!r} accepts "
+                f"at most {limit}; put the model where the workers can read it and publish it with --location URI, "
                 "or raise the topic's max.message.bytes"
             )
 
@@ -176,7 +186,7 @@ class ModelsTopic:
             producer.init_transactions(_SECONDS)
         except KafkaException as error:
             raise PublishError(
-                f"topic {self._topic!r}: the broker gave no transaction: {error.args[0].str()}"
+                f"topic {self._topic!r}: the broker did not start a transaction: {error.args[0].str()}"
             ) from error
         return producer
 
@@ -190,7 +200,7 @@ class ModelsTopic:
             _abort(producer)
             reason = error.args[0].str()
             raise PublishError(
-                f"topic {self._topic!r}: nothing was published: {reason}; if another publisher was at work, try again"
+                f"topic {self._topic!r}: nothing was published: {reason}; if another publisher was active, try again"
             ) from error
 
 
@@ -200,7 +210,7 @@ def _whole(version: PublishedVersion, reader: ModelsTopicReader) -> ModelDescrip
 
 
 def _abort(producer: Producer) -> None:
-    """Ends the transaction, since nothing behind an open one can be read; that of a fenced producer has ended."""
+    """Ends the transaction, because readers cannot get past an open one; ignores that of a fenced producer."""
     with suppress(KafkaException):
         producer.abort_transaction(_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Reads the models topic in a worker: catches up to a position, and fetches the bytes of inline models."""
+"""Reads the models topic: catches up to a position, and fetches the bytes of inline models."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
 _BATCH = 500
-# The end of the topic is told when a request for more was answered with nothing, after this pause; by default half a
-# second, for which each start, and the second of two fetches, would wait.
+# librdkafka reports the end of the topic once the broker has answered a fetch with no messages, which it does after
+# this wait. With the default of half a second every start, and every second fetch, would be delayed by that much.
 _CONFIG = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
 
 
 @dataclass(frozen=True)
 class TopicState:
-    """Which topic of that name there is now.
+    """The current state of the models topic.
 
     Attributes:
-      topic_id: changes when the topic is recreated; empty where the broker does not provide one.
-      end: the position behind the last message that can be read; 0 also when the topic does not exist.
+      topic_id: changes when the topic is recreated; empty if the broker does not provide one.
+      end: the position after the last readable message; 0 also when the topic does not exist.
     """
 
     topic_id: str
@@ -49,10 +49,12 @@ class TopicState:
 class ModelsTopicReader:
     """Reads the one partition of the models topic from its beginning. Used by one thread.
 
+    The clients are opened at first use; `close` closes them, and the reader can be used again after that.
+
     Args:
       kafka: the brokers.
       topic: the models topic.
-      timeout: seconds after which a silent broker is an error.
+      timeout: seconds without an answer from the broker after which a call fails.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, timeout: float = 30.0) -> None:
@@ -65,14 +67,15 @@ class ModelsTopicReader:
         self._logged: set[int] = set()
 
     def look(self) -> TopicState:
-        """Which topic there is now, and where it ends; raises as `end` does."""
-        topic_id = topic_identity(self._describer(), self._topic)  # first: a newer end is found out at the next look
+        """The topic's id and its end; raises as `end` does."""
+        # The id comes first: if the topic is recreated in between, the next look sees the new id.
+        topic_id = topic_identity(self._describer(), self._topic)
         return TopicState(topic_id, self.end())
 
     def end(self) -> int:
-        """The position behind the last message that can be read now; 0 when the topic does not exist.
+        """The position after the last message that can be read now; 0 when the topic does not exist.
 
-        What was published behind a transaction that is still open cannot be read until that has ended.
+        Messages behind an open transaction cannot be read until it ends.
 
         Raises:
           KafkaUnreachableError: when no broker answers.
@@ -81,7 +84,7 @@ class ModelsTopicReader:
         return self._end(self._follower())
 
     def written_end(self) -> int:
-        """The position behind the last message, also of transactions that are still open; else as `end`."""
+        """The position after the last message, including those of open transactions; raises as `end` does."""
         consumer = self._kafka.consumer("models", **{"isolation.level": "read_uncommitted"})
         try:
             return self._end(consumer)
@@ -92,7 +95,8 @@ class ModelsTopicReader:
         partitions = partition_count(consumer, self._topic, _ANSWER_SECONDS)
         if partitions > 1:
             raise ModelsTopicError(
-                f"models topic {self._topic!r} has {partitions} partitions; it must have one: its offsets are the order"
+                f"models topic {self._topic!r} has {partitions} partitions; it must have one, because its offsets "
+                "define the order of updates"
             )
         if not partitions:
             self._check_allowed()
@@ -107,11 +111,12 @@ class ModelsTopicReader:
         return int(high)
 
     def catch_up(self, catalog: ModelCatalog, position: int) -> None:
-        """Applies all messages below `position`; a malformed one is skipped, for the source reports it.
+        """Applies all messages below `position`; malformed ones are skipped, because the source reports them.
 
         Raises:
-          KafkaUnreachableError: when the broker is silent for the time-out; what was read is applied.
-          ModelsTopicCutError: when messages are gone that were there before.
+          KafkaUnreachableError: when the broker does not answer within the timeout; the messages read so far are
+            applied.
+          ModelsTopicCutError: when messages that existed before are gone.
           ModelsTopicError: when the topic may not be read.
         """
         while catalog.position < position:
@@ -122,15 +127,15 @@ class ModelsTopicReader:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     catalog.skip_to(message.offset())
                 elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                    raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or cut short: {error.str()}")
+                    raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or truncated: {error.str()}")
                 else:
-                    self._take_note(error)
+                    self._check_error(error)
 
     def fetch(self, offset: int) -> bytes:
         """The model's bytes in the message at `offset`.
 
         Raises:
-          ModelLoadError: when the message is gone, is no inline model, or does not come in time.
+          ModelLoadError: when the message is gone, does not contain an inline model, or does not arrive in time.
         """
         if self._fetching is None:
             self._fetching = self._kafka.consumer("models", **_CONFIG)
@@ -140,11 +145,11 @@ class ModelsTopicReader:
         finally:
             self._fetching.unassign()
         if descriptor.model_bytes is None:
-            raise ModelLoadError(f"the message at {self._topic}-0@{offset} holds no model bytes")
+            raise ModelLoadError(f"the message at {self._topic}-0@{offset} contains no model bytes")
         return descriptor.model_bytes
 
     def close(self) -> None:
-        """Closes the consumers; the next call opens new ones, which know nothing of an earlier topic."""
+        """Closes the consumers; the next call opens new ones, free of metadata about an earlier topic."""
         consumers = self._following, self._fetching
         self._following = self._fetching = self._admin = None
         for consumer in consumers:
@@ -157,7 +162,7 @@ class ModelsTopicReader:
         return self._admin
 
     def _check_allowed(self) -> None:
-        """Raises ModelsTopicError when the topic is missing only for this user: a listing leaves it out silently."""
+        """Raises ModelsTopicError when the topic only seems to be missing because this user may not describe it."""
         try:
             check_not_forbidden(self._describer(), self._topic, _ANSWER_SECONDS)
         except TopicForbiddenError as error:
@@ -166,7 +171,7 @@ class ModelsTopicReader:
     def _forbidden(self) -> ModelsTopicError:
         return ModelsTopicError(f"models {TopicForbiddenError.of(self._topic)}")
 
-    def _take_note(self, error: KafkaError) -> None:
+    def _check_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise self._forbidden()
         if error.code() not in self._logged:
@@ -190,7 +195,7 @@ class ModelsTopicReader:
                 yield from messages
                 yield from consumer.consume(_BATCH, 0)
                 return
-        raise KafkaUnreachableError(f"models topic {self._topic!r}: silent for {self._timeout:g} s")
+        raise KafkaUnreachableError(f"models topic {self._topic!r}: no answer for {self._timeout:g} s")
 
     def _descriptor_at(self, consumer: Consumer, offset: int) -> ModelDescriptor:
         deadline = time.monotonic() + self._timeout
@@ -210,7 +215,7 @@ class ModelsTopicReader:
             if isinstance(descriptor, ModelDescriptor):
                 return descriptor
             raise ModelLoadError(f"the message at {self._topic}-0@{offset} is a pointer")
-        raise ModelLoadError(f"the message at {self._topic}-0@{offset} did not come in {self._timeout:g} s")
+        raise ModelLoadError(f"the message at {self._topic}-0@{offset} did not arrive within {self._timeout:g} s")
 
 
 def _apply(catalog: ModelCatalog, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The Avro schemas that come with the application: of its own messages, and of the bundled record types."""
+"""The Avro schemas that are part of the application: those of its own messages and of the bundled record types."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def bundled_schema(name: str) -> dict[str, Any]:
 
 
 def bundled_names() -> list[str]:
-    """Names of the bundled schemas, sorted."""
+    """The names of the bundled schemas, sorted."""
     folder = files("models.schemas")
     return sorted(entry.name[: -len(".avsc")] for entry in folder.iterdir() if entry.name.endswith(".avsc"))

@@ -1,4 +1,4 @@
-"""Scorers by modelType: a new one is one new file and one line in this table."""
+"""The table of scorers by modelType; a new scorer is one new file and one line in the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from models.errors import ModelLoadError, UnknownModelTypeError
 from models.extras import extras_named
 
-if TYPE_CHECKING:  # this table is read by the command line, which must not wait for numpy
+if TYPE_CHECKING:  # the command line reads this table, and must not be slowed down by an import of numpy
     from models.scorers.base import ModelSource, Scorer
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,9 +35,10 @@ def load_scorer(source: ModelSource) -> Scorer:
 
 
 def prepare_engines(model_types: Iterable[str]) -> None:
-    """Imports the engines of these model types, so that no record waits for it later.
+    """Imports the engines of these model types, so that no record has to wait for the import.
 
-    An engine that cannot be imported is only logged: the load of a model that needs it fails with the same reason.
+    It raises nothing: if an engine cannot be imported, or a model type is unknown, a warning is logged, and loading a
+    model that needs it fails for the same reason.
     """
     for model_type in model_types:
         try:

@@ -1,13 +1,13 @@
-"""What every scorer is: the values that go in and come out, and the life of a loaded model.
+"""The interface of scorers: their inputs and outputs, and the life cycle of a loaded model.
 
-A module of this package serves one modelType. It exposes two functions::
+Each module of this package serves one modelType. It exposes two functions::
 
     def load(source: ModelSource) -> Scorer
     def prepare() -> None
 
-`load` raises `models.errors.ModelLoadError` (or a subclass of it) when the model cannot be served. The engine is
-imported when it is first needed, so that a worker pays only for the engines whose models it serves; `prepare` imports
-it and pays for whatever else its first call costs, before the first record comes.
+`load` raises `models.errors.ModelLoadError` (or a subclass) when the model cannot be served. An engine is imported at
+first use, so that a worker loads only the engines whose models it serves. `prepare` imports the engine and does
+whatever else makes its first call slow, before the first record arrives.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from models.tensors import Array, Signature
 
 
 class Opener(Protocol):
-    """Reads model locations; the caller gives one, so that scorers know no file system."""
+    """Reads model locations. The caller provides one, so that scorers do not depend on any file system."""
 
     def download(self, location: str, folder: Path) -> Path:
-        """Copies `location` (a file, or a folder with all below it) into `folder` and returns the copy's path.
+        """Copies `location`, a file or a folder with everything below it, into `folder`; returns the copy's path.
 
         Raises:
           ModelLoadError: when the location cannot be read; the message names it.
@@ -34,11 +34,11 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """All that a scorer may use to load a model.
+    """Everything that a scorer may use to load a model.
 
     Attributes:
-      descriptor: what was published; its `model_bytes` is None here.
-      content: the bytes that travelled in the stream, or None when the model has a location.
+      descriptor: the published descriptor; its `model_bytes` is None here.
+      content: the bytes of an inline model; None when the model has a location.
       opener: reads the location.
     """
 
@@ -49,12 +49,12 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Scores:
-    """The answer of one call.
+    """The answer to one call.
 
     Attributes:
-      outputs: arrays by output name; the first dimension of each is the number of rows that went in.
-      model_version: the version that the server's answer names; None for a model in this process (there the
-        descriptor's version holds) and for a server whose answer names none.
+      outputs: arrays by output name; the first dimension of each is the number of input rows.
+      model_version: the version that the server's answer names; None if it names none, and for a model in this
+        process, whose version is that of the descriptor.
     """
 
     outputs: Mapping[str, Array]
@@ -70,26 +70,26 @@ class Scorer(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """The entry point that `score` calls."""
+        """The inputs and outputs of the entry point that `score` calls."""
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of the bytes that score, as 64 hexadecimal digits; None for a model in another process."""
+        """SHA-256 of the loaded model as 64 hexadecimal digits; None for a model in another process."""
 
     @property
     def address(self) -> str:
-        """Where the model was taken from, or where its server is."""
+        """The location of the model or of its server."""
 
     @property
     def batch_deadline(self) -> float | None:
-        """Seconds that all calls for the records of one batch may take together; None: no limit."""
+        """The limit in seconds for all calls of one batch together; None for no limit."""
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
-        """Scores rows: each array's first dimension is the number of rows, its dtype follows the signature.
+        """Scores rows. The first dimension of each array is the number of rows; its dtype is that of the signature.
 
         Raises:
           ScoringError: with the text of the engine or of the server.
         """
 
     def close(self) -> None:
-        """Releases what the model holds: memory, files, channels."""
+        """Releases the resources of the model: memory, files, channels."""

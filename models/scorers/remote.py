@@ -1,27 +1,27 @@
-"""What the scorers of models in other processes share: locations, options, signatures and retries.
+"""The common parts of scorers for models on servers: locations, options, signatures and retries.
 
-Options that every remote scorer reads (all are text in the descriptor, `ModelDescriptor.options`):
+Every remote scorer has these options (their values are text in the descriptor, `ModelDescriptor.options`):
 
 =====================  ========  ==============================================================================
 option                 default   meaning
 =====================  ========  ==============================================================================
-`deadline`             5         seconds that one call may take, with all its attempts and pauses
-`attempt.deadline`     deadline  seconds that one attempt may take; less than `deadline` lets another replica
-                                 answer for one that hangs
-`attempts`             10        attempts of one call at most; the deadline usually ends them first
-`batch.deadline`       4 x       seconds that all calls for the records of one batch may take together; after them
-                       deadline  no further call begins, and the records that are left get an error
-`backoff`              0.05      seconds of the first pause between attempts; it doubles from pause to pause
-`backoff.limit`        1         seconds that no pause exceeds
+`deadline`             5         time limit of one call in seconds, with all its attempts and pauses
+`attempt.deadline`     deadline  time limit of one attempt in seconds; if it is less than `deadline`, another
+                                 replica can answer when one hangs
+`attempts`             10        maximum number of attempts per call; the deadline usually ends them first
+`batch.deadline`       4 x       time limit in seconds of all calls for the records of one batch; after that no
+                       deadline  further call starts, and the remaining records get an error
+`backoff`              0.05      first pause between attempts in seconds; each further pause is twice as long
+`backoff.limit`        1         maximum pause in seconds
 `header.NAME`                    a header (gRPC: metadata) sent with every call, as in `header.seldon`
-`authority`                      the host that the call asks for when it is not the address called: a balancing
-                                 proxy routes by it. It is also the name that the certificate must carry
-`tls.ca`               system's  file with the certificates that sign the server's (PEM)
+`authority`                      the requested host if it differs from the address, as with a load-balancing proxy
+                                 that routes by it. The server's certificate must be issued to this name
+`tls.ca`               system's  file with the certificates of the authorities that sign the server's (PEM)
 `tls.certificate`                file with the client's certificate (PEM)
 `tls.key`                        file with the key of the client's certificate (PEM)
 =====================  ========  ==============================================================================
 
-Each scorer's module documents the options that it adds. Files are read where the scorer is loaded, at load.
+Each scorer's module documents its additional options. Files are read by the worker when it loads the scorer.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LOGGER = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 
-# TensorFlow's names of the types; strings are arrays of bytes.
+# Numpy dtypes by TensorFlow's names; strings are arrays of bytes.
 DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "DT_FLOAT": np.dtype(np.float32),
     "DT_DOUBLE": np.dtype(np.float64),
@@ -75,9 +75,9 @@ class RemoteCallError(ScoringError):
     """A call to a server failed.
 
     Attributes:
-      status: what the protocol calls it: UNAVAILABLE, 503; empty when no server answered over REST.
-      transient: the same call may succeed later or elsewhere (the server was away, full or slow); False when the
-        server has judged this very request.
+      status: the status in the protocol, such as UNAVAILABLE or 503; empty when no server answered over REST.
+      transient: whether the same call may succeed later or on another server, because this one was down, overloaded
+        or slow; False when the server rejected the request itself.
     """
 
     def __init__(self, message: str, *, status: str, transient: bool) -> None:
@@ -87,12 +87,12 @@ class RemoteCallError(ScoringError):
 
 
 class RemoteUnreachableError(RemoteCallError, ModelUnreachableError):
-    """The last attempt of a call failed for a passing reason: other records would fare no better, so none is tried."""
+    """The last attempt of a call failed for a transient reason, so trying other records would not help."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens."""
+    """The host and port on which a server listens."""
 
     host: str
     port: int
@@ -104,14 +104,15 @@ class Address:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model in a server, as its location names it.
+    """A model on a server, as described by its location.
 
     Attributes:
-      secure: whether the connection is TLS.
-      addresses: of the replicas, one at least.
-      version: None unless the location pins one; then `label` is None.
-      label: a name that the server gives to one of the versions.
-      prefix: of a REST path, before /v1/models; empty or "/...".
+      secure: whether the connection uses TLS.
+      addresses: the addresses of the replicas, at least one.
+      model: the name of the model on the server.
+      version: the version that the location pins, if any; `label` is None then.
+      label: the server's name for one of the versions.
+      prefix: the part of a REST path before /v1/models; empty or "/...".
     """
 
     secure: bool
@@ -124,13 +125,13 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class LocationForm:
-    """How the locations of one protocol are written.
+    """The syntax of the locations of one protocol.
 
     Attributes:
-      schemes: the plain one and the one over TLS.
-      path: a regular expression with the group `model`, and if need be `version`, `label` and `prefix`.
-      ports: by scheme, for addresses that name none.
-      example: what the message of a malformed location shows.
+      schemes: the scheme of plain connections, and that of connections over TLS.
+      path: a regular expression with the groups `model`, `version` and `label`, and optionally `prefix`.
+      example: the syntax as shown in the error for a malformed location.
+      ports: the default ports by scheme.
     """
 
     schemes: tuple[str, str]
@@ -139,13 +140,13 @@ class LocationForm:
     ports: Mapping[str, int] = field(default_factory=dict)
 
     def parse(self, location: str | None) -> ServedModel:
-        """Reads a location.
+        """Parses a location.
 
         Raises:
-          ModelLoadError: when it is malformed, or there is none because the model itself was published.
+          ModelLoadError: when it is malformed, or missing because the model was published inline.
         """
         if location is None:
-            raise ModelLoadError(f"a model in a server needs a modelSourceLocation: {self.example}")
+            raise ModelLoadError(f"a model on a server needs a modelSourceLocation: {self.example}")
         plain, secure = self.schemes
         whole = re.fullmatch(rf"({plain}|{secure})://([^/]+)(/.*)", location)
         path = whole and re.fullmatch(self.path, whole[3])
@@ -170,7 +171,11 @@ class LocationForm:
 
 
 class OptionReader:
-    """Reads a descriptor's options one by one, and then refuses those that nobody asked for."""
+    """Reads a descriptor's options one by one, and then rejects those that were not read.
+
+    Args:
+      options: the options of the descriptor.
+    """
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._options = options
@@ -178,12 +183,12 @@ class OptionReader:
         self._prefixes: tuple[str, ...] = ()
 
     def text(self, name: str) -> str | None:
-        """The option's value; None when it is not given."""
+        """The value of the option; None if it is not set."""
         self._known.append(name)
         return self._options.get(name)
 
     def seconds(self, name: str, default: float) -> float:
-        """A number above 0 that is not infinite.
+        """A finite number of seconds above 0; `default` if the option is not set.
 
         Raises:
           ScorerOptionError: when the value is not such a number.
@@ -198,7 +203,7 @@ class OptionReader:
         return value
 
     def count(self, name: str, default: int) -> int:
-        """A whole number from 1.
+        """A whole number of at least 1; `default` if the option is not set.
 
         Raises:
           ScorerOptionError: when the value is not such a number.
@@ -207,14 +212,14 @@ class OptionReader:
         if text is None:
             return default
         if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-            raise self.unreadable(name, "a whole number from 1")
+            raise self.unreadable(name, "a whole number of at least 1")
         return int(text)
 
     def choice(self, name: str, values: tuple[str, ...]) -> str:
-        """One of `values`; the first of them when the option is not given.
+        """One of `values`; the first one if the option is not set.
 
         Raises:
-          ScorerOptionError: when the value is none of them.
+          ScorerOptionError: when the value is not one of them.
         """
         text = self.text(name)
         if text is not None and text not in values:
@@ -222,10 +227,10 @@ class OptionReader:
         return values[0] if text is None else text
 
     def file(self, name: str) -> Path | None:
-        """A file that can be read.
+        """The path of a readable file; None if the option is not set.
 
         Raises:
-          ScorerOptionError: when there is no such file here.
+          ScorerOptionError: when the file cannot be read on this machine.
         """
         text = self.text(name)
         if text is None:
@@ -234,21 +239,23 @@ class OptionReader:
             with Path(text).open("rb"):
                 return Path(text)
         except OSError as error:
-            raise ScorerOptionError(f"option {name}: {text} cannot be read here: {error.strerror}") from error
+            raise ScorerOptionError(
+                f"option {name}: {text} cannot be read on this machine: {error.strerror}"
+            ) from error
 
     def named(self, prefix: str, placeholder: str) -> dict[str, str]:
-        """The options PREFIX.NAME, by NAME."""
+        """The values of the options PREFIX.NAME, by NAME; `placeholder` represents NAME in error messages."""
         start = f"{prefix}."
         self._known.append(start + placeholder)
         self._prefixes += (start,)
         return {name[len(start) :]: value for name, value in self._options.items() if name.startswith(start)}
 
     def unreadable(self, name: str, expected: str) -> ScorerOptionError:
-        """The error of a value that is not what it should be."""
+        """The error for an option whose value is not `expected`."""
         return ScorerOptionError(f"option {name}: {self._options[name]!r} is not {expected}")
 
     def refuse_others(self) -> None:
-        """Raises ScorerOptionError when an option is given that nobody asked for."""
+        """Raises ScorerOptionError for options that were not read, because no scorer knows them."""
         unknown = [name for name in self._options if name not in self._known and not name.startswith(self._prefixes)]
         if unknown:
             known = ", ".join(sorted(self._known))
@@ -257,10 +264,10 @@ class OptionReader:
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """The options that every remote scorer reads; the module's docstring tells what each means.
+    """The options of every remote scorer; the module's docstring explains each.
 
     Attributes:
-      headers: by name in small letters; may hold secrets, and is not shown.
+      headers: values by name in lower case; left out of the repr, because they may be secrets.
     """
 
     deadline: float = 5.0
@@ -277,14 +284,14 @@ class RemoteOptions:
 
     @classmethod
     def read(cls, reader: OptionReader, *, secure: bool) -> RemoteOptions:
-        """Reads them.
+        """Reads the common options.
 
         Args:
-          reader: what is left in it is for the scorer, which ends with `refuse_others`.
-          secure: whether the location is one over TLS; the options `tls.*` are refused otherwise.
+          reader: the scorer reads its own options from it afterwards, and then calls `refuse_others`.
+          secure: whether the location uses TLS; if not, the options `tls.*` are rejected.
 
         Raises:
-          ScorerOptionError: when a value cannot be read.
+          ScorerOptionError: when a value is invalid.
         """
         deadline = reader.seconds("deadline", cls.deadline)
         options = cls(
@@ -302,16 +309,16 @@ class RemoteOptions:
         )
         files = (options.certificate_authorities, options.certificate, options.key)
         if any(files) and not secure:
-            raise ScorerOptionError("options tls.*: the location is not one over TLS")
+            raise ScorerOptionError("options tls.*: the location does not use TLS")
         if (options.certificate is None) != (options.key is None):
-            raise ScorerOptionError("options tls.certificate and tls.key: one is given without the other")
+            raise ScorerOptionError("options tls.certificate and tls.key: one is set without the other")
         return options
 
 
 def _headers(reader: OptionReader) -> dict[str, str]:
     headers = {name.lower(): value for name, value in reader.named("header", "NAME").items()}
     for name, value in headers.items():
-        # The stricter rules of gRPC hold for REST too, so that a descriptor can change its modelType.
+        # The stricter rules of gRPC apply to REST too, so that a descriptor can change its modelType.
         if not re.fullmatch(r"[0-9a-z_.-]+", name) or name.startswith("grpc-"):
             raise ScorerOptionError(f"option header.{name}: {name!r} cannot be the name of a header")
         if not (value.isascii() and value.isprintable()):
@@ -327,15 +334,15 @@ def _authority(reader: OptionReader) -> str | None:
 
 
 def choose_signature(names: Collection[str], wanted: str | None, address: str) -> str:
-    """The name of the signature to call: the one that is wanted, else serving_default, else the only one.
+    """The name of the signature to call: `wanted`, or by default serving_default or the only signature.
 
     Args:
-      names: of all that the model has.
-      wanted: what the descriptor names.
-      address: of the model, for the message.
+      names: the names of the model's signatures.
+      wanted: the signature in the descriptor, if any.
+      address: the address of the model, for the error message.
 
     Raises:
-      ModelLoadError: when it is not there or cannot be told; the message names those that are.
+      ModelLoadError: when the signature does not exist or the choice is ambiguous; the message lists the signatures.
 
     >>> choose_signature(["predict", "__saved_model_init_op"], None, "http://serving")
     'predict'
@@ -344,7 +351,7 @@ def choose_signature(names: Collection[str], wanted: str | None, address: str) -
         ...
     models.errors.ModelLoadError: http://serving: the descriptor must name a signature; signatures: explain, predict
     """
-    # TensorFlow keeps the initialisation of a model among its signatures, under names with two underscores.
+    # TensorFlow lists a model's initialization among its signatures, under names that start with two underscores.
     callable_names = sorted(name for name in names if not name.startswith("__"))
     if wanted in callable_names and wanted is not None:
         return wanted
@@ -360,18 +367,18 @@ def tensor_dtype(name: str, tensor: str, address: str) -> np.dtype[np.generic]:
     """The numpy dtype of TensorFlow's type `name`, such as DT_FLOAT.
 
     Raises:
-      ModelLoadError: when numpy has none; the message names the tensor.
+      ModelLoadError: when numpy has no such dtype; the message names the tensor.
     """
     if name not in DTYPES:
-        raise ModelLoadError(f"{address}: {tensor!r} is of type {name}, which is not served")
+        raise ModelLoadError(f"{address}: {tensor!r} is of type {name}, which is not supported")
     return DTYPES[name]
 
 
 def wanted_outputs(descriptor: ModelDescriptor, known: Collection[str], address: str) -> tuple[str, ...]:
-    """The model outputs that the descriptor's result takes, in the order of their names; empty: all.
+    """The model outputs that the descriptor selects, sorted by name; empty means all.
 
     Raises:
-      ModelLoadError: when the signature has outputs, but not one of these.
+      ModelLoadError: when the signature has outputs, but lacks one of these.
     """
     wanted = sorted(set(descriptor.outputs.values()))
     missing = [name for name in wanted if name not in known] if known else []
@@ -390,24 +397,24 @@ def row_count(inputs: Mapping[str, Array]) -> int:
 
 
 def check_rows(outputs: Mapping[str, Array], rows: int, address: str) -> None:
-    """Raises ScoringError unless every output has one row for each row that went in."""
+    """Raises ScoringError unless every output has one row for each input row."""
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
-            raise ScoringError(f"{address}: output {name!r} has the shape {array.shape}, the input {rows} rows")
+            raise ScoringError(f"{address}: output {name!r} has shape {array.shape}, but the input has {rows} rows")
 
 
 class Closable(Protocol):
-    """A client that is to be closed."""
+    """A client that must be closed."""
 
     def close(self) -> None:
-        """Gives its connections back."""
+        """Releases its connections."""
 
 
 @contextmanager
 def closed_on_failure(client: Closable) -> Iterator[None]:
-    """Closes the client when what happens within fails; a failed call becomes a ModelLoadError.
+    """Closes the client if the body of the with block fails; a failed call becomes a ModelLoadError.
 
-    An error of `close` is logged, so that it does not hide why the client is closed.
+    An error of `close` is only logged, so that it does not hide the original error.
 
     Raises:
       ModelLoadError: for a ScoringError, with its text.
@@ -425,14 +432,14 @@ def closed_on_failure(client: Closable) -> Iterator[None]:
 
 
 class RemoteScorer(Generic[Client]):
-    """What scorers of models on servers have in common; see `models.scorers.base.Scorer`.
+    """The base class of scorers for models on servers; see `models.scorers.base.Scorer`.
 
     Args:
-      address: the location as it was given.
-      client: closed with the scorer.
-      signature: what is called.
-      outputs: those that the descriptor takes; empty: all.
-      batch_deadline: seconds for all calls of one batch.
+      address: the location in the descriptor.
+      client: the client, which the scorer closes.
+      signature: the signature to call.
+      outputs: the outputs that the descriptor selects; empty means all.
+      batch_deadline: the limit in seconds for all calls of one batch.
     """
 
     digest = None
@@ -448,12 +455,12 @@ class RemoteScorer(Generic[Client]):
 
     @property
     def signature(self) -> Signature:
-        """As the server's metadata tell it, or built from the descriptor where a server has none."""
+        """The signature in the server's metadata, or one built from the descriptor if the server has no metadata."""
         return self._signature
 
     @property
     def address(self) -> str:
-        """The location as it was given."""
+        """The location in the descriptor."""
         return self._address
 
     @property
@@ -462,22 +469,25 @@ class RemoteScorer(Generic[Client]):
         return self._batch_deadline
 
     def close(self) -> None:
-        """Gives the client's connections back; those that others use stay open."""
+        """Releases the client's connections; connections that other scorers use stay open."""
         self._client.close()
 
 
 class Retries:
-    """Repeats attempts that failed for a passing reason, with growing pauses, within one deadline.
+    """Repeats attempts that failed for a transient reason, with growing pauses, within one deadline. Thread-safe.
 
-    tenacity does it for REST and gRPC alike. gRPC has retries of its own, set by the service config, and they are
-    not used: they end at 5 attempts, give up on requests above 256 KiB (one batch of a few thousand rows), and
-    belong to the channel, so that scorers with different settings could not share one.
-
-    May be used by several threads at once.
+    tenacity is used for both REST and gRPC. The retries of gRPC itself, configured by the service config, are not
+    used: they are limited to 5 attempts, give up on requests above 256 KiB (a batch of a few thousand rows), and
+    belong to the channel, so scorers with different settings could not share one.
     """
 
     def __init__(self, options: RemoteOptions, addresses: int = 1) -> None:
-        """Args: addresses, when successive attempts go to different ones: the pause comes once all had their turn."""
+        """Creates a policy from the options.
+
+        Args:
+          options: the deadlines, the number of attempts and the pauses.
+          addresses: the number of addresses that successive attempts go to; a pause follows after all were tried.
+        """
         self._options = options
         self._addresses = addresses
         self._retrying = tenacity.Retrying(
@@ -488,11 +498,11 @@ class Retries:
         )
 
     def call(self, attempt: Callable[[float], T]) -> T:
-        """Calls `attempt` with the seconds that it may take, until it returns.
+        """Calls `attempt` until it succeeds, each time with its time limit in seconds, and returns its result.
 
         Raises:
-          RemoteUnreachableError: when the last attempt failed for a passing reason, were it the only one.
-          RemoteCallError: the last one that `attempt` raised.
+          RemoteUnreachableError: when the last attempt failed for a transient reason, even if it was the only one.
+          RemoteCallError: when the last attempt failed for another reason.
         """
         end = time.monotonic() + self._options.deadline
         attempts = 0
@@ -516,5 +526,5 @@ class Retries:
         if rest:
             return 0.0
         longest = min(self._options.backoff_limit, self._options.backoff * 2.0 ** min(rounds - 1, 60))
-        # Without the jitter, all workers would come back to a server at the same moments.
+        # Without jitter, all workers would retry on a recovering server at the same moments.
         return longest * random.uniform(0.5, 1.0)

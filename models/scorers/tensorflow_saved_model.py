@@ -1,23 +1,23 @@
-"""modelType `tensorflow-saved-model`: a TensorFlow SavedModel in this process, of TF1 or TF2.
+"""modelType `tensorflow-saved-model`: a SavedModel of TensorFlow 1 or 2, run in this process.
 
-The model is the zip file that travelled in the stream, or a location: a folder or a zip file. Options:
+The model is an inline zip file, or a location that is a folder or a zip file. Options:
 
-- `tags`: the tag set to load, comma-separated. Default: `serve` if the model has it, else its first tag set.
+- `tags`: the tag set to load, comma-separated. Default: `serve` if the model has it, otherwise its first tag set.
 
 The model runs in a `tf.compat.v1.Session`, as it does in TensorFlow Serving and in the JVM's SavedModelBundle, and not
-through `tf.saved_model.load`. Both were measured (TensorFlow 2.21, 2 cores):
+through `tf.saved_model.load`. Measurements of both (TensorFlow 2.21, 2 cores):
 
-- Memory. Closing a session frees the weights at once. What `tf.saved_model.load` returns is full of reference cycles:
-  loading and dropping a 50 MB model 24 times, memory grew from 690 to 1,060 MB before Python's collector came by; with
-  `gc.collect()` after each it stayed at 690, but that holds the interpreter, and so all scoring, for 150 to 200 ms.
+- Memory. Closing a session frees the weights at once. The result of `tf.saved_model.load` is full of reference cycles:
+  when a 50 MB model was loaded and dropped 24 times, memory grew from 690 to 1,060 MB before Python's garbage collector
+  ran. With `gc.collect()` after each load it stayed at 690, but that stops all scoring for 150 to 200 ms.
 - Speed. A call of the recommender with 5,000 rows takes 0.37 to 0.48 ms (1 row: 0.29 to 0.34), the signature's
   concrete function 0.53 to 0.57 (1 row: 0.35 to 0.43). Loading takes the same time, 15 ms.
 - It reads TF1 models and TF2 models alike.
 
-Calls are not serialised. Several calls at once slow each other only by sharing the cores and the interpreter: with 8
-threads that each do 1.2 ms of Python between calls, a small model gives 660 to 690 calls/s with and without a lock
-around the call. A heavier one (500 rows through 512 x 512) gives 380 to 480 free and 270 to 325 locked, p99 31 to 41 ms
-free and 66 locked; and a fast model beside a slow one 418 calls/s free and 30 locked. So a lock would only cost.
+Calls are not serialized. Concurrent calls compete only for the cores and the interpreter: with 8 threads that each do
+1.2 ms of Python between calls, a small model does 660 to 690 calls/s with and without a lock around the call. A heavier
+one (500 rows through 512 x 512) does 380 to 480 without and 270 to 325 with a lock, p99 31 to 41 ms without and 66 with
+it; a fast model beside a slow one does 418 calls/s without and 30 with it. A lock would therefore have no benefit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DEFAULT_TAGS = frozenset({"serve"})
 DEFAULT_SIGNATURE = "serving_default"
 MESSAGE_LIMIT = 500
 
-# Entries of the signature table by which TensorFlow 2 marks operations of its own.
+# TensorFlow 2 lists internal operations in the signature table, under these names.
 _INTERNAL_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
 
 
@@ -54,9 +54,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: an option is unknown, or the model has no such tag set.
-      DigestMismatchError: what was fetched is not what was published.
-      ModelLoadError: the model is missing or broken, or has no such signature.
+      ScorerOptionError: when an option is unknown, or the model lacks the tag set.
+      DigestMismatchError: when the fetched model differs from the published one.
+      ModelLoadError: when the model is missing or broken, or lacks the signature.
     """
     descriptor = source.descriptor
     folder = tempfile.TemporaryDirectory(prefix="saved-model-")
@@ -72,7 +72,11 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Imports TensorFlow and runs a session once, which starts its threads; raises ModelLoadError if that fails."""
+    """Imports TensorFlow and runs a session once, which starts its threads.
+
+    Raises:
+      ModelLoadError: when TensorFlow cannot be imported.
+    """
     tensorflow = _tensorflow()
     graph = tensorflow.Graph()
     with graph.as_default(), tensorflow.compat.v1.Session(graph=graph) as session:
@@ -94,9 +98,10 @@ def _load(source: ModelSource, folder: tempfile.TemporaryDirectory[str]) -> Save
 class SavedModelScorer:
     """A SavedModel in a session of its own.
 
-    The weights are in memory once it is loaded, and its tables are filled, so the files are removed then; those of a
-    model with assets stay until `close`, because a graph may read an asset at each call. `close` frees the weights
-    at once; some hundred kilobytes of Python objects that describe the graph stay until Python's collector comes by.
+    After the load, the weights are in memory and the tables are filled, so the model's files are deleted. The files of
+    a model with assets are kept until `close`, because a graph may read an asset in each call. `close` frees the
+    weights at once; a few hundred kilobytes of Python objects that describe the graph are left to the garbage
+    collector.
     """
 
     def __init__(
@@ -112,34 +117,37 @@ class SavedModelScorer:
 
     @property
     def signature(self) -> Signature:
+        """The inputs and outputs of the signature that `score` calls."""
         return self._signature
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the published model, as 64 hexadecimal digits."""
         return self._digest
 
     @property
     def address(self) -> str:
+        """The location of the model, or inline:NAME/VERSION."""
         descriptor = self._descriptor
         return descriptor.model_source_location or f"inline:{descriptor.model_name}/{descriptor.model_version}"
 
     @property
     def batch_deadline(self) -> None:
-        """None: the calls of a model in this process are short."""
+        """None, because the calls of a model in this process are short."""
         return None
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
-        """Scores rows; computes only the outputs that the descriptor asks for, all if it names none.
+        """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: with TensorFlow's text in one line; or when the inputs are not the signature's, or an output
-            has not one row for each row that went in.
+          ScoringError: when TensorFlow fails, with its text in one line; when the inputs are not those of the
+            signature; or when the number of rows of an output differs from that of the inputs.
         """
         if inputs.keys() != self._feeds.keys():
             raise ScoringError(f"the inputs are {_names(inputs)}, but the signature takes {_names(self._feeds)}")
         rows = np.shape(next(iter(inputs.values())))[:1]
         feeds = {self._feeds[name]: values for name, values in inputs.items()}
-        # TensorFlow raises its own classes, and ValueError or TypeError for what cannot be fed.
+        # TensorFlow raises exceptions of its own, but ValueError or TypeError for values that cannot be fed.
         try:
             outputs = self._session.run(self._fetches, feeds)
         except Exception as error:
@@ -147,8 +155,9 @@ class SavedModelScorer:
         return Scores({name: _checked_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
 
     def close(self) -> None:
+        """Frees the weights and deletes the model's files."""
         self._session.close()
-        # The memory goes with the last reference to the session.
+        # The memory is freed with the last reference to the session.
         self._session = None
         self._folder.cleanup()
 
@@ -164,7 +173,7 @@ class OpenedModel:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception of TensorFlow says, in one line of at most 500 characters, without its stack traces."""
+    """The text of a TensorFlow exception in one line of at most 500 characters, without stack traces."""
     text = getattr(error, "message", None) or str(error)
     for tail in (
         "\n\nOriginal stack trace",
@@ -177,14 +186,14 @@ def one_line(error: BaseException) -> str:
 
 
 def _fetch(source: ModelSource, folder: Path) -> tuple[str, Path]:
-    """Puts the model below `folder`; returns the digest of what was published, and the SavedModel's folder."""
+    """Stores the model below `folder`; returns the digest of the published data, and the SavedModel's folder."""
     descriptor = source.descriptor
     if source.content is not None:
         digest = digest_of_bytes(source.content)
         _check_digest(descriptor, digest)
         return digest, unzip(source.content, folder / "model")
     if descriptor.model_source_location is None:
-        raise ModelLoadError("it has neither bytes nor a location; publish it again")
+        raise ModelLoadError("the descriptor has neither bytes nor a location; publish the model again")
     path = source.opener.download(descriptor.model_source_location, folder / "download")
     digest = digest_of_path(path)
     _check_digest(descriptor, digest)
@@ -199,7 +208,7 @@ def _check_digest(descriptor: ModelDescriptor, actual: str) -> None:
     expected = descriptor.digest
     if expected is not None and expected.lower() != actual:
         raise DigestMismatchError(
-            f"the digest of what was fetched is {actual}, the descriptor says {expected}; publish the model again"
+            f"the digest of the fetched model is {actual}, but the descriptor's is {expected}; publish the model again"
         )
 
 
@@ -231,20 +240,20 @@ def _parse(model: Path) -> Any:
     try:
         message.ParseFromString((model / SAVED_MODEL_FILE).read_bytes())
     except Exception as error:
-        raise ModelLoadError(f"{SAVED_MODEL_FILE} is no SavedModel: {one_line(error)}") from error
+        raise ModelLoadError(f"{SAVED_MODEL_FILE} is not a SavedModel: {one_line(error)}") from error
     if not message.meta_graphs:
-        raise ModelLoadError(f"{SAVED_MODEL_FILE} is no SavedModel: it holds no graph")
+        raise ModelLoadError(f"{SAVED_MODEL_FILE} is not a SavedModel: it contains no graph")
     return message
 
 
 def _choose_tags(present: list[frozenset[str]], asked: str | None) -> frozenset[str]:
-    """The tag set that is asked for; else `serve`; else the first, as the reference system takes it."""
+    """The requested tag set; by default `serve`, or the first one if the model lacks that, as the reference system."""
     if asked is None:
         return DEFAULT_TAGS if DEFAULT_TAGS in present else present[0]
     tags = frozenset(tag.strip() for tag in asked.split(",") if tag.strip())
     if tags not in present:
-        there = "; ".join(",".join(sorted(each)) or "(no tag)" for each in present)
-        raise ScorerOptionError(f"option tags={asked!r}: the model has no such tag set; it has: {there}")
+        existing = "; ".join(",".join(sorted(each)) or "(no tag)" for each in present)
+        raise ScorerOptionError(f"option tags={asked!r}: the model has no such tag set; it has: {existing}")
     return tags
 
 
@@ -284,7 +293,7 @@ def _dtype(key: str, number: int) -> np.dtype[np.generic]:
     """The numpy dtype of an entry of TensorFlow's enumeration; strings are `object`."""
     dtype = _tensorflow().dtypes.as_dtype(number)
     if dtype.name in ("resource", "variant"):
-        raise ModelLoadError(f"{key!r} of the signature is a {dtype.name}, which is no array")
+        raise ModelLoadError(f"{key!r} of the signature is a {dtype.name}, which is not an array")
     numpy_dtype: np.dtype[np.generic] = np.dtype(dtype.as_numpy_dtype)
     return numpy_dtype
 
@@ -319,7 +328,8 @@ def _tensorflow() -> Any:
         import tensorflow
     except ImportError as error:
         raise ModelLoadError(f"the package tensorflow cannot be imported: {error}; install it on the worker") from error
-    # Said once a process of the loader that the module's head explains: nothing that an operator could act on.
+    # TensorFlow logs that the loader is deprecated. The module's docstring explains why it is used, and operators
+    # cannot act on the warning.
     tensorflow.get_logger().addFilter(_is_no_deprecation)
     return tensorflow
 

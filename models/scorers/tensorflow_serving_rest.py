@@ -1,21 +1,21 @@
 """modelType `tensorflow-serving-rest`: a model in TensorFlow Serving, called over REST.
 
 The location is `http://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]`, or `https://` for TLS;
-an ingress may put a path before /v1, and a `:predict` at the end is accepted. Several addresses are called in turn;
-one that fails is left out for a while, and the call goes to the next.
+an ingress may add a path before /v1, and a trailing `:predict` is accepted. Several addresses are called in turn. An
+address that fails is skipped for a while, and the call goes to the next one.
 
-Options, beside those of `models.scorers.remote`:
+Options, in addition to those of `models.scorers.remote`:
 
 =================  ==========  ==============================================================================
 option             default     meaning
 =================  ==========  ==============================================================================
 `format`           columnar    `columnar` (one list for each input) or `row` (one value or object for each row)
-`connections`      16          connections kept open to each address: as many calls can be in flight without
-                               a new connection for each
+`connections`      16          connections kept open to each address; up to as many concurrent calls can reuse
+                               a connection
 `tls.insecure`     no          `yes`: accept any certificate
 =================  ==========  ==============================================================================
 
-TensorFlow Serving's REST answers name no version: `Scores.model_version` is the one that the location pins.
+The REST answers of TensorFlow Serving contain no version, so `Scores.model_version` is the version in the location.
 """
 
 from __future__ import annotations
@@ -63,16 +63,17 @@ LOCATION = LocationForm(
 
 _TRANSIENT = frozenset({429, 502, 503, 504})
 
-# A connection to a machine that is gone is given up after this time, so that the deadline suffices for the next.
+# A connection attempt to a machine that is gone ends after this time, which leaves enough of the deadline for the next
+# address.
 _CONNECT_SECONDS = 1.0
 
 _LEFT_OUT_SECONDS = 2.0
 
 
 class AddressRing:
-    """Addresses in turn, without those that failed a moment ago unless all have.
+    """Returns addresses in turn, without those that failed recently, unless all of them did.
 
-    May be used by several threads at once: each change is one step that no other thread can be amidst.
+    It is thread-safe without a lock, because each change is one atomic operation of the interpreter.
     """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
@@ -88,16 +89,16 @@ class AddressRing:
         return candidates[next(self._turn) % len(candidates)]
 
     def failed(self, address: Address) -> None:
-        """Leaves the address out for a while."""
+        """Skips the address for some seconds."""
         self._left_out_until[address] = time.monotonic() + _LEFT_OUT_SECONDS
 
     def answered(self, address: Address) -> None:
-        """Takes the address back."""
+        """Stops skipping the address."""
         self._left_out_until.pop(address, None)
 
 
 class RestClient:
-    """One model of one list of addresses: its calls, with their headers, connections, deadline and retries."""
+    """Calls one model on a list of addresses, with headers, connections, deadline and retries. Thread-safe."""
 
     def __init__(self, served: ServedModel, options: RemoteOptions, *, connections: int, insecure: bool) -> None:
         self._served = served
@@ -112,11 +113,12 @@ class RestClient:
         self._pools = urllib3.PoolManager(num_pools=len(served.addresses), maxsize=connections, **tls)
 
     def call(self, method: str, suffix: str, body: bytes | None = None) -> Any:
-        """Calls PATH/SUFFIX and returns the JSON value that the server answers.
+        """Calls the model's path plus `suffix` and returns the JSON value of the answer.
 
         Raises:
           RemoteCallError: when no attempt succeeded within the deadline; with the address, the HTTP status and the
             server's text.
+          ScoringError: when the answer is not JSON.
         """
         return self._retries.call(lambda timeout: self._attempt(method, suffix, body, timeout))
 
@@ -143,8 +145,8 @@ class RestClient:
         else:
             self._ring.answered(address)
         if response.status != 200:
-            said = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
-            text = f"{url}: {response.status}: {said}"
+            reason = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
+            text = f"{url}: {response.status}: {reason}"
             raise RemoteCallError(text, status=str(response.status), transient=transient)
         return _json_value(response.data, url)
 
@@ -172,10 +174,10 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
 
         Raises:
           RemoteCallError: with the address, the HTTP status and the server's text.
-          ScoringError: when an input cannot be written as JSON, or the answer cannot be read.
+          ScoringError: when an input cannot be written as JSON, or the answer cannot be decoded.
         """
         rows = row_count(inputs)
-        # JSON cannot tell the shape of no rows, and the server refuses an empty list of instances.
+        # JSON cannot express the shape of an array without rows, and the server rejects an empty list of instances.
         outputs = self._predict(inputs) if rows else self._no_rows()
         wanted = {name: outputs[name] for name in self._outputs or outputs}
         check_rows(wanted, rows, self._address)
@@ -203,11 +205,11 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
 
 
 def prepare() -> None:
-    """Does nothing: the import of this module has imported the HTTP client."""
+    """Does nothing, because importing this module has already imported the HTTP client."""
 
 
 def load(source: ModelSource) -> TensorFlowServingRestScorer:
-    """Asks the model's server for the signature.
+    """Requests the signature from the model's server.
 
     Raises:
       ModelLoadError: when the location, an option or the signature is wrong, or the server does not answer within
@@ -223,7 +225,7 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
     insecure = reader.choice("tls.insecure", ("no", "yes")) == "yes"
     reader.refuse_others()
     if insecure and not served.secure:
-        raise ScorerOptionError("option tls.insecure: the location is not one over TLS")
+        raise ScorerOptionError("option tls.insecure: the location does not use TLS")
     client = RestClient(served, options, connections=connections, insecure=insecure)
     with closed_on_failure(client):
         definitions = _signature_definitions(client.call("GET", "/metadata"), location)
@@ -254,7 +256,7 @@ def columnar_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def row_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
-    """The inputs in TensorFlow Serving's row format: the values of a single input as they are, of several as objects.
+    """The inputs in TensorFlow Serving's row format: plain values for a single input, objects for several.
 
     Raises:
       TypeError: when an object is not bytes.
@@ -272,7 +274,7 @@ def row_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def columnar_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
-    """The outputs of a columnar answer: a single output stands there without its name.
+    """The outputs of a columnar answer, in which a single output has no name.
 
     Raises:
       KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
@@ -284,7 +286,7 @@ def columnar_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, 
 
 
 def row_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
-    """The outputs of an answer in row format: the values of a single output as they are, of several as objects.
+    """The outputs of an answer in row format: plain values for a single output, objects for several.
 
     Raises:
       KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
@@ -299,7 +301,7 @@ def _json_list(array: Array) -> Any:
     if array.dtype != object:
         return array.tolist()
     encoded = np.empty(array.size, object)
-    # Bytes need not be UTF-8, so they always travel in the form that TensorFlow Serving has for them.
+    # Bytes need not be valid UTF-8, so they are always sent in TensorFlow Serving's base64 form.
     encoded[:] = [{"b64": base64.b64encode(value).decode()} for value in array.ravel().tolist()]
     return encoded.reshape(array.shape).tolist()
 
@@ -323,7 +325,7 @@ def _bytes_array(value: Any) -> Array:
 
 
 def _bytes(value: Any) -> bytes:
-    # An output named *_bytes comes as base64, any other as text that need not be UTF-8.
+    # TensorFlow Serving sends an output named *_bytes as base64, and any other as text that may not be valid UTF-8.
     if isinstance(value, dict):
         return base64.b64decode(value["b64"], validate=True)
     if not isinstance(value, str):
@@ -348,7 +350,7 @@ def _tls_arguments(options: RemoteOptions, *, insecure: bool) -> dict[str, Any]:
     if options.authority is not None:
         name = urllib3.util.parse_url(f"https://{options.authority}").host
         arguments["server_hostname"] = name
-        # A name to compare with would bring back the check that `tls.insecure` switches off.
+        # Setting a name here would enable the host name check again, which `tls.insecure` disables.
         arguments["assert_hostname"] = False if insecure else name
     return arguments
 
@@ -365,7 +367,7 @@ def _error_text(content: bytes) -> str:
     try:
         value = json.loads(text)
     except ValueError:
-        return text  # of something before the server, such as a proxy
+        return text  # from something in front of the server, such as a proxy
     return str(value["error"]) if isinstance(value, dict) and "error" in value else text
 
 
@@ -374,7 +376,7 @@ def _signature_definitions(answer: Any, location: str) -> Mapping[str, Any]:
         definitions: Mapping[str, Any] = answer["metadata"]["signature_def"]["signature_def"]
         return dict(definitions)
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelLoadError(f"{location}: the server's metadata hold no signatures") from error
+        raise ModelLoadError(f"{location}: the server's metadata contain no signatures") from error
 
 
 def _signature(name: str, definition: Any, location: str) -> Signature:

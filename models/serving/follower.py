@@ -1,14 +1,14 @@
-"""Keeps a registry as the models topic wants it, in a thread of its own beside the scoring.
+"""Keeps a registry in sync with the models topic, on a thread of its own beside the scoring.
 
-A follower that fails must not leave the old models serving for ever without a word:
+A follower that fails must not silently leave the old models in use for ever:
 
 - While no broker answers, it waits and tries again; the records wait for the same broker.
 - After an unexpected error it tries again, up to five times in a row, after pauses that grow from 1 to 16 seconds.
-- After that, and at once when the models topic cannot be used as it is (two partitions, a missing permission), it
-  stops: an ERROR in the log, a status event `stopped`, a metric.
-- What serves goes on serving for `patience` seconds. Then bundles fail, so that the runner restarts the worker. Where
-  the runner keeps the process, the follower starts again when a bundle has failed, and the bundle's next attempt may
-  succeed.
+- After that, it stops; it stops at once if the models topic cannot be used (two partitions, a missing permission).
+  Stopping leaves an ERROR in the log, a status event `stopped`, and a metric.
+- The loaded models continue to serve for `patience` seconds. Then bundles fail, so that the runner restarts the
+  worker. If the runner keeps the process, the follower starts again when a bundle has failed, and the next attempt of
+  the bundle may succeed.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ _LOGGER = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 _STATISTICS_SECONDS = 2.0
-# Without any news the topic is looked at this often: what a runner lost must not be lost for ever.
+# The topic is checked this often even without new positions, in case the runner lost one.
 _LOOK_SECONDS = 30.0
 
 Positions = Mapping[str, int]
 
 
 class ModelsReader(Protocol):
-    """The models topic, as a follower needs it (`models.model_topic.reader.ModelsTopicReader`)."""
+    """The methods of `models.model_topic.reader.ModelsTopicReader` that a follower needs."""
 
     def look(self) -> TopicState:
-        """Which topic there is now, and where it ends."""
+        """The topic's id and its end."""
 
     def catch_up(self, catalog: ModelCatalog, position: int) -> None:
-        """Applies all messages below `position`."""
+        """Applies all messages below `position` to the catalog."""
 
     def close(self) -> None:
         """Closes the connections; the next call opens new ones."""
 
 
 def every_data_type(_: str) -> bool:
-    """Follows the models of all data types."""
+    """True, to follow the models of all data types."""
     return True
 
 
 @dataclass(frozen=True)
 class FollowerSettings:
-    """How a follower works.
+    """Settings of a follower.
 
     Attributes:
-      scores: whether this worker scores records of a data type; the models of all others are left alone.
-      patience: seconds for which bundles go on with what is loaded after the follower has stopped.
-      pauses: before another attempt after an unexpected error.
-      attempts: how many unexpected errors in a row are followed by another attempt.
+      scores: whether this worker scores records of a data type; models of other data types are ignored.
+      patience: seconds for which bundles may use the loaded models after the follower has stopped.
+      pauses: the pauses between attempts after unexpected errors.
+      attempts: the number of unexpected errors in a row after which the follower still tries again.
     """
 
     scores: Callable[[str], bool] = every_data_type
@@ -85,17 +85,17 @@ class _Stopped:
 
 
 class ModelFollower:
-    """Follows the models topic and loads what it wants, one model at a time.
+    """Follows the models topic and loads the models that it asks for, one at a time.
 
-    At most two versions of a model are in memory at once, for as long as the new one loads and the old one's last
-    batch runs.
+    At most two versions of a model are in memory at once: while the new one loads, and until the old one's last batch
+    has ended.
 
     Args:
-      reader: the models topic; used by this follower's thread only.
-      registry: gets the candidates and the loaded models.
-      loader: loads them.
-      settings: how it works.
-      clock: seconds; never goes back.
+      reader: reads the models topic; only the follower's thread uses it.
+      registry: receives the candidates and the loaded models.
+      loader: loads the models.
+      settings: the settings; None means the defaults.
+      clock: returns a number of seconds that never decreases.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ModelFollower:
         self._topic_id = ""
         self._shrunk = False
         self._look_at = 0.0
-        self._told = clock()
+        self._reported_at = clock()
         self._wake = threading.Condition()
         self._wanted: dict[str, int] = {}
         self._looked: dict[str, int] | None = None
@@ -124,15 +124,17 @@ class ModelFollower:
         self._thread = self._new_thread()
 
     def start(self) -> None:
-        """Begins: catches up with the topic's end as it is now, and loads what is live there."""
+        """Starts the thread, which catches up with the topic's current end and loads the live models."""
         self._thread.start()
 
     def follow(self, positions: Positions) -> None:
-        """Reports how far the models topic has come, by topic id; returns at once. Older positions change nothing.
+        """Passes on the newest positions of the models topic, by topic id, and returns at once.
+
+        Older positions have no effect.
 
         Raises:
-          ModelsNotFollowedError: when the follower stopped longer ago than it has patience, or is closed: its models
-            are, too.
+          ModelsNotFollowedError: when the follower stopped more than `patience` seconds ago, or is closed, which has
+            closed its models as well.
         """
         stopped = self._stopped
         if self._closed:
@@ -145,10 +147,10 @@ class ModelFollower:
                 self._wake.notify_all()
 
     def wait_current(self, positions: Positions) -> None:
-        """Waits until everything below these positions is applied and every wanted model is served or was tried.
+        """Waits until everything below these positions is applied, and every candidate was loaded or has failed.
 
         Raises:
-          ModelsNotFollowedError: when the follower has stopped, or is closed.
+          ModelsNotFollowedError: when the follower has stopped or is closed.
         """
         self.follow(positions)
         while True:
@@ -162,7 +164,7 @@ class ModelFollower:
                 return
 
     def close(self) -> None:
-        """Stops the thread, waiting for a load that is under way, and releases all models."""
+        """Stops the thread, waits up to 30 seconds for a load in progress, and releases all models."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
@@ -176,10 +178,10 @@ class ModelFollower:
         return self._closed or self._stopped is not None
 
     def _fail_bundle(self) -> None:
-        """Raises what stopped the follower, and starts it again for the bundle's next attempt."""
+        """Raises the error that stopped the follower, and restarts it for the bundle's next attempt."""
         with self._wake:
             stopped, self._stopped = self._stopped, None
-            if self._closed or stopped is None:  # None: another bundle has failed with it
+            if self._closed or stopped is None:  # None: another bundle has already raised it
                 return
             self._thread = self._new_thread()
             self._thread.start()
@@ -192,7 +194,7 @@ class ModelFollower:
         error = self._run_steps()
         try:
             self._reader.close()
-        except Exception:  # what stopped the follower must be reported all the same
+        except Exception:  # the error that stopped the follower must still be reported
             _LOGGER.exception("the consumers of the models topic could not be closed")
         if error is None:
             return
@@ -203,13 +205,13 @@ class ModelFollower:
             self._wake.notify_all()
 
     def _run_steps(self) -> Exception | None:
-        """Works until it is closed, or gives what stopped it."""
+        """Runs until the follower is closed, or returns the error that stops it."""
         failures = 0
         while not self._closed:
             try:
                 self._step()
                 failures = 0
-            except ModelsTopicError as error:  # for example two partitions: trying again would not help
+            except ModelsTopicError as error:  # such as two partitions; trying again would not help
                 return error
             except Exception as error:
                 failures += 1
@@ -231,14 +233,15 @@ class ModelFollower:
             return
         if not self._load_next():
             self._wait_for_news()
-        if self._clock() - self._told >= _STATISTICS_SECONDS:
-            self._told = self._clock()
-            self._registry.tell_statistics()
+        if self._clock() - self._reported_at >= _STATISTICS_SECONDS:
+            self._reported_at = self._clock()
+            self._registry.report_statistics()
 
     def _apply(self) -> None:
-        """Brings the registry up to the topic's end, if there is news or the last look is long ago.
+        """Catches up with the topic's end, if there are new positions or the last look was long ago.
 
-        A position is news, and is not waited for beyond the end: it may be one of a topic that is gone.
+        A position is only a hint that something changed. One beyond the topic's end is not waited for, because it may
+        belong to a topic that was deleted.
         """
         wanted = self._wanted
         if self._clock() < self._look_at and not self._is_news(wanted):
@@ -261,11 +264,11 @@ class ModelFollower:
             self._wake.notify_all()
 
     def _accept(self, topic: TopicState) -> bool:
-        """Takes note of which topic there is; False: what it says cannot be relied on yet.
+        """Checks whether the topic was recreated; False when its state cannot be trusted yet.
 
-        A topic that is missing or empty changes nothing: what was live before it was deleted goes on serving until
-        something is published. One that is shorter than before is looked at twice, since a broker that has just become
-        leader may know less for a moment.
+        A missing or empty topic changes nothing: the models that were live before it was deleted continue to serve
+        until something is published. A topic that is shorter than before is checked twice, because a broker that has
+        just become the leader may report an earlier end for a moment.
         """
         if not topic.end:
             return True
@@ -282,14 +285,14 @@ class ModelFollower:
         return True
 
     def _restart(self) -> None:
-        """Begins again at the topic's beginning; what serves goes on until the new topic is read."""
-        _LOGGER.warning("the models topic was recreated or cut short; reading it from its beginning")
+        """Starts over at the beginning of the topic; the loaded models serve until it has been read."""
+        _LOGGER.warning("the models topic was recreated or truncated; reading it from its beginning")
         self._reader.close()
         self._catalog = ModelCatalog()
         self._look_at = 0.0
 
     def _is_behind(self, wanted: Positions) -> bool:
-        """Whether a position lies beyond what was read. Positions without an id may belong to this topic."""
+        """Whether a position is beyond what was read; positions without an id may belong to the current topic."""
         newest = max(wanted.get(self._topic_id, 0), wanted.get("", 0))
         return newest > self._catalog.position
 
@@ -308,7 +311,7 @@ class ModelFollower:
         except ServingError as error:
             self._registry.failed(version, error)
         except Exception as error:
-            _LOGGER.exception("model %s: the load failed in an unforeseen way", version.label)
+            _LOGGER.exception("model %s: the load failed unexpectedly", version.label)
             self._registry.failed(version, ModelLoadError(f"{type(error).__name__}: {error}"))
         else:
             self._registry.loaded(version, model)

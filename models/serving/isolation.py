@@ -1,9 +1,8 @@
 """Scores the records of a batch together, and isolates those that the model cannot score.
 
-A batch that fails is scored in halves, down to single records, so that a bad record spoils only itself and costs some
-twenty calls. Three things end the halving early, so that a model that fails for every record does not cost two calls
-for each of them: the model cannot be reached, the batch's time is up, or samples show that the records are not to
-blame.
+A batch that fails is scored in halves, down to single records, so that a bad record affects only itself and costs
+about twenty calls. The halving ends early when the model cannot be reached, the time for the batch is up, or samples
+show that the records are not to blame. Otherwise a model that fails for every record would cost two calls per record.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ _LOGGER = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# If half of the records were bad, all samples would be bad in one of 65,536 batches.
+# If half of the records were bad, all of the samples would be bad in only one of 65,536 batches.
 SAMPLES = 16
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What came of records that were scored in one call, or that share one error.
+    """The result of records that were scored in one call, or that share one error.
 
     Attributes:
-      indices: of the records, ascending.
-      answer: of the model; None when there is an error.
-      error: why there is no answer.
-      seconds: how long the call took; 0 when none was made.
+      indices: the indices of the records, in ascending order.
+      answer: the model's answer; None in case of an error.
+      error: the reason why there is no answer; None if there is one.
+      seconds: the duration of the call; 0 when no call was made.
     """
 
     indices: Sequence[int]
@@ -46,12 +45,12 @@ class Outcome(Generic[T]):
 
 
 class Isolation(Generic[T]):
-    """Scores one batch; used once.
+    """Scores one batch. An instance is used once.
 
     Args:
-      call: scores the records with these indices in one call, or raises.
-      seconds: after this time no further call begins, and what is left fails with a BatchDeadlineError.
-      clock: seconds; never goes back.
+      call: scores the records with the given indices in one call, or raises.
+      seconds: after this time no further call starts, and the remaining records fail with a BatchDeadlineError.
+      clock: returns a number of seconds that never decreases.
     """
 
     def __init__(
@@ -69,19 +68,19 @@ class Isolation(Generic[T]):
         self._records_to_blame = False
 
     def score(self, count: int) -> list[Outcome[T]]:
-        """Scores the records 0 to `count` - 1; each is in exactly one outcome. Raises nothing that `call` raises."""
+        """Scores the records 0 to `count` - 1; each is in exactly one outcome. Exceptions of `call` are not raised."""
         return self._resolve(self._try(range(count)))
 
     def _try(self, indices: Sequence[int]) -> Outcome[T]:
         if self._final is None and self._clock() - self._started >= self._seconds:
-            said = "" if self._last_error is None else f"; the last error was: {clean_text(str(self._last_error))}"
-            self._final = BatchDeadlineError(f"the batch could not be scored within {self._seconds:g} s{said}")
+            cause = "" if self._last_error is None else f"; the last error was: {clean_text(str(self._last_error))}"
+            self._final = BatchDeadlineError(f"the batch could not be scored within {self._seconds:g} s{cause}")
         if self._final is not None:
             return Outcome(indices, None, self._final, 0.0)
         began = self._clock()
         try:
             answer = self._call(indices)
-        except Exception as error:  # whatever an engine raises belongs into the result
+        except Exception as error:  # engines raise arbitrary exceptions, and all of them belong in the result
             self._last_error = error
             if isinstance(error, ModelUnreachableError):
                 self._final = error
@@ -89,12 +88,12 @@ class Isolation(Generic[T]):
         return Outcome(indices, answer, None, self._clock() - began)
 
     def _resolve(self, outcome: Outcome[T]) -> list[Outcome[T]]:
-        """Takes a failed outcome apart until each record has an answer or an error of its own."""
+        """Splits a failed outcome until each record has an answer or an error of its own."""
         indices = outcome.indices
         if outcome.error is None or len(indices) <= 1:
             return [outcome]
         if self._final is not None:
-            # The outcome's own error may be that of another record; what is known of all is that nobody answers.
+            # The outcome's own error may be due to one of its records; that the model is unreachable applies to all.
             return [replace(outcome, error=self._final)]
         _LOGGER.debug("a batch of %d records failed, scoring its halves: %s", len(indices), outcome.error)
         half = len(indices) // 2
@@ -104,10 +103,10 @@ class Isolation(Generic[T]):
         return self._resolve(first) + self._resolve(second)
 
     def _fails_for_all(self, indices: Sequence[int], first: Outcome[T], second: Outcome[T]) -> bool:
-        """Whether the model, and not some of the records, is to blame for two halves that failed alike.
+        """Whether the model, rather than some of the records, is to blame for two halves that failed alike.
 
-        Two bad records in different halves look the same, so single records are scored as samples, until one of them
-        does not fail alike. They are drawn at random, because bad records may come at regular distances.
+        Two bad records in different halves look the same, so single records are scored as samples until one of them
+        does not fail in this way. The samples are random, because bad records may occur at regular distances.
         """
         error = first.error
         if self._records_to_blame or not _alike(error, second.error) or len(indices) <= 2 * SAMPLES:
@@ -118,9 +117,9 @@ class Isolation(Generic[T]):
 
 
 def _alike(first: Exception | None, second: Exception | None) -> bool:
-    """Whether two errors say the same, apart from numbers such as a count of rows.
+    """Whether two errors have the same text, apart from numbers such as a count of rows.
 
-    A value that does not fit is always the record's own fault, and costs no call of the model.
+    A FieldValueError is always due to the record itself, and is raised before the model is called.
     """
     if first is None or second is None or isinstance(first, FieldValueError):
         return False

@@ -1,4 +1,4 @@
-"""Loads one version: fetches what it needs, opens it, plans its inputs, and warms it up."""
+"""Loads one version of a model: fetches it, opens it, plans its inputs, and warms it up."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class LoadedModel:
     """A model that can score records.
 
     Args:
-      version: what was published.
-      scorer: the engine's side.
-      mappings: how the model's inputs are filled, by codec of the records; others are planned when they come.
+      version: the published version.
+      scorer: the model in its engine; `close` closes it.
+      mappings: how the model's inputs are filled, by record codec; mappings of other codecs are planned at first use.
     """
 
     def __init__(
@@ -44,12 +44,19 @@ class LoadedModel:
         self._mappings = dict(mappings or {})
 
     def score(self, codec: RecordCodec, columns: pa.RecordBatch) -> tuple[RecordOutputs, int | None]:
-        """Scores records in one call: their outputs, and the version that a remote model's server named.
+        """Scores records in one call.
+
+        Args:
+          codec: the codec that decoded the records.
+          columns: the decoded records, one row each.
+
+        Returns:
+          The outputs of the records, and the version that the server of a remote model named, if it did.
 
         Raises:
           MappingError: when records of that codec cannot fill the model's inputs.
-          FieldValueError: when a record's value does not fit.
-          ScoringError: when the model does not answer.
+          FieldValueError: when a value of a record does not fit its input.
+          ScoringError: when the call of the model fails.
         """
         descriptor = self.version.descriptor
         mapping = self._mapping(codec)
@@ -66,7 +73,7 @@ class LoadedModel:
         return self._mappings[codec]
 
     def identity(self, answered_version: int | None) -> ModelIdentity:
-        """What results say of this model; of a remote one, with the version that its server named."""
+        """The identity of this model in results; for a remote model, with the version that its server named."""
         descriptor = self.version.descriptor
         in_process = self.scorer.digest is not None
         return ModelIdentity(
@@ -88,8 +95,8 @@ class ModelLoader:
 
     Args:
       opener: reads model locations.
-      fetch: gives the bytes of an inline model by the offset of its message in the models topic.
-      codecs: of the records that the models will score.
+      fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
+      codecs: the codecs of the records that the models will score.
     """
 
     def __init__(self, opener: Opener, fetch: Callable[[int], bytes], codecs: Sequence[RecordCodec]) -> None:
@@ -98,10 +105,10 @@ class ModelLoader:
         self._codecs = codecs
 
     def load(self, version: PublishedVersion) -> LoadedModel:
-        """Loads and warms up.
+        """Loads a version and warms it up; the caller closes the model.
 
         Raises:
-          ServingError: when the model cannot be fetched, opened, mapped or warmed up; nothing of it stays.
+          ServingError: when the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
         started = time.monotonic()
         descriptor = version.descriptor
@@ -119,7 +126,7 @@ class ModelLoader:
         return model
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
-        """How records of each type fill the inputs; raises MappingError when no type's records can."""
+        """The input mapping for each record type; raises MappingError if no type can fill the inputs."""
         mappings = {}
         errors = []
         for codec in self._codecs:
@@ -138,7 +145,7 @@ class ModelLoader:
 
 
 def _close(scorer: Scorer, label: str) -> None:
-    """Closes a scorer; an error is logged, so that it does not hide another one."""
+    """Closes a scorer; an error is only logged, so that it does not hide the one that caused the close."""
     try:
         scorer.close()
     except Exception:
@@ -146,13 +153,13 @@ def _close(scorer: Scorer, label: str) -> None:
 
 
 def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
-    """The descriptor without the options that are not the scorer's own."""
+    """The descriptor without the options that the loader handles itself, which scorers would reject as unknown."""
     options = {name: value for name, value in descriptor.options.items() if name != WARM_UP_OPTION}
     return replace(descriptor, options=options)
 
 
 def check_digest(descriptor: ModelDescriptor, actual: str) -> None:
-    """Raises DigestMismatchError unless the digest is the published one, or none was published."""
+    """Raises DigestMismatchError if a digest was published and differs from the actual one."""
     if descriptor.digest is not None and descriptor.digest != actual:
         raise DigestMismatchError(
             f"the bytes of {descriptor.model_name}/{descriptor.model_version} have SHA-256 {actual}, "
@@ -172,14 +179,14 @@ def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[s
 
 
 def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> None:
-    """Scores one row of zeros (of empty texts), so that the first record does not pay for the first call.
+    """Scores one row of zeros or empty strings, so that the slow first call does not delay the first record.
 
     Args:
       scorer: the engine's side.
       samples: what inputs get that refuse an empty text.
 
     Raises:
-      ModelLoadError: when the model cannot score it; option warmup=false skips this.
+      ModelLoadError: when the model cannot score the row; the option warmup=false skips the call.
     """
     try:
         scorer.score(sample_inputs(scorer.signature, samples))
@@ -188,7 +195,7 @@ def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> None:
 
 
 def sample_inputs(signature: Signature, samples: Mapping[str, bytes] | None = None) -> dict[str, Array]:
-    """One row of zeros, empty texts or samples for each input; a dimension of any size gets the size 1."""
+    """One row of zeros, empty strings or samples for each input; a dimension of any size gets the size 1."""
     return {name: _sample(spec, (samples or {}).get(name, b"")) for name, spec in signature.inputs.items()}
 
 

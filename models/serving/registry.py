@@ -1,12 +1,12 @@
-"""The live models of a process: which one scores which records, and the swap from one to the next.
+"""The live models of a process: which model scores which records, and how one replaces another.
 
-The registry decides, and does not load: the follower (`models.serving.follower`) asks `next_load` what to load, loads
-beside the scoring, and reports `loaded` or `failed`. A swap is one assignment under a lock. A model that was replaced
-is closed when the last batch that uses it is done.
+The registry decides what to load, but does not load it. The follower (`models.serving.follower`) calls `next_load`,
+loads the version beside the scoring, and calls `loaded` or `failed`. A swap is one assignment under a lock. A replaced
+model is closed after the last batch that uses it.
 
-A model that is retired while another live model wants its records serves until that one has loaded: records that are
-scored by yesterday's model are better than records that are not scored. It goes on while the other fails to load, which
-is tried again; it stops at once when nothing else wants its records.
+If a model is retired while another live model scores the same records, it serves until that one has loaded, because
+records scored by an outdated model are better than records that are not scored. It continues while the load of the
+other one fails and is tried again. It stops at once if there is no other candidate for its records.
 """
 
 from __future__ import annotations
@@ -30,27 +30,33 @@ Candidates = tuple[PublishedVersion, ...]
 
 @dataclass(frozen=True)
 class RetryPauses:
-    """Pauses before a failed load is tried again, in seconds: `first`, then `factor` times longer, to `longest`."""
+    """Pauses before a failed load is tried again.
+
+    Attributes:
+      first: the first pause in seconds.
+      factor: the ratio of each pause to the one before.
+      longest: the upper limit of a pause in seconds.
+    """
 
     first: float = 1.0
     factor: float = 2.0
     longest: float = 60.0
 
     def after(self, failures: int) -> float:
-        """The pause after so many failures in a row."""
+        """The pause in seconds after this number of failures in a row, which is 1 or more."""
         return min(self.longest, self.first * self.factor ** min(failures - 1, 32))
 
 
 @dataclass
 class _Live:
-    """A model that serves, or did until its last batch is done."""
+    """A model that serves, or was replaced and waits for its last batch to end."""
 
     version: PublishedVersion
     model: LoadedModel
     counter: CallCounter
     users: int = 0
     replaced: bool = False
-    calls_told: int = 0
+    calls_reported: int = 0
 
     def statistics(self) -> ModelStatistics:
         descriptor = self.version.descriptor
@@ -66,9 +72,9 @@ class _Failure:
 
 @dataclass
 class _Slot:
-    """What is known of one data type; failures by the offset of the version's message.
+    """The state of one data type, with failures by the offset of the version's message.
 
-    A recreated topic may hold another version at the same offset: a failure belongs to what was published there.
+    A recreated topic may contain another version at the same offset, so a failure also records its version.
     """
 
     candidates: Candidates = ()
@@ -76,7 +82,7 @@ class _Slot:
     failures: dict[int, _Failure] = field(default_factory=dict)
 
     def rank(self) -> int:
-        """The place of the serving model among the candidates; their number when it is none of them."""
+        """The index of the serving model among the candidates; their number if it is not one of them."""
         serving = self.serving
         if serving is None:
             return len(self.candidates)
@@ -84,19 +90,22 @@ class _Slot:
         return next(places, len(self.candidates))
 
     def want(self, candidates: Candidates) -> None:
-        """Takes over what is wanted now, and forgets the failures of what is not."""
+        """Replaces the candidates, and forgets the failures of versions that are no longer among them."""
         self.candidates = candidates
         known = {one.offset: one for one in candidates}
         self.failures = {at: one for at, one in self.failures.items() if known.get(at) == one.version}
 
     def is_retired(self, live: _Live) -> bool:
-        """Whether no version of that model is wanted any more."""
+        """Whether no version of that model is a candidate any more."""
         name = live.version.descriptor.model_name
         return all(one.descriptor.model_name != name for one in self.candidates)
 
 
 class Lease:
-    """A model in use by one batch: `with registry.lease(data_type) as lease`; without one, `lease.model` is None."""
+    """A model in use by one batch: `with registry.lease(data_type) as lease`.
+
+    `lease.model` is None if no model serves the data type.
+    """
 
     def __init__(self, registry: ModelRegistry, live: _Live | None) -> None:
         self._registry = registry
@@ -104,11 +113,11 @@ class Lease:
 
     @property
     def model(self) -> LoadedModel | None:
-        """The model that scores, for as long as the lease is held."""
+        """The model that scores; it is not closed while the lease is held."""
         return self._live.model if self._live else None
 
     def count(self, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to the model's statistics."""
+        """Adds a call to the model's statistics: its numbers of records and errors, and its duration."""
         if self._live is not None:
             self._registry.count(self._live, records, errors, milliseconds)
 
@@ -126,10 +135,10 @@ class ModelRegistry:
     """The live models of a process. Thread-safe.
 
     Args:
-      worker: names this process in status events.
-      deployment: names in them what the process works for: the consumer group.
-      pauses: before a failed load is tried again.
-      clock: seconds, for the pauses; never goes back.
+      worker: the name of this process in status events.
+      pauses: the pauses before a failed load is tried again.
+      clock: returns a number of seconds that never decreases; used for the pauses.
+      deployment: the name of the deployment in status events, which is its consumer group.
     """
 
     def __init__(
@@ -148,10 +157,10 @@ class ModelRegistry:
         self._events: list[StatusEvent] = []
 
     def update(self, candidates: Mapping[str, Candidates]) -> None:
-        """Takes over what the catalog wants now; idempotent.
+        """Takes over the candidates of the catalog, by data type; idempotent.
 
-        A model of which no version is wanted is retired: at once when nothing else is wanted for its records, otherwise
-        when that has loaded.
+        A model without a candidate is retired: at once if its records have no other candidate, otherwise as soon as
+        one of them has loaded.
         """
         retired = []
         with self._changed:
@@ -165,19 +174,19 @@ class ModelRegistry:
         self._close_unused(retired)
 
     def next_load(self) -> PublishedVersion | None:
-        """The version to load now, or None; a version whose load failed is due again after its pause."""
+        """The version to load now, or None; a version that failed to load is due again after its pause."""
         with self._changed:
             now = self._clock()
             for slot in self._slots.values():
                 for version in slot.candidates[: slot.rank()]:
                     failure = slot.failures.get(version.offset)
                     if failure is None or failure.due <= now:
-                        self._tell("loading", version)
+                        self._report("loading", version)
                         return version
             return None
 
     def next_due(self) -> float | None:
-        """Seconds until a failed load is due again; None when none is."""
+        """Seconds until a failed load is due again; None if no load has failed."""
         with self._changed:
             now = self._clock()
             dues = [
@@ -189,7 +198,7 @@ class ModelRegistry:
             return max(0.0, min(dues)) if dues else None
 
     def loaded(self, version: PublishedVersion, model: LoadedModel) -> None:
-        """Swaps a loaded model in; closes it at once when it is no longer wanted."""
+        """Puts a loaded model into service, or closes it if it is no longer wanted."""
         with self._changed:
             slot = self._slots.get(version.descriptor.records_scored)
             wanted = slot is not None and 0 <= _place(slot.candidates, version) < slot.rank()
@@ -198,7 +207,7 @@ class ModelRegistry:
                 slot.failures.pop(version.offset, None)
                 self._report_retired(slot)
                 old = self._replace(slot, live)
-                self._tell("serving", version, statistics=live.statistics())
+                self._report("serving", version, statistics=live.statistics())
                 _LOGGER.info("model %s serves %r records", version.label, version.descriptor.records_scored)
                 self._changed.notify_all()
         if wanted:
@@ -207,7 +216,7 @@ class ModelRegistry:
             model.close()
 
     def failed(self, version: PublishedVersion, error: Exception) -> None:
-        """Notes a failed load: what serves goes on serving, and the load is due again after a pause."""
+        """Records a failed load, which is due again after a pause; the current model continues to serve."""
         with self._changed:
             slot = self._slots.get(version.descriptor.records_scored)
             if slot is None or _place(slot.candidates, version) < 0:
@@ -216,13 +225,13 @@ class ModelRegistry:
             count = known.count + 1 if known else 1
             pause = self._pauses.after(count)
             slot.failures[version.offset] = _Failure(version, count, self._clock() + pause)
-            self._tell("failed", version, error=str(error))
-            instead = f"{slot.serving.version.label} goes on serving" if slot.serving else "no other model serves yet"
-            _LOGGER.error("model %s: %s; %s; next try in %g s", version.label, error, instead, pause)
+            self._report("failed", version, error=str(error))
+            instead = f"{slot.serving.version.label} still serves" if slot.serving else "no other model serves yet"
+            _LOGGER.error("model %s: %s; %s; next attempt in %g s", version.label, error, instead, pause)
             self._changed.notify_all()
 
     def lease(self, data_type: str) -> Lease:
-        """Takes the model that scores such records now; it is kept until the lease is given back."""
+        """Leases the model that scores records of this data type; it stays open until the lease is returned."""
         with self._changed:
             slot = self._slots.get(data_type)
             live = slot.serving if slot else None
@@ -231,7 +240,7 @@ class ModelRegistry:
             return Lease(self, live)
 
     def give_back(self, live: _Live) -> None:
-        """Ends a lease (called by `Lease`)."""
+        """Ends a lease; called by `Lease`."""
         with self._changed:
             live.users -= 1
             close = live.replaced and live.users == 0
@@ -239,22 +248,22 @@ class ModelRegistry:
             self._close(live)
 
     def count(self, live: _Live, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to a model's statistics (called by `Lease`)."""
+        """Adds a call to a model's statistics; called by `Lease`."""
         with self._changed:
             live.counter.add(records, errors, milliseconds)
 
     def settled(self) -> bool:
-        """Whether every wanted version is served or was tried: nothing better is to be had by waiting a little."""
+        """Whether every candidate better than the serving model has failed, so that waiting would not help."""
         with self._changed:
             return self._is_settled()
 
     def wait_settled(self, timeout: float) -> bool:
-        """Waits up to `timeout` seconds until `settled`; says whether it is."""
+        """Waits up to `timeout` seconds for `settled`; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(self._is_settled, timeout)
 
     def report_stopped(self, error: str) -> None:
-        """Adds the event that models are no longer followed."""
+        """Adds the event that the models topic is no longer followed."""
         with self._changed:
             self._events.append(StatusEvent("stopped", _now(), self.worker, error=error, deployment=self.deployment))
 
@@ -264,18 +273,21 @@ class ModelRegistry:
             events, self._events = self._events, []
             return events
 
-    def tell_statistics(self) -> None:
-        """Adds an event for each model that was called since it was last told, instead of those nobody took yet."""
+    def report_statistics(self) -> None:
+        """Adds an event for each model that was called since its last report.
+
+        The event replaces an earlier one of the same model that was not drained, so events do not pile up.
+        """
         with self._changed:
             serving = [slot.serving for slot in self._slots.values() if slot.serving is not None]
             for live in serving:
-                if live.counter.calls != live.calls_told:
-                    live.calls_told = live.counter.calls
+                if live.counter.calls != live.calls_reported:
+                    live.calls_reported = live.counter.calls
                     self._forget_statistics(live.version.descriptor)
-                    self._tell("statistics", live.version, statistics=live.statistics())
+                    self._report("statistics", live.version, statistics=live.statistics())
 
     def close(self) -> None:
-        """Releases all models; those in use when their last batch is done."""
+        """Releases all models; a model in use is released after its last batch."""
         with self._changed:
             for slot in self._slots.values():
                 slot.candidates = ()
@@ -289,7 +301,7 @@ class ModelRegistry:
 
     def _report_retired(self, slot: _Slot) -> None:
         if slot.serving is not None and slot.is_retired(slot.serving):
-            self._tell("retired", slot.serving.version)
+            self._report("retired", slot.serving.version)
             _LOGGER.info("model %s is retired", slot.serving.version.label)
 
     def _is_settled(self) -> bool:
@@ -301,7 +313,10 @@ class ModelRegistry:
 
     @staticmethod
     def _replace(slot: _Slot, live: _Live | None) -> _Live | None:
-        """Gives what served until now if no batch uses it: it must be closed, without the lock."""
+        """Swaps the serving model, and returns the old one if no batch uses it.
+
+        The caller closes it after it has released the lock, because closing may take long.
+        """
         old, slot.serving = slot.serving, live
         if old is None:
             return None
@@ -316,9 +331,9 @@ class ModelRegistry:
     def _close(self, live: _Live) -> None:
         live.model.close()
         with self._changed:
-            self._tell("released", live.version, statistics=live.statistics())
+            self._report("released", live.version, statistics=live.statistics())
 
-    def _tell(
+    def _report(
         self,
         kind: EventKind,
         version: PublishedVersion,

@@ -1,4 +1,4 @@
-"""What happens to models while they serve: status events and statistics."""
+"""Status events and statistics of the models that serve."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ EventKind = Literal["loading", "serving", "failed", "released", "retired", "stat
 
 @dataclass(frozen=True)
 class ModelStatistics:
-    """How a model has served in one worker; durations are of whole calls, in milliseconds.
+    """The statistics of a model in one worker.
 
     Attributes:
-      name, version: of the model.
-      description: as published.
-      since: when it began to serve, milliseconds since 1970-01-01 UTC.
-      usage: records scored.
-      errors: records that it could not score.
-      calls: calls of the model.
-      average, minimum, maximum: duration of a call; 0 before the first.
+      name, version: the model's name and version.
+      description: the published description.
+      since: the time at which it began to serve, in milliseconds since 1970-01-01 UTC.
+      usage: the number of records scored.
+      errors: the number of records that it could not score.
+      calls: the number of calls of the model.
+      average, minimum, maximum: the duration of a call in milliseconds; 0 before the first call.
     """
 
     name: str
@@ -38,7 +38,7 @@ class ModelStatistics:
     maximum: float = 0.0
 
     def limited(self) -> ModelStatistics:
-        """The same with a description that is not too long for an event."""
+        """The same statistics, with a description short enough for an event."""
         return self if self.description is None else replace(self, description=limit_text(self.description))
 
 
@@ -47,15 +47,15 @@ class StatusEvent:
     """One event of one worker; a message of the status topic, as JSON.
 
     Attributes:
-      kind: loading, serving, failed (with `error`; it is tried again), released (its last batch is done), retired,
-        statistics (of a model that serves), gap (records were missing), stopped (the worker no longer follows the
-        models topic, for the reason in `error`; its bundles fail soon).
-      at: milliseconds since 1970-01-01 UTC.
-      worker: the process that tells.
-      model_name, model_version, data_type: what it is about; empty and 0 for gap and stopped.
-      error: what failed.
-      statistics: of the model, with serving, statistics and released.
-      deployment: the consumer group that the worker works for; empty in events of earlier releases.
+      kind: loading, serving, failed (with `error`; the load is tried again), released (its last batch has ended),
+        retired, statistics (of a serving model), gap (records were missing), stopped (the worker no longer follows the
+        models topic, for the reason in `error`; its bundles will fail soon).
+      at: the time in milliseconds since 1970-01-01 UTC.
+      worker: the process that reports the event.
+      model_name, model_version, data_type: the model that the event is about; empty and 0 for gap and stopped.
+      error: the reason of a failure.
+      statistics: the model's statistics, for serving, statistics and released.
+      deployment: the consumer group of the worker's deployment; empty in events of earlier releases.
     """
 
     kind: EventKind
@@ -70,18 +70,18 @@ class StatusEvent:
 
     @classmethod
     def of_gap(cls, text: str, worker: str, deployment: str = "") -> StatusEvent:
-        """The event of a gap in the records."""
+        """The event for a gap in the records."""
         return cls("gap", time.time_ns() // 1_000_000, worker, error=text, deployment=deployment)
 
     @property
     def key(self) -> bytes:
-        """The message key: the model, or nothing."""
+        """The key of the message: the model's name, or empty bytes."""
         return encode_text(self.model_name)
 
     def to_json(self) -> bytes:
         """The event as a JSON object of these fields.
 
-        Raises nothing, whatever the texts are: the error becomes one line, and long texts are cut (`models.text`).
+        It never raises, whatever the texts contain: the error becomes one line, and long texts are cut (`models.text`).
         """
         error = None if self.error is None else clean_text(self.error)
         event = replace(self, error=error, statistics=self.statistics and self.statistics.limited())
@@ -90,18 +90,18 @@ class StatusEvent:
 
     @classmethod
     def from_json(cls, message: bytes) -> StatusEvent:
-        """Raises ValueError when the message is no status event."""
+        """The event in a message; raises ValueError when the message is not a status event."""
         try:
             value: dict[str, Any] = json.loads(message)
             statistics = value.pop("statistics", None)
             return cls(**value, statistics=ModelStatistics(**statistics) if statistics else None)
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"no status event: {error}") from error
+            raise ValueError(f"not a status event: {error}") from error
 
 
 @dataclass
 class CallCounter:
-    """Counts the calls of one model; `statistics` says what came of them. Not thread-safe."""
+    """Counts the calls of one model. Not thread-safe."""
 
     since: int
     usage: int = 0
@@ -112,7 +112,7 @@ class CallCounter:
     maximum: float = 0.0
 
     def add(self, records: int, errors: int, milliseconds: float) -> None:
-        """Adds one call of `records` records, `errors` of which it could not score.
+        """Adds one call with `records` records, of which `errors` could not be scored.
 
         >>> counter = CallCounter(since=0)
         >>> counter.add(records=500, errors=2, milliseconds=4.0)
@@ -128,7 +128,7 @@ class CallCounter:
         self.errors += errors
 
     def statistics(self, name: str, version: int, description: str | None) -> ModelStatistics:
-        """The figures so far."""
+        """The statistics so far, for the model with this name, version and description."""
         average = self.total / self.calls if self.calls else 0.0
         return ModelStatistics(
             name,

@@ -1,4 +1,4 @@
-"""Records that are gone when the pipeline wants them: expired, or lost with a topic that was made anew."""
+"""Records that are gone when the pipeline wants them: expired, or lost with a recreated topic."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_expired_records_stop_the_pipeline_with_the_gap_named_or_are_reported(de
     deployment.eventually(lambda: deployment.committed() == 30, "the group goes on behind the gap")
 
 
-def test_a_topic_made_anew_while_the_pipeline_runs_is_read_from_its_beginning_and_reported(deploy: Deploy) -> None:
+def test_a_topic_recreated_while_the_pipeline_runs_is_read_from_its_beginning_and_reported(deploy: Deploy) -> None:
     deployment = deploy()
     process = deployment.start(on_gap="report")
     deployment.results_of(deployment.send([record("first")] * 50))
@@ -63,18 +63,18 @@ def test_a_topic_made_anew_while_the_pipeline_runs_is_read_from_its_beginning_an
         deployment.eventually(lambda: deployment.committed() == count, f"the {data_type} one is committed")  # noqa: B023
     assert process.runs()
     reported = deployment.status("gap", number=2)
-    assert all("the topic was made anew" in (event.error or "") for event in reported)
+    assert all("the topic was recreated" in (event.error or "") for event in reported)
 
 
-def test_a_topic_made_anew_while_the_pipeline_was_away_stops_it_or_is_reported(deploy: Deploy) -> None:
+def test_a_topic_recreated_while_the_pipeline_was_away_stops_it_or_is_reported(deploy: Deploy) -> None:
     deployment = deploy()
     offsets = deployment.send([record("new")] * 30)
     # The topic has enough records: only its identity tells. (Kafka forgets a deleted topic's offsets, a while later.)
     commit(deployment, 20, "the id of another topic")
-    assert "the topic was made anew since offset 20 was committed" in deployment.fails(on_gap="fail")
+    assert "the topic was recreated since offset 20 was committed" in deployment.fails(on_gap="fail")
     deployment.start(on_gap="report")
     deployment.results_of(offsets)
-    assert "the topic was made anew" in (deployment.status("gap")[0].error or "")
+    assert "the topic was recreated" in (deployment.status("gap")[0].error or "")
     deployment.eventually(lambda: deployment.committed() == 30, "the new topic is committed")
 
 

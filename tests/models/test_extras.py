@@ -34,6 +34,6 @@ def test_a_scorer_without_its_packages_names_the_extra(
         load_scorer(ModelSource(ModelDescriptor("m", model_type, 1, "nowhere"), None, LocalOpener()))
 
 
-def test_a_module_of_no_extra_is_missing_as_python_says_it() -> None:
+def test_a_missing_module_outside_the_extras_keeps_pythons_error() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_module"), extras_named():
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401

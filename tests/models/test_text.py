@@ -65,4 +65,4 @@ class MuteError(Exception):
 
 
 def test_an_error_without_a_text_is_still_named() -> None:
-    assert error_text(MuteError()) == "MuteError: (its text cannot be shown)"
+    assert error_text(MuteError()) == "MuteError: (its text cannot be displayed)"

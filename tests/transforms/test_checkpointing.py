@@ -28,7 +28,7 @@ def test_a_checkpoint_before_the_first_claim_gives_everything_back() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.5, 1, 0.000001])
-def test_it_is_never_split_in_two(fraction: float) -> None:
+def test_a_reading_is_never_split(fraction: float) -> None:
     tracker = ReadingTracker(Reading(0, 0))
     assert tracker.try_split(fraction) is None
     assert tracker.try_claim(1), "it reads on"
@@ -62,18 +62,18 @@ def test_a_reading_that_is_done_claims_nothing() -> None:
 def test_stopping_without_a_checkpoint_is_an_error() -> None:
     tracker = ReadingTracker(Reading(0, 7))
     assert tracker.try_claim(9)
-    with pytest.raises(ValueError, match="reading stopped at 9 without a checkpoint"):
+    with pytest.raises(ValueError, match="the bundle ended at position 9 without a checkpoint"):
         tracker.check_done()
 
 
-def test_progress_is_what_was_read_and_what_is_behind() -> None:
+def test_progress_counts_the_claimed_and_the_remaining_positions() -> None:
     tracker = ReadingTracker(Reading(0, 100), backlog=50)
     assert tracker.try_claim(120)
     progress = tracker.current_progress()
     assert (progress.completed_work, progress.remaining_work) == (20, 30)
 
 
-def test_it_is_without_end() -> None:
+def test_the_work_is_unbounded() -> None:
     assert not ReadingTracker(Reading(0, 0)).is_bounded()
     assert ReadingTracker(Reading(0, 0)).current_progress().remaining_work > 0
 

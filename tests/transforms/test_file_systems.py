@@ -112,7 +112,7 @@ def test_a_file_is_copied(tmp_path: Path, store: type[ObjectStore], name: str) -
     assert copy.read_bytes() == b"zip"
 
 
-def test_what_looks_compressed_stays_as_it_is(tmp_path: Path, store: type[ObjectStore]) -> None:
+def test_files_that_look_compressed_are_copied_unchanged(tmp_path: Path, store: type[ObjectStore]) -> None:
     content = gzip.compress(b"words")
     store.objects.update({"objects://b/m/saved_model.pb": b"1", "objects://b/m/assets/words.gz": content})
     assert (BeamOpener().download("objects://b/m", tmp_path) / "assets" / "words.gz").read_bytes() == content
@@ -124,18 +124,18 @@ def test_names_that_lead_outside_are_refused(tmp_path: Path, store: type[ObjectS
         BeamOpener().download("objects://b/m", tmp_path / "out")
 
 
-def test_nothing_there_names_the_location(tmp_path: Path, store: type[ObjectStore]) -> None:
-    with pytest.raises(ModelLoadError, match=r"'objects://b/m': nothing is there.*check the name"):
+def test_the_error_for_a_missing_location_names_it(tmp_path: Path, store: type[ObjectStore]) -> None:
+    with pytest.raises(ModelLoadError, match=r"'objects://b/m': nothing was found.*check the name"):
         BeamOpener().download("objects://b/m", tmp_path)
 
 
-def test_a_refusal_is_passed_on_in_one_line(tmp_path: Path, store: type[ObjectStore]) -> None:
+def test_the_error_of_a_file_system_is_passed_on_in_one_line(tmp_path: Path, store: type[ObjectStore]) -> None:
     store.refusal = "403\nno permission"
     with pytest.raises(ModelLoadError, match=r"'objects://b/m' cannot be read: .*403.no permission"):
         BeamOpener().download("objects://b/m", tmp_path)
 
 
-def test_a_scheme_that_nobody_reads_is_named_with_those_that_are(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_scheme_names_it_and_the_supported_ones(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"'ftp://host/m' cannot be read.*file, azfs, gs, hdfs, s3"):
         BeamOpener().download("ftp://host/m", tmp_path)
 

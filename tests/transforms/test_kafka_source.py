@@ -228,7 +228,7 @@ def test_a_topic_that_does_not_exist_is_waited_for_and_said_once(
     eventually(lambda: run_bundle(find, name, Reading(0, 0)).outputs)
 
 
-def test_all_partitions_of_a_topic_made_anew_are_new(
+def test_all_partitions_of_a_recreated_topic_are_new(
     find: FindPartitions, kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
 ) -> None:
     topic = make_topic(topic_names("anew"), partitions=2)
@@ -242,21 +242,21 @@ def test_all_partitions_of_a_topic_made_anew_are_new(
     assert {one.topic_id for one in again.outputs}.isdisjoint({one.topic_id for one in first.outputs})
 
 
-def test_a_partition_of_a_topic_made_anew_ends_even_when_the_new_one_is_longer(
+def test_a_partition_of_a_recreated_topic_ends_even_when_the_new_one_is_longer(
     read: Read, topic: str, put: Put, kafka: KafkaSettings
 ) -> None:
     put(topic, [b"x"] * 10)
     source, partition = read(on_gap="report")
     known = replace(partition, topic_id="old")
-    source._readers.made_anew(topic, "old")
+    source._readers.recreated(topic, "old")
     _, reading = read_all(source, known, Reading(0, 0), 5)
-    assert source._readers.made_anew(topic, "new")
+    assert source._readers.recreated(topic, "new")
     bundle = run_bundle(source, known, reading)
     assert bundle.rest is None
-    assert [(len(batch), "the topic was made anew" in (batch.gap or "")) for batch in bundle.outputs] == [(0, True)]
+    assert [(len(batch), "the topic was recreated" in (batch.gap or "")) for batch in bundle.outputs] == [(0, True)]
     failing, _ = read(on_gap="fail")
-    failing._readers.made_anew(topic, "new")
-    with pytest.raises(OffsetGapError, match="the topic was made anew"):
+    failing._readers.recreated(topic, "new")
+    with pytest.raises(OffsetGapError, match="the topic was recreated"):
         run_bundle(failing, known, reading)
 
 

@@ -52,12 +52,12 @@ def check(element: RecordBatch) -> tuple[list[bytes], list[OutgoingBatch]]:
     return [output for output in outputs if isinstance(output, bytes)], rejected
 
 
-def test_good_messages_give_the_position_behind_them_and_an_empty_batch_to_commit() -> None:
+def test_good_messages_give_the_position_after_them_and_an_empty_batch_to_commit() -> None:
     element = batch([(b"m/1", DESCRIPTOR), (b"m", POINTER), (b"m/1", None)], start=5)
     assert check(element) == ([at(8)], [OutgoingBatch(element.span, [])])
 
 
-def test_a_malformed_message_becomes_a_dead_letter_and_the_position_goes_on() -> None:
+def test_a_malformed_message_becomes_a_dead_letter_and_the_position_advances() -> None:
     positions, (rejected,) = check(batch([(b"m/1", DESCRIPTOR), (b"m/2", b"garbage"), (None, DESCRIPTOR)]))
     assert positions == [at(3)]
     letters = [decode_dead_letter(message.value or b"") for message in rejected]
@@ -77,12 +77,12 @@ def test_a_name_that_is_too_long_becomes_a_small_dead_letter_once() -> None:
     assert positions == [at(2)]
     for message in rejected:
         letter = decode_dead_letter(message.value or b"")
-        assert "249 at most" in letter.reason
+        assert "the limit is 249" in letter.reason
         assert len(letter.reason) < 200
     assert list(check(batch(messages, committed=2))[1][0]) == []
 
 
-def test_what_an_earlier_run_has_reported_is_not_reported_again() -> None:
+def test_messages_that_an_earlier_run_reported_are_not_reported_again() -> None:
     positions, (rejected,) = check(batch([(b"x/1", b"old"), (b"x/2", b"new")], start=10, committed=11))
     assert positions == [at(12)]
     assert [message.offset for message in rejected] == [11]
@@ -152,7 +152,7 @@ def test_at_most_ten_positions_a_second_reach_the_side_input() -> None:
 
 
 @pytest.mark.parametrize("firing", ["default", "each"])
-def test_the_view_fires_as_the_runner_wants_it(firing: Any) -> None:
+def test_the_view_fires_as_the_runner_needs(firing: Any) -> None:
     pipeline = beam.Pipeline()
     positions = pipeline | beam.Create([at(1)])
     view = ModelUpdates(positions, positions).as_view(firing)
@@ -175,7 +175,7 @@ class Clock:
         return self.now
 
 
-def test_the_side_input_is_looked_at_again_only_after_a_while_and_the_newest_position_counts() -> None:
+def test_the_side_input_is_read_again_only_after_a_pause_and_the_newest_position_counts() -> None:
     clock = Clock()
     newest = NewestPositions(seconds=0.5, clock=clock)
     assert newest.of([at(3), at(700), at(5)]) == {"id": 700}
@@ -190,7 +190,7 @@ def test_a_recreated_topic_has_a_newest_position_of_its_own() -> None:
     assert NewestPositions().of(positions) == {"old": 500, "new": 3, "": 9}
 
 
-def test_a_side_input_without_a_position_says_nothing() -> None:
+def test_a_side_input_without_a_position_gives_none() -> None:
     assert NewestPositions().of([]) == {}
     assert NewestPositions().of([_no_position(b"")]) == {}  # type: ignore[list-item]
 

@@ -76,7 +76,7 @@ def test_spans_in_any_order_and_again_end_at_their_end(kafka: KafkaSettings, top
     assert committed(kafka, topic)[0] == 210
 
 
-def test_a_topic_made_anew_begins_at_its_own_origin(kafka: KafkaSettings, topic: str) -> None:
+def test_a_recreated_topic_begins_at_its_own_origin(kafka: KafkaSettings, topic: str) -> None:
     committer = GroupCommitter(kafka, GROUP)
     committer.acknowledge(span(topic, 0, 500, topic_id="old"))
     eventually(lambda: committed(kafka, topic) == (500, "old"))
@@ -191,6 +191,6 @@ def test_spans_joined_in_keyed_state_grow_without_a_hole_whatever_their_order(sp
     assert last == 60
 
 
-def test_partitions_and_topics_made_anew_have_keys_of_their_own() -> None:
+def test_partitions_and_recreated_topics_have_keys_of_their_own() -> None:
     spans = [span("a", 0, 1), span("b", 0, 1), span("a", 0, 1, partition=1), span("a", 0, 1, topic_id="new")]
     assert len({by_partition(one)[0] for one in spans}) == 4

@@ -35,7 +35,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> PartitionReaders:
     return PartitionReaders()
 
 
-def test_a_partition_keeps_its_reader_from_bundle_to_bundle(readers: PartitionReaders) -> None:
+def test_a_partition_keeps_its_reader_between_bundles(readers: PartitionReaders) -> None:
     for partition in (FIRST, SECOND, FIRST, SECOND):
         with readers.lease(SETTINGS, partition) as reader:
             assert reader.partition == partition  # type: ignore[attr-defined]
@@ -43,14 +43,14 @@ def test_a_partition_keeps_its_reader_from_bundle_to_bundle(readers: PartitionRe
     assert not any(reader.closed for reader in FakeReader.made)
 
 
-def test_a_reader_that_is_lent_out_is_nobody_elses(readers: PartitionReaders) -> None:
+def test_a_leased_reader_is_not_leased_twice(readers: PartitionReaders) -> None:
     with readers.lease(SETTINGS, FIRST) as one, readers.lease(SETTINGS, FIRST) as other:
         assert one is not other
     kept, surplus = sorted(FakeReader.made, key=lambda reader: reader.closed)
     assert (kept.closed, surplus.closed) == (0, 1)
 
 
-def test_after_an_exception_it_is_closed_and_not_kept(readers: PartitionReaders) -> None:
+def test_a_reader_is_closed_after_an_exception(readers: PartitionReaders) -> None:
     with pytest.raises(RuntimeError), readers.lease(SETTINGS, FIRST):
         raise RuntimeError
     with readers.lease(SETTINGS, FIRST):
@@ -58,7 +58,7 @@ def test_after_an_exception_it_is_closed_and_not_kept(readers: PartitionReaders)
     assert [reader.closed for reader in FakeReader.made] == [1, 0]
 
 
-def test_a_generator_that_is_closed_within_a_lease_gives_the_reader_back(readers: PartitionReaders) -> None:
+def test_a_generator_that_is_closed_within_a_lease_returns_the_reader(readers: PartitionReaders) -> None:
     def bundle() -> Generator[int, None, None]:
         with readers.lease(SETTINGS, FIRST):
             yield 1
@@ -73,7 +73,7 @@ def test_a_generator_that_is_closed_within_a_lease_gives_the_reader_back(readers
     assert reader.closed == 0
 
 
-def test_what_nobody_asked_for_in_a_minute_is_closed(
+def test_a_reader_that_is_unused_for_a_minute_is_closed(
     readers: PartitionReaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with readers.lease(SETTINGS, FIRST):
@@ -84,7 +84,7 @@ def test_what_nobody_asked_for_in_a_minute_is_closed(
     assert [reader.closed for reader in FakeReader.made] == [1, 0]
 
 
-def test_what_is_lent_out_when_all_are_closed_is_closed_when_it_comes_back(readers: PartitionReaders) -> None:
+def test_a_reader_that_is_leased_when_all_are_closed_is_closed_on_its_return(readers: PartitionReaders) -> None:
     with readers.lease(SETTINGS, SECOND):
         pass
     with readers.lease(SETTINGS, FIRST) as reader:
@@ -93,23 +93,23 @@ def test_what_is_lent_out_when_all_are_closed_is_closed_when_it_comes_back(reade
     assert [one.closed for one in FakeReader.made] == [1, 1]
 
 
-def test_the_backlog_is_told_without_asking(readers: PartitionReaders) -> None:
+def test_the_backlog_is_known_without_a_request(readers: PartitionReaders) -> None:
     assert readers.backlog(FIRST, 30) == 0, "nothing is known yet"
     with readers.lease(SETTINGS, FIRST):
         pass
     assert readers.backlog(FIRST, 30) == 70
 
 
-def test_a_topic_is_made_anew_when_its_id_changes(readers: PartitionReaders) -> None:
-    told = [readers.made_anew("t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
+def test_a_topic_is_recreated_when_its_id_changes(readers: PartitionReaders) -> None:
+    told = [readers.recreated("t", topic_id) for topic_id in ("a", "a", "", "a", "b", "b", "")]
     assert told == [False, False, False, False, True, False, False]
-    assert not readers.made_anew("other", "c")
+    assert not readers.recreated("other", "c")
 
 
-def test_partitions_of_the_topic_before_are_told_from_the_new_ones(readers: PartitionReaders) -> None:
+def test_partitions_of_the_earlier_topic_are_distinguished_from_the_new_ones(readers: PartitionReaders) -> None:
     old, new, unknown = (Partition("t", topic_id, 0) for topic_id in ("a", "b", ""))
-    assert not readers.made_anew_since(old), "nothing is known yet"
-    readers.made_anew("t", "a")
-    assert not readers.made_anew_since(old)
-    readers.made_anew("t", "b")
-    assert [readers.made_anew_since(one) for one in (old, new, unknown)] == [True, False, False]
+    assert not readers.recreated_since(old), "nothing is known yet"
+    readers.recreated("t", "a")
+    assert not readers.recreated_since(old)
+    readers.recreated("t", "b")
+    assert [readers.recreated_since(one) for one in (old, new, unknown)] == [True, False, False]

@@ -28,7 +28,7 @@ def nothing_left() -> Iterator[None]:
     close_all()
 
 
-def test_what_is_urgent_is_closed_first() -> None:
+def test_urgent_values_are_closed_first() -> None:
     closed: list[str] = []
 
     class Named(Value):
@@ -57,7 +57,7 @@ def test_all_of_a_pipeline_share_one_value_and_the_last_to_leave_closes_it() -> 
     assert handle.enter(Value) is not first
 
 
-def test_what_was_made_before_the_first_entered_is_shared_and_closed_too() -> None:
+def test_a_value_created_before_the_first_enter_is_shared_and_closed_too() -> None:
     (handle,) = handles(1)
     first = handle.value(Value)
     assert handle.value(Value) is first
@@ -79,7 +79,7 @@ def test_leaving_after_all_were_closed_changes_nothing() -> None:
     assert [one.closed for one in made] == [1, 1]
 
 
-def test_a_value_that_cannot_be_made_leaves_nothing_behind() -> None:
+def test_a_value_that_cannot_be_created_leaves_nothing_behind() -> None:
     (handle,) = handles(1)
 
     def fail() -> Value:
@@ -92,7 +92,7 @@ def test_a_value_that_cannot_be_made_leaves_nothing_behind() -> None:
     assert made.closed == 1
 
 
-def test_it_is_made_once_however_many_enter_at_once() -> None:
+def test_concurrent_enters_create_the_value_once() -> None:
     (handle,) = handles(1)
     entered: list[Value] = []
     threads = [threading.Thread(target=lambda: entered.append(handle.enter(Value))) for _ in range(20)]
@@ -119,7 +119,7 @@ class Making:
         return self.value
 
 
-def test_a_value_that_takes_long_to_make_does_not_hold_up_other_pipelines() -> None:
+def test_a_slow_creation_does_not_block_other_pipelines() -> None:
     handle, fast = handles(2)
     slow = Making()
     with ThreadPoolExecutor(2) as pool:
@@ -135,7 +135,7 @@ def test_a_value_that_takes_long_to_make_does_not_hold_up_other_pipelines() -> N
     assert slow.value.closed == 1
 
 
-def test_a_value_that_is_made_while_all_are_closed_is_closed_too() -> None:
+def test_a_value_created_while_all_are_closed_is_closed_too() -> None:
     (handle,) = handles(1)
     slow = Making()
     with ThreadPoolExecutor(2) as pool:

@@ -54,7 +54,7 @@ def served(serving: Serving) -> int | None:
         return lease.model.version.descriptor.model_version if lease.model else None
 
 
-def test_it_serves_what_was_live_when_it_began_and_what_comes_later(settings: ModelsSettings, tmp_path: Path) -> None:
+def test_it_serves_models_live_at_the_start_and_later_ones(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
     try:
@@ -128,7 +128,7 @@ class Closing:
         return getattr(self._consumer, name)
 
 
-def test_a_closed_one_leaves_no_model_in_memory(settings: ModelsSettings, tmp_path: Path) -> None:
+def test_closing_leaves_no_model_in_memory(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
     serving = Serving.start(settings)
     serving.follower.wait_current({})
@@ -162,7 +162,7 @@ def _same(one: Closable) -> Closable:
     return one
 
 
-def test_closing_the_worker_process_closes_what_no_do_fn_is_torn_down_for() -> None:
+def test_closing_the_worker_process_closes_the_values_of_do_fns_that_are_not_torn_down() -> None:
     shared = [Closable() for _ in range(3)]
     for one in shared:
         ProcessShared[Closable]().enter(partial(_same, one))

@@ -47,7 +47,7 @@ def test_it_never_goes_back_even_when_the_clock_does(ahead: bool) -> None:
     assert watermark.get_estimator_state() == late
 
 
-def test_its_state_resumes_it() -> None:
+def test_a_watermark_resumes_from_its_state() -> None:
     provider = WallClockWatermarkProvider()
     watermark = made()
     current = watermark.current_watermark()

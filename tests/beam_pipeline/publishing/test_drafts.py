@@ -47,7 +47,7 @@ def test_a_model_on_a_server_has_no_digest() -> None:
         (Draft("m", SAVED_MODEL, path="no/such/folder"), "no/such/folder"),
         (Draft("m", "tensorflow-serving-rest", path="."), "give its --location"),
         (Draft("a/b", "tensorflow-serving-rest", location="http://localhost/v1/models/m"), "--name"),
-        (Draft("n" * 250, "tensorflow-serving-rest", location="http://localhost/v1/models/m"), "249 at most"),
+        (Draft("n" * 250, "tensorflow-serving-rest", location="http://localhost/v1/models/m"), "the limit is 249"),
     ],
 )
 def test_a_wrong_draft_is_refused_with_the_remedy(draft: Draft, message: str) -> None:

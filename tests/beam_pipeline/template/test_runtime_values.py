@@ -56,7 +56,7 @@ def test_the_start_position_is_read_in_the_worker(given: dict[str, str]) -> None
     given["start"] = "2020-01-01"
     assert carried(start) == StartAt("timestamp", 1_577_836_800_000)
     given["start"] = "yesterday"
-    with pytest.raises(OptionsError, match="'yesterday' is none of"):
+    with pytest.raises(OptionsError, match="'yesterday' is not one of"):
         carried(start)
 
 
@@ -81,5 +81,5 @@ def test_two_topics_of_a_template_that_are_one_are_refused() -> None:
 
 
 def test_a_start_position_that_cannot_be_read_is_refused_when_the_template_is_built() -> None:
-    with pytest.raises(OptionsError, match="'yesterday' is none of"):
+    with pytest.raises(OptionsError, match="'yesterday' is not one of"):
         classic_options({"record_schema": "wine", "start": "yesterday"}, []).reading()

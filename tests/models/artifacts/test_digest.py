@@ -77,7 +77,7 @@ def test_links_are_followed_and_loops_are_refused(tmp_path: Path) -> None:
         digest_of_path(mounted)
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_path_names_it(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="not-there"):
         digest_of_path(tmp_path / "not-there")
 

@@ -17,7 +17,7 @@ def model(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "file://localhost{}"])
-def test_a_folder_is_copied_whole(tmp_path: Path, form: str) -> None:
+def test_a_folder_is_copied_completely(tmp_path: Path, form: str) -> None:
     source = model(tmp_path / "a model")
     copy = LocalOpener().download(form.format(source), tmp_path / "out")
     assert copy == tmp_path / "out" / "a model"
@@ -52,7 +52,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert (copy / "saved_model.pb").read_bytes() == b"1"
 
 
-def test_nothing_there_names_the_location(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_location_names_it(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="not-there"):
         LocalOpener().download(str(tmp_path / "not-there"), tmp_path / "out")
 

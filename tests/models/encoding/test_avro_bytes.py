@@ -35,7 +35,7 @@ def test_the_edges_of_a_long_are_read_back(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1])
-def test_what_needs_more_than_64_bits_is_refused(value: int) -> None:
+def test_a_number_of_more_than_64_bits_is_rejected(value: int) -> None:
     with pytest.raises(OverflowError, match=str(value)):
         avro_bytes.encode_long(value)
 
@@ -45,7 +45,7 @@ def test_every_small_long_is_read_back() -> None:
         assert read("long", avro_bytes.encode_long(value)) == value
 
 
-def test_longs_that_never_come_again_are_not_kept() -> None:
+def test_large_longs_are_not_cached() -> None:
     avro_bytes.encode_long(2**40)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -97,7 +97,7 @@ def test_items_of_every_number_type_and_byte_order_are_read_back(array: Array) -
 
 
 @given(ARRAYS)
-def test_items_of_an_array_that_lies_otherwise_in_memory_keep_their_order(array: Array) -> None:
+def test_items_of_an_array_in_another_memory_order_keep_their_order(array: Array) -> None:
     turned = np.asfortranarray(array)[::-1]
     content = avro_bytes.encode_array(turned.size, avro_bytes.encode_items(turned))
     values = read({"type": "array", "items": kind_of(array)}, content)
@@ -105,7 +105,7 @@ def test_items_of_an_array_that_lies_otherwise_in_memory_keep_their_order(array:
 
 
 @given(ARRAYS)
-def test_the_width_of_an_item_is_what_it_takes(array: Array) -> None:
+def test_the_width_of_an_item_is_its_encoded_size(array: Array) -> None:
     width = avro_bytes.item_width(array)
     if width is not None:
         assert len(avro_bytes.encode_fixed_items(array)) == array.size * width

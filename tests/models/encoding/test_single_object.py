@@ -54,7 +54,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_value_error(content: bytes) -> None
             assert "Pair" in str(error)
 
 
-def test_what_is_wrong_with_a_message_is_said() -> None:
+def test_the_error_explains_what_is_wrong_with_a_message() -> None:
     codec = SingleObjectCodec(SCHEMA)
     message = codec.encode({"text": "a", "number": 1})
     with pytest.raises(ValueError, match="not a Pair: its first bytes are none"):

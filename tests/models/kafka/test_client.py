@@ -32,20 +32,20 @@ def test_an_unknown_setting_is_refused_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("socket.timeout.ms", "soon"), ("security.protocol", "NONE")])
-def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:
+def test_an_invalid_value_is_rejected(name: str, value: str) -> None:
     with pytest.raises(OptionsError, match=name.replace(".", r"\.")):
         KafkaSettings(NOBODY, {name: value}).check()
 
 
 @pytest.mark.parametrize("prefix", ["", "producer.", "consumer."])
 @pytest.mark.parametrize("name", list(RESERVED))
-def test_a_reserved_setting_is_refused_with_what_to_use_or_why(prefix: str, name: str) -> None:
+def test_a_reserved_setting_is_rejected_with_the_alternative_or_the_reason(prefix: str, name: str) -> None:
     with pytest.raises(OptionsError, match=f"{prefix}{name} cannot be set: {RESERVED[name]}"):
         KafkaSettings(NOBODY, {prefix + name: "x"}).check()
 
 
 @pytest.mark.parametrize("name", ["enable.auto.commit", "isolation.level", "enable.idempotence", "group.id"])
-def test_the_settings_on_which_promises_rest_are_reserved(name: str) -> None:
+def test_the_settings_that_guarantees_depend_on_are_reserved(name: str) -> None:
     assert name in RESERVED
 
 
@@ -56,7 +56,7 @@ def test_a_prefix_sends_a_setting_to_one_kind_of_client() -> None:
     assert settings._for("") == {"client.id": "c"}
 
 
-def test_a_setting_for_one_kind_of_client_goes_before_one_for_all() -> None:
+def test_a_setting_for_one_kind_of_client_takes_precedence() -> None:
     settings = KafkaSettings(NOBODY, {"client.id": "all", "producer.client.id": "writer"})
     assert settings._for("producer.") == {"client.id": "writer"}
     assert settings._for("consumer.") == {"client.id": "all"}
@@ -73,7 +73,7 @@ def test_a_prefixed_setting_reaches_the_client(kafka: Kafka) -> None:
 # --- What the brokers say.
 
 
-def test_partitions_are_counted_and_a_missing_topic_is_not_made(kafka: Kafka) -> None:
+def test_partitions_are_counted_and_a_missing_topic_is_not_created(kafka: Kafka) -> None:
     topic, missing = kafka.topic(partitions=3), kafka.topic_names("missing")
     client = kafka.settings.consumer("count")
     assert partition_count(client, topic, SECONDS) == 3
@@ -82,12 +82,12 @@ def test_partitions_are_counted_and_a_missing_topic_is_not_made(kafka: Kafka) ->
     client.close()
 
 
-def test_a_broker_that_is_away_is_an_error_after_the_timeout() -> None:
+def test_an_unreachable_broker_is_an_error_after_the_timeout() -> None:
     with pytest.raises(KafkaUnreachableError, match="topic 't': no broker answered"):
         partition_count(KafkaSettings(NOBODY).admin(), "t", 0.2)
 
 
-def test_that_the_brokers_are_away_and_back_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "models.kafka.client")
     logs = [ConnectionLog("somewhere:1"), ConnectionLog("somewhere:1")]
     for _ in range(3):
@@ -102,7 +102,7 @@ def test_that_the_brokers_are_away_and_back_is_said_once(caplog: pytest.LogCaptu
     ]
 
 
-def test_one_that_tells_late_of_an_outage_is_not_believed_while_others_have_answers(
+def test_a_late_report_of_an_outage_is_ignored_while_other_clients_get_answers(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING, "models.kafka.client")
@@ -118,7 +118,7 @@ def test_one_that_tells_late_of_an_outage_is_not_believed_while_others_have_answ
     assert caplog.messages == ["Kafka at here:1 does not answer; waiting and trying again"]
 
 
-def test_a_client_says_once_that_its_brokers_are_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_logs_once_that_its_brokers_are_down(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     nobody = "127.0.0.1:2"  # of whom nothing was said yet
     consumer = KafkaSettings(nobody).consumer("nobody")
@@ -170,7 +170,7 @@ def java_partition(key: bytes, partitions: int) -> int:
         (b"abc", 479470107),
     ],
 )
-def test_this_murmur2_is_javas(key: bytes, signed: int) -> None:
+def test_this_murmur2_matches_java(key: bytes, signed: int) -> None:
     assert murmur2(key) == signed % 2**32
 
 

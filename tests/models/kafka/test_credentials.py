@@ -66,7 +66,7 @@ def test_a_check_still_sees_a_setting_that_is_wrong(secrets: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["oauth_cb", "consumer.oauth_cb"])
-def test_an_unknown_provider_of_tokens_is_refused(name: str) -> None:
+def test_an_unknown_token_provider_is_rejected(name: str) -> None:
     with pytest.raises(OptionsError, match=f"{name} 'gogle' is none of google"):
         without_credentials({name: "gogle"})
 
@@ -74,11 +74,11 @@ def test_an_unknown_provider_of_tokens_is_refused(name: str) -> None:
 # --- What a client gets.
 
 
-def test_a_client_gets_what_a_reference_stands_for(secrets: list[str]) -> None:
+def test_a_client_gets_the_secret_behind_a_reference(secrets: list[str]) -> None:
     assert with_credentials({**PLAIN, "sasl.password": REFERENCE}) == {**PLAIN, "sasl.password": "hunter2"}
 
 
-def test_making_a_client_reads_the_secret(secrets: list[str]) -> None:
+def test_creating_a_client_reads_the_secret(secrets: list[str]) -> None:
     KafkaSettings("127.0.0.1:1", {**PLAIN, "producer.sasl.password": REFERENCE}).producer()
     assert secrets == [NAME]
 
@@ -88,12 +88,12 @@ def test_a_secret_of_the_other_client_is_not_read(secrets: list[str]) -> None:
     assert secrets == []
 
 
-def test_a_client_without_its_secret_is_not_made(secrets: list[str]) -> None:
+def test_a_client_without_its_secret_is_not_created(secrets: list[str]) -> None:
     with pytest.raises(SecretUnavailableError, match="versions/9"):
         KafkaSettings("127.0.0.1:1", {**PLAIN, "sasl.password": REFERENCE.replace("/3", "/9")}).admin()
 
 
-def test_a_client_without_a_token_is_not_made_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_without_a_token_is_not_created_and_the_error_explains_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(**_: object) -> None:
         raise RuntimeError("no default credentials")
 

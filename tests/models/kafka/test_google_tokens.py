@@ -62,7 +62,7 @@ def test_a_token_is_used_until_it_has_expired() -> None:
     assert identity.refreshed == 2
 
 
-def test_without_credentials_the_error_says_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_the_error_names_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(**_: object) -> None:
         raise RuntimeError("no default credentials")
 

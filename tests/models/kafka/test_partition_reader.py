@@ -19,7 +19,7 @@ from models.kafka.partition_reader import (
     Partition,
     PartitionReader,
     ReadSettings,
-    TopicMadeAnewError,
+    TopicRecreatedError,
     topic_identity,
 )
 from models.kafka.start_at import StartAt
@@ -113,8 +113,8 @@ def test_starts_are_parsed() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "-1", "1.5", "٣", "9" * 19, "9" * 5000, "2023-13-01"])
-def test_what_is_no_start_is_refused(text: str) -> None:
-    with pytest.raises(OptionsError, match="none of earliest, latest, committed"):
+def test_an_invalid_start_is_rejected(text: str) -> None:
+    with pytest.raises(OptionsError, match="is not one of earliest, latest, committed"):
         StartAt.parse(text)
 
 
@@ -123,7 +123,7 @@ def test_a_moment_before_1970_is_the_beginning() -> None:
     assert StartAt.parse("1969-12-31T23:59:59.999Z") == StartAt("timestamp", 0)
 
 
-def test_reading_begins_where_the_settings_say(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+def test_reading_starts_according_to_the_settings(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic(retention_ms=-1)
     for number in range(5):
         kafka.write(topic, numbers(number, number + 1), timestamp=1000 * (number + 1))
@@ -163,7 +163,7 @@ def test_a_partition_that_appeared_is_read_from_its_beginning(
     assert reader(topic, from_beginning=True, start=StartAt("latest")).opening() == Opening(0)
 
 
-def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.kafka.partition_reader._QUERY_SECONDS", 0.2)
     one = PartitionReader(ReadSettings(KafkaSettings("127.0.0.1:1"), "g"), Partition("t", "", 0))
     with pytest.raises(KafkaUnreachableError, match=r"topic 't': Kafka at 127\.0\.0\.1:1"):
@@ -198,7 +198,7 @@ def test_records_come_as_they_were_written(kafka: Kafka, reader: Callable[..., P
         assert RecordBatch.from_bytes(batch.to_bytes()) == batch
 
 
-def test_a_batch_holds_as_many_records_as_it_may(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+def test_a_batch_holds_up_to_max_records(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 100))
     batches = read(reader(topic, max_records=7), 0, 100)
@@ -207,7 +207,7 @@ def test_a_batch_holds_as_many_records_as_it_may(kafka: Kafka, reader: Callable[
 
 
 @pytest.mark.parametrize("in_keys", [False, True])
-def test_a_batch_holds_as_many_bytes_as_it_may_and_the_others_follow_in_order(
+def test_a_batch_holds_up_to_max_bytes_and_the_rest_follows_in_order(
     kafka: Kafka, reader: Callable[..., PartitionReader], in_keys: bool
 ) -> None:
     topic = kafka.topic()
@@ -226,9 +226,7 @@ def test_a_batch_holds_as_many_bytes_as_it_may_and_the_others_follow_in_order(
         assert len(column) == 1 or sum(len(item or b"") for item in column) <= 100
 
 
-def test_reading_goes_on_at_another_offset_when_it_is_told_to(
-    kafka: Kafka, reader: Callable[..., PartitionReader]
-) -> None:
+def test_reading_continues_at_another_offset_on_request(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 50))
     one = reader(topic, max_bytes=5)
@@ -236,7 +234,7 @@ def test_reading_goes_on_at_another_offset_when_it_is_told_to(
         assert values(read(one, start, 3))[:3] == numbers(start, start + 3)
 
 
-def test_a_message_of_ten_megabytes_comes_whole(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+def test_a_message_of_ten_megabytes_arrives_complete(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic(max_message_bytes=11 * MEGABYTE)
     large = bytes(range(256)) * (10 * MEGABYTE // 256)
     kafka.write(topic, [b"before", large, b"after"])
@@ -255,7 +253,9 @@ def test_an_empty_partition_gives_empty_batches(kafka: Kafka, reader: Callable[.
     assert values(read(one, 0, 1)) == [b"1"]
 
 
-def test_the_backlog_is_what_lies_behind_the_position(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+def test_the_backlog_counts_the_offsets_after_the_position(
+    kafka: Kafka, reader: Callable[..., PartitionReader]
+) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 10))
     one = reader(topic)
@@ -282,7 +282,7 @@ def test_aborted_records_are_not_read_and_the_spans_tile_over_them(
     assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1, 2, 9, 10, 12]
 
 
-def test_an_open_transaction_holds_back_what_is_behind_it(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
+def test_an_open_transaction_holds_back_later_records(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic()
     kafka.write(topic, [b"1"])
     producer = kafka.settings.producer(**{"transactional.id": kafka.topic_names("open")})
@@ -335,17 +335,17 @@ def test_records_that_expire_while_reading_are_a_gap(kafka: Kafka, reader: Calla
     assert values(read(one, gap.span.end, 4)) == numbers(6, 10)
 
 
-def test_a_committed_offset_behind_the_end_says_that_the_topic_was_made_anew(
+def test_a_committed_offset_past_the_end_means_that_the_topic_was_recreated(
     kafka: Kafka, reader: Callable[..., PartitionReader]
 ) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 3))
     kafka.commit(f"group-of-{topic}", topic, 100)
-    with pytest.raises(OffsetGapError, match="made anew: offset 100 was committed, it ends at 3"):
+    with pytest.raises(OffsetGapError, match="recreated: offset 100 was committed, it ends at 3"):
         reader(topic).opening()
     opening = reader(topic, on_gap="report").opening()
     assert opening.offset == 0
-    assert "made anew" in (opening.gap or "")
+    assert "recreated" in (opening.gap or "")
 
 
 def test_an_offset_that_was_committed_for_another_topic_of_the_name_is_a_gap(
@@ -359,14 +359,14 @@ def test_an_offset_that_was_committed_for_another_topic_of_the_name_is_a_gap(
     kafka.write(topic, numbers(10, 15))
     # Deleting a topic deletes what groups committed for it; a commit that comes late stays.
     kafka.commit(f"group-of-{topic}", topic, 2, before)
-    with pytest.raises(OffsetGapError, match="made anew since offset 2 was committed"):
+    with pytest.raises(OffsetGapError, match="recreated since offset 2 was committed"):
         reader(topic).opening()
     one = reader(topic, on_gap="report")
     assert one.opening().offset == 0
     assert values(read(one, 0, 5)) == numbers(10, 15)
 
 
-def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_reading_of_its_partition(
+def test_a_topic_that_is_recreated_while_it_is_read_ends_the_reading_of_its_partition(
     kafka: Kafka, reader: Callable[..., PartitionReader]
 ) -> None:
     topic = kafka.topic()
@@ -384,11 +384,11 @@ def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_reading_of_its_part
             return error
         return None
 
-    assert isinstance(eventually(lambda: fails(one)), TopicMadeAnewError)
-    assert "made anew: reading was at offset 10" in str(eventually(lambda: fails(strict)))
+    assert isinstance(eventually(lambda: fails(one)), TopicRecreatedError)
+    assert "recreated: reading was at offset 10" in str(eventually(lambda: fails(strict)))
 
 
-def test_a_topic_made_anew_that_has_outgrown_the_position_is_not_taken_for_expired_records(
+def test_a_recreated_topic_that_has_outgrown_the_position_is_not_taken_for_expired_records(
     kafka: Kafka, reader: Callable[..., PartitionReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = kafka.topic()
@@ -397,14 +397,14 @@ def test_a_topic_made_anew_that_has_outgrown_the_position_is_not_taken_for_expir
     # The position is refused while the topic ends at 3; when its bounds are asked for, it has grown beyond.
     monkeypatch.setattr(one, "_bounds", lambda: (0, 20))
 
-    def made_anew() -> bool:
+    def recreated() -> bool:
         try:
             return bool(one.take(10, 10).gap)
-        except TopicMadeAnewError:
+        except TopicRecreatedError:
             return True
 
-    eventually(made_anew)
-    with pytest.raises(TopicMadeAnewError):
+    eventually(recreated)
+    with pytest.raises(TopicRecreatedError):
         one.take(10, 10)
 
 
@@ -432,7 +432,7 @@ class Failing:
         return [SimpleNamespace(error=partial(KafkaError, code)) for code in self.codes]
 
 
-def test_errors_of_the_broker_are_said_once_and_give_empty_batches(
+def test_broker_errors_are_logged_once_and_give_empty_batches(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_LEADER_FOR_PARTITION)
@@ -443,5 +443,5 @@ def test_errors_of_the_broker_are_said_once_and_give_empty_batches(
     assert len([message for message in caplog.messages if message.endswith("trying again")]) == len(codes)
 
 
-def test_a_topic_of_no_broker_has_no_identity(kafka: Kafka) -> None:
+def test_a_topic_without_a_reachable_broker_has_no_identity(kafka: Kafka) -> None:
     assert topic_identity(kafka.admin, kafka.topic_names("missing")) == ""

@@ -42,13 +42,13 @@ def test_a_malformed_reference_is_refused_and_not_repeated(value: str) -> None:
 @pytest.mark.parametrize(
     "name", ["sasl.password", "producer.sasl.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"]
 )
-def test_a_secret_in_plain_is_refused_where_the_job_would_store_it(name: str) -> None:
+def test_a_plain_text_secret_is_rejected_where_the_job_would_store_it(name: str) -> None:
     with pytest.raises(OptionsError, match="put it into Secret Manager") as raised:
         check_secrets_are_references({name: "hunter2"})
     assert "hunter2" not in str(raised.value)
 
 
-def test_references_and_what_is_no_secret_may_be_stored() -> None:
+def test_references_and_settings_without_secrets_may_be_stored() -> None:
     check_secrets_are_references({"sasl.password": REFERENCE, "sasl.username": "u", "ssl.ca.location": "/ca"})
 
 
@@ -66,7 +66,7 @@ def test_references_are_replaced_and_the_rest_is_kept() -> None:
     assert reader.resolve({"sasl.password": REFERENCE, "linger.ms": 5}) == {"sasl.password": "hunter2", "linger.ms": 5}
 
 
-def test_a_secret_that_takes_long_does_not_hold_up_another_one() -> None:
+def test_a_slow_secret_does_not_delay_another_one() -> None:
     begun, go_on = threading.Event(), threading.Event()
     other = NAME.replace("kafka-password", "other")
 
@@ -88,7 +88,7 @@ def test_a_secret_that_takes_long_does_not_hold_up_another_one() -> None:
         assert slow.result(20.0) == {"sasl.password": NAME}
 
 
-def test_a_secret_is_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_cached_for_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     now = [1_000.0]
     monkeypatch.setattr("models.kafka.secret_references.time.monotonic", lambda: now[0])
@@ -103,7 +103,7 @@ def test_a_secret_is_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) 
     assert [*first, reader.resolve({"a": REFERENCE})["a"]] == ["1", "1", "1", "2"]
 
 
-def test_a_secret_that_cannot_be_read_is_named_with_the_role_that_is_wanted() -> None:
+def test_the_error_for_an_unreadable_secret_names_it_and_the_required_role() -> None:
     def access(name: str) -> bytes:
         raise PermissionError("closed")
 
@@ -111,8 +111,8 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_role_that_is_wanted() ->
         SecretReader(access).resolve({"a": REFERENCE})
 
 
-def test_bytes_that_are_no_text_are_not_repeated() -> None:
-    with pytest.raises(SecretUnavailableError, match="no UTF-8 text") as raised:
+def test_bytes_that_are_not_text_are_not_repeated() -> None:
+    with pytest.raises(SecretUnavailableError, match="is not UTF-8 text") as raised:
         SecretReader(lambda _: b"\xffhunter2").resolve({"a": REFERENCE})
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
@@ -164,10 +164,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretReader]:
         yield SecretReader(access_secret_manager)
 
 
-def test_secret_manager_is_asked_by_its_own_protocol(served: SecretReader) -> None:
+def test_secret_manager_is_queried_with_its_own_protocol(served: SecretReader) -> None:
     assert served.resolve({"sasl.password": REFERENCE}) == {"sasl.password": "hunter2"}
 
 
-def test_a_version_that_is_not_there_is_named(served: SecretReader) -> None:
+def test_a_missing_version_is_named(served: SecretReader) -> None:
     with pytest.raises(SecretUnavailableError, match=r"versions/9' cannot be read: 404 Secret Version not found"):
         served.resolve({"sasl.password": REFERENCE.replace("/3", "/9")})

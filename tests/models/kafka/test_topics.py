@@ -10,32 +10,32 @@ from tests.models.conftest import SECONDS, Kafka, eventually
 NOBODY = KafkaSettings("127.0.0.1:1")
 
 
-def test_a_missing_topic_is_made_with_its_settings(kafka: Kafka) -> None:
+def test_a_missing_topic_is_created_with_its_settings(kafka: Kafka) -> None:
     topic = kafka.topic_names("made")
     ensure_topic(kafka.settings, topic, COMPACTED)
     eventually(lambda: partition_count(kafka.admin, topic, SECONDS) == 1)
     assert topic_settings(kafka.admin, topic)["cleanup.policy"] == "compact"
 
 
-def test_a_topic_that_is_there_is_left_as_it_is(kafka: Kafka) -> None:
+def test_an_existing_topic_is_left_unchanged(kafka: Kafka) -> None:
     topic = kafka.topic(partitions=2)
     ensure_topic(kafka.settings, topic, COMPACTED)
     assert partition_count(kafka.admin, topic, SECONDS) == 2
     assert topic_settings(kafka.admin, topic)["cleanup.policy"] == "delete"
 
 
-def test_a_topic_that_cannot_be_made_names_it_and_the_reason(kafka: Kafka) -> None:
-    with pytest.raises(TopicError, match="topic 'no topic' is missing and could not be made"):
+def test_the_error_for_a_topic_that_cannot_be_created_names_it_and_the_reason(kafka: Kafka) -> None:
+    with pytest.raises(TopicError, match="topic 'no topic' is missing and could not be created"):
         ensure_topic(kafka.settings, "no topic")
 
 
-def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.kafka.topics._SECONDS", 0.2)
     with pytest.raises(KafkaUnreachableError, match="topic 't'"):
         ensure_topic(NOBODY, "t")
 
 
-def test_a_missing_models_topic_is_made_compacted(kafka: Kafka) -> None:
+def test_a_missing_models_topic_is_created_compacted(kafka: Kafka) -> None:
     topic = kafka.topic_names("models")
     assert check_models_topic(kafka.settings, topic) == 1_048_588
     eventually(lambda: partition_count(kafka.admin, topic, SECONDS) == 1)
@@ -43,7 +43,7 @@ def test_a_missing_models_topic_is_made_compacted(kafka: Kafka) -> None:
     assert check_models_topic(kafka.settings, topic) == 1_048_588
 
 
-def test_the_largest_message_is_what_the_topic_says(kafka: Kafka) -> None:
+def test_the_largest_message_size_comes_from_the_topic(kafka: Kafka) -> None:
     topic = kafka.topic("models", cleanup_policy="compact", max_message_bytes=12_345)
     assert check_models_topic(kafka.settings, topic) == 12_345
 

@@ -82,7 +82,7 @@ def test_applying_any_part_again_changes_nothing(messages: list[Message], data: 
 
 
 @given(st.lists(MESSAGES, max_size=10))
-def test_no_wanted_version_has_a_number_that_will_be_given_again(messages: list[Message]) -> None:
+def test_no_candidate_has_a_number_that_will_be_assigned_again(messages: list[Message]) -> None:
     catalog = ModelCatalog()
     apply_leniently(catalog, messages)
     for candidates in catalog.candidates().values():
@@ -112,7 +112,7 @@ def test_a_malformed_message_changes_nothing_but_the_position(key: bytes | None,
         (b"m/1", pointer(1)[1], "keyed m/1 is a pointer"),
         (b"n", pointer(1)[1], "keyed 'n' is about model 'm'"),
         (None, version(1)[1], "no key"),
-        (b"m/1", b"junk", "no model descriptor"),
+        (b"m/1", b"junk", "neither a model descriptor"),
     ],
 )
 def test_a_message_that_contradicts_its_key_is_refused(key: bytes | None, value: bytes, text: str) -> None:
@@ -126,7 +126,7 @@ def test_a_version_may_leave_its_number_to_its_key() -> None:
     assert labels(catalog) == ["m/4"]
 
 
-def test_what_was_compacted_away_is_skipped() -> None:
+def test_compacted_offsets_are_skipped() -> None:
     catalog = ModelCatalog()
     catalog.skip_to(7)
     catalog.skip_to(3)
@@ -171,7 +171,7 @@ def test_of_two_models_of_a_data_type_the_one_whose_pointer_was_set_last_is_want
     assert labels(fold(*messages, pointer(None, 1, "n")), "d") == ["m/1"]
 
 
-def test_the_version_before_does_not_go_on_with_records_that_the_live_one_left() -> None:
+def test_the_previous_version_does_not_score_records_that_the_live_one_no_longer_scores() -> None:
     catalog = fold(version(1, data_type="old"), version(2, data_type="new"), pointer(2, 1))
     assert labels(catalog, "new") == ["m/2"]
     assert labels(catalog, "old") == []

@@ -61,7 +61,7 @@ def test_models_are_numbered_apart(models: ModelsTopic) -> None:
     assert states(models) == {"größe/1": "live", "m/1": "previous", "m/2": "live"}
 
 
-def test_a_missing_topic_is_made(kafka: Kafka) -> None:
+def test_a_missing_topic_is_created(kafka: Kafka) -> None:
     models = ModelsTopic(kafka.settings, kafka.topic_names("models"))
     assert models.versions() == []
     models.publish(located())
@@ -77,13 +77,13 @@ def test_an_inline_model_stays_in_the_topic(kafka: Kafka, topic: str, models: Mo
 def test_a_model_that_is_too_large_for_the_topic_names_the_location(kafka: Kafka) -> None:
     topic = kafka.topic("models", cleanup_policy="compact", max_message_bytes=10_000)
     models = ModelsTopic(kafka.settings, topic)
-    with pytest.raises(PublishError, match=r"takes 10000 at most; .*--location URI, or raise .*max\.message\.bytes"):
+    with pytest.raises(PublishError, match=r"accepts at most 10000; .*--location URI, or raise .*max\.message\.bytes"):
         models.publish(ModelDescriptor("m", "t", model_bytes=bytes(10_000)))
     assert models.versions() == []
 
 
 @pytest.mark.parametrize("name", ["m", "größe" * 49])
-def test_the_largest_model_that_is_let_through_is_one_that_the_broker_takes(kafka: Kafka, name: str) -> None:
+def test_the_broker_accepts_the_largest_model_that_passes_the_check(kafka: Kafka, name: str) -> None:
     topic = kafka.topic("models", cleanup_policy="compact", max_message_bytes=20_000)
     models = ModelsTopic(kafka.settings, topic)
     with pytest.raises(PublishError, match="--location") as refused:
@@ -108,7 +108,7 @@ def test_a_topic_that_cannot_be_the_persisted_state_is_refused(
         models.publish(located())
 
 
-def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.kafka.topics._SECONDS", 0.2)
     with pytest.raises(KafkaUnreachableError):
         ModelsTopic(KafkaSettings("127.0.0.1:1"), "models").publish(located())
@@ -117,7 +117,7 @@ def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Rollback and retirement.
 
 
-def test_a_rollback_makes_the_version_before_live_and_again_the_one_after(models: ModelsTopic) -> None:
+def test_a_rollback_makes_the_previous_version_live_and_another_one_undoes_it(models: ModelsTopic) -> None:
     for _ in range(3):
         models.publish(located())
     for live, previous in ((2, 3), (3, 2)):
@@ -136,25 +136,25 @@ def test_after_a_rollback_the_next_number_is_a_new_one(models: ModelsTopic) -> N
     assert pointer(models).previous_version == 1
 
 
-def test_a_rollback_that_cannot_be_says_what_can(models: ModelsTopic) -> None:
+def test_the_error_of_an_impossible_rollback_names_the_possible_ones(models: ModelsTopic) -> None:
     models.publish(located())
-    with pytest.raises(PublishError, match=r"'n' is not in topic .*; there are: m"):
+    with pytest.raises(PublishError, match=r"'n' is not in topic .*; existing models: m"):
         models.rollback("n")
     with pytest.raises(PublishError, match="has no version before 1; name one with --to"):
         models.rollback("m")
-    with pytest.raises(PublishError, match="has no version 7; there are: 1"):
+    with pytest.raises(PublishError, match="has no version 7; existing versions: 1"):
         models.rollback("m", 7)
-    with pytest.raises(PublishError, match="version 1 is live already"):
+    with pytest.raises(PublishError, match="version 1 is already live"):
         models.rollback("m", 1)
 
 
-def test_a_retired_model_comes_back_by_a_rollback(models: ModelsTopic) -> None:
+def test_a_rollback_restores_a_retired_model(models: ModelsTopic) -> None:
     models.publish(located())
     models.publish(located())
     retired = models.retire("m")
     assert (retired.live_version, retired.previous_version, retired.last_version) == (None, 2, 2)
     assert states(models) == {"m/1": "", "m/2": "previous"}
-    with pytest.raises(PublishError, match="retired already"):
+    with pytest.raises(PublishError, match="already retired"):
         models.retire("m")
     assert models.rollback("m").live_version == 2
 
@@ -167,7 +167,7 @@ def test_a_retired_model_is_published_again_with_the_one_that_was_live_before_it
 
 
 def test_an_unknown_model_cannot_be_retired(models: ModelsTopic) -> None:
-    with pytest.raises(PublishError, match="there are: none"):
+    with pytest.raises(PublishError, match="existing models: none"):
         models.retire("m")
 
 
@@ -186,7 +186,7 @@ def test_the_number_of_a_deleted_version_is_never_used_again(kafka: Kafka, topic
     assert models.publish(located()).model_version == 5
 
 
-def test_of_two_publishers_at_once_no_two_have_one_number(kafka: Kafka, topic: str) -> None:
+def test_concurrent_publishers_never_assign_the_same_number(kafka: Kafka, topic: str) -> None:
     together = threading.Barrier(3)
 
     def publish(number: int) -> int | PublishError:
@@ -210,10 +210,10 @@ def test_of_two_publishers_at_once_no_two_have_one_number(kafka: Kafka, topic: s
     assert models.publish(located()).model_version == max(given) + 1
 
 
-def test_who_is_overtaken_publishes_nothing(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overtaken_publisher_publishes_nothing(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     slow, fast = ModelsTopic(kafka.settings, topic), ModelsTopic(kafka.settings, topic)
     between(monkeypatch, slow, lambda: fast.publish(located(description="fast")))
-    with pytest.raises(PublishError, match=r"nothing was published: .*; if another publisher was at work, try again"):
+    with pytest.raises(PublishError, match=r"nothing was published: .*; if another publisher was active, try again"):
         slow.publish(located(description="slow"))
     assert [one.descriptor.description for one in fast.versions()] == ["fast"]
     assert fast.publish(located()).model_version == 2

@@ -68,12 +68,12 @@ def test_a_rest_location_names_addresses_model_and_version_or_label(location: st
         "grpc://a:1/m?x=y",
     ],
 )
-def test_a_malformed_location_is_refused_with_the_form_it_should_have(location: str) -> None:
+def test_a_malformed_location_is_rejected_with_the_expected_form(location: str) -> None:
     with pytest.raises(ModelLoadError, match="/MODEL"):
         GRPC.parse(location)
 
 
-def test_a_published_model_without_location_is_refused() -> None:
+def test_an_inline_model_without_a_location_is_rejected() -> None:
     with pytest.raises(ModelLoadError, match="needs a modelSourceLocation"):
         REST.parse(None)
 
@@ -107,7 +107,7 @@ def test_options_are_read(tmp_path: Path) -> None:
     )
 
 
-def test_an_attempt_may_take_the_whole_deadline_unless_told_otherwise() -> None:
+def test_an_attempt_may_take_the_whole_deadline_by_default() -> None:
     assert read_options(deadline="60").attempt_deadline == 60
 
 
@@ -141,13 +141,13 @@ def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
         read_options(dedline="5")
 
 
-def test_tls_options_of_a_plain_location_are_refused(tmp_path: Path) -> None:
+def test_tls_options_of_a_plain_location_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"")
-    with pytest.raises(ScorerOptionError, match="not one over TLS"):
+    with pytest.raises(ScorerOptionError, match="does not use TLS"):
         read_options(secure=False, tls__ca=str(tmp_path / "ca.pem"))
 
 
-def test_a_client_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
+def test_a_client_certificate_without_its_key_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "client.pem").write_bytes(b"")
     with pytest.raises(ScorerOptionError, match=r"tls\.certificate and tls\.key"):
         read_options(tls__certificate=str(tmp_path / "client.pem"))
@@ -172,7 +172,7 @@ def test_the_named_signature_is_chosen_else_the_default_else_the_only_one(
 
 
 @pytest.mark.parametrize(("names", "wanted"), [(["a", "b"], "c"), (["a", "b"], None), (["a"], "b")])
-def test_a_signature_that_cannot_be_told_is_an_error_that_names_all(names: list[str], wanted: str | None) -> None:
+def test_an_ambiguous_signature_is_an_error_that_lists_all(names: list[str], wanted: str | None) -> None:
     with pytest.raises(ModelLoadError, match=f"somewhere: .*signatures: {', '.join(names)}"):
         remote.choose_signature(names, wanted, "somewhere")
 
@@ -217,7 +217,7 @@ def test_a_judgement_of_the_server_is_not_tried_again() -> None:
     assert len(server.timeouts) == 1
 
 
-def test_attempts_end_at_their_number_and_the_error_tells_it() -> None:
+def test_attempts_are_limited_and_the_error_gives_their_number() -> None:
     server = Server(*[True] * 5)
     with pytest.raises(RemoteCallError, match=r"away \(after 3 attempts\)") as caught:
         Retries(RemoteOptions(attempts=3, backoff=0.001)).call(server)
@@ -246,7 +246,7 @@ def test_a_judgement_of_the_server_does_not_mean_unreachable() -> None:
     assert not isinstance(caught.value, ModelUnreachableError)
 
 
-def test_a_batch_may_take_four_deadlines_unless_told_otherwise() -> None:
+def test_a_batch_may_take_four_deadlines_by_default() -> None:
     assert read_options(deadline="60").batch_deadline == 240
     assert read_options(batch__deadline="7").batch_deadline == 7
     assert read_options().batch_deadline == RemoteOptions().batch_deadline
@@ -273,7 +273,7 @@ def test_attempts_end_before_the_deadline() -> None:
     assert time.monotonic() - started < 2
 
 
-def test_each_attempt_is_given_what_is_left_of_the_deadline() -> None:
+def test_each_attempt_gets_the_rest_of_the_deadline() -> None:
     server = Server(True)
     Retries(RemoteOptions(deadline=30, attempt_deadline=30, backoff=0.001)).call(server)
     first, second = server.timeouts

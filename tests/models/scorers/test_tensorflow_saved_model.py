@@ -79,7 +79,7 @@ def test_bytes_and_a_zip_file_score_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["inline", "folder", "zip"])
-def test_another_digest_is_refused_and_both_are_named(tmp_path: Path, temporary_folders: Path, kind: str) -> None:
+def test_a_wrong_digest_is_rejected_and_both_are_named(tmp_path: Path, temporary_folders: Path, kind: str) -> None:
     folder = saved_models.save_version_model(tmp_path / "model", 7)
     content = zip_folder(folder)
     (tmp_path / "model.zip").write_bytes(content)
@@ -170,12 +170,12 @@ def test_options_are_checked(tmp_path: Path) -> None:
     ("build", "text"),
     [
         (saved_models.save_without_variables, "TensorFlow cannot load it: .*variables/variables"),
-        (saved_models.save_garbage, "saved_model.pb is no SavedModel"),
+        (saved_models.save_garbage, "saved_model.pb is not a SavedModel"),
         (saved_models.save_nothing, "found: nothing"),
-        (lambda folder: folder, "nothing is there"),
+        (lambda folder: folder, "does not exist"),
     ],
 )
-def test_broken_models_are_refused_in_one_line(
+def test_broken_models_are_rejected_in_one_line(
     tmp_path: Path, temporary_folders: Path, build: Callable[[Path], Path], text: str
 ) -> None:
     with pytest.raises(ModelLoadError, match=f"^model 'm' version 3: .*{text}") as raised:
@@ -185,7 +185,7 @@ def test_broken_models_are_refused_in_one_line(
     assert list(temporary_folders.iterdir()) == []
 
 
-def test_bytes_that_are_no_zip_file_are_refused() -> None:
+def test_bytes_that_are_not_a_zip_file_are_rejected() -> None:
     with pytest.raises(ModelLoadError, match="zip file cannot be read"):
         load(inline(b"no zip"))
     with pytest.raises(ModelLoadError, match="neither bytes nor a location"):
@@ -200,7 +200,7 @@ def test_an_error_of_scoring_is_one_readable_line(tmp_path: Path) -> None:
     assert scorer.score({"x": np.array([1, 9], np.float32)}).outputs["root"].tolist() == [1, 3]
 
 
-def test_what_does_not_fit_the_signature_is_an_error_of_scoring(tmp_path: Path) -> None:
+def test_inputs_that_do_not_fit_the_signature_are_a_scoring_error(tmp_path: Path) -> None:
     scorer = load(located(saved_models.save_version_model(tmp_path / "model", 1)))
     with pytest.raises(ScoringError, match="shape"):
         scorer.score({"x": np.ones((2, 2), np.float32)})

@@ -68,7 +68,7 @@ def test_the_scorer_is_found_by_its_model_type(replicas: Replicas) -> None:
     scorer.close()
 
 
-def test_the_signature_the_address_and_no_digest_are_told(replicas: Replicas) -> None:
+def test_a_remote_scorer_has_a_signature_and_an_address_but_no_digest(replicas: Replicas) -> None:
     with loaded(at(replicas[0])) as scorer:
         assert scorer.signature.name == "serving_default"
         assert scorer.signature.inputs == {"x": TensorSpec("x", np.dtype(np.float32), (None,))}
@@ -154,7 +154,7 @@ def test_the_signature_that_the_descriptor_names_is_taken(replicas: Replicas) ->
 
 
 @pytest.mark.parametrize("signature", [None, "triple"])
-def test_a_signature_that_cannot_be_told_is_an_error_that_names_all(replicas: Replicas, signature: str | None) -> None:
+def test_an_ambiguous_signature_is_an_error_that_lists_all(replicas: Replicas, signature: str | None) -> None:
     with (
         pytest.raises(ModelLoadError, match="signatures: double, single"),
         loaded(at(replicas[0], path="ambiguous"), signature=signature),
@@ -178,7 +178,7 @@ def test_a_model_that_the_server_lacks_is_an_error_in_the_servers_words(
     assert at(replicas[0], path=path) in str(caught.value)
 
 
-def test_a_server_that_is_away_is_an_error_at_load_and_leaves_no_channel_open() -> None:
+def test_an_unreachable_server_is_an_error_at_load_and_leaves_no_channel_open() -> None:
     port = free_ports(1)[0]
     with (
         pytest.raises(ModelLoadError, match=f"grpc://127.0.0.1:{port}/adder: UNAVAILABLE: .*{port}"),
@@ -188,7 +188,7 @@ def test_a_server_that_is_away_is_an_error_at_load_and_leaves_no_channel_open() 
     assert CHANNELS.users(ChannelSettings(f"dns:///127.0.0.1:{port}")) == 0
 
 
-def test_a_host_that_nobody_knows_is_an_error_at_load() -> None:
+def test_an_unknown_host_is_an_error_at_load() -> None:
     with pytest.raises(ModelLoadError, match=r"unknown\.invalid"), loaded("grpc://127.0.0.1:1,unknown.invalid:1/m"):
         pass
 
@@ -203,7 +203,7 @@ def test_bad_inputs_are_an_error_in_the_servers_words_and_are_not_sent_again(rep
     assert len(grpc_calls(replicas[0])) == before + 1
 
 
-def test_an_input_that_is_no_tensor_is_a_scoring_error(replicas: Replicas) -> None:
+def test_an_input_that_is_not_a_tensor_is_a_scoring_error(replicas: Replicas) -> None:
     with loaded(at(replicas[0])) as scorer:
         for array in (np.array([1, None], object), np.array(["2026-01-01"], "datetime64[D]")):
             with pytest.raises(ScoringError, match="input 'x'"):
@@ -217,7 +217,7 @@ def test_a_passing_failure_is_not_seen(replicas: Replicas, failure: str) -> None
         assert scorer.score(X).outputs["y"].tolist() == [2001, 2002]
 
 
-def test_a_failure_that_lasts_is_told_with_the_attempts_it_took(replicas: Replicas) -> None:
+def test_a_lasting_failure_is_reported_with_the_number_of_attempts(replicas: Replicas) -> None:
     with loaded(at(replicas[0]), {"attempts": "3", "backoff": "0.01"}) as scorer:
         replicas[0].behave(failures=("UNAVAILABLE",) * 9)
         with pytest.raises(RemoteCallError, match=r"UNAVAILABLE: made to fail with UNAVAILABLE \(after 3 attempts\)"):
@@ -345,7 +345,7 @@ def test_the_certificate_may_carry_the_name_of_the_authority(replicas: Replicas,
         pass
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(replicas: Replicas) -> None:
+def test_an_untrusted_certificate_is_rejected(replicas: Replicas) -> None:
     location = f"grpcs://127.0.0.1:{replicas[0].grpc_tls_port}/adder"
     with pytest.raises(ModelLoadError, match="UNAVAILABLE"), loaded(location, {"attempts": "1"}):
         pass

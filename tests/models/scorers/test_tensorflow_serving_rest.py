@@ -73,7 +73,7 @@ def test_the_scorer_is_found_by_its_model_type(replicas: Replicas) -> None:
     scorer.close()
 
 
-def test_the_signature_the_address_and_no_digest_are_told(replicas: Replicas) -> None:
+def test_a_remote_scorer_has_a_signature_and_an_address_but_no_digest(replicas: Replicas) -> None:
     with loaded(at(replicas[0])) as scorer:
         assert scorer.signature.name == "serving_default"
         assert scorer.signature.inputs == {"x": TensorSpec("x", np.dtype(np.float32), (None,))}
@@ -150,7 +150,7 @@ def test_the_signature_that_the_descriptor_names_is_taken(replicas: Replicas) ->
 
 
 @pytest.mark.parametrize("signature", [None, "triple"])
-def test_a_signature_that_cannot_be_told_is_an_error_that_names_all(replicas: Replicas, signature: str | None) -> None:
+def test_an_ambiguous_signature_is_an_error_that_lists_all(replicas: Replicas, signature: str | None) -> None:
     location = at(replicas[0], path="ambiguous")
     with pytest.raises(ModelLoadError, match="signatures: double, single"), loaded(location, signature=signature):
         pass
@@ -172,7 +172,7 @@ def test_a_model_that_the_server_lacks_is_an_error_in_the_servers_words(
     assert at(replicas[0], path=path) in str(caught.value)
 
 
-def test_a_server_that_is_away_is_an_error_at_load() -> None:
+def test_an_unreachable_server_is_an_error_at_load() -> None:
     location = f"http://127.0.0.1:{free_ports(1)[0]}/v1/models/adder"
     with (
         pytest.raises(ModelLoadError, match=rf"{location}.*refused.*\(after 2 attempts\)"),
@@ -207,7 +207,7 @@ def test_a_passing_failure_is_not_seen(replicas: Replicas, failure: str) -> None
         assert scorer.score(X).outputs["y"].tolist() == [2001, 2002]
 
 
-def test_a_failure_that_lasts_is_told_with_the_attempts_it_took(replicas: Replicas) -> None:
+def test_a_lasting_failure_is_reported_with_the_number_of_attempts(replicas: Replicas) -> None:
     with loaded(at(replicas[0]), {"attempts": "3", "backoff": "0.01"}) as scorer:
         replicas[0].behave(failures=("UNAVAILABLE",) * 9)
         with pytest.raises(RemoteCallError, match=r"503: made to fail with UNAVAILABLE \(after 3 attempts\)"):
@@ -281,7 +281,7 @@ def test_a_server_that_refuses_every_batch_costs_a_few_calls(replicas: Replicas)
         assert score_records(registry, 10) == [None] * 10
 
 
-def test_a_server_that_goes_away_amidst_a_batch_costs_the_attempts_of_one_call(replicas: Replicas) -> None:
+def test_a_server_lost_during_a_batch_costs_the_attempts_of_one_call(replicas: Replicas) -> None:
     with loaded(at(replicas[0]), DEADLINE) as scorer:
         registry = served(scorer)
         before = len(rest_calls(replicas[0]))
@@ -387,7 +387,7 @@ def test_several_calls_are_in_flight_together(replicas: Replicas) -> None:
         ({"format": "csv"}, "option format: 'csv' is not columnar or row"),
         ({"connections": "0"}, "option connections"),
         ({"tls.insecure": "true"}, r"option tls\.insecure: 'true' is not no or yes"),
-        ({"tls.insecure": "yes"}, r"option tls\.insecure: the location is not one over TLS"),
+        ({"tls.insecure": "yes"}, r"option tls\.insecure: the location does not use TLS"),
         ({"keepalive": "1"}, r"unknown option keepalive; known options: .*connections.*format.*tls\.insecure"),
     ],
 )
@@ -414,7 +414,7 @@ def test_the_certificate_may_carry_the_name_of_the_authority(replicas: Replicas,
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_a_certificate_that_is_not_trusted_is_refused_unless_the_option_says_otherwise(replicas: Replicas) -> None:
+def test_an_untrusted_certificate_is_rejected_unless_the_option_allows_it(replicas: Replicas) -> None:
     location = f"https://127.0.0.1:{replicas[0].rest_tls_port}/v1/models/adder"
     with pytest.raises(ModelLoadError, match="CERTIFICATE_VERIFY_FAILED") as caught, loaded(location):
         pass

@@ -142,7 +142,7 @@ def test_a_worker_that_starts_catches_up_with_the_topics_end(serving: Serving) -
     assert serving.label() == "m/2"
 
 
-def test_an_empty_topic_lets_nobody_wait(serving: Serving) -> None:
+def test_nothing_waits_for_an_empty_topic(serving: Serving) -> None:
     serving.follower.start()
     serving.follower.wait_current({})
     assert serving.label() is None
@@ -183,7 +183,7 @@ def test_the_old_model_serves_while_the_new_one_loads(serving: Serving) -> None:
     assert serving.label() == "m/2"
 
 
-def test_what_was_published_while_a_model_loaded_is_not_missed(serving: Serving) -> None:
+def test_a_version_published_during_a_load_is_not_missed(serving: Serving) -> None:
     serving.loader.hold(1)
     serving.topic.publish(1)
     serving.follower.start()
@@ -226,7 +226,7 @@ def test_a_retired_model_is_released(serving: Serving) -> None:
     assert scorer_of(serving.loader.models[0]).closed.is_set()
 
 
-def test_a_broker_that_is_away_is_asked_again(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_tried_again(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.serving.follower._RETRY_SECONDS", 0.01)
     serving.topic.errors = [KafkaUnreachableError("away")] * 3
     position = serving.topic.publish(1)
@@ -364,7 +364,7 @@ def test_a_version_of_a_recreated_topic_does_not_inherit_the_failures_of_one_at_
 
 
 @pytest.mark.parametrize("topic_id", ["first", ""])
-def test_a_position_beyond_the_end_does_not_hide_what_is_published_later(
+def test_a_position_beyond_the_end_does_not_hide_later_versions(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, topic_id: str
 ) -> None:
     monkeypatch.setattr("models.serving.follower._RETRY_SECONDS", 0.0)
@@ -393,7 +393,7 @@ def test_a_shorter_topic_without_an_id_is_read_from_its_beginning(
     assert serving.label() == "m/7"
 
 
-def test_a_topic_that_is_missing_or_empty_leaves_what_serves(serving: Serving) -> None:
+def test_a_missing_or_empty_topic_leaves_the_serving_models(serving: Serving) -> None:
     position = serving.topic.publish(1)
     serving.follower.start()
     serving.follower.wait_current(at(position))
@@ -448,10 +448,10 @@ def test_closing_waits_for_a_load_and_releases_all_models(serving: Serving) -> N
     assert serving.label() is None
 
 
-def test_statistics_are_told_from_time_to_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_are_reported_from_time_to_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.serving.follower._STATISTICS_SECONDS", 0.01)
     told = threading.Event()
-    monkeypatch.setattr(serving.registry, "tell_statistics", told.set)
+    monkeypatch.setattr(serving.registry, "report_statistics", told.set)
     serving.clock.now += 1.0
     serving.follower.start()
     assert told.wait(WAIT)

@@ -69,7 +69,7 @@ def test_a_model_that_cannot_be_reached_ends_the_batch_at_once() -> None:
     assert model.calls == 1
 
 
-def test_a_model_that_goes_away_amidst_a_batch_costs_one_call_more_and_what_was_scored_stays() -> None:
+def test_a_model_lost_during_a_batch_costs_one_more_call_and_keeps_the_scored_records() -> None:
     away, bad = ModelUnreachableError("away"), ScoringError("bad")
     model = Model({10: bad, 900: away})
     found = errors(model.score(1000))

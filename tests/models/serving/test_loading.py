@@ -80,7 +80,7 @@ ROWS = [
 ]
 
 
-def test_a_model_from_a_location_scores_and_says_what_it_is(recommender: Path) -> None:
+def test_a_model_from_a_location_scores_and_has_an_identity(recommender: Path) -> None:
     model = loader().load(located(recommender))
     outputs, answered = score(model, ROWS)
     found = [outputs.of(index)["predictions"].tolist() for index in range(3)]
@@ -116,24 +116,24 @@ def test_records_of_which_none_has_a_row_do_not_ask_the_model(recommender: Path)
         assert outputs.of(index)["predictions"].dtype == np.float32
 
 
-def test_bytes_that_are_not_those_published_are_refused(recommender_zip: bytes, recommender: Path) -> None:
+def test_bytes_that_differ_from_the_published_ones_are_rejected(recommender_zip: bytes, recommender: Path) -> None:
     with pytest.raises(DigestMismatchError, match=digest_of_bytes(recommender_zip)):
         loader(fetch=lambda offset: recommender_zip).load(inline("0" * 64))
     with pytest.raises(DigestMismatchError, match="0" * 64):
         loader().load(located(recommender, digest="0" * 64))
 
 
-def test_bytes_that_are_no_model_are_refused() -> None:
+def test_bytes_that_are_not_a_model_are_rejected() -> None:
     with pytest.raises(ModelLoadError, match="zip file cannot be read"):
         loader(fetch=lambda offset: b"no zip file").load(inline())
 
 
-def test_a_model_type_that_nobody_serves_names_those_that_are() -> None:
+def test_the_error_for_an_unknown_model_type_names_the_known_ones() -> None:
     with pytest.raises(UnknownModelTypeError, match=SAVED_MODEL):
         loader().load(published(1))
 
 
-def test_a_model_whose_inputs_no_field_fills_is_refused_and_closed(recommender: Path) -> None:
+def test_a_model_whose_inputs_cannot_be_filled_is_rejected_and_closed(recommender: Path) -> None:
     with pytest.raises(MappingError, match="--input users="):
         loader().load(located(recommender, inputs={}))
 
@@ -144,7 +144,7 @@ def test_a_model_with_an_output_by_another_name(recommender: Path) -> None:
     model.close()
 
 
-def test_a_model_that_fails_for_some_records_says_why(tmp_path: Path) -> None:
+def test_a_model_that_fails_for_some_records_reports_the_reason(tmp_path: Path) -> None:
     path = save_failing_model(tmp_path / "failing")
     schema = schema_of(x="double")
     model = loader(schema).load(located(path, inputs={}))
@@ -209,7 +209,7 @@ def test_a_model_is_asked_once_before_it_serves(monkeypatch: pytest.MonkeyPatch)
     assert not spy.closed.is_set()
 
 
-def test_a_model_that_does_not_answer_is_refused_with_the_remedy_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_answer_is_rejected_with_the_remedy_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(X, ScoringError("no such table"))
     with pytest.raises(ModelLoadError, match=r"no such table \(option warmup=false"):
         load_spy(monkeypatch, spy)
@@ -230,7 +230,7 @@ def test_a_model_is_closed_when_its_inputs_cannot_be_filled(monkeypatch: pytest.
     assert spy.closed.is_set()
 
 
-def test_a_model_that_cannot_be_closed_does_not_hide_why_it_was_refused(
+def test_a_model_that_cannot_be_closed_does_not_hide_why_it_was_rejected(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:

@@ -148,7 +148,7 @@ def test_a_version_that_was_published_again_unchanged_is_not_loaded_again(regist
 # --- What comes too late.
 
 
-def test_what_is_no_longer_wanted_when_it_is_loaded_is_closed(registry: ModelRegistry) -> None:
+def test_a_model_that_is_unwanted_by_the_time_it_has_loaded_is_closed(registry: ModelRegistry) -> None:
     want(registry, published(1))
     version = registry.next_load()
     assert version is not None
@@ -179,7 +179,7 @@ def test_a_model_of_an_unknown_data_type_is_closed(registry: ModelRegistry) -> N
     assert serving(registry) is None
 
 
-def test_the_failure_of_a_version_that_is_no_longer_wanted_is_forgotten(registry: ModelRegistry) -> None:
+def test_the_failure_of_a_version_that_is_no_candidate_any_more_is_forgotten(registry: ModelRegistry) -> None:
     want(registry, published(1))
     want(registry, published(2))
     registry.failed(published(1), ModelLoadError("broken"))
@@ -223,7 +223,7 @@ def test_a_newer_descriptor_is_tried_at_once(registry: ModelRegistry) -> None:
     assert registry.next_load() == published(2)
 
 
-def test_a_broken_version_published_again_is_tried_at_once_and_its_pauses_begin_anew(
+def test_a_broken_version_published_again_is_tried_at_once_and_its_pauses_restart(
     registry: ModelRegistry, clock: Clock
 ) -> None:
     want(registry, published(1, offset=1))
@@ -299,7 +299,7 @@ def test_a_lease_of_no_model_counts_nothing(registry: ModelRegistry) -> None:
     with registry.lease("nothing") as lease:
         lease.count(1, 1, 1.0)
         assert lease.model is None
-    registry.tell_statistics()
+    registry.report_statistics()
     assert registry.drain_events() == []
 
 
@@ -327,7 +327,7 @@ def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) 
     with registry.lease("m") as lease:
         lease.count(10, 0, 4.0)
         lease.count(2, 2, 2.0)
-    registry.tell_statistics()
+    registry.report_statistics()
     statistics = registry.drain_events()[-1].statistics
     assert statistics is not None
     assert (statistics.usage, statistics.errors, statistics.calls) == (12, 2, 2)
@@ -336,25 +336,25 @@ def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) 
     assert registry.drain_events()[-1].statistics == statistics
 
 
-def test_statistics_that_nobody_takes_do_not_pile_up(registry: ModelRegistry) -> None:
+def test_statistics_that_are_not_drained_do_not_pile_up(registry: ModelRegistry) -> None:
     want(registry, published(1))
     load(registry)
     for _ in range(1000):
         with registry.lease("m") as lease:
             lease.count(1, 0, 1.0)
-        registry.tell_statistics()
+        registry.report_statistics()
     assert kinds(registry) == ["loading 1", "serving 1", "statistics 1"]
 
 
-def test_statistics_of_a_model_that_was_not_called_since_are_told_once(registry: ModelRegistry) -> None:
+def test_statistics_of_a_model_without_new_calls_are_reported_once(registry: ModelRegistry) -> None:
     want(registry, published(1))
     load(registry)
     with registry.lease("m") as lease:
         lease.count(1, 0, 1.0)
-    registry.tell_statistics()
-    registry.tell_statistics()
+    registry.report_statistics()
+    registry.report_statistics()
     assert kinds(registry) == ["loading 1", "serving 1", "statistics 1"]
-    registry.tell_statistics()
+    registry.report_statistics()
     assert kinds(registry) == []
 
 
@@ -405,7 +405,7 @@ def test_a_retired_model_stops_when_the_other_one_is_retired_too(registry: Model
     assert [event.kind for event in registry.drain_events()][-2:] == ["retired", "released"]
 
 
-def test_a_retired_model_that_comes_back_in_time_goes_on(registry: ModelRegistry) -> None:
+def test_a_retired_model_that_returns_in_time_continues_to_serve(registry: ModelRegistry) -> None:
     two_models(registry)
     want(registry, published(1, "n", data_type="m", offset=120), published(1))
     assert registry.settled()
@@ -444,7 +444,7 @@ def test_events_are_taken_once(registry: ModelRegistry) -> None:
 # --- Waiting.
 
 
-def test_waiting_ends_when_the_wanted_model_serves_or_has_failed(registry: ModelRegistry) -> None:
+def test_waiting_ends_when_the_candidate_serves_or_has_failed(registry: ModelRegistry) -> None:
     assert registry.wait_settled(WAIT)
     for number, broken in ((1, ()), (2, (published(2),))):
         want(registry, published(number))

@@ -539,7 +539,7 @@ def test_calls_are_counted_with_the_time_that_they_took(named: Named) -> None:
     named.serve_fake(1, scorer=Choosy())
     score_batch(batch_of([record(1.0)] * 4), named.registry, settings(X_SCHEMA))
     score_batch(batch_of([record(-1.0)]), named.registry, settings(X_SCHEMA))
-    named.registry.tell_statistics()
+    named.registry.report_statistics()
     statistics = named.registry.drain_events()[-1].statistics
     assert statistics is not None
     assert (statistics.usage, statistics.errors, statistics.calls) == (5, 1, 2)

@@ -45,7 +45,7 @@ def test_an_event_of_an_earlier_release_names_no_deployment() -> None:
 @pytest.mark.parametrize(
     "message", [b"", b"[]", b"1", b"null", b"{}", b'{"kind": "gap"}', b'{"unknown": 1}', b"\xff", b'{"statistics": 5}']
 )
-def test_what_is_no_event_raises_a_value_error(message: bytes) -> None:
+def test_a_message_that_is_not_an_event_raises_a_value_error(message: bytes) -> None:
     with pytest.raises(ValueError):  # from json or from us
         StatusEvent.from_json(message)
 

@@ -116,9 +116,9 @@ def test_publish_list_rollback_and_retire(command: Cli, tmp_path: Path, capsys: 
     assert "recommender: version 1 is live" in capsys.readouterr().out
     assert command("models", "retire", "recommender") == 0
     assert command("models", "retire", "recommender") == 1
-    assert "retired already" in capsys.readouterr().err
+    assert "already retired" in capsys.readouterr().err
     assert command("models", "rollback", "recommender", "--to", "9") == 1
-    assert "there are: 1, 2" in capsys.readouterr().err
+    assert "existing versions: 1, 2" in capsys.readouterr().err
 
 
 def test_publish_refuses_what_cannot_be(command: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def emulator() -> Iterator[StorageEmulator]:
         ([WINE, "--machine_tpye=n2"], "did you mean '--machine_type'"),
         ([WINE, "--runner=DirectRunner"], "--runner is set by beam-serving"),
         ([WINE, "--max-batch=0"], "--max-batch 0 is below 1"),
-        ([WINE, "--start=yesterday"], "--start 'yesterday' is none of"),
+        ([WINE, "--start=yesterday"], "--start 'yesterday' is not one of"),
         ([WINE, "--group=g", "--kafka-config=group.id=x"], "group.id cannot be set"),
         ([WINE, "--kafka-config=sasl.password=secret:p/s/3"], "a reference to a secret has the form"),
         ([WINE, "--records-topic=same", "--results-topic=same"], "are both 'same'"),
