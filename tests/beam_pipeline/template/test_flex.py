@@ -101,7 +101,7 @@ def test_the_command_names_every_parameter_that_must_be_given(
             [f"--location=gs://{BUCKET}/x.json", "--group=g"],
             "--group: a Flex template takes that when a job is started",
         ),
-        ([f"--location=gs://{BUCKET}/x.json", "--image=a b"], "no name of a container image"),
+        ([f"--location=gs://{BUCKET}/x.json", "--image=a b"], "not the name of a container image"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_written(
