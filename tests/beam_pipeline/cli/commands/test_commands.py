@@ -256,7 +256,7 @@ def test_results_are_shown_one_a_line_with_model_and_error(
     assert shown["modelResultMetadata"]["errors"] == "No model server defined"
 
 
-def test_results_tells_of_what_is_no_result_and_goes_on(
+def test_results_reports_a_malformed_message_and_continues(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     topic = command.topics["results-topic"]
@@ -294,7 +294,7 @@ def test_status_shows_published_models_with_the_reports_of_workers(
     assert "deployment" not in shown
 
 
-def test_status_tells_deployments_apart_and_names_workers_that_no_longer_follow(
+def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follow(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")

@@ -26,13 +26,13 @@ def emulator() -> Iterator[StorageEmulator]:
     ("words", "reason"),
     [
         ([], "missing --record-schema"),
-        ([WINE, "--project=P"], "--project 'P' cannot be; it is the id of a project"),
+        ([WINE, "--project=P"], "--project 'P' is not valid; it must be the id of a project"),
         (
             [WINE, "--region=europe-west1-b"],
-            "--region 'europe-west1-b' cannot be; it is a region, such as europe-west1",
+            "--region 'europe-west1-b' is not valid; it must be a region, such as europe-west1",
         ),
-        ([WINE, "--temp_location=gs://no-such-bucket/temp"], "there is no bucket 'no-such-bucket'"),
-        ([WINE, "--location=gs://no-such-bucket/serving"], "there is no bucket 'no-such-bucket'"),
+        ([WINE, "--temp_location=gs://no-such-bucket/temp"], "bucket 'no-such-bucket' does not exist"),
+        ([WINE, "--location=gs://no-such-bucket/serving"], "bucket 'no-such-bucket' does not exist"),
         ([WINE, "--machine_tpye=n2"], "did you mean '--machine_type'"),
         ([WINE, "--runner=DirectRunner"], "--runner is set by beam-serving"),
         ([WINE, "--max-batch=0"], "--max-batch 0 is less than 1"),
