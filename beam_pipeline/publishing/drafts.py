@@ -80,7 +80,7 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
         raise OptionsError(f"--path: a model of type {draft.model_type} is on a server; give its --location")
     path = Path(draft.path).resolve()
     if not path.exists():
-        raise OptionsError(f"--path {draft.path}: there is no such file or folder")
+        raise OptionsError(f"--path {draft.path}: the file or folder does not exist")
     if not draft.inline:
         return None, str(path), digest_of_path(path)
     content = zip_folder(path) if path.is_dir() else path.read_bytes()

@@ -87,7 +87,7 @@ class FlinkJob:
                 _LOGGER.info("Flink job %s has ended: %s", self._name, state)
                 return
             time.sleep(_POLL_SECONDS)
-        raise FlinkJobError(f"Flink job {self.job_id} has not ended after {seconds:.0f} s: it is {state}")
+        raise FlinkJobError(f"Flink job {self.job_id} did not end within {seconds:.0f} s: it is {state}")
 
     def _answer(self, ask: Callable[[], T]) -> T:
         """The cluster's answer, repeating the request until it succeeds; raises the last error after 30 s."""

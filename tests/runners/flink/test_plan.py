@@ -189,7 +189,7 @@ def test_a_job_that_is_not_cancelled_in_time_is_an_error(serve: Serve) -> None:
         "jobs/id-0?mode=cancel": (202, {}),
         "jobs/id-0": (200, {"state": "CANCELLING"}),
     }
-    with pytest.raises(FlinkJobError, match="has not ended after 1 s: it is CANCELLING"):
+    with pytest.raises(FlinkJobError, match="did not end within 1 s: it is CANCELLING"):
         FlinkJob(serve(answers), "mine").stop(seconds=1.0)
 
 

@@ -124,7 +124,7 @@ def test_publish_list_rollback_and_retire(command: Cli, tmp_path: Path, capsys: 
 def test_publish_refuses_what_cannot_be(command: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model"]
     assert command(*publish, "--path", str(tmp_path / "nothing")) == 2
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "the file or folder does not exist" in capsys.readouterr().err
     assert command(*publish, "--location", str(tmp_path), "--inline") == 2
     assert "--inline needs --path" in capsys.readouterr().err
     assert command(*publish, "--path", str(tmp_path), "--input", "users") == 2
