@@ -7,10 +7,10 @@ _SIBLINGS = ("models", "runners", "transforms")
 
 
 def _require_siblings() -> None:
-    """Checks that our sibling packages are found beside this one: their names are common, others ship them too.
+    """Checks that Python imports our sibling packages, whose names are common, from the folder beside this one.
 
     Raises:
-      ImportError: naming the package that stands in the way, or the one that is missing.
+      ImportError: a package of the same name shadows a sibling, or a sibling is missing; the message names it.
     """
     home = Path(__file__).resolve().parent.parent
     for name in _SIBLINGS:
@@ -19,11 +19,11 @@ def _require_siblings() -> None:
         if found != [home / name]:
             intruder = ", ".join(map(str, found)) or (spec.origin if spec else None)
             raise ImportError(
-                f"beam_pipeline needs the package {name!r} that lies beside it in {home}, but Python finds "
+                f"beam_pipeline needs the package {name!r} next to it in {home}, but Python finds "
                 + (
                     f"{intruder}: remove that from sys.path (PYTHONPATH, or the distribution that installed it)."
                     if intruder
-                    else "none: install beam-serving anew."
+                    else "none: reinstall beam-serving."
                 ),
                 name=name,
                 path=intruder,

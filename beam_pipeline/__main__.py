@@ -1,4 +1,4 @@
-"""`python -m beam_pipeline`."""
+"""Runs the command line as `python -m beam_pipeline`."""
 
 import sys
 

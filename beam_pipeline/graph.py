@@ -22,10 +22,10 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
                   `- rejected ------------> WriteRejected -----'
 
     Args:
-      pipeline: to be run by the runner that `firing` belongs to.
-      options: checked.
-      firing: how the side input of model updates fires.
-      frontiers: where the frontiers of acknowledged offsets live.
+      pipeline: the pipeline to add to; it must run on the runner that `firing` describes.
+      options: the options of the deployment, already checked.
+      firing: how the side input of model updates fires on that runner.
+      frontiers: where the runner keeps the frontiers of acknowledged offsets.
     """
     kafka, reading, letters = options.kafka(), options.reading(), options.dead_letter_topic
     records = pipeline | "Records" >> ReadFromKafka(list(options.record_types()), reading, options.pace())
@@ -34,7 +34,8 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
     score = ScoreRecords(updates, firing, models, scoring, options.on_update, options.status_topic)
     scored = (
         records
-        # Prism never runs a stage that holds both a source and a side input.
+        # The reshuffle keeps the source out of the stage with the side input: Prism never schedules a stage that has
+        # both.
         | "Spread" >> beam.Reshuffle()
         | "Score" >> score
     )

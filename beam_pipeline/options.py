@@ -1,7 +1,7 @@
-"""The options of a deployment: one frozen value, checked before a pipeline is built.
+"""The options of a deployment: one frozen value that is checked before a pipeline is built.
 
-Every command imports this module to parse its arguments, so it imports nothing that takes long: the settings that the
-options stand for are imported by the methods that give them.
+Every command imports this module to parse its arguments, so it must not import slow libraries. The methods that build
+settings from the options import what they need themselves.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ResultHeaders = Literal["record", "cloud-events"]
 
 @dataclass(frozen=True)
 class RecordsTopic:
-    """A topic of records, and how to read them.
+    """A topic of records and how to decode them.
 
     Attributes:
-      topic: its name.
-      schema, format: as `--record-schema` and `--record-format` say it.
+      topic: the name of the topic.
+      schema, format: values as for `--record-schema` and `--record-format`.
     """
 
     topic: str
@@ -42,7 +42,7 @@ class RecordsTopic:
     format: RecordFormat = "avro"
 
     def record_type(self) -> RecordType:
-        """Raises SchemaError when the schema cannot be read."""
+        """The type of the topic's records; raises SchemaError when the schema cannot be read."""
         from models.records.record_type import RecordType
 
         return RecordType.named(self.schema, self.format)
@@ -50,10 +50,10 @@ class RecordsTopic:
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """Everything that `beam-serving run` can be configured with; the attributes are its options.
+    """The complete configuration of `beam-serving run`; each attribute is one of its options.
 
-    A deployment may score several topics: the first is in `records_topic`, `record_schema` and `record_format`, the
-    others are `further_records` (the list `records` of a configuration file).
+    A deployment may score several topics, listed under `records` in a configuration file. The first one fills
+    `records_topic`, `record_schema` and `record_format`; the others are in `further_records`.
     """
 
     bootstrap_servers: str
@@ -81,48 +81,48 @@ class ServingOptions:
     further_records: tuple[RecordsTopic, ...] = ()
 
     def kafka(self) -> KafkaSettings:
-        """How to reach the brokers."""
+        """The settings for connecting to the brokers."""
         from models.kafka.client import KafkaSettings
 
         return KafkaSettings(self.bootstrap_servers, dict(self.kafka_config))
 
     def records_topics(self) -> tuple[RecordsTopic, ...]:
-        """All topics that are scored."""
+        """All topics to score, the first one included."""
         return (RecordsTopic(self.records_topic, self.record_schema, self.record_format), *self.further_records)
 
     def record_types(self) -> dict[str, RecordType]:
-        """The type of the records of each topic; raises SchemaError when a schema cannot be read."""
+        """The record type of each topic, by topic; raises SchemaError when a schema cannot be read."""
         return {one.topic: one.record_type() for one in self.records_topics()}
 
     def reading(self) -> ReadSettings:
-        """How the records topic is read; raises OptionsError when --start cannot be read."""
+        """The settings for reading the records topics; raises OptionsError when --start is malformed."""
         from models.kafka.partition_reader import ReadSettings
 
         return ReadSettings(self.kafka(), self.group, self.start_at(), self.on_gap, self.max_batch)
 
     def start_at(self) -> StartAt:
-        """Where reading begins; raises OptionsError when --start cannot be read."""
+        """Where reading starts; raises OptionsError when --start is malformed."""
         return StartAt.parse(self.start)
 
     def engine_types(self) -> tuple[str, ...]:
-        """The model types whose engines a worker imports when it starts; raises OptionsError for an unknown one."""
+        """The model types whose engines workers import at start-up; raises OptionsError for an unknown type."""
         named = tuple(name.strip() for name in self.engines.split(","))
         if named == (NO_ENGINES,):
             return ()
         for name in named:
             if name not in SCORER_MODULES:
                 known = ", ".join(SCORER_MODULES)
-                raise OptionsError(f"--engines {name!r} is not a model type; use {NO_ENGINES}, or some of {known}")
+                raise OptionsError(f"--engines {name!r} is not a model type; use {NO_ENGINES}, or any of {known}")
         return named
 
     def pace(self) -> Pace:
-        """The pauses of the source."""
+        """How often the source polls."""
         from transforms.kafka_source import Pace
 
         return Pace(idle_seconds=self.max_batch_wait_ms / 1000)
 
     def models(self) -> ModelsSettings:
-        """Where models come from, and what scores them."""
+        """The settings for following the models topic and loading models."""
         from transforms.serving_process import ModelsSettings
 
         data_types = tuple(part.strip() for part in (self.data_types or "").split(",") if part.strip())
@@ -137,7 +137,7 @@ class ServingOptions:
         )
 
     def scoring(self) -> ScoringSettings:
-        """Where results go."""
+        """The settings for scoring and for the messages it produces."""
         from models.serving.assembly import ScoringSettings
 
         cloud_events = self.result_headers == "cloud-events"

@@ -1,4 +1,4 @@
-"""Runs a pipeline until it ends or is told to stop."""
+"""Runs a pipeline until it ends or is asked to stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED)
 
 
 class RunningPipeline:
-    """A pipeline that was started: `stop` ends it, `wait` waits for its end."""
+    """A started pipeline.
+
+    Creating the object starts it. `wait` blocks until it ends; `stop` ends it, and calling it again has no effect.
+    """
 
     def __init__(self, start: Callable[[], Any], plan: RunnerPlan) -> None:
         result = start()
@@ -37,11 +40,11 @@ class RunningPipeline:
         self._stopping = False
 
     def wait(self, stop: threading.Event) -> None:
-        """Waits until the pipeline ends by itself or `stop` is set, and ends it then.
+        """Waits until the pipeline ends by itself or `stop` is set, and stops it in the latter case.
 
         Raises:
-          PipelineFailedError: when it ended by itself.
-          ServingError: when it did not end as it was told to.
+          PipelineFailedError: the pipeline ended by itself.
+          ServingError: the pipeline did not stop cleanly.
         """
         ended = None
         while ended is None and not stop.wait(_POLL_SECONDS):
@@ -53,7 +56,7 @@ class RunningPipeline:
         raise PipelineFailedError(f"the pipeline ended by itself: {ended}; see the log above")
 
     def stop(self) -> None:
-        """Ends the pipeline, and commits what was acknowledged."""
+        """Stops the pipeline and commits the acknowledged offsets."""
         if self._stopping:
             return
         self._stopping = True
@@ -65,7 +68,7 @@ class RunningPipeline:
 
 
 class _BeamJob:
-    """A pipeline of a runner that ends with this process, asked for through Beam's own result."""
+    """A pipeline on a runner that ends with this process, controlled through Beam's own result."""
 
     def __init__(self, result: Any) -> None:
         self._result = result
@@ -76,26 +79,28 @@ class _BeamJob:
     def stop(self) -> None:
         try:
             self._result.cancel()
-            # The worker's threads take leave of the runner; without this they would die of its end, loudly.
+            # Gives the worker's threads time to disconnect from the runner. Otherwise they would fail noisily when
+            # its process ends.
             self._result.wait_until_finish(duration=_STOP_MILLISECONDS)
         except Exception as error:
+            # Cancelling a job that has just ended raises too; only a job that still runs is worth a warning.
             if self._result.state not in _ENDED:
-                _LOGGER.warning("the runner did not take the cancellation: %s", error)
+                _LOGGER.warning("the runner did not accept the cancellation: %s", error)
 
 
 def graph_of(options: ServingOptions, plan: RunnerPlan) -> beam.Pipeline:
-    """The pipeline with the serving graph in it; it does not run yet."""
+    """Builds the pipeline with the serving graph, without running it."""
     pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
     build(pipeline, options, plan.firing, plan.frontiers)
     return pipeline
 
 
 def run(options: ServingOptions, plan: RunnerPlan) -> None:
-    """Runs the pipeline: until SIGINT (Ctrl-C) or SIGTERM, or hands it over to where it goes on by itself.
+    """Runs the pipeline until SIGINT (Ctrl-C) or SIGTERM, or submits it to a service that runs it from then on.
 
     Raises:
-      PipelineFailedError: when it ends by itself.
-      ServingError: when it does not end as it is told to.
+      PipelineFailedError: the pipeline ended by itself.
+      ServingError: the pipeline did not stop cleanly.
     """
     start = graph_of(options, plan).run
     if plan.handed_over is not None:
@@ -110,14 +115,16 @@ def run_until_signalled(start: Callable[[], Any], plan: RunnerPlan, running_text
     """Runs a pipeline until SIGINT (Ctrl-C) or SIGTERM.
 
     Args:
-      start: starts it and gives Beam's result.
-      plan: of its runner.
-      running_text: is logged when it runs.
+      start: starts the pipeline and returns Beam's result.
+      plan: the plan of its runner.
+      running_text: logged once the pipeline runs.
 
     Raises:
-      PipelineFailedError: when it ends by itself.
+      PipelineFailedError: the pipeline ended by itself.
+      ServingError: the pipeline did not stop cleanly.
     """
-    # What the runner starts inherits this: a terminal's Ctrl-C goes to all, and must reach this process alone.
+    # A terminal sends Ctrl-C to the whole process group, but only this process may act on it: it stops the others in
+    # order. Processes that the runner starts inherit the ignored signal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     running = RunningPipeline(start, plan)
     stop = set_at_signals(lambda number: _LOGGER.info("%s: stopping", number.name))

@@ -1,4 +1,4 @@
-"""What the Flex template's launcher starts."""
+"""The program that the Flex template's launcher starts."""
 
 import sys
 

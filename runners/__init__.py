@@ -1,1 +1,1 @@
-"""One configuration turned into what each runner wants. Knows nothing of the graph."""
+"""Turns a configuration into the plan of each runner, without knowing the graph."""

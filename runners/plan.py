@@ -1,4 +1,4 @@
-"""What a runner wants of a pipeline."""
+"""The interface to runners: what each runner needs to run the pipeline."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ RUNNER_MODULES = {
 
 
 class RunningJob(Protocol):
-    """A pipeline that was started, on a runner that can be asked for it."""
+    """A started pipeline, on a runner that can report its state."""
 
     def ended(self) -> str | None:
-        """How it ended by itself; None while it goes on."""
+        """How the pipeline ended by itself; None while it runs."""
 
     def stop(self) -> None:
-        """Ends it, and returns when it has ended; raises ServingError when it has not."""
+        """Stops the pipeline and returns when it has ended; raises ServingError when it does not end."""
 
 
 @dataclass(frozen=True)
 class RunnerPlan:
-    """What a runner wants.
+    """How to run the pipeline on a runner.
 
     Attributes:
-      arguments: for Beam's PipelineOptions.
-      firing: how the side input of model updates fires there.
-      frontiers: where the frontiers of acknowledged offsets live there.
-      started: called when the pipeline runs.
-      job: what watches and ends the pipeline, once it runs; None: Beam's own result does.
-      handed_over: for a pipeline that goes on without this process: given Beam's result, says where it went.
+      arguments: the arguments of Beam's PipelineOptions.
+      firing: how the side input of model updates fires on this runner.
+      frontiers: where the runner keeps the frontiers of acknowledged offsets.
+      started: called once the pipeline runs.
+      job: creates the object that watches and stops the running pipeline; None to use Beam's own result.
+      handed_over: for a pipeline that runs on without this process: takes Beam's result and describes where it runs.
     """
 
     arguments: tuple[str, ...]
@@ -51,34 +51,34 @@ class RunnerPlan:
 
 
 class RunnerModule(Protocol):
-    """What a module of `RUNNER_MODULES` has.
+    """What every module in `RUNNER_MODULES` provides.
 
     Attributes:
-      REMOTE: the pipeline runs in a network of its own, by a graph that is stored there: its brokers need not be
-        reachable from here, and no secret may be in its options.
+      REMOTE: whether the pipeline runs in another network, from a graph that is stored there. Its brokers may then be
+        unreachable from this machine, and its options must not contain secrets.
     """
 
     REMOTE: bool
 
     def plan(self, arguments: Sequence[str]) -> RunnerPlan:
-        """Checks the user's own Beam arguments, and gets ready on this machine what the runner needs.
+        """Checks the user's own Beam arguments, and prepares what the runner needs on this machine.
 
         Raises:
-          ServingError: when they cannot work, or something is missing; the message says what to do.
+          ServingError: the arguments cannot work or something is missing; the message names a remedy.
         """
 
 
 def check_runner(name: str) -> None:
-    """Raises OptionsError when no such runner is supported."""
+    """Raises OptionsError when the runner is not supported."""
     if name not in RUNNER_MODULES:
         raise OptionsError(f"--runner {name!r} is not supported; choose one of {', '.join(RUNNER_MODULES)}")
 
 
 def import_runner(name: str) -> RunnerModule:
-    """The module of the runner of that name; from then on Beam knows the runner's options.
+    """Imports the module of a runner, which also registers the runner's options with Beam.
 
     Raises:
-      OptionsError: when no such runner is supported.
+      OptionsError: the runner is not supported.
     """
     check_runner(name)
     module: RunnerModule = import_module(RUNNER_MODULES[name])
@@ -86,10 +86,10 @@ def import_runner(name: str) -> RunnerModule:
 
 
 def plan_runner(name: str, arguments: Sequence[str]) -> RunnerPlan:
-    """The plan of the runner of that name.
+    """Imports a runner and makes its plan.
 
     Raises:
-      OptionsError: when no such runner is supported.
-      ServingError: as the runner's own module says.
+      OptionsError: the runner is not supported.
+      ServingError: raised by the runner's own `plan`.
     """
     return import_runner(name).plan(arguments)

@@ -1,7 +1,7 @@
-"""The options that commands share: one table, a command line and a configuration file.
+"""The options that commands share, in one table, read from the command line and a configuration file.
 
-A file `--config serving.yaml` can hold every option by its name without the dashes, so that it is the blueprint of a
-deployment; what is given on the command line wins.
+The file (`--config serving.yaml`) may hold any option by its name without the leading dashes, so that it can describe a
+whole deployment. The command line takes precedence over it.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 
 RUNNER_OPTIONS = "runner-options"
 
-# The list of record topics in a configuration file, instead of the three options of a single one.
+# In a configuration file, a list of record topics may replace the three options of a single one.
 RECORDS = "records"
 _RECORDS_KEYS = ("topic", "schema", "format")
 
-# Options of Beam and of the runners that are written with dashes; all others have underscores (a test compares).
+# The options of Beam and of the runners that are spelled with dashes; all others use underscores. A test compares this
+# with Beam's own parsers.
 DASHED_BEAM_OPTIONS = ("--job-server-timeout", "--flink-master", "--savepoint-on-stop")
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option.
+    """One option of the table.
 
     Attributes:
-      name: without the dashes.
-      help: one sentence.
-      choices: the values there are; empty: any.
-      number: the value is a whole number of at least this; None: it is text.
-      pairs: it is given as K=V, again and again.
+      name: the name without the leading dashes.
+      help: the help text.
+      choices: the allowed values; empty if any value is allowed.
+      number: the smallest allowed value of a whole number; None for text.
+      pairs: whether the option is given as K=V and may be repeated.
     """
 
     name: str
@@ -52,88 +53,107 @@ class Option:
 
     @property
     def field(self) -> str:
-        """The attribute of `ServingOptions`."""
+        """The attribute of `ServingOptions` that holds the value."""
         return self.name.replace("-", "_")
 
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in a help text.
+
+        >>> Option("records-topic", "the topic of records to score").placeholder
+        'TOPIC'
+        """
+        if self.pairs:
+            return "K=V"
+        if self.number is not None:
+            return "N"
+        return "|".join(self.choices) or self.name.rpartition("-")[2].upper()
+
     def checked(self, value: object) -> Any:
-        """The value as the attribute wants it; raises OptionsError when it cannot be."""
+        """Converts the value to the type of the attribute; raises OptionsError when the value is not allowed."""
         if self.pairs:
             return pairs(self.name, value)
         if self.number is not None:
             return self._whole_number(value)
         if not isinstance(value, str) or not value:
-            raise OptionsError(f"--{self.name} {value!r} is no text, or empty")
+            raise OptionsError(f"--{self.name} {value!r} is not a text, or is empty")
         if self.choices and value not in self.choices:
-            raise OptionsError(f"--{self.name} {value!r} is none of {', '.join(self.choices)}")
+            raise OptionsError(f"--{self.name} {value!r} is not one of {', '.join(self.choices)}")
         return value
 
     def _whole_number(self, value: object) -> int:
         try:
             number = int(str(value))
         except ValueError as error:
-            raise OptionsError(f"--{self.name} {value!r} is no whole number") from error
+            raise OptionsError(f"--{self.name} {value!r} is not a whole number") from error
         if number < (self.number or 0):
-            raise OptionsError(f"--{self.name} {number} is below {self.number}")
+            raise OptionsError(f"--{self.name} {number} is less than {self.number}")
         return number
 
 
 OPTIONS = {
     option.name: option
     for option in (
-        Option("bootstrap-servers", "the Kafka brokers, HOST:PORT[,HOST:PORT...]"),
-        Option("records-topic", "the topic to score"),
-        Option("models-topic", "the topic of model descriptors: one partition, compacted"),
-        Option("results-topic", "where results go"),
-        Option("dead-letter-topic", "where malformed records and descriptors go, with the reason"),
-        Option("status-topic", "where models' status events and statistics go (default: nowhere)"),
+        Option("bootstrap-servers", "the Kafka brokers to connect to, as HOST:PORT[,HOST:PORT...]"),
+        Option("records-topic", "the topic of records to score"),
+        Option("models-topic", "the topic of model descriptors; it must have one partition and be compacted"),
+        Option("results-topic", "the topic for results"),
+        Option("dead-letter-topic", "the topic for malformed records and descriptors, each with the reason"),
+        Option("status-topic", "the topic for models' status events and statistics (default: neither is published)"),
         Option(
             "record-schema",
-            f"the Avro schema of the records: a file, or a bundled one ({', '.join(BUNDLED_RECORDS)}); of tf-example a "
-            "text proto of tensorflow_metadata, or derived:FILE to infer it from examples",
+            f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "
+            "tf-example a text proto of tensorflow_metadata, or derived:FILE to infer it from examples",
         ),
         Option("record-format", "the encoding of records and results", tuple(CODEC_MODULES)),
         Option(
             "start",
-            "where to begin: earliest, latest, committed (the group's offset, else earliest), or a moment in ISO 8601 "
-            "or in milliseconds",
+            "where to start reading: earliest, latest, committed (the group's offset, or earliest if it has none), or "
+            "a time in ISO 8601 or in milliseconds since 1970",
         ),
-        Option("on-gap", "when the records to go on with have expired, or the topic was made anew", ("fail", "report")),
-        Option("group", "the consumer group that offsets are committed to"),
-        Option("max-batch", "records in a list at most", number=1),
-        Option("max-batch-wait-ms", "how long a partition that is read to its end rests", number=0),
+        Option(
+            "on-gap",
+            "what to do when the next records have expired or the topic was recreated: fail, or report the gap and "
+            "continue",
+            ("fail", "report"),
+        ),
+        Option("group", "the consumer group whose offsets are committed"),
+        Option("max-batch", "maximum number of records in a batch", number=1),
+        Option("max-batch-wait-ms", "poll interval for an idle partition, in milliseconds", number=0),
         Option(
             "on-update",
-            "while a new model loads: swap lets the old one serve, wait lets the records wait",
+            "while a new version of a model loads: swap keeps scoring with the old one, wait holds records back",
             ("swap", "wait"),
         ),
         Option(
             "data-types",
-            "the data types to score, T[,T...]: models of other ones are not loaded (default: all that the schema can "
-            "have)",
+            "the data types to score, as T[,T...]; models of other types are not loaded (default: all types that the "
+            "schema allows)",
         ),
         Option(
             "models-timeout",
-            "seconds for which records are scored with the loaded models once updates can no longer be followed; then "
-            "the worker fails, so that the runner restarts it",
+            "how many seconds a worker that cannot follow model updates keeps scoring with the models it has loaded; "
+            "then it fails, so that the runner restarts it",
             number=0,
         ),
         Option(
             "engines",
-            "the model types whose engines a worker imports when it starts, before the first record, separated by "
-            f"commas ({', '.join(SCORER_MODULES)}), or {NO_ENGINES}; any other engine is imported with its first model",
+            f"the model types whose engines a worker imports before its first record, separated by commas "
+            f"({', '.join(SCORER_MODULES)}), or {NO_ENGINES}; other engines are imported with their first model",
         ),
         Option(
             "result-key",
-            "a result's key: the record's key, or its coordinates TOPIC-PARTITION-OFFSET",
+            "the key of a result: the record's key, or the record's coordinates TOPIC-PARTITION-OFFSET",
             ("record", "coordinates"),
         ),
         Option(
             "result-headers",
-            "a result's headers: the record's own, or those and the attributes of a CloudEvent (ce_id, ce_source, ...)",
+            "the headers of a result: those of the record, or those plus the attributes of a CloudEvent (ce_id, "
+            "ce_source, ...)",
             ("record", "cloud-events"),
         ),
-        Option("kafka-config", "a setting of librdkafka, again and again (security.protocol=SSL ...)", pairs=True),
-        Option("runner", "DirectRunner (this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
+        Option("kafka-config", "a librdkafka setting, such as security.protocol=SSL", pairs=True),
+        Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }
 
@@ -142,32 +162,59 @@ RUN = tuple(OPTIONS)
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """Adds --config and the options of these names to a command's parser."""
-    parser.add_argument("--config", metavar="FILE", help="a YAML file that holds options by their names")
+    """Adds --config and the named options to a command's parser."""
+    parser.add_argument("--config", metavar="FILE", help="a YAML file with options, by name")
     defaults = {one.name: one.default for one in fields(ServingOptions)}
     for name in names:
         option = OPTIONS[name]
         default = defaults[option.field]
-        said = f" (default: {default})" if isinstance(default, (str, int)) else ""
+        repeated = "; may be given repeatedly" if option.pairs else ""
+        default_text = f" (default: {default})" if isinstance(default, (str, int)) else ""
         parser.add_argument(
             f"--{name}",
             dest=option.field,
-            metavar="K=V" if option.pairs else ("|".join(option.choices) or None),
+            metavar=option.placeholder,
             action="append" if option.pairs else "store",
-            help=option.help.replace("%", "%%") + said,
+            help=option.help.replace("%", "%%") + repeated + default_text,
         )
 
 
+def add_action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Adds an action, such as `models publish`, to a command.
+
+    Args:
+      actions: the subparsers of the command.
+      name: the word that selects the action.
+      summary: what the action does, for the command's list of actions.
+      description: the text above the action's own help; by default the summary as a sentence.
+    """
+    return actions.add_parser(name, help=summary, description=description or as_sentence(summary), allow_abbrev=False)
+
+
+def as_sentence(summary: str) -> str:
+    """A summary as a sentence.
+
+    >>> as_sentence("stage a Dataflow template")
+    'Stage a Dataflow template.'
+    """
+    return f"{summary[:1].upper()}{summary[1:]}."
+
+
 def runs_until_stopped(parser: argparse.ArgumentParser) -> None:
-    """Declares that what this parser parses ends only at a signal: that is then no failure."""
+    """Declares that a command runs until a signal ends it, so that ending by a signal is a success."""
     parser.set_defaults(until_stopped=True)
 
 
 def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """The options of these names, from the command line and the configuration file, checked one by one.
+    """Reads the named options from the command line and the configuration file, and checks each one.
+
+    Returns:
+      The values by attribute of `ServingOptions`; options that were not given are absent.
 
     Raises:
-      OptionsError: when the file cannot be read or has an unknown key, or a value is malformed.
+      OptionsError: the file cannot be read or has an unknown key, or a value is malformed.
     """
     config = _read_config(given.config)
     values: dict[str, Any] = _listed_records(given, config, names)
@@ -185,12 +232,12 @@ def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, A
 
 
 def _listed_records(given: argparse.Namespace, config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The options that the list `records` of a configuration file stands for."""
+    """The values that the list `records` of a configuration file stands for; empty when there is no such list."""
     if RECORDS not in config or not {"records-topic", "record-schema"} & set(names):
         return {}
     for name in ("records-topic", "record-schema", "record-format"):
         if name in config or getattr(given, OPTIONS[name].field, None) is not None:
-            raise OptionsError(f"--{name} and the list {RECORDS!r} of {given.config} are both given; give one of them")
+            raise OptionsError(f"--{name} and the list {RECORDS!r} of {given.config} are both given; use one of them")
     listed = config[RECORDS]
     if not isinstance(listed, list) or not listed:
         raise OptionsError(f"{given.config}: {RECORDS} is not a list of topics, each with {', '.join(_RECORDS_KEYS)}")
@@ -211,14 +258,14 @@ def _records_topic(config: str, entry: object) -> RecordsTopic:
 
 
 def records_topics(values: Mapping[str, Any]) -> tuple[RecordsTopic, ...]:
-    """The topics of records among the values of `read_options`; raises OptionsError when there is none."""
+    """The record topics among the values of `read_options`; raises OptionsError when none was given."""
     require(values, ["records-topic", "record-schema"])
     first = RecordsTopic(values["records_topic"], values["record_schema"], values.get("record_format", "avro"))
     return (first, *values.get("further_records", ()))
 
 
 def read_runner_options(given: argparse.Namespace) -> list[str]:
-    """The Beam options of the configuration file, as arguments."""
+    """The options for Beam and the runner in the configuration file, as command-line arguments."""
     value = _read_config(given.config).get(RUNNER_OPTIONS, [])
     if isinstance(value, Mapping):
         return [f"--{name}={content}" for name, content in value.items()]
@@ -228,27 +275,27 @@ def read_runner_options(given: argparse.Namespace) -> list[str]:
 
 
 def check_dashed_names(arguments: Sequence[str]) -> None:
-    """Raises OptionsError for an argument that is none of Beam's by the dashes in its name.
+    """Raises OptionsError for an argument whose name has dashes and therefore cannot be one of Beam's.
 
-    Beam's own options are written with underscores: a misspelt option of ours is so found without Beam, whose import
-    takes seconds (`beam_pipeline.cli.beam_arguments` then finds the rest).
+    Beam spells its options with underscores, so a misspelt option of ours can be reported without importing Beam, which
+    takes seconds. `beam_pipeline.cli.beam_arguments` finds the other mistakes later.
     """
     for argument in arguments:
         name = argument.split("=")[0]
         if name.startswith("--") and "-" in name[2:] and name not in DASHED_BEAM_OPTIONS:
             near = suggestion(name, [f"--{one}" for one in OPTIONS] + list(DASHED_BEAM_OPTIONS))
-            raise OptionsError(f"{name!r} is no option of beam-serving and none of Beam{near}")
+            raise OptionsError(f"{name!r} is not an option of beam-serving or Beam{near}")
 
 
 def require(values: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Raises OptionsError when one of these options was given nowhere."""
+    """Raises OptionsError when one of the named options was not given."""
     missing = [f"--{name}" for name in names if OPTIONS[name].field not in values]
     if missing:
-        raise OptionsError(f"missing: {', '.join(missing)} (on the command line, or in the file of --config)")
+        raise OptionsError(f"missing {', '.join(missing)} (on the command line or in the --config file)")
 
 
 def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) -> ServingOptions:
-    """All options of `run`; raises OptionsError when one is missing or two contradict each other."""
+    """The options of `run`; raises OptionsError when one is missing or two topics have the same name."""
     without_default = [one.name for one in fields(ServingOptions) if one.default is MISSING]
     require(values, [name for name in RUN if OPTIONS[name].field in without_default and name != "kafka-config"])
     options = ServingOptions(**values, runner_arguments=tuple(runner_arguments))
@@ -269,12 +316,12 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
 
 
 def _named(place: int) -> str:
-    """The option, or the entry of the list, that names a records topic."""
+    """The option or the list entry that names a records topic, for error messages."""
     return "records-topic" if place == 0 else f"{RECORDS}[{place}]"
 
 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:
-    """The brokers, checked as far as it goes without asking them; raises OptionsError."""
+    """The settings for connecting to the brokers, checked without connecting; raises OptionsError."""
     require(values, ["bootstrap-servers"])
     from models.kafka.client import KafkaSettings
 
@@ -293,7 +340,7 @@ def _read_config(path: str | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionsError(f"--config {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise OptionsError(f"--config {path}: it is no mapping of options")
+        raise OptionsError(f"--config {path}: the file is not a mapping of options")
     for key in content:
         if key not in OPTIONS and key not in (RUNNER_OPTIONS, RECORDS):
             raise OptionsError(
@@ -303,7 +350,7 @@ def _read_config(path: str | None) -> dict[str, Any]:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name that is nearest; empty when none is near.
+    """A hint at the most similar known name; empty when none is similar.
 
     >>> suggestion("max-btach", ["max-batch", "group"])
     "; did you mean 'max-batch'?"
@@ -313,7 +360,7 @@ def suggestion(name: str, known: Sequence[str]) -> str:
 
 
 def pairs(name: str, value: object) -> dict[str, str]:
-    """What was given as K=V, or as a mapping; raises OptionsError when something is not K=V.
+    """Parses a list of K=V, or a mapping, into a dictionary; raises OptionsError for an entry that is not K=V.
 
     >>> pairs("kafka-config", ["security.protocol=SSL", "ssl.ca.location=/ca.pem"])
     {'security.protocol': 'SSL', 'ssl.ca.location': '/ca.pem'}

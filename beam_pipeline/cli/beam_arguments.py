@@ -1,4 +1,4 @@
-"""Checks the Beam options of a command line: Beam itself passes over what it does not know."""
+"""Checks the Beam options of a command line, because Beam itself ignores options that it does not know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.cli.arguments import OPTIONS, suggestion
 from models.errors import OptionsError
 
-# Set by the application; a value of the user's own would contradict it.
+# The application sets these itself; a value from the command line would contradict it.
 _OURS = ("--runner", "--streaming", "--save_main_session", "--pickle_library")
 
 
@@ -24,27 +24,29 @@ def check_beam_arguments(arguments: Sequence[str]) -> None:
     for argument in unknown:
         name = argument.split("=")[0]
         near = suggestion(name, [*known, *(f"--{one}" for one in OPTIONS)])
-        raise OptionsError(f"{name!r} is no option of beam-serving and none of Beam{near}")
+        raise OptionsError(f"{name!r} is not an option of beam-serving or Beam{near}")
     for argument in arguments:
         if argument.split("=")[0] in _OURS:
-            raise OptionsError(f"{argument.split('=')[0]} is set by beam-serving and cannot be given")
+            raise OptionsError(f"{argument.split('=')[0]} is set by beam-serving and cannot be overridden")
 
 
 class _BeamParser(argparse.ArgumentParser):
-    """Takes the options of all Beam's classes, some of which name an option twice, and raises instead of exiting."""
+    """Parses the options of all of Beam's option classes and raises OptionsError instead of exiting."""
 
     def add_argument(self, *arguments: str, **settings: object) -> argparse.Action:
+        """Adds an option, unless another class has defined it already, as some of Beam's do."""
         try:
             return super().add_argument(*arguments, **settings)  # type: ignore[arg-type]
         except argparse.ArgumentError:
             return self._actions[-1]
 
     def add_value_provider_argument(self, *arguments: str, **settings: object) -> argparse.Action:
-        """As an ordinary argument: only its name counts here."""
+        """Adds an ordinary argument: only the name matters here."""
         settings.pop("default", None)
         return self.add_argument(*arguments, **settings)
 
     def error(self, message: str) -> None:  # type: ignore[override]
+        """Raises OptionsError, where argparse would exit."""
         raise OptionsError(f"Beam options: {message}")
 
 

@@ -1,4 +1,4 @@
-"""`beam-serving ...`, also `python -m beam_pipeline ...`: parses, dispatches, and turns errors into messages."""
+"""Parses `beam-serving ...` (or `python -m beam_pipeline ...`), dispatches to a command and reports its errors."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol
 
+from beam_pipeline.cli.arguments import as_sentence
 from models.errors import OptionsError, ServingError
 from runners.local.signals import INTERRUPTED, interrupted_by_signals
 
-# Command to the module that does it and a line of help. A module is imported only for its own command, and imports what
-# takes long (Beam, TensorFlow, numpy, Kafka's client) only when its arguments are parsed and checked: --help and usage
-# errors come at once, and a test holds it.
+# Each command's module and its line of help. A module is imported only for its own command, and imports slow libraries
+# (Beam, TensorFlow, numpy, the Kafka client) only after its arguments are parsed and checked, so that --help and usage
+# errors appear at once. A test checks this.
 COMMANDS = {
     "run": ("beam_pipeline.cli.commands.run", "score a stream of records with models that arrive as data"),
     "models": ("beam_pipeline.cli.commands.models", "publish, list, roll back and retire models"),
-    "generate": ("beam_pipeline.cli.commands.generate", "generate records, or publish models in turns"),
-    "results": ("beam_pipeline.cli.commands.results", "show results as they come"),
-    "status": ("beam_pipeline.cli.commands.status", "show what each model has done"),
-    "dead-letters": ("beam_pipeline.cli.commands.dead_letters", "show malformed messages, and put repaired ones back"),
+    "generate": ("beam_pipeline.cli.commands.generate", "generate test records, or publish models in rotation"),
+    "results": ("beam_pipeline.cli.commands.results", "show results"),
+    "status": ("beam_pipeline.cli.commands.status", "show the state and the statistics of each model"),
+    "dead-letters": ("beam_pipeline.cli.commands.dead_letters", "show malformed messages, and replay repaired ones"),
     "template": ("beam_pipeline.cli.commands.template", "stage a Dataflow template, or print its metadata"),
-    "demo": ("beam_pipeline.cli.commands.demo", "all of it on this machine, in less than a minute"),
+    "demo": ("beam_pipeline.cli.commands.demo", "show the whole system on this machine, in about a minute"),
 }
 TAKES_BEAM_OPTIONS = ("run", "template")
 
 
 class Command(Protocol):
-    """What a module of `COMMANDS` has."""
+    """What every module in `COMMANDS` provides."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Adds the command's own arguments."""
 
     def run(self, given: argparse.Namespace, rest: Sequence[str]) -> int:
-        """Does it; gives the exit status.
+        """Runs the command and returns its exit status.
 
         Args:
           given: the parsed arguments.
-          rest: the arguments that are not of this application, for a command of `TAKES_BEAM_OPTIONS`.
+          rest: the arguments for Beam, for a command in `TAKES_BEAM_OPTIONS`; empty for the others.
         """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
-    SIGINT (Ctrl-C) and SIGTERM end it, also where the process was started with them ignored.
+    SIGINT (Ctrl-C) and SIGTERM end it, even if the process was started with these signals ignored.
 
     Returns:
-      0 when it worked (also when a signal ended what runs until a signal), 1 when it did not, 2 on a usage error, 130
-      when a signal interrupted something finite.
+      0 on success, which includes a signal that ends a command meant to run until one; 1 on failure; 2 on a usage
+      error; 130 when a signal interrupted any other command.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), None)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = _load(name)
         if rest and name not in TAKES_BEAM_OPTIONS:
-            raise OptionsError(f"unknown: {' '.join(rest)}; see beam-serving {name} --help")
+            raise OptionsError(f"unknown arguments: {' '.join(rest)}; see beam-serving {name} --help")
         with interrupted_by_signals():
             return command.run(given, rest)
     except OptionsError as error:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServingError as error:
         print(f"beam-serving {name}: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # for example, `beam-serving results | head` after head has exited
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
@@ -78,16 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
-    """The parser; only the wanted command's module is imported for its arguments."""
+    """The parser of all commands, with the arguments of the wanted command only: its module alone is imported."""
     parser = argparse.ArgumentParser(
         prog="beam-serving",
         description="Model serving on Apache Beam with models as data.",
-        epilog="beam-serving COMMAND --help tells more.",
+        epilog="Run beam-serving COMMAND --help for the options of a command.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, (_, summary) in COMMANDS.items():
-        child = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
+        child = commands.add_parser(name, help=summary, description=as_sentence(summary), allow_abbrev=False)
         if name == wanted:
             _load(name).add_arguments(child)
     return parser

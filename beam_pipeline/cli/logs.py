@@ -1,4 +1,4 @@
-"""What the commands write to stderr: our own sentences, and of the libraries only warnings."""
+"""Logging of the commands to stderr: our own messages, and only warnings from libraries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _QUIET = ("apache_beam", "PrismRunner", "absl", "urllib3", "tensorflow", "h5py")
-# Prism warns of an empty transform that Beam's own Create makes, and of each bundle that a stop cuts short.
-_SAID_BY_DESIGN = (
+# Warnings that appear in normal operation: Prism warns about an empty transform that Beam's own Create produces, and
+# about each bundle that a stop cuts short.
+_EXPECTED = (
     "empty transform, with payload",
     "pipeline canceled",
     "Really starting service",
@@ -20,16 +21,21 @@ _SAID_BY_DESIGN = (
 )
 
 
-class _ByDesign(logging.Filter):
+class _DropExpected(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name == "root" and record.levelno < logging.WARNING:  # Beam's job states
+        if record.name == "root" and record.levelno < logging.WARNING:  # Beam logs job states to the root logger
             return False
         text = record.getMessage()
-        return not any(known in text for known in _SAID_BY_DESIGN)
+        return not any(known in text for known in _EXPECTED)
 
 
 def set_up_logs(verbose: bool = False, quiet: bool = False) -> None:
-    """Sets up logging for a command; `verbose` shows the libraries' own progress too, `quiet` no progress at all."""
+    """Sets up logging for a command.
+
+    Args:
+      verbose: also logs the libraries' own progress.
+      quiet: logs warnings and errors only.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -39,15 +45,15 @@ def set_up_logs(verbose: bool = False, quiet: bool = False) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_ByDesign())
+        handler.addFilter(_DropExpected())
 
 
 @contextmanager
 def without_start_lines() -> Iterator[None]:
-    """Drops what libraries print to stderr while they are imported; it is shown when the import raises.
+    """Drops what libraries print to stderr while they are imported, unless the import fails.
 
-    TensorFlow's C++ code prints to the file descriptor before it reads any setting, TF_CPP_MIN_LOG_LEVEL included. Only
-    for commands of one thread: what another thread logs meanwhile is dropped, too.
+    TensorFlow's C++ code prints to the file descriptor before it reads any setting, TF_CPP_MIN_LOG_LEVEL included. Use
+    this in single-threaded commands only, because it also drops what other threads log meanwhile.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -66,7 +72,7 @@ def without_start_lines() -> Iterator[None]:
 
 
 def silence_runner() -> None:
-    """Silences what Beam's threads say when the runner is taken from under them, which is how a pipeline is stopped."""
+    """Silences the errors of Beam's threads when the runner goes away, which is the normal way to stop a pipeline."""
     threading.excepthook = lambda _: None
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("PrismRunner").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""The status of models: the fold of the status topic, beside what the models topic wants."""
+"""The status of models: a fold over the status topic, combined with the desired state from the models topic."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class ModelStatus:
 
     Attributes:
       name, version, description: as published.
-      state: what its workers last said (loading, serving, failed, released, retired), or else what the models topic
-        says: live (no worker has told of it), previous, or stored.
-      since: when it first served, milliseconds since 1970-01-01 UTC; None: never.
-      usage, errors: records scored, and records that it could not score, in all workers together.
+      state: what its workers last reported (loading, serving, failed, released, retired). Without a report, the state
+        in the models topic: live, previous or stored.
+      since: when it first served, in milliseconds since 1970-01-01 UTC; None if it never did.
+      usage, errors: number of records scored, and of records that failed, over all workers.
       average, minimum, maximum: duration of a call in milliseconds.
-      last_error: of the last failed load, unless it has served since.
-      deployment: the consumer group whose workers said so; empty when none has.
+      last_error: the error of the last failed load, unless it has served since.
+      deployment: the consumer group whose workers reported; empty without a report.
     """
 
     name: str
@@ -42,12 +42,12 @@ _Key = tuple[str, str, int]  # deployment, name and version of a model
 
 
 class StatusFold:
-    """Takes status events in their order; gives the status of each version in each deployment.
+    """Folds status events, in their order, into the status of each version in each deployment.
 
-    Deployments may share the models topic and the status topic: what one of them cannot load, another may serve.
+    Deployments may share the models topic and the status topic: one of them may serve a model that another cannot load.
 
     Args:
-      deployment: the only one that counts; None: all.
+      deployment: the deployment whose events count; None for all.
     """
 
     def __init__(self, deployment: str | None = None) -> None:
@@ -57,7 +57,7 @@ class StatusFold:
         self._stopped: dict[tuple[str, str], StatusEvent] = {}
 
     def add(self, message: bytes) -> None:
-        """Takes a message of the status topic; what is no event is passed over."""
+        """Adds a message of the status topic; a message that is not a status event is ignored."""
         try:
             event = StatusEvent.from_json(message)
         except ValueError:
@@ -69,12 +69,13 @@ class StatusFold:
         if event.kind != "statistics":
             self._last.setdefault(key, {})[event.worker] = event
         if event.statistics is not None:
-            # A version that serves again begins to count anew: its count before stays.
+            # A version that serves again starts counting from zero, so its earlier counts are kept under their own
+            # start time and added up.
             place = event.worker, event.statistics.since
             self._statistics.setdefault(key, {})[place] = event.statistics
 
     def statuses(self, versions: Iterable[ListedVersion]) -> list[ModelStatus]:
-        """The status of these versions in their order, each in every deployment that has reported about it."""
+        """The status of these versions, in their order, in every deployment that has reported on them."""
         return [self._status(one, deployment) for one in versions for deployment in self._deployments(one)]
 
     def stopped(self) -> list[StatusEvent]:
@@ -82,7 +83,7 @@ class StatusFold:
         return list(self._stopped.values())
 
     def _note_stopped(self, event: StatusEvent) -> None:
-        """A worker that loads again follows again."""
+        """Remembers a worker that stopped following the models topic, until it loads a model again."""
         worker = event.deployment, event.worker
         if event.kind == "stopped":
             self._stopped[worker] = event

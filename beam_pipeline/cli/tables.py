@@ -1,4 +1,4 @@
-"""Tables on the terminal."""
+"""Prints tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WIDTH_OF_A_FILE = 160
 
 
 def print_table(table: Table) -> None:
-    """Prints a table as wide as the terminal; into a file or a pipe, wide enough for all of it."""
+    """Prints a table as wide as the terminal, or wide enough for its content when stdout is a file or a pipe."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_OF_A_FILE)

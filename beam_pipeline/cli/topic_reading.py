@@ -1,4 +1,4 @@
-"""Reads a topic for a console: from some place to its end, or on and on."""
+"""Reads a topic for a console: up to its current end, or continuously."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _GROUP = "beam-serving-console"
 
 
 def read_topic(kafka: KafkaSettings, topic: str, last: int | None = None, follow: bool = False) -> Iterator[Message]:
-    """The messages of a topic, partition by partition as they come.
+    """Yields the messages of a topic: those of a partition in order, partitions interleaved as they arrive.
 
     Args:
-      kafka: the brokers.
-      topic: it must exist.
-      last: begin so many messages before each partition's end; None: at its beginning.
-      follow: go on with what comes, until interrupted; else end where the topic ended at the call.
+      kafka: the settings for connecting to the brokers.
+      topic: the topic to read; it must exist.
+      last: how many messages before each partition's end to start; None to start at its beginning.
+      follow: whether to keep reading new messages; otherwise reading stops at the end of each partition.
 
     Raises:
-      TopicError: when the topic does not exist.
-      KafkaUnreachableError: when no broker answers.
+      TopicError: the topic does not exist.
+      KafkaUnreachableError: no broker answers.
     """
     consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
     try:

@@ -1,4 +1,4 @@
-"""The demo: a stream of wines, and what happens to the models that score it, live in the terminal."""
+"""The demo: a stream of wine records and the models that score it, live in the terminal."""
 
-# How long a pass takes once the pipeline is up, about.
+# The approximate duration of a pass once the pipeline is up.
 USUAL_SECONDS = 45.0

@@ -1,4 +1,4 @@
-"""Reads what the pipeline writes (results, status events, dead letters) into the scoreboard."""
+"""Reads the pipeline's output (results, status events and dead letters) into the scoreboard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.1
 
 
 class Collector:
-    """Reads in a thread of its own, from `start` to `close`."""
+    """Reads in its own thread, from `start` to `close`."""
 
     def __init__(self, kafka: KafkaSettings, topics: DemoTopics, scoreboard: Scoreboard) -> None:
         self._topics = topics
@@ -41,11 +41,11 @@ class Collector:
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:
-        """Begins to read."""
+        """Starts reading."""
         self._thread.start()
 
     def close(self) -> None:
-        """Reads no more."""
+        """Stops reading and closes the consumer."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -53,7 +53,8 @@ class Collector:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            # The first is waited for, and what came with it is taken along.
+            # Waits for a first message only, then takes all that have arrived: waiting for a full batch would add
+            # latency.
             messages = self._consumer.consume(1, _POLL_SECONDS)
             if messages:
                 self._take([*messages, *self._consumer.consume(_BATCH, 0)])
@@ -62,7 +63,7 @@ class Collector:
         results = []
         for message in messages:
             if message.error() is not None:
-                _LOGGER.warning("the view of the demo: %s", message.error().str())
+                _LOGGER.warning("the demo cannot read a topic: %s", message.error().str())
                 continue
             try:
                 if message.topic() == self._topics.results:
@@ -73,7 +74,7 @@ class Collector:
                     letter = decode_dead_letter(message.value())
                     self._scoreboard.see_dead_letter(letter, letter.topic == self._topics.records)
             except ValueError:
-                # Then something is missing in the end, and the summary says so.
-                _LOGGER.exception("a message of topic %s cannot be read", message.topic())
+                # The summary then reports a missing result or dead letter.
+                _LOGGER.exception("a message of topic %s cannot be decoded", message.topic())
         if results:
             self._scoreboard.see_results(results)

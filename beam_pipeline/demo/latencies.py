@@ -1,4 +1,4 @@
-"""Percentiles of latencies: of the last seconds exactly enough to watch, and of any number in little memory."""
+"""Percentiles of latencies, for any number of them in little memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-# Each step is 2 % wide: finer than anyone could measure twice.
+# Each step is 2 % wide, which is finer than the variation between two measurements.
 _STEP = math.log(1.02)
 _LEAST_MILLISECONDS = 0.01
 
@@ -20,11 +20,11 @@ class Latencies:
             self._steps.update(part._steps)
 
     def add(self, milliseconds: float) -> None:
-        """Counts one."""
+        """Counts a latency."""
         self._steps[int(math.log(max(milliseconds, _LEAST_MILLISECONDS)) // _STEP)] += 1
 
     def percentile(self, fraction: float) -> float | None:
-        """The latency, in milliseconds, that so many were within; None when there are none."""
+        """The latency in milliseconds that this fraction (0 to 1) did not exceed; None without latencies."""
         rest = math.ceil(self._steps.total() * fraction)
         for step in sorted(self._steps):
             rest -= self._steps[step]

@@ -1,14 +1,14 @@
-"""Who is still owed an answer: every record that was sent must come back once, as a result or as a dead letter."""
+"""The records that still need an answer: each one must come back as a result."""
 
 from __future__ import annotations
 
 
 class Ledger:
-    """Records that were sent and not answered yet, by sequence number. Not thread-safe.
+    """The records that were sent and not answered yet, by sequence number. Not thread-safe.
 
     Attributes:
-      sent, answered: how many.
-      duplicates: answers to what was answered already; the pipeline promises "at least once".
+      sent, answered: the number of records sent, and of those answered.
+      duplicates: the number of repeated answers, which at-least-once delivery allows.
     """
 
     def __init__(self) -> None:
@@ -18,14 +18,14 @@ class Ledger:
         self._waiting: dict[int, float] = {}
 
     def send(self, now: float) -> int:
-        """Notes a record that is sent now; gives its sequence number."""
+        """Registers a record that is sent now, and returns its sequence number."""
         sequence = self.sent
         self.sent += 1
         self._waiting[sequence] = now
         return sequence
 
     def answer(self, sequence: int, now: float) -> float | None:
-        """Notes an answer; gives the seconds since the record was sent, None for a duplicate."""
+        """Registers an answer, and returns the seconds since the record was sent; None for a duplicate."""
         sent = self._waiting.pop(sequence, None)
         if sent is None:
             self.duplicates += 1
@@ -35,5 +35,5 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """How many are owed an answer: when nothing more is under way, these are lost."""
+        """The number of records without an answer; once nothing is in flight, these are lost."""
         return len(self._waiting)

@@ -1,4 +1,4 @@
-"""The pipeline that the demo shows: `beam-serving run` in a process of its own, with its log in a file."""
+"""The pipeline that the demo shows: `beam-serving run` in its own process, with its log in a file."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def run_arguments(kafka: KafkaSettings, topics: DemoTopics) -> list[str]:
 
 
 class PipelineProcess:
-    """Runs from construction until `stop`, or until this process ends, however it ends.
+    """The process of the pipeline.
+
+    Life cycle: it runs from construction until `stop`, and never outlives this process.
 
     Args:
-      arguments: of `beam-serving run`.
-      log: the file that takes what it writes.
+      arguments: the arguments of `beam-serving run`.
+      log: the file for its output.
     """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
@@ -54,7 +56,7 @@ class PipelineProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the demo; it then ends the pipeline in order.
+                # Ctrl-C must reach the demo only, which then stops the pipeline in order.
                 start_new_session=True,
             )
         self._guard = ProcessGuard(self._process.pid)
@@ -67,7 +69,7 @@ class PipelineProcess:
             raise PipelineFailedError(f"the pipeline ended with exit status {code}; the end of its log:\n{self._end()}")
 
     def stop(self) -> None:
-        """Ends the pipeline in order; what does not end is killed, with all that it started. Idempotent."""
+        """Stops the pipeline, and kills it and the processes it started if it does not end. Idempotent."""
         if self._stopped:
             return
         self._stopped = True
@@ -75,7 +77,7 @@ class PipelineProcess:
             self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
-        # The pipeline leads a process group of its own, in which its runner is.
+        # The pipeline leads its own process group, which includes its runner.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -1,4 +1,4 @@
-"""How the demo shows itself: live on a terminal, line by line elsewhere."""
+"""The output of the demo: a live view on a terminal, and lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LINE_SECONDS = 3.0
 
 
 class Presentation(Protocol):
-    """As a context manager it is open from the first sentence to the end of the stream; one thread calls it."""
+    """Shows the progress of the demo, as a context manager around the demo; only one thread calls it."""
 
-    def say(self, text: str) -> None:
-        """Says what is to be waited for before the stream begins."""
+    def report(self, text: str) -> None:
+        """Reports what the demo is doing or waiting for, before and after the stream."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """Shows this moment; called some four times a second."""
+        """Shows the current state; called about four times a second."""
 
     def __enter__(self) -> Presentation: ...
 
@@ -32,7 +32,7 @@ class Presentation(Protocol):
 
 
 class LivePresentation:
-    """The live view, on a screen of its own that goes at the end."""
+    """The live view, on the terminal's alternate screen, which disappears at the end."""
 
     def __init__(self, console: Console, subtitle: str) -> None:
         self._console = console
@@ -40,8 +40,8 @@ class LivePresentation:
         self._status: Status | None = None
         self._live: Live | None = None
 
-    def say(self, text: str) -> None:
-        """Shows a spinner."""
+    def report(self, text: str) -> None:
+        """Shows the text next to a spinner."""
         if self._status is None:
             self._status = self._console.status(text)
             self._status.start()
@@ -73,26 +73,26 @@ class LivePresentation:
 
 
 class PlainPresentation:
-    """Events as they happen, and a line of figures every few seconds."""
+    """Prints events as they happen, and a line of figures every few seconds."""
 
     def __init__(self, console: Console, subtitle: str) -> None:
         self._console = console
         self._subtitle = subtitle
-        self._events_told = -1.0
+        self._last_event = -1.0
         self._next_line = 0.0
 
-    def say(self, text: str) -> None:
-        """Prints it."""
+    def report(self, text: str) -> None:
+        """Prints the text."""
         self._print(text)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Prints what is new."""
+        """Prints new events and, when it is time, the figures."""
         if not self._next_line:
             self._print(self._subtitle)
         for event in snapshot.events:
-            if event.at > self._events_told:
+            if event.at > self._last_event:
                 self._print(f"{event.at:5.1f} s  {event.text}")
-                self._events_told = event.at
+                self._last_event = event.at
         if snapshot.elapsed >= self._next_line:
             self._next_line = snapshot.elapsed + _LINE_SECONDS
             self._print(f"{snapshot.elapsed:5.1f} s  {figures(snapshot)}")
@@ -110,7 +110,7 @@ class PlainPresentation:
 
 
 def figures(snapshot: Snapshot) -> str:
-    """The figures of this moment on one line."""
+    """The current figures on one line."""
     parts = [
         f"in {snapshot.rate_in:.0f}/s",
         f"out {snapshot.rate_out:.0f}/s",
@@ -119,6 +119,6 @@ def figures(snapshot: Snapshot) -> str:
     ]
     if snapshot.scoring != -1:
         line = snapshot.line(snapshot.scoring)
-        accuracy = f", {percent(line.accuracy)} right" if line.accuracy is not None else ""
+        accuracy = f", {percent(line.accuracy)} correct" if line.accuracy is not None else ""
         parts.append(f"scoring: {version_name(line.version)}{accuracy}")
     return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""The stream of wines: the held-out lots over and over, so many a second by the clock."""
+"""The stream of records: the held-out lots over and over, at a fixed rate."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FLUSH_SECONDS = 10.0
 
 
 class RecordStream:
-    """Sends records in a thread of its own, from `start` to `close`.
+    """Sends records in its own thread, from `start` to `close`.
 
     Args:
-      kafka: the brokers.
-      topic: of the records.
-      wines: sent in turns; the record's lot id tells which one it is.
-      scoreboard: told of each record before it is sent.
-      rate: records a second.
+      kafka: the settings for connecting to the brokers.
+      topic: the topic of records.
+      wines: the wines to send in turn; the lot id of a record identifies its wine.
+      scoreboard: counts each record before it is sent.
+      rate: records per second.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class RecordStream:
         self._producer.poll(0)
 
     def send_malformed(self, values: Sequence[bytes]) -> None:
-        """Sends messages that are no wines."""
+        """Sends messages that cannot be decoded."""
         for value in values:
             self._scoreboard.send_malformed()
             self._producer.produce(self._topic, value, b"malformed")
 
     def start(self) -> None:
-        """Begins to send at the rate."""
+        """Starts sending at the rate."""
         self._thread.start()
 
     def close(self) -> None:
-        """Sends no more, and waits until the broker has everything. Idempotent."""
+        """Stops sending, and waits until the broker has acknowledged everything. Idempotent."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

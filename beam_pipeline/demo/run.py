@@ -37,17 +37,17 @@ _PIPELINE_LOG = "pipeline.log"
 
 
 class DemoFailedError(ServingError):
-    """Not everything happened as it should; the summary says what."""
+    """Something in the demo did not happen as it should; the summary says what."""
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What the demo can be told.
+    """The settings of the demo.
 
     Attributes:
-      bootstrap_servers: of a real broker; None: the embedded one.
-      seconds: that a pass takes, about.
-      rate: records a second.
+      bootstrap_servers: the address of a real broker; None for the embedded one.
+      seconds: the approximate duration of a pass.
+      rate: records per second.
       forever: until Ctrl-C.
       plain: no live view.
       picture: where the view is saved when a model was refused.
@@ -62,14 +62,14 @@ class DemoSettings:
 
     @property
     def subtitle(self) -> str:
-        """Says what runs."""
+        """What runs, in a few words."""
         kafka = "embedded Kafka" if self.bootstrap_servers is None else "your Kafka"
         return f"red wines, {self.rate}/s · DirectRunner · {kafka}"
 
 
 @contextmanager
 def work_folder(console: Console) -> Iterator[Path]:
-    """A temporary folder for logs: it goes when all went well, and is named when not."""
+    """Creates a temporary folder for logs, which is removed on success; otherwise its path is printed."""
     folder = Path(tempfile.mkdtemp(prefix="beam-serving-demo-"))
     try:
         yield folder
@@ -77,7 +77,7 @@ def work_folder(console: Console) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except BaseException:
-        if not (folder / _PIPELINE_LOG).exists():  # then there is nothing in it to learn from
+        if not (folder / _PIPELINE_LOG).exists():  # the pipeline did not start, so there are no logs worth keeping
             shutil.rmtree(folder, ignore_errors=True)
             raise
         console.print(f"The logs are in {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -86,12 +86,12 @@ def work_folder(console: Console) -> Iterator[Path]:
 
 
 class Demo:
-    """Everything that runs, and the order in which it starts and ends.
+    """One run of the demo: starts and stops all its parts, in order.
 
     Args:
-      settings: what it was told.
-      console: where it shows itself.
-      folder: for logs and the broken model.
+      settings: the settings of the demo.
+      console: the console for all output.
+      folder: the folder for logs and the broken model.
     """
 
     def __init__(self, settings: DemoSettings, console: Console, folder: Path) -> None:
@@ -103,21 +103,21 @@ class Demo:
         self._pictured = settings.picture is None
 
     def run(self) -> None:
-        """Runs it to its end, or to Ctrl-C.
+        """Runs the demo to its end, or to Ctrl-C.
 
         Raises:
-          DemoFailedError: when not everything happened as it should.
-          ServingError: when something cannot be had, the pipeline dies, or a step of the scenario has no effect.
-          KeyboardInterrupt: when it is interrupted before the stream has begun.
+          DemoFailedError: something did not happen as it should.
+          ServingError: a part is missing, the pipeline dies, or a step of the scenario has no effect.
+          KeyboardInterrupt: the demo is interrupted before the stream has started.
         """
         settings, board = self._settings, self._scoreboard
         with ExitStack() as stack:
             presentation = stack.enter_context(self._presentation())
-            models = trained_models(presentation.say)
+            models = trained_models(presentation.report)
             locate_prism()
-            topics_made = real_topics(settings.bootstrap_servers) if settings.bootstrap_servers else embedded_topics()
-            kafka, topics = stack.enter_context(topics_made)
-            presentation.say("Starting the pipeline")
+            created = real_topics(settings.bootstrap_servers) if settings.bootstrap_servers else embedded_topics()
+            kafka, topics = stack.enter_context(created)
+            presentation.report("Starting the pipeline")
             pipeline = PipelineProcess(run_arguments(kafka, topics), self._folder / _PIPELINE_LOG)
             stack.callback(pipeline.stop)
             collector = Collector(kafka, topics, board)
@@ -130,27 +130,27 @@ class Demo:
                 kafka, topics.models, models, self._folder, stream, board, settings.seconds, settings.forever
             )
             wrong = self._play(scenario, stream, pipeline, presentation)
-            presentation.say("Stopping the pipeline")
+            presentation.report("Stopping the pipeline")
         if wrong:
-            raise DemoFailedError(f"not everything happened as it should: {'; '.join(wrong)}")
+            raise DemoFailedError(f"the demo did not run as expected: {'; '.join(wrong)}")
 
     def _presentation(self) -> Presentation:
         kind = PlainPresentation if self._settings.plain else LivePresentation
         return kind(self._console, self._settings.subtitle)
 
     def _await_first_result(self, stream: RecordStream, pipeline: PipelineProcess) -> None:
-        """One record goes ahead: when its result is there, the pipeline is up."""
+        """Sends one record ahead of the stream: once its result has arrived, the pipeline is up."""
         stream.send_one()
         deadline = time.monotonic() + _START_SECONDS
         while not self._scoreboard.wait_for(lambda snapshot: snapshot.answered > 0, _FRAME_SECONDS):
             pipeline.check()
             if time.monotonic() > deadline:
-                raise PipelineFailedError(f"the pipeline gave no result in {_START_SECONDS:g} s")
+                raise PipelineFailedError(f"the pipeline produced no result within {_START_SECONDS:g} s")
 
     def _play(
         self, scenario: Scenario, stream: RecordStream, pipeline: PipelineProcess, presentation: Presentation
     ) -> list[str]:
-        """Lets the stream flow and the scenario happen, shows both, and then the summary."""
+        """Runs the stream and the scenario, shows them and the summary, and returns what went wrong."""
         board, interrupted = self._scoreboard, False
         board.begin()
         stream.start()
@@ -172,7 +172,7 @@ class Demo:
         last = board.snapshot()
         wrong = shortcomings(last, scenario.passes)
         if interrupted and not self._settings.forever:
-            wrong.append("stopped before its end")
+            wrong.append("it was stopped before its end")
         self._console.print(draw_summary(last, wrong))
         return wrong
 

@@ -1,4 +1,4 @@
-"""What happens to the models while the stream flows. Every step waits until its effect has been seen."""
+"""The changes to models while the stream flows. Every step waits until its effect is visible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelsTopic
 
 MODEL = "wine"
-# What the steps of a pass take besides their pauses: publishing on a broker that answers no DescribeConfigs, loading.
+# How long the steps of a pass take without their pauses: they publish (slowly, because the embedded broker does not
+# answer DescribeConfigs) and load models.
 _WORK_SECONDS = 14.0
 _PATIENCE_SECONDS = 120.0
 _MALFORMED_RECORDS = (b"", b"not a wine", b"\x02a" + b"\x00" * 40, b'{"lot_id": "1", "alcohol": 12.5}', b"\xff" * 100)
@@ -30,24 +31,24 @@ _MALFORMED_DESCRIPTOR = b"not a descriptor"
 
 
 class ScenarioError(ServingError):
-    """What a step of the demo should have brought about did not happen."""
+    """A step of the demo did not have its effect."""
 
 
 class _StoppedError(Exception):
-    """Somebody stopped the demo."""
+    """The demo was stopped."""
 
 
 class Scenario:
-    """Publishes, retires and rolls back in a thread of its own: `start`, then look at `ended` and `failure`.
+    """Publishes, retires and rolls back models in its own thread: call `start`, then watch `ended` and `failure`.
 
     Args:
-      kafka, models_topic: where models are published.
+      kafka, models_topic: where to publish models.
       models: the trained models.
-      work_folder: for the broken one.
+      work_folder: the folder for the broken model.
       stream: sends the malformed records.
-      scoreboard: where the effects are seen, and what happens is told.
-      seconds: that a pass takes, about.
-      forever: whether it begins again at its end.
+      scoreboard: shows the effects of the steps, and takes events.
+      seconds: the approximate duration of a pass.
+      forever: whether to repeat the pass until the demo is stopped.
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Scenario:
         self.passes = 0
 
     def start(self) -> None:
-        """Begins."""
+        """Starts the first pass."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stops it where it is; a publication that is under way is waited for."""
+        """Stops at the current step, and waits for a publication in progress."""
         self._stop.set()
         self._thread.join()
 
@@ -96,12 +97,12 @@ class Scenario:
         except ServingError as error:
             self.failure = error
         except Exception as error:
-            self.failure = ScenarioError(f"the demo failed in an unforeseen way: {type(error).__name__}: {error}")
+            self.failure = ScenarioError(f"the demo failed unexpectedly: {type(error).__name__}: {error}")
         finally:
             self.ended.set()
 
     def _pass(self) -> None:
-        self._scoreboard.tell("the stream flows, and there is no model: results say so", "quiet")
+        self._scoreboard.add_event("the stream flows without a model, and results say so", "quiet")
         self._pause(3)
         self._publish_weak()
         self._pause(6)
@@ -118,38 +119,38 @@ class Scenario:
         self.passes += 1
 
     def _start_over(self) -> None:
-        self._scoreboard.tell("from the beginning", "quiet")
+        self._scoreboard.add_event("starting over", "quiet")
         self._retire()
 
     def _publish_weak(self) -> None:
         folder = self._models.weak
         draft = draft_of(f"logistic regression, {RECIPES['weak'].rows} rows", location=str(folder))
-        version = self._publish(draft, "weak", "a weak model, at a location")
-        self._await_handover(f"v{version} is published, but scored nothing")
-        self._scoreboard.tell(f"v{version} scores", "good")
+        version = self._publish(draft, "weak", "a weak model, by its location")
+        self._await_handover(f"v{version} was published but did not score any record")
+        self._scoreboard.add_event(f"v{version} is scoring", "good")
 
     def _publish_good(self) -> int:
         draft = draft_of(
             f"network of {RECIPES['good'].hidden} neurons, all rows", content=zip_folder(self._models.good)
         )
-        version = self._publish(draft, "good", "a good model, its bytes in the stream")
-        self._await_handover(f"v{version} is published, but scored nothing")
-        self._scoreboard.tell(f"v{version} scores: watch the accuracy", "good")
+        version = self._publish(draft, "good", "a good model, with its bytes in the stream")
+        self._await_handover(f"v{version} was published but did not score any record")
+        self._scoreboard.add_event(f"v{version} is scoring: watch the accuracy", "good")
         return version
 
     def _publish_broken(self, serving: int) -> None:
-        draft = draft_of("the good one, variables missing", content=zip_folder(self._broken))
-        version = self._publish(draft, "broken", "a broken model, past the check of `models publish`", awaited=False)
+        draft = draft_of("the good model without its variables", content=zip_folder(self._broken))
+        version = self._publish(draft, "broken", "a broken model, bypassing the check at publishing", awaited=False)
         self._await(
             lambda snapshot: any(refusal.version == version for refusal in snapshot.refusals),
-            f"nobody said that the broken v{version} cannot be loaded",
+            f"no worker reported that the broken v{version} cannot be loaded",
         )
         scored = self._scoreboard.snapshot().line(serving).records
         self._await(
             lambda snapshot: snapshot.line(serving).records > scored,
-            f"v{serving} did not go on serving when v{version} was refused",
+            f"v{serving} did not keep scoring when v{version} was refused",
         )
-        self._scoreboard.tell(f"v{version} is refused, v{serving} goes on serving", "bad")
+        self._scoreboard.add_event(f"v{version} is refused, and v{serving} keeps scoring", "bad")
 
     def _send_malformed(self) -> None:
         self._stream.send_malformed(_MALFORMED_RECORDS)
@@ -157,32 +158,32 @@ class Scenario:
         producer = self._kafka.producer()
         producer.produce(self._topic_name, _MALFORMED_DESCRIPTOR, MODEL.encode(), partition=0)
         producer.flush(10)
-        self._scoreboard.tell(f"{len(_MALFORMED_RECORDS)} malformed records and a malformed descriptor are sent")
-        self._await(_all_dead_letters, "not everything malformed came to the dead-letter topic")
-        self._scoreboard.tell("all of them are dead letters; the stream goes on", "good")
+        self._scoreboard.add_event(f"sent {len(_MALFORMED_RECORDS)} malformed records and a malformed descriptor")
+        self._await(_all_dead_letters, "some malformed messages did not reach the dead-letter topic")
+        self._scoreboard.add_event("all of them are dead letters, and the stream flows on", "good")
 
     def _retire(self) -> None:
         pointer = self._topic.retire(MODEL)
         self._scoreboard.expect("retired", None, pointer.updated_at / 1000)
-        self._scoreboard.tell(f"model {MODEL!r} is retired")
-        self._await_handover(f"model {MODEL!r} is retired, but no result says so")
-        self._scoreboard.tell("results say: no model", "quiet")
+        self._scoreboard.add_event(f"model {MODEL!r} is retired")
+        self._await_handover(f"model {MODEL!r} was retired, but no result says so")
+        self._scoreboard.add_event("results say that there is no model", "quiet")
 
     def _roll_back(self, good: int) -> None:
         pointer = self._topic.rollback(MODEL, good)
         self._scoreboard.expect(f"rollback to v{good}", good, pointer.updated_at / 1000)
-        self._scoreboard.tell(f"rollback to v{good}")
-        self._await_handover(f"v{good} was rolled back to, but scored nothing")
-        self._scoreboard.tell(f"v{good} scores again", "good")
+        self._scoreboard.add_event(f"rollback to v{good}")
+        self._await_handover(f"the rollback to v{good} succeeded, but v{good} did not score any record")
+        self._scoreboard.add_event(f"v{good} is scoring again", "good")
 
-    def _publish(self, draft: ModelDescriptor, kind: Kind, said: str, awaited: bool = True) -> int:
-        """Publishes without the check of `beam-serving models publish`, which would refuse the broken one here."""
+    def _publish(self, draft: ModelDescriptor, kind: Kind, text: str, awaited: bool = True) -> int:
+        """Publishes without the check of `beam-serving models publish`, which would refuse the broken model."""
         published = self._topic.publish(draft)
         version = published.model_version
         self._scoreboard.name_version(version, kind, draft.description or "")
         if awaited:
             self._scoreboard.expect(f"v{version} published", version, published.published_at / 1000)
-        self._scoreboard.tell(f"v{version} published: {said}")
+        self._scoreboard.add_event(f"v{version} published: {text}")
         return version
 
     def _await_handover(self, otherwise: str) -> None:
@@ -194,7 +195,7 @@ class Scenario:
             if self._stop.is_set():
                 raise _StoppedError
             if time.monotonic() > deadline:
-                raise ScenarioError(f"{otherwise}, {_PATIENCE_SECONDS:g} s later")
+                raise ScenarioError(f"{otherwise} within {_PATIENCE_SECONDS:g} s")
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds * self._pace):
@@ -209,7 +210,7 @@ def _all_dead_letters(snapshot: Snapshot) -> bool:
 
 
 def draft_of(description: str, location: str | None = None, content: bytes | None = None) -> ModelDescriptor:
-    """A model of wines, to be published: at a location, or as bytes in the stream."""
+    """The descriptor of a wine model, given by its location or by its bytes."""
     digest = digest_of_path(Path(location)) if location is not None else digest_of_bytes(content or b"")
     return ModelDescriptor(
         MODEL,

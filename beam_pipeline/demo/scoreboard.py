@@ -1,4 +1,4 @@
-"""Counts what is sent and what comes back, for the views and for the scenario, which waits for its effects here."""
+"""Counts what is sent and what comes back, for the views and for the scenario, which waits for its effects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Second:
 
 @dataclass
 class _Tally:
-    """What one version did; a call that scored n records shows in n results, and counts 1/n in each."""
+    """The counts of one version. A call that scored n records appears in n results, so each adds 1/n calls."""
 
     kind: Kind | None = None
     description: str = ""
@@ -71,8 +71,8 @@ class Scoreboard:
     """All counts of one run. Thread-safe.
 
     Args:
-      wines: the held-out wines that the stream carries, for their labels.
-      clock: seconds since 1970-01-01 UTC.
+      wines: the held-out wines in the stream, needed for their labels.
+      clock: returns the seconds since 1970-01-01 UTC.
     """
 
     def __init__(self, wines: Sequence[Wine], clock: Callable[[], float] = time.time) -> None:
@@ -95,56 +95,56 @@ class Scoreboard:
         self._dead = {"records": 0, "descriptors": 0}
         self._dead_reason = ""
 
-    # What is sent, and what the scenario does.
+    # Input from the stream and the scenario.
 
     def begin(self) -> None:
-        """The stream begins: times count from now, and latencies of what came before do not count."""
+        """Marks the start of the stream: times count from now, and earlier latencies are dropped."""
         with self._changed:
             self._began = self._clock()
             self._seconds.clear()
             self._latencies = Latencies()
 
     def send(self) -> int:
-        """Called before a record is sent; gives its sequence number."""
+        """Counts a record and returns its sequence number; to be called before the record is sent."""
         with self._changed:
             now = self._clock()
             self._second(now).sent += 1
             return self._ledger.send(now)
 
     def send_malformed(self, descriptor: bool = False) -> None:
-        """Called before something malformed is sent."""
+        """Counts a malformed message; to be called before it is sent."""
         with self._changed:
             self._malformed["descriptors" if descriptor else "records"] += 1
 
     def name_version(self, version: int, kind: Kind, description: str) -> None:
-        """Says which of the demo's models a version is."""
+        """Records which of the demo's models a version is."""
         with self._changed:
             tally = self._tally(version)
             tally.kind, tally.description = kind, description
 
     def expect(self, what: str, version: int | None, since: float) -> None:
-        """Says that results of `version` (None: of no model) are to come, because of what was published at `since`."""
+        """Expects results of `version` (None for no model), because of a publication at `since`."""
         with self._changed:
             if self._scoring == version and self._scoring_since >= since:
                 self._handovers.append(Handover(what, version, self._scoring_since - since))
             else:
                 self._expected.append(_Expected(what, version, since))
 
-    def tell(self, text: str, tone: Tone = "plain") -> None:
+    def add_event(self, text: str, tone: Tone = "plain") -> None:
         """Adds an event."""
         with self._changed:
             self._events.append(Event(self._clock() - self._began, text, tone))
             self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[Snapshot], bool], timeout: float) -> bool:
-        """Waits until the condition holds, `timeout` seconds at most; says whether it does."""
+        """Waits up to `timeout` seconds until the condition holds, and returns whether it does."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._snapshot()), timeout)
 
-    # What comes back.
+    # Input from the pipeline.
 
     def see_results(self, results: Sequence[dict[str, Any]]) -> None:
-        """Counts results, in the order in which they came."""
+        """Counts results, in the order of their arrival."""
         with self._changed:
             now = self._clock()
             second = self._second(now)
@@ -181,7 +181,7 @@ class Scoreboard:
             self._handovers.append(Handover(expected.what, version, now - expected.since))
 
     def see_status(self, event: StatusEvent) -> None:
-        """Takes over what the pipeline says of a model."""
+        """Updates the state of a model from a status event."""
         with self._changed:
             version = event.model_version
             if event.kind in _STATES:
@@ -195,21 +195,21 @@ class Scoreboard:
 
     @staticmethod
     def _set_state(tally: _Tally, state: str) -> None:
-        """A refused model that is tried again stays refused; a retired one that is released stays retired."""
+        """Sets the state, except that a refused model stays refused when retried, and a retired one when released."""
         if (tally.state, state) not in (("refused", "loading"), ("retired", "replaced")):
             tally.state = state
 
     def see_dead_letter(self, letter: DeadLetter, of_records: bool) -> None:
-        """Counts a dead letter, of a record or of a descriptor."""
+        """Counts a dead letter of a record or of a descriptor."""
         with self._changed:
             self._dead["records" if of_records else "descriptors"] += 1
             self._dead_reason = letter.reason
             self._changed.notify_all()
 
-    # What there is to see.
+    # Output.
 
     def snapshot(self) -> Snapshot:
-        """Everything as of now."""
+        """The current state of everything."""
         with self._changed:
             return self._snapshot()
 

@@ -1,4 +1,4 @@
-"""What the demo shows at one moment: plain values, made by the scoreboard, drawn by the views."""
+"""The state of the demo at one moment: plain values that the scoreboard creates and the views draw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["weak", "good", "broken"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened: seconds since the stream began, and a sentence."""
+    """Something that happened: the seconds since the stream started, and a sentence."""
 
     at: float
     text: str
@@ -20,15 +20,15 @@ class Event:
 
 @dataclass(frozen=True)
 class VersionLine:
-    """What one version did; version None stands for the records that found no model.
+    """The figures of one version; version None stands for the records without a model.
 
     Attributes:
       kind: which of the demo's models it is.
-      description: as published.
+      description: the description as published.
       state: loading, serving, refused, replaced, retired, or empty.
-      records: that it scored.
-      accuracy: the share of them whose quality it got right; None when there are none.
-      call_milliseconds: what a call of the model took on average; None when there was none.
+      records: the number of records it scored.
+      accuracy: the share of them whose quality it predicted correctly; None without records.
+      call_milliseconds: the mean duration of a call of the model; None without calls.
     """
 
     version: int | None
@@ -42,7 +42,7 @@ class VersionLine:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A version that could not be loaded: why, and how often it was tried."""
+    """A version that could not be loaded: the reason, and the number of tries."""
 
     version: int
     reason: str
@@ -52,11 +52,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Handover:
-    """How long a change of models took, from its publication to the first result that shows it.
+    """The time that a change of models took, from its publication to the first result that shows it.
 
     Attributes:
-      what: "v1 published", "retired", ...
-      version: that scored from then on; None: none.
+      what: the change: "v1 published", "retired", ...
+      version: the version that scored from then on; None for no model.
+      seconds: the duration.
     """
 
     what: str
@@ -66,21 +67,21 @@ class Handover:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything, at one moment.
+    """The whole state at one moment.
 
     Attributes:
-      elapsed: seconds since the stream began.
-      rates_in, rates_out: records in each of the last whole seconds, the latest at the end.
-      timeline: the version that scored most in each of the last seconds; None: no model; -1: nothing came.
-      scoring: the version that scored last; None: no model; -1: nothing came yet.
-      recent_p50, recent_p99: latencies in milliseconds over the last seconds.
-      p50, p99: the same since the stream began.
-      sent, answered, waiting, duplicates: well-formed records; `waiting` have no result yet.
-      errors: records that a model could not score.
-      malformed_sent, malformed_descriptors_sent: what was malformed on purpose.
-      dead_records, dead_descriptors: dead letters of either.
-      dead_reason: of the last one.
-      expecting: changes of models that no result shows yet.
+      elapsed: the seconds since the stream started.
+      rates_in, rates_out: the records in each of the last whole seconds, the latest at the end.
+      timeline: the version that scored most in each of the last seconds; None for no model, -1 without results.
+      scoring: the version that scored last; None for no model, -1 before the first result.
+      recent_p50, recent_p99: latencies over the last seconds, in milliseconds.
+      p50, p99: latencies since the stream started, in milliseconds.
+      sent, answered, waiting, duplicates: the numbers of well-formed records; `waiting` ones have no result yet.
+      errors: the number of records that a model could not score.
+      malformed_sent, malformed_descriptors_sent: the numbers of malformed messages that the demo sent.
+      dead_records, dead_descriptors: the numbers of dead letters of records and of descriptors.
+      dead_reason: the reason in the last dead letter.
+      expecting: the number of model changes that no result shows yet.
     """
 
     elapsed: float
@@ -109,21 +110,21 @@ class Snapshot:
     events: tuple[Event, ...] = ()
 
     def line(self, version: int | None) -> VersionLine:
-        """What is known of a version."""
+        """The figures of a version; empty ones if it is unknown."""
         return next((line for line in self.versions if line.version == version), VersionLine(version))
 
     def of_kind(self, kind: Kind) -> list[VersionLine]:
-        """The versions that are this model of the demo: one for each pass."""
+        """The versions of one of the demo's models: one for each pass."""
         return [line for line in self.versions if line.kind == kind]
 
     @property
     def rate_in(self) -> float:
-        """Records a second, over the last three whole seconds."""
+        """Records per second, over the last three whole seconds."""
         return _mean(self.rates_in[-3:])
 
     @property
     def rate_out(self) -> float:
-        """Results a second, over the last three whole seconds."""
+        """Results per second, over the last three whole seconds."""
         return _mean(self.rates_out[-3:])
 
 

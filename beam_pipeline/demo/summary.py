@@ -1,4 +1,4 @@
-"""What is left on the terminal when the demo has ended."""
+"""The summary that stays on the terminal after the demo."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _VERSIONS_SHOWN = 9
 
 
 def draw_summary(snapshot: Snapshot, wrong: Sequence[str]) -> RenderableType:
-    """The tables, and a sentence that says how it went."""
-    said = Text("\n".join(wrong), "bold red") if wrong else Text("Everything happened as it should.", "bold green")
-    return Group(_versions(snapshot), Text(""), _figures(snapshot), Text(""), said)
+    """The tables, and the verdict: what went wrong, or that nothing did."""
+    verdict = Text("\n".join(wrong), "bold red") if wrong else Text("Everything happened as it should.", "bold green")
+    return Group(_versions(snapshot), Text(""), _figures(snapshot), Text(""), verdict)
 
 
 def _versions(snapshot: Snapshot) -> Table:
-    table = Table(title="What scored", title_justify="left", title_style="bold")
+    table = Table(title="Model versions", title_justify="left", title_style="bold")
     table.add_column("version", no_wrap=True)
     table.add_column("model")
     table.add_column("records", justify="right", no_wrap=True)
@@ -49,9 +49,9 @@ def _figures(snapshot: Snapshot) -> Table:
     grid.add_row("lost", Text(str(snapshot.waiting), "bold red" if snapshot.waiting else "bold green"))
     grid.add_row("latency", f"p50 {milliseconds(snapshot.p50)}, p99 {milliseconds(snapshot.p99)}")
     for handover in snapshot.handovers[-_VERSIONS_SHOWN:]:
-        what = f"first result by {version_name(handover.version)}" if handover.version else "first result without one"
-        once = " (TensorFlow's import, once a process, included)" if handover.version == 1 else ""
-        grid.add_row(handover.what, f"{what} after {handover.seconds:.2f} s{once}")
+        by = f"by {version_name(handover.version)}" if handover.version else "without a model"
+        once = " (including the import of TensorFlow, once per process)" if handover.version == 1 else ""
+        grid.add_row(handover.what, f"first result {by} after {handover.seconds:.2f} s{once}")
     for refusal in snapshot.refusals[-3:]:
         grid.add_row(f"v{refusal.version} refused", reason(refusal))
     grid.add_row(

@@ -18,13 +18,13 @@ from runners.local.embedded_broker import EmbeddedBroker
 _SECONDS = 15.0
 _REACH_SECONDS = 5.0
 RECORD_PARTITIONS = 2
-# The embedded broker lets a fetch that finds nothing wait to its end, whatever arrives meanwhile.
+# The embedded broker does not wake a waiting fetch when messages arrive, so fetches must not wait long.
 _EMBEDDED_SETTINGS = {"consumer.fetch.wait.max.ms": "10"}
 
 
 @dataclass(frozen=True)
 class DemoTopics:
-    """Names of the topics, and of the consumer group."""
+    """The names of the topics and of the consumer group."""
 
     records: str
     models: str
@@ -35,12 +35,12 @@ class DemoTopics:
 
     @classmethod
     def named(cls, prefix: str) -> DemoTopics:
-        """Topics whose names begin with `prefix`."""
+        """Topics whose names start with `prefix`."""
         names = ("records", "models", "results", "dead-letters", "status", "group")
         return cls(*(f"{prefix}-{name}" for name in names))
 
     def partitions(self) -> dict[str, int]:
-        """How many partitions each has."""
+        """The number of partitions of each topic."""
         return {
             self.records: RECORD_PARTITIONS,
             self.models: 1,
@@ -52,7 +52,7 @@ class DemoTopics:
 
 @contextmanager
 def embedded_topics() -> Iterator[tuple[KafkaSettings, DemoTopics]]:
-    """Topics on a broker inside this process, which goes with them."""
+    """Creates topics on a broker embedded in this process, which ends with the block."""
     topics = DemoTopics.named("demo")
     with EmbeddedBroker() as broker:
         for name, partitions in topics.partitions().items():
@@ -62,11 +62,11 @@ def embedded_topics() -> Iterator[tuple[KafkaSettings, DemoTopics]]:
 
 @contextmanager
 def real_topics(bootstrap_servers: str) -> Iterator[tuple[KafkaSettings, DemoTopics]]:
-    """Topics on a real broker: with names that nobody else uses, deleted at the end.
+    """Creates topics with unique names on a real broker, and deletes them at the end of the block.
 
     Raises:
-      KafkaUnreachableError: when no broker answers.
-      TopicError: when the broker refuses a topic.
+      KafkaUnreachableError: no broker answers.
+      TopicError: the broker refuses a topic.
     """
     kafka = KafkaSettings(bootstrap_servers)
     kafka.check()
@@ -89,11 +89,11 @@ def _create(admin: AdminClient, topics: DemoTopics) -> None:
         try:
             future.result(_SECONDS)
         except KafkaException as error:
-            raise TopicError(f"the demo cannot make its topic {name!r}: {error.args[0].str()}") from error
+            raise TopicError(f"the demo cannot create its topic {name!r}: {error.args[0].str()}") from error
 
 
 def _delete(admin: AdminClient, topics: DemoTopics) -> None:
-    """As far as the broker lets us: the end of the demo is no place to fail at this."""
+    """Deletes what the broker allows to delete; a refusal does not make the demo fail at its end."""
     futures = [*admin.delete_topics(list(topics.partitions())).values()]
     futures += admin.delete_consumer_groups([topics.group]).values()
     for future in futures:

@@ -1,4 +1,4 @@
-"""The models of the demo: trained at its first start, then kept in the cache; and a third one that is broken."""
+"""The models of the demo: two are trained at the first start and cached; a third one is a broken copy."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ class TrainedModels:
     good: Path
 
 
-def trained_models(say: Callable[[str], None]) -> TrainedModels:
-    """The models, from the cache, or trained now.
+def trained_models(report: Callable[[str], None]) -> TrainedModels:
+    """The models from the cache, after training them if necessary.
 
     Args:
-      say: told when there is something to wait for.
+      report: called with a text for the user before the training.
 
     Raises:
-      TrainingError: with the end of what the training wrote.
+      TrainingError: the training fails; the message has the end of its output.
     """
     folder = cache_folder("demo", _recipe_digest())
     if not folder.exists():
         with locked(folder.with_suffix(".lock"), "training the models of the demo"):
             if not folder.exists():
-                say("Training two models on wines, once (some 20 s, most of it TensorFlow's start)")
+                report("Training two wine models, only once (about 20 s, mostly for starting TensorFlow)")
                 _train_into(folder)
     return TrainedModels(folder / "weak", folder / "good")
 
 
 def _recipe_digest() -> str:
-    """Names what the models are made of: other data, another recipe or another TensorFlow gives other models."""
+    """A digest of everything that determines the models: the data, the recipes and the version of TensorFlow."""
     code = files("beam_pipeline.demo").joinpath("training.py").read_bytes()
     made_of = (wine_file(), code, version("tensorflow").encode())
     return hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
 
 
 def _train_into(folder: Path) -> None:
-    """In place in one step, so that nobody ever sees half of it."""
+    """Trains in a temporary folder that is then renamed, so that the cache never holds incomplete models."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         target = Path(temporary, "models")
         command = [sys.executable, "-m", _TRAINING, str(target)]
@@ -74,15 +74,15 @@ def _train_into(folder: Path) -> None:
                 timeout=_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise TrainingError(f"the models of the demo were not trained after {_SECONDS:g} s") from error
+            raise TrainingError(f"training the models of the demo took longer than {_SECONDS:g} s") from error
         if done.returncode != 0:
-            said = done.stdout.decode(errors="replace").strip()[-1500:]
-            raise TrainingError(f"the models of the demo could not be trained:\n{said}")
+            output = done.stdout.decode(errors="replace").strip()[-1500:]
+            raise TrainingError(f"the models of the demo could not be trained:\n{output}")
         target.replace(folder)
 
 
 def break_model(model: Path, folder: Path) -> Path:
-    """A copy of a SavedModel without its variables, in `folder`: it looks like a model and cannot be loaded."""
+    """Copies a SavedModel without its variables to `folder`, so that it looks like a model but cannot be loaded."""
     shutil.copytree(model, folder)
     for file in (folder / "variables").iterdir():
         file.unlink()

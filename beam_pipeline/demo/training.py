@@ -1,7 +1,7 @@
 """Trains the two models of the demo, a weak one and a good one: `python -m beam_pipeline.demo.training FOLDER`.
 
-It runs in a process of its own, so that nothing of what TensorFlow writes reaches the terminal of the demo. Both
-models are SavedModels with the signature `predict`: `inputs` [n, 11] float32 to `outputs` [n, 9], the probability of
+It runs in its own process, so that TensorFlow's output does not reach the terminal of the demo. Both models are
+SavedModels with the signature `predict`: from `inputs` [n, 11] float32 to `outputs` [n, 9] float32, the probability of
 each quality from 0 to 8. They normalise their inputs themselves.
 """
 
@@ -25,14 +25,14 @@ SIGNATURE = "predict"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: full batches, Adam.
+    """How a model is trained, with Adam on the full batch.
 
     Attributes:
-      rows: the first so many of the training rows; None: all.
-      hidden: neurons of the hidden layer; 0: there is none, which is logistic regression.
-      steps: of the optimiser.
-      rate: at which it learns.
-      decay: how much large weights cost.
+      rows: the number of training rows; None for all.
+      hidden: the number of neurons in the hidden layer; 0 for no layer, which is logistic regression.
+      steps: the number of optimiser steps.
+      rate: the learning rate.
+      decay: the weight of the L2 penalty.
     """
 
     rows: int | None
@@ -42,7 +42,7 @@ class Recipe:
     decay: float
 
 
-# The figures of the good one were chosen by cross-validation over the training rows alone.
+# The parameters of the good model were chosen by cross-validation on the training rows only.
 RECIPES = {
     "weak": Recipe(rows=80, hidden=0, steps=60, rate=0.05, decay=0.0),
     "good": Recipe(rows=None, hidden=128, steps=300, rate=0.02, decay=0.003),
@@ -50,7 +50,7 @@ RECIPES = {
 
 
 def train(recipe: Recipe, wines: Sequence[Wine]) -> Any:
-    """A trained module with `predict`."""
+    """Trains a model; the result is a tf.Module for `save`."""
     import tensorflow as tf
 
     tf.random.set_seed(1)
@@ -76,7 +76,7 @@ def train(recipe: Recipe, wines: Sequence[Wine]) -> Any:
 
 
 def save(module: Any, folder: Path) -> None:
-    """Writes the SavedModel."""
+    """Writes a trained model as a SavedModel with the signature `predict`."""
     import tensorflow as tf
 
     spec = tf.TensorSpec([None, len(MEASURES)], tf.float32, name="inputs")
@@ -113,7 +113,7 @@ def _logits(module: Any, inputs: Any) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains each recipe into a folder of its name below the given one."""
+    """Trains each recipe and saves the model in a folder of the recipe's name, inside the given folder."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     wines = load_wines().training
     for name, recipe in RECIPES.items():

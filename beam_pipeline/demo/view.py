@@ -1,4 +1,4 @@
-"""The live view: one screen, drawn from a snapshot. It fits 80 x 24 and uses what is there beyond that."""
+"""The live view: one screen, drawn from a snapshot. It fits into 80 x 24 characters and uses more if available."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _WIDE = 100
 
 
 def draw(snapshot: Snapshot, subtitle: str, width: int, height: int) -> RenderableType:
-    """The whole screen.
+    """Draws the whole screen.
 
     Args:
-      snapshot: what there is to show.
-      subtitle: says what is running, on one line.
-      width: of the terminal.
-      height: of the terminal.
+      snapshot: the state to show.
+      subtitle: a line about what is running.
+      width: the width of the terminal, in characters.
+      height: the height of the terminal, in lines.
     """
     inner = width - 4
     tall = height >= 30
@@ -48,22 +48,22 @@ def draw(snapshot: Snapshot, subtitle: str, width: int, height: int) -> Renderab
 
 
 def version_name(version: int | None) -> str:
-    """A version as the demo names it."""
+    """The name of a version in the demo."""
     return "no model" if version is None else f"v{version}"
 
 
 def milliseconds(value: float | None) -> str:
-    """A latency for people."""
+    """A latency, formatted for people."""
     return "–" if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
 def percent(share: float | None) -> str:
-    """An accuracy for people."""
+    """An accuracy, formatted for people."""
     return "–" if share is None else f"{share:.1%}"
 
 
 def reason(refusal: Refusal) -> str:
-    """Why a version was refused, on one line, without saying again which one it was."""
+    """The reason of a refusal on one line, without the name of the version, which is shown next to it."""
     return " ".join(refusal.reason.split()).removeprefix(f"model 'wine' version {refusal.version}: ")
 
 
@@ -106,13 +106,13 @@ def _scoring(snapshot: Snapshot, width: int, tall: bool) -> RenderableType:
     elif snapshot.scoring is None:
         now = Text("no model", "bold")
     else:
-        accuracy = f"  {percent(line.accuracy)} right" if line.accuracy is not None else ""
+        accuracy = f"  {percent(line.accuracy)} correct" if line.accuracy is not None else ""
         now = Text.assemble((f"wine v{line.version}", f"bold {KIND_STYLES[line.kind]}"), (accuracy, "bold"))
     cells = Text(no_wrap=True)
     for version in snapshot.timeline[-width:]:
         kind = snapshot.line(version).kind
         cells.append("·" if version == -1 else _CELL if version is not None else "░", KIND_STYLES[kind])
-    legend = Text("one cell a second, by who scored", "bright_black", no_wrap=True, overflow="ellipsis")
+    legend = Text("one cell per second, by version", "bright_black", no_wrap=True, overflow="ellipsis")
     rows: list[RenderableType] = [now, cells, legend]
     if tall:
         rows.insert(1, Text(line.description or " ", "bright_black", no_wrap=True, overflow="ellipsis"))
@@ -124,7 +124,7 @@ def _models(snapshot: Snapshot, width: int) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bright_black", pad_edge=False)
     table.add_column("version", no_wrap=True)
     if wide:
-        table.add_column("what it is", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("description", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("state", no_wrap=True)
     table.add_column("records", justify="right", no_wrap=True)
     table.add_column("accuracy on unseen rows", no_wrap=True)
@@ -135,7 +135,7 @@ def _models(snapshot: Snapshot, width: int) -> RenderableType:
 
 
 def _shown(snapshot: Snapshot) -> list[VersionLine]:
-    """The records without a model, and the latest versions."""
+    """The line of the records without a model, and those of the latest versions."""
     numbered = [line for line in snapshot.versions if line.version is not None]
     return [snapshot.line(None), *numbered[-(MODELS_SHOWN - 1) :]]
 
@@ -207,7 +207,7 @@ def _stack(rows: list[RenderableType]) -> Table:
 
 
 def _cut(text: Text, width: int, lines: int) -> Text:
-    """At most so many lines of text."""
+    """Truncates a text to a number of lines."""
     text.truncate(width * lines - (lines - 1) * 8, overflow="ellipsis")
     return text
 

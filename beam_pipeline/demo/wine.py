@@ -1,8 +1,8 @@
-"""The red wines of the data set, and which of them no model was trained on.
+"""The red wines of the data set, split into training rows and held-out rows.
 
-A quarter of the lots is held out: the stream carries only these, so every accuracy of the demo is one on rows that no
-model has seen. The data set names many lots twice; the side is drawn by what was measured, not by the row, so that
-both stand on one side.
+A quarter of the lots is held out. The stream carries only these, so every accuracy in the demo is measured on rows that
+no model has seen. The data set contains many lots twice, so the split depends on the measurements instead of the row,
+which keeps duplicates on the same side.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _HELD_OUT_ONE_IN = 4
 
 @dataclass(frozen=True)
 class WineData:
-    """The lots to train on, and the lots that are held out: no lot of one side is on the other."""
+    """The lots to train on and the held-out lots, without overlap."""
 
     training: tuple[Wine, ...]
     held_out: tuple[Wine, ...]
 
 
 def load_wines() -> WineData:
-    """All lots, in the order of the file, on their sides."""
+    """Reads all lots and splits them, in the order of the file."""
     training: list[Wine] = []
     held_out: list[Wine] = []
     for line in wine_file().decode().splitlines():
@@ -41,15 +41,15 @@ def as_record(wine: Wine, lot: str) -> Row:
 
 
 def lot_id(sequence: int, place: int) -> str:
-    """A lot id that no other record of the stream has; it tells which held-out wine it is."""
+    """A lot id that is unique in the stream and identifies the held-out wine."""
     return f"{sequence:08d}-{place:04d}"
 
 
 def parse_lot_id(lot: str) -> tuple[int, int]:
-    """The sequence number and the place among the held-out wines.
+    """The sequence number, and the place among the held-out wines, from a lot id of `lot_id`.
 
     Raises:
-      ValueError: when this is no lot id of ours.
+      ValueError: the text is not such a lot id.
     """
     sequence, _, place = lot.partition("-")
     return int(sequence), int(place)

@@ -1,1 +1,1 @@
-"""Publishing: checked drafts of models, and generated records."""
+"""Publishing: drafts of models that are checked first, and generated records."""

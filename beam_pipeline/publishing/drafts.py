@@ -1,4 +1,4 @@
-"""From what a user says of a model to a checked descriptor."""
+"""Turns a user's description of a model into a checked descriptor."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from models.scorers.base import ModelSource
 from models.serving.loading import WARM_UP_OPTION, ModelLoader, for_scorer, warm_up
 from transforms.file_systems import BeamOpener
 
-# Models that score in this process: they have bytes, and the bytes a digest.
+# The types of models that score in the worker's process. Only these have bytes to publish and to compute a digest of.
 IN_PROCESS = ("tensorflow-saved-model",)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A model to publish, as the user says it; either `path` or `location` is given."""
+    """A model to publish, as described by the user.
+
+    Exactly one of `path` (a model on this machine) and `location` (where workers find it) is given.
+    """
 
     name: str
     model_type: str
@@ -41,11 +44,11 @@ class Draft:
 
 
 def draft_descriptor(draft: Draft) -> ModelDescriptor:
-    """The descriptor without a version, with the model's bytes or its location and the digest of what was published.
+    """The descriptor of a draft, with the model's bytes or location and its digest, but without a version yet.
 
     Raises:
-      OptionsError: when the path is not there, or a server's model was given as a path.
-      ModelLoadError: when the location cannot be read.
+      OptionsError: the path does not exist, or the model is on a server and cannot have a path.
+      ModelLoadError: the location cannot be read.
     """
     content, location, digest = _source(draft)
     try:
@@ -77,7 +80,7 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
         raise OptionsError(f"--path: a model of type {draft.model_type} is on a server; give its --location")
     path = Path(draft.path).resolve()
     if not path.exists():
-        raise OptionsError(f"--path {draft.path}: there is no such file or folder")
+        raise OptionsError(f"--path {draft.path}: the file or folder does not exist")
     if not draft.inline:
         return None, str(path), digest_of_path(path)
     content = zip_folder(path) if path.is_dir() else path.read_bytes()
@@ -87,10 +90,11 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
 def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordType | None) -> None:
     """Loads the model as a worker would, and scores a row of zeros.
 
-    With a record type (or for a bundled schema's data type) the inputs are checked against its fields too.
+    If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
+    fit the model's inputs.
 
     Raises:
-      PublishError: when the model cannot serve; the message says why.
+      PublishError: the model cannot serve; the message has the reason.
     """
     data_type = descriptor.records_scored
     if record_type is None and data_type in BUNDLED_RECORDS:

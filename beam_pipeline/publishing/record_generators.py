@@ -1,4 +1,4 @@
-"""Endless records for the bundled schemas, as the reference system's generators make them."""
+"""Endless streams of records for the bundled schemas, like those of the reference system's generators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Generated:
 
 
 def recommender(seed: int) -> Iterator[Generated]:
-    """A user below 1,000 and up to 30 different products below 300, sometimes none."""
+    """Yields records with a user id below 1,000 and 0 to 30 distinct product ids below 300."""
     chance = random.Random(seed)
     while True:
         user = chance.randrange(USERS)
@@ -36,7 +36,7 @@ def recommender(seed: int) -> Iterator[Generated]:
 
 
 def transaction(seed: int) -> Iterator[Generated]:
-    """A card transaction: 28 standard normal components, and an amount."""
+    """Yields card transactions with 28 standard normal components and an amount."""
     chance = random.Random(seed)
     for number in itertools.count():
         identity = f"transaction-{number}"
@@ -46,8 +46,8 @@ def transaction(seed: int) -> Iterator[Generated]:
 
 
 def wine(seed: int) -> Iterator[Generated]:
-    """Rows of the red-wine data, in a random order, again and again; the lot is LOT-ROW."""
-    rows = [wine.measures for wine in read_wines()]  # without the label: a record has none
+    """Yields the rows of the red-wine data over and over, shuffled each time; the lot id is ROUND-ROW."""
+    rows = [wine.measures for wine in read_wines()]  # without the quality, which is the label that models predict
     order = list(range(len(rows)))
     chance = random.Random(seed)
     for lot in itertools.count():
@@ -60,7 +60,12 @@ def wine(seed: int) -> Iterator[Generated]:
 
 @dataclass(frozen=True)
 class RecordGenerator:
-    """How records of a schema are made, and how many a second the reference system makes."""
+    """The generator of a schema's records.
+
+    Attributes:
+      records: takes a seed and yields records.
+      rate: records per second in the reference system.
+    """
 
     records: Callable[[int], Iterator[Generated]]
     rate: float

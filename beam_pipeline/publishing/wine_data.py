@@ -23,14 +23,14 @@ QUALITIES = 9  # 0 to 8
 
 @dataclass(frozen=True)
 class Wine:
-    """A lot: what was measured, in the order of `MEASURES`, and the quality that tasters gave it."""
+    """A lot of wine: its measurements, in the order of `MEASURES`, and the quality as rated by tasters."""
 
     measures: tuple[float, ...]
     quality: int
 
 
 def wine_file() -> bytes:
-    """The data as they are in the package."""
+    """The content of the data file in the package."""
     return files("beam_pipeline.publishing").joinpath("data", "winequality-red.csv").read_bytes()
 
 
@@ -40,7 +40,7 @@ def read_wines() -> list[Wine]:
 
 
 def parse_wine(line: str) -> Wine:
-    """One line of the file.
+    """Parses one line of the file.
 
     >>> parse_wine("7.4;0.7;0;1.9;0.076;11;34;0.9978;3.51;0.56;9.4;5")
     Wine(measures=(7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4), quality=5)

@@ -1,1 +1,1 @@
-"""Dataflow templates: what is staged once, and started with parameters."""
+"""Dataflow templates, which are staged once and started with parameters."""

@@ -1,4 +1,4 @@
-"""The classic template: the graph itself, staged; a job is started from it with a few parameters."""
+"""The classic template: a staged graph from which jobs are started with a few parameters."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from runners.plan import plan_runner
 
 
 def classic_options(values: Mapping[str, Any], arguments: Sequence[str]) -> TemplateOptions:
-    """The options of a template that is built with these values; raises OptionsError when they cannot be."""
+    """The options of a template that is built with these values; raises OptionsError when they are not valid."""
     stand_ins = {OPTIONS[name].field: f"{{{parameter_name(name)}}}" for name in RUNTIME if name != "start"}
     checked = serving_options({**stand_ins, **values, "runner": "DataflowRunner"}, arguments)
     return TemplateOptions.of(checked, values)
 
 
 def without_parameters(options: ServingOptions) -> ServingOptions:
-    """The options as they can be tried without a job: no broker's address is a parameter's name."""
+    """The options with valid stand-ins for parameters whose {NAME} would fail the checks made without a job."""
     return replace(options, bootstrap_servers="localhost:1", start="committed")
 
 
 def build_classic(options: TemplateOptions, values: Mapping[str, Any], location: str) -> None:
-    """Stages the template at `location`, and its metadata beside it, where Dataflow looks for them.
+    """Stages the template at `location` and its metadata in LOCATION_metadata, where Dataflow expects it.
 
     Args:
-      options: from `classic_options`.
-      values: what they were made of.
+      options: the result of `classic_options`.
+      values: the values given to `classic_options`.
       location: gs://BUCKET/OBJECT.
 
     Raises:
-      OptionsError, CloudResourceError, WheelError: before anything is staged.
+      OptionsError, CloudResourceError, WheelError: something is wrong, and nothing was staged.
     """
     plan = plan_runner(options.runner, [*options.runner_arguments, f"--template_location={location}"])
     pipeline = graph_of(options, plan)

@@ -16,11 +16,13 @@ from runners.dataflow.storage import write_text
 
 
 def container_spec(image: str, options: PipelineOptions) -> dataflow.ContainerSpec:
-    """What `gcloud dataflow flex-template build` writes: the image, the parameters, and the environment of its jobs.
+    """The specification that `gcloud dataflow flex-template build` would write.
+
+    It holds the image, the parameters and the default environment of the jobs.
 
     Args:
-      image: of the launcher, and of the workers when --sdk_container_image names no other.
-      options: Beam's; what they say of workers and network is the default of each job.
+      image: the image of the launcher, and of the workers unless --sdk_container_image names another.
+      options: Beam's options; their settings for workers and network become the defaults of each job.
     """
     return dataflow.ContainerSpec(
         image=image,
@@ -34,10 +36,10 @@ def build_flex(image: str, arguments: Sequence[str], location: str) -> None:
     """Writes the container spec to `location`, gs://BUCKET/OBJECT.
 
     Raises:
-      OptionsError, CloudResourceError: before anything is written.
+      OptionsError, CloudResourceError: something is wrong, and nothing was written.
     """
     if not image or any(letter.isspace() for letter in image):
-        raise OptionsError(f"--image {image!r} is no name of a container image")
+        raise OptionsError(f"--image {image!r} is not the name of a container image")
     options = PipelineOptions([*arguments, f"--template_location={location}"])
     check_settings(options)
     check_access(options)

@@ -1,4 +1,4 @@
-"""A template's metadata: what a console shows, and what Dataflow checks before it starts a job."""
+"""A template's metadata, which the console shows and Dataflow checks before it starts a job."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from google.cloud import dataflow_v1beta3 as dataflow
 from beam_pipeline.template.parameters import FLEX, RUNTIME, config_parameter, defaults, parameter
 
 _NAME = "Model serving with models as data"
-_WHAT = (
+_DESCRIPTION = (
     "Scores the records of a Kafka topic with models that arrive through another Kafka topic, and writes results, dead "
     "letters and status events to Kafka."
 )
 
 
 def flex_metadata() -> dataflow.TemplateMetadata:
-    """Of the Flex template: every option of `run` is a parameter."""
-    return _metadata(_WHAT, [*(parameter(name, {}) for name in FLEX), config_parameter()])
+    """The metadata of the Flex template: every option of `run` is a parameter."""
+    return _metadata(_DESCRIPTION, [*(parameter(name, {}) for name in FLEX), config_parameter()])
 
 
 def classic_metadata(values: Mapping[str, Any]) -> dataflow.TemplateMetadata:
-    """Of a classic template: what can wait is a parameter, what cannot is named with its value.
+    """The metadata of a classic template: options that are fixed when it is built are listed in its description.
 
     Args:
-      values: the options it is built with, by their attributes; of a parameter it becomes the default.
+      values: the options that it is built with, by attribute; the value of a parameter becomes its default.
     """
-    return _metadata(f"{_WHAT} {fixed_sentence(values)}", [parameter(name, values) for name in RUNTIME])
+    return _metadata(f"{_DESCRIPTION} {fixed_sentence(values)}", [parameter(name, values) for name in RUNTIME])
 
 
 def fixed_sentence(values: Mapping[str, Any]) -> str:
-    """What a classic template was built with and no job can change."""
+    """A sentence that lists the options that are fixed in a classic template."""
     fixed = []
     for name in FLEX:
         value = values.get(name.replace("-", "_"), defaults().get(name))
         if name not in RUNTIME and value is not None:
             shown = ", ".join(f"{key}={one}" for key, one in value.items()) if isinstance(value, Mapping) else value
             fixed.append(f"{name} {shown}")
-    return f"Fixed when it was built, and changed by building it anew: {'; '.join(fixed)}."
+    return f"These options are fixed; rebuild the template to change them: {'; '.join(fixed)}."
 
 
 def _metadata(description: str, parameters: list[dataflow.ParameterMetadata]) -> dataflow.TemplateMetadata:
@@ -53,7 +53,7 @@ def _metadata(description: str, parameters: list[dataflow.ParameterMetadata]) ->
 
 
 def as_json(message: Any) -> str:
-    """A message of the Dataflow API in the JSON that its files are written in."""
+    """A message of the Dataflow API in the JSON format of template files."""
     text: str = type(message).to_json(
         message, use_integers_for_enums=False, always_print_fields_with_no_presence=False, sort_keys=True, indent=2
     )

@@ -1,4 +1,4 @@
-"""A template's parameters, made of the options of `run`: the two cannot drift apart."""
+"""A template's parameters, derived from the options of `run` so that the two cannot drift apart."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from google.cloud import dataflow_v1beta3 as dataflow
 
-from beam_pipeline.cli.arguments import OPTIONS, RUN, Option
+from beam_pipeline.cli.arguments import OPTIONS, RUN, Option, as_sentence
 from beam_pipeline.options import ServingOptions
 from models.errors import OptionsError
 
-# The values of an option that takes K=V again and again, in the one value that a parameter has.
+# Separates the K=V pairs of an option that may be repeated; a parameter has a single value.
 SEPARATOR = ";"
 
-# A template is for Dataflow; the runner is no choice.
+# A template is for Dataflow, so its runner is fixed.
 FIXED = ("runner",)
 FLEX = tuple(name for name in RUN if name not in FIXED)
 
-# What reaches nothing but settings in the workers: it can wait until a job starts.
+# The options that only affect settings in the workers, and not the graph. They may be set when a job starts.
 RUNTIME = (
     "bootstrap-servers",
     "records-topic",
@@ -34,11 +34,12 @@ RUNTIME = (
 
 CONFIG = "config"
 
-# Beam has an option of that name for another runner, with a default that would go before ours.
+# Beam defines an option of that name for another runner, with a default that would override our value.
 _RENAMED = {"bootstrap-servers": "kafka_bootstrap_servers"}
 
 _TOPIC = r"[a-zA-Z0-9._-]{1,249}"
-# What the table of options leaves open, so that a console refuses it before a launcher starts.
+# Patterns of options that the table does not restrict, so that the console refuses a wrong value before a launcher
+# starts.
 _PATTERNS = {
     "bootstrap-servers": r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*",
     "records-topic": _TOPIC,
@@ -54,20 +55,20 @@ Type = dataflow.ParameterType
 
 
 def defaults() -> dict[str, Any]:
-    """The default of each option that has one, by its name."""
+    """The defaults of the options that have one, by option name."""
     of_fields = {one.name: one.default for one in fields(ServingOptions)}
     named = {name: of_fields[OPTIONS[name].field] for name in RUN}
     return {name: default for name, default in named.items() if default is not MISSING and default is not None}
 
 
 def is_required(name: str) -> bool:
-    """Whether `run` cannot do without the option."""
+    """Whether `run` requires the option."""
     (field,) = (one for one in fields(ServingOptions) if one.name == OPTIONS[name].field)
     return field.default is MISSING and field.default_factory is MISSING
 
 
 def parameter_name(name: str) -> str:
-    """What the parameter of an option is called; the options of Beam are called otherwise.
+    """The name of the parameter of an option, which must not be the name of a Beam option.
 
     >>> parameter_name("records-topic")
     'records_topic'
@@ -76,11 +77,11 @@ def parameter_name(name: str) -> str:
 
 
 def parameter(name: str, given: Mapping[str, Any]) -> dataflow.ParameterMetadata:
-    """What a template's metadata says of an option.
+    """The entry for an option in a template's metadata.
 
     Args:
-      name: of the option.
-      given: what takes the place of its default, by the option's attribute.
+      name: the name of the option.
+      given: values that replace the defaults of options, by attribute.
     """
     option = OPTIONS[name]
     default = given.get(option.field, defaults().get(name))
@@ -100,11 +101,11 @@ def parameter(name: str, given: Mapping[str, Any]) -> dataflow.ParameterMetadata
 
 
 def config_parameter() -> dataflow.ParameterMetadata:
-    """What a template's metadata says of --config."""
+    """The entry for --config in a template's metadata."""
     return dataflow.ParameterMetadata(
         name=CONFIG,
         label="Configuration file",
-        help_text="A YAML file in gs:// that holds options by their names; a parameter goes before it.",
+        help_text="A YAML file in gs:// with options, by name; parameters take precedence over it.",
         is_optional=True,
         regexes=[r"^gs://[^\s]+$"],
         param_type=Type.GCS_READ_FILE,
@@ -112,7 +113,7 @@ def config_parameter() -> dataflow.ParameterMetadata:
 
 
 def pattern(option: Option) -> str:
-    """What a value looks like, as a regular expression."""
+    """The regular expression that a value of the option must match."""
     if option.pairs:
         pair = f"[^={SEPARATOR}]+=[^{SEPARATOR}]*"
         return f"{pair}({SEPARATOR}{pair})*"
@@ -124,10 +125,13 @@ def pattern(option: Option) -> str:
 
 
 def option_words(parameters: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """A template's parameters, NAME and VALUE, as words for `run`; and those that are none of its options.
+    """Translates a template's parameters, pairs of name and value, into arguments of `run`.
+
+    Returns:
+      The arguments for options of `run`, and the arguments for all other parameters.
 
     Raises:
-      OptionsError: for a parameter whose value is no list of K=V although it must be.
+      OptionsError: the value of a K=V parameter is not a list of K=V.
     """
     by_name = {parameter_name(name): OPTIONS[name] for name in FLEX}
     words: list[str] = []
@@ -146,14 +150,14 @@ def option_words(parameters: Iterable[tuple[str, str]]) -> tuple[list[str], list
 def _split(option: Option, value: str) -> list[str]:
     if not re.fullmatch(pattern(option), value):
         raise OptionsError(
-            f"parameter {parameter_name(option.name)}: it takes K=V, several with {SEPARATOR!r} between them"
+            f"parameter {parameter_name(option.name)} takes K=V; separate several pairs with {SEPARATOR!r}"
         )
     return value.split(SEPARATOR)
 
 
 def _sentence(option: Option) -> str:
-    text = option.help[0].upper() + option.help[1:]
-    return f"{text}; several with {SEPARATOR!r} between them." if option.pairs else f"{text}."
+    text = as_sentence(option.help)
+    return f"{text} Separate several pairs with {SEPARATOR!r}." if option.pairs else text
 
 
 def _type(option: Option) -> int:

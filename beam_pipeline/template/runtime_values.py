@@ -1,7 +1,7 @@
 """Values that are known only when a job is started from a classic template.
 
-A graph is pickled when the template is built, and unpickled in the workers of each job. Such a value is pickled as the
-name of a parameter, and unpickled as what the job was given: no transform needs to know of it.
+A graph is pickled when the template is built, and unpickled in the workers of each job. These values are pickled as the
+name of a parameter and unpickled as the value that the job was given, so transforms do not need to know about them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.kafka.start_at import StartAt
 
 
 class TemplateParameters(PipelineOptions):
-    """The runtime parameters, as Beam's options: so they reach the workers."""
+    """The runtime parameters, declared as Beam options so that Beam passes them to the workers."""
 
     @classmethod
     def _add_argparse_args(cls, parser: Any) -> None:
@@ -31,11 +31,12 @@ class TemplateParameters(PipelineOptions):
 
 
 class RuntimeText(str):
-    """A parameter's value, a text. While the template is built it reads {NAME}.
+    """The text value of a parameter; while the template is built, it is the placeholder {NAME}.
 
     Args:
-      name: of the option.
-      default: when the job is given none; None: it must be given, or, if `run` can do without it, there is none.
+      name: the name of the option.
+      default: the value if the job is not given one. With None, the parameter is required if `run` requires the option;
+        otherwise the option has no value.
     """
 
     name: str
@@ -53,10 +54,10 @@ class RuntimeText(str):
 
 @dataclass(frozen=True)
 class RuntimeStart(StartAt):
-    """The start position, from a parameter. While the template is built it is the default.
+    """The start position from a parameter; while the template is built, it is the default.
 
     Attributes:
-      default: when the job is given none.
+      default: the position, as for --start, if the job is not given one.
     """
 
     default: str = "committed"
@@ -66,10 +67,10 @@ class RuntimeStart(StartAt):
 
 
 def text_of(name: str, default: str | None) -> str | None:
-    """The parameter's value in a worker; elsewhere what stands for it.
+    """The parameter's value in a worker, or a `RuntimeText` elsewhere.
 
     Raises:
-      OptionsError: in a worker whose job was not given a parameter that must be.
+      OptionsError: the worker's job was started without a required parameter.
     """
     if RuntimeValueProvider.runtime_options is None:
         return RuntimeText(name, default)
@@ -80,29 +81,29 @@ def text_of(name: str, default: str | None) -> str | None:
 
 
 def start_of(default: str) -> StartAt:
-    """The start position in a worker; elsewhere what stands for it; raises OptionsError when it cannot be read."""
+    """The start position in a worker, or a `RuntimeStart` elsewhere; raises OptionsError when it is malformed."""
     if RuntimeValueProvider.runtime_options is None:
         return runtime_start(default)
     return StartAt.parse(RuntimeValueProvider.get_value(parameter_name("start"), str, default))
 
 
 def runtime_start(default: str) -> RuntimeStart:
-    """The start position as a parameter; raises OptionsError when its default cannot be read."""
+    """The start position as a parameter; raises OptionsError when its default is malformed."""
     parsed = StartAt.parse(default)
     return RuntimeStart(parsed.kind, parsed.timestamp, default)
 
 
 @dataclass(frozen=True)
 class TemplateOptions(ServingOptions):
-    """The options of a classic template: those of `RUNTIME` are parameters."""
+    """The options of a classic template, in which the options of `RUNTIME` are parameters."""
 
     @classmethod
     def of(cls, options: ServingOptions, values: Mapping[str, Any]) -> TemplateOptions:
-        """The options, with parameters in place of what a job is given.
+        """Replaces the options that a job may set by parameters.
 
         Args:
-          options: checked.
-          values: what was given, by attribute: the defaults of the parameters.
+          options: the options, already checked.
+          values: the values that were given, by attribute; they become the defaults of the parameters.
         """
         named = {one.name: getattr(options, one.name) for one in fields(ServingOptions)}
         texts = {
@@ -112,7 +113,7 @@ class TemplateOptions(ServingOptions):
         return cls(**{**named, **texts})
 
     def reading(self) -> ReadSettings:
-        """How the records topic is read, from where the job is told."""
+        """The settings for reading the records topics, starting where the job's parameter says."""
         default = self.start.default if isinstance(self.start, RuntimeText) else self.start
         start = runtime_start(str(default))
         return ReadSettings(self.kafka(), self.group, start, self.on_gap, self.max_batch)

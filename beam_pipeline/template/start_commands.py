@@ -10,12 +10,12 @@ _JOB = "beam-serving"
 
 
 def classic_command(location: str, options: PipelineOptions) -> str:
-    """For a classic template."""
+    """The command that starts a job from the classic template at `location`."""
     return _command(f"gcloud dataflow jobs run {_JOB} --gcs-location={location}", options)
 
 
 def flex_command(location: str, options: PipelineOptions) -> str:
-    """For a Flex template."""
+    """The command that starts a job from the Flex template at `location`."""
     command = _command(f"gcloud dataflow flex-template run {_JOB} --template-file-gcs-location={location}", options)
     return f"{command},record_schema=SCHEMA"
 
@@ -23,6 +23,6 @@ def flex_command(location: str, options: PipelineOptions) -> str:
 def _command(start: str, options: PipelineOptions) -> str:
     cloud = options.view_as(GoogleCloudOptions)
     required = [parameter_name(name) for name in RUNTIME if is_required(name)]
-    # Brokers' addresses have commas between them: another delimiter could be named (gcloud topic escaping).
+    # A list of several brokers contains commas, so users then need another delimiter (see `gcloud topic escaping`).
     parameters = ",".join(f"{name}={name.upper()}" for name in required)
     return f"{start} --project={cloud.project} --region={cloud.region} --parameters={parameters}"

@@ -1,4 +1,4 @@
-"""`python -m flink.deployment deploy|upgrade|rollback ENVIRONMENT`: parses, and turns errors into messages."""
+"""The command line `python -m flink.deployment deploy|upgrade|rollback ENVIRONMENT`, which also reports errors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ SECONDS = 900.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; gives 0 when it worked, 1 when it did not, 2 when it was told wrongly."""
-    parser = argparse.ArgumentParser(prog="python -m flink.deployment", description=__doc__, allow_abbrev=False)
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("environment", nargs="?", default="", help="an overlay of flink/kubernetes/overlays")
-    parser.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="to wait for the operator")
+    """Runs a command and returns its exit status: 0 on success, 1 on failure, 2 on a usage error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flink.deployment",
+        description="Deploys an environment to Kubernetes, upgrades it with a savepoint, or rolls it back.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", choices=COMMANDS, help="what to do")
+    parser.add_argument("environment", nargs="?", default="", help="an overlay in flink/kubernetes/overlays")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for the operator (default: %(default)g)",
+    )
     given = parser.parse_args(arguments)
     try:
         COMMANDS[given.command](given.environment, given.timeout, lambda text: print(text, flush=True))

@@ -12,11 +12,21 @@ from flink.deployment.kubectl import Kubectl, Manifest
 from flink.deployment.overlay import FLINK_KINDS, Overlay, check_cluster, check_name, render
 from flink.deployment.revisions import Revisions
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def deploy(environment: str, seconds: float, tell: Tell) -> None:
-    """Deploys an overlay; also again, over a job that does not run, which then goes on from its last checkpoint."""
+def deploy(environment: str, seconds: float, report: Report) -> None:
+    """Deploys an overlay. If it is deployed but its job does not run, the job resumes from its last checkpoint.
+
+    Args:
+      environment: the name of the overlay.
+      seconds: how long to wait for each part to become ready.
+      report: called with messages for the user.
+
+    Raises:
+      UsageError: the overlay does not exist.
+      DeploymentError: the cluster lacks something, the job runs already, or the deployment fails.
+    """
     check_name(environment)
     kubectl = Kubectl()
     overlay = render(kubectl, environment)
@@ -24,35 +34,40 @@ def deploy(environment: str, seconds: float, tell: Tell) -> None:
     if known is not None:
         _check_same(known, overlay)
         if readiness.job_state(_live_job(kubectl, overlay)) == "RUNNING":
-            raise DeploymentError(f"{environment!r} runs already: make upgrade-flink ENV={environment}")
+            raise DeploymentError(
+                f"{environment!r} is already running; to upgrade it, run make upgrade-flink ENV={environment}"
+            )
     check_cluster(kubectl, overlay)
-    _apply(kubectl, overlay, Revisions.after(known, overlay), seconds, tell)
+    _apply(kubectl, overlay, Revisions.after(known, overlay), seconds, report)
 
 
-def upgrade(environment: str, seconds: float, tell: Tell) -> None:
-    """Brings the overlay as it now is to the cluster, where the job is stopped with a savepoint and goes on from it."""
+def upgrade(environment: str, seconds: float, report: Report) -> None:
+    """Applies the changed overlay; the operator stops the job with a savepoint and restarts it from there.
+
+    Arguments and errors are those of `deploy`, except that the job must run.
+    """
     check_name(environment)
     kubectl = Kubectl()
     overlay = render(kubectl, environment)
     known = _known(kubectl, overlay)
     if known.current == revisions.text_of(overlay):
-        tell(f"Nothing to upgrade: {environment!r} is what was applied last.")
+        report(f"Nothing to upgrade: {environment!r} has not changed since it was last applied.")
         return
     check_cluster(kubectl, overlay)
     state = readiness.job_state(_live_job(kubectl, overlay))
     if state != "RUNNING":
         raise DeploymentError(
-            f"the job is {state or 'not there'}, and only of a running one a savepoint can be made: go back with make "
-            f"rollback-flink ENV={environment}, or on from its last checkpoint with make deploy-flink ENV={environment}"
+            f"the job is {state or 'missing'}, and a savepoint needs a running job: roll back with make rollback-flink "
+            f"ENV={environment}, or resume from the last checkpoint with make deploy-flink ENV={environment}"
         )
-    _apply(kubectl, overlay, Revisions.after(known, overlay), seconds, tell)
+    _apply(kubectl, overlay, Revisions.after(known, overlay), seconds, report)
 
 
-def rollback(environment: str, seconds: float, tell: Tell) -> None:
-    """Brings the revision before the last back. A second rollback undoes the first.
+def rollback(environment: str, seconds: float, report: Report) -> None:
+    """Restores the previous revision. A second rollback undoes the first.
 
-    A job that runs takes its state along, by a savepoint. One that does not is started from the savepoint of the last
-    upgrade: what came since is scored again.
+    A running job keeps its state by a savepoint. A job that does not run is started from the savepoint of the last
+    upgrade, and later records are scored again. Arguments and errors are those of `deploy`.
     """
     check_name(environment)
     kubectl = Kubectl()
@@ -65,20 +80,20 @@ def rollback(environment: str, seconds: float, tell: Tell) -> None:
         savepoint = readiness.last_savepoint(live)
         if not savepoint:
             raise DeploymentError(
-                "the job does not run, and the operator knows no savepoint of an upgrade: set initialSavepointPath "
-                "and savepointRedeployNonce of its spec.job by hand (the savepoints lie at state.savepoints.dir)"
+                "the job does not run, and the operator has no savepoint of an upgrade: set initialSavepointPath and "
+                "savepointRedeployNonce in its spec.job by hand (savepoints are in state.savepoints.dir)"
             )
-        tell(f"The job does not run; it is started from {savepoint}.")
+        report(f"The job does not run; starting it from {savepoint}.")
         applied = started_from(overlay, savepoint)
-    _apply(kubectl, applied, Revisions.after(known, overlay), seconds, tell)
+    _apply(kubectl, applied, Revisions.after(known, overlay), seconds, report)
 
 
 def started_from(overlay: Overlay, savepoint: str) -> Overlay:
-    """The overlay with its job told to start anew from a savepoint, whatever it did before."""
+    """A copy of the overlay that makes the operator restart the job from a savepoint, whatever its state is."""
     manifests = copy.deepcopy(list(overlay.manifests))
     for manifest in manifests:
         if manifest["kind"] in FLINK_KINDS and "job" in manifest["spec"]:
-            # Any number that it was not before; seconds only grow.
+            # The operator only acts on a nonce that differs from the last one, and the time in seconds always does.
             manifest["spec"]["job"].update(initialSavepointPath=savepoint, savepointRedeployNonce=int(time.time()))
     return Overlay(overlay.name, tuple(manifests))
 
@@ -87,7 +102,7 @@ def _known(kubectl: Kubectl, overlay: Overlay) -> Revisions:
     known = revisions.read(kubectl, overlay.namespace)
     if known is None:
         raise DeploymentError(
-            f"nothing is deployed in namespace {overlay.namespace}: make deploy-flink ENV={overlay.name}"
+            f"nothing is deployed in namespace {overlay.namespace}; run make deploy-flink ENV={overlay.name}"
         )
     _check_same(known, overlay)
     return known
@@ -96,7 +111,7 @@ def _known(kubectl: Kubectl, overlay: Overlay) -> Revisions:
 def _check_same(known: Revisions, overlay: Overlay) -> None:
     if known.environment != overlay.name:
         raise DeploymentError(
-            f"what is deployed in namespace {overlay.namespace} is {known.environment!r}, not {overlay.name!r}"
+            f"namespace {overlay.namespace} contains the environment {known.environment!r}, not {overlay.name!r}"
         )
 
 
@@ -105,13 +120,13 @@ def _live_job(kubectl: Kubectl, overlay: Overlay) -> Manifest | None:
     return kubectl.get(job["kind"].lower(), job["metadata"]["name"], overlay.namespace)
 
 
-def _apply(kubectl: Kubectl, overlay: Overlay, kept: Revisions, seconds: float, tell: Tell) -> None:
-    tell(f"Applying {overlay.name!r} to the cluster of context {kubectl.context!r}.")
+def _apply(kubectl: Kubectl, overlay: Overlay, kept: Revisions, seconds: float, report: Report) -> None:
+    report(f"Applying {overlay.name!r} to the cluster of context {kubectl.context!r}.")
     kubectl.apply(overlay.others())
     readiness.wait_for_needs(kubectl, overlay.others(), seconds)
-    # Before Flink's own: should that fail, a rollback knows what was before.
+    # Saved before Flink's own manifests are applied: if these fail, a rollback still knows the previous revision.
     revisions.write(kubectl, overlay.namespace, kept)
     kubectl.apply(overlay.of_flink())
-    readiness.wait_until_stable(kubectl, overlay.of_flink(), seconds, tell)
+    readiness.wait_until_stable(kubectl, overlay.of_flink(), seconds, report)
     savepoint = readiness.last_savepoint(_live_job(kubectl, overlay))
-    tell(f"{overlay.name!r} runs." + (f" Its last savepoint: {savepoint}" if savepoint else ""))
+    report(f"{overlay.name!r} is running." + (f" Its last savepoint: {savepoint}" if savepoint else ""))

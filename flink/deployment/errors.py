@@ -1,9 +1,9 @@
-"""What can go wrong with a deployment, told with the remedy."""
+"""The errors of a deployment; their messages name a remedy where there is one."""
 
 
 class DeploymentError(Exception):
-    """The cluster, or what it should run, is not as it must be."""
+    """The cluster or the overlay is not ready to be deployed, or a deployment failed."""
 
 
 class UsageError(DeploymentError):
-    """The command was told wrongly."""
+    """The command line is wrong."""

@@ -1,4 +1,4 @@
-"""kubectl, by which all of a cluster is asked and told."""
+"""Access to a cluster by kubectl."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MINIMUM_KUSTOMIZE = 5
 
 
 class Kubectl:
-    """The kubectl of this machine, at the context that it is set to."""
+    """The kubectl of this machine, with its current context."""
 
     def __init__(self) -> None:
-        """Raises DeploymentError when there is none, it is too old, or no cluster answers."""
+        """Raises DeploymentError when kubectl is missing or too old, or when the cluster does not answer."""
         path = shutil.which("kubectl")
         if path is None:
             raise DeploymentError("kubectl is not on PATH: install it, 1.27 or newer")
@@ -39,7 +39,7 @@ class Kubectl:
         version = json.loads(self.run("version", "--client", "--output=json")).get("kustomizeVersion", "v0")
         if int(version.removeprefix("v").split(".")[0]) < _MINIMUM_KUSTOMIZE:
             raise DeploymentError(
-                f"kubectl carries kustomize {version}, which is too old: install kubectl 1.27 or newer"
+                f"kubectl contains kustomize {version}, which is too old: install kubectl 1.27 or newer"
             )
 
     def _current_context(self) -> str:
@@ -51,28 +51,34 @@ class Kubectl:
             ) from error
 
     def run(self, *arguments: str, given: str | None = None, seconds: float = _SECONDS) -> str:
-        """What kubectl prints; raises DeploymentError with what it says when it fails."""
+        """Runs kubectl and returns its output; raises DeploymentError with its message when it fails.
+
+        Args:
+          arguments: the arguments of kubectl.
+          given: the text for its standard input.
+          seconds: how long it may take.
+        """
         try:
             done = subprocess.run(
                 [self._path, *arguments], input=given, capture_output=True, text=True, timeout=seconds
             )
         except subprocess.TimeoutExpired as late:
-            raise DeploymentError(f"kubectl {arguments[0]} did not end within {seconds:.0f} s") from late
+            raise DeploymentError(f"kubectl {arguments[0]} did not finish within {seconds:.0f} s") from late
         if done.returncode != 0:
             raise DeploymentError(f"kubectl {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def get(self, kind: str, name: str, namespace: str) -> Manifest | None:
-        """A resource as the cluster has it; None when it is not there."""
+        """A resource in the cluster; None if it does not exist."""
         printed = self.run("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--output=json")
         return json.loads(printed) if printed.strip() else None
 
     def custom_kinds(self) -> set[str]:
-        """The CRDs that the cluster has, by their names."""
+        """The names of the cluster's custom resource definitions."""
         printed = self.run("get", "customresourcedefinitions", "--output=name")
         return {line.partition("/")[2] for line in printed.split()}
 
     def apply(self, manifests: Iterable[Manifest]) -> None:
-        """Makes the cluster have these; fields that were ours and are gone are taken back."""
+        """Applies manifests on the server's side, which also removes fields that we applied before and dropped."""
         text = yaml.safe_dump_all(manifests)
         self.run("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--filename=-", given=text)

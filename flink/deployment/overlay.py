@@ -1,4 +1,4 @@
-"""An overlay: what it is rendered to, and what it needs of a cluster before it can be applied."""
+"""An overlay: its rendered manifests, and the checks that a cluster has what they need."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OVERLAYS = Path(__file__).resolve().parent.parent / "kubernetes" / "overlays"
 PLACEHOLDER = "registry.example.com"
 FLINK_KINDS = ("FlinkDeployment", "FlinkSessionJob")
 
-# What a kind is called in the cluster, and what brings it there.
+# The custom resource definition of each kind, and what installs it.
 _CUSTOM_KINDS = {
     "FlinkDeployment": ("flinkdeployments.flink.apache.org", "the Flink Kubernetes Operator, 1.10 or newer"),
     "FlinkSessionJob": ("flinksessionjobs.flink.apache.org", "the Flink Kubernetes Operator, 1.10 or newer"),
     "KafkaTopic": ("kafkatopics.kafka.strimzi.io", "Strimzi, 0.49 or newer"),
     "KafkaUser": ("kafkausers.kafka.strimzi.io", "Strimzi, 0.49 or newer"),
     "PodMonitor": ("podmonitors.monitoring.coreos.com", "the Prometheus operator"),
-    "InferenceService": ("inferenceservices.serving.kserve.io", "KServe, or leave the overlay's component out"),
+    "InferenceService": ("inferenceservices.serving.kserve.io", "KServe, or remove the component from the overlay"),
 }
 
 
@@ -33,7 +33,7 @@ class Overlay:
 
     Attributes:
       name: the overlay's folder.
-      manifests: as they are to be applied.
+      manifests: the rendered manifests.
     """
 
     name: str
@@ -41,44 +41,44 @@ class Overlay:
 
     @property
     def job(self) -> Manifest:
-        """What holds the job: a FlinkDeployment, or in a session cluster a FlinkSessionJob."""
+        """The manifest with the job: a FlinkDeployment, or a FlinkSessionJob in a session cluster."""
         return next(one for one in self.manifests if one["kind"] in FLINK_KINDS and "job" in one["spec"])
 
     @property
     def namespace(self) -> str:
-        """Where Flink runs."""
+        """The namespace of Flink."""
         return str(self.job["metadata"]["namespace"])
 
     def of_flink(self) -> list[Manifest]:
-        """The manifests that the Flink operator acts upon."""
+        """The manifests that the Flink operator handles."""
         return [one for one in self.manifests if one["kind"] in FLINK_KINDS]
 
     def others(self) -> list[Manifest]:
-        """All that Flink needs to be there before it."""
+        """The other manifests, which must be applied before those of Flink."""
         return [one for one in self.manifests if one["kind"] not in FLINK_KINDS]
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError when there is no such overlay."""
+    """Raises UsageError when the overlay does not exist."""
     known = sorted(path.parent.name for path in OVERLAYS.glob("*/kustomization.yaml"))
     if name not in known:
-        given = f"there is no overlay {name!r}" if name else "no environment was named"
-        raise UsageError(f"{given}: choose one with ENV=NAME, of {', '.join(known)}")
+        problem = f"overlay {name!r} does not exist" if name else "no environment was given"
+        raise UsageError(f"{problem}: choose one with ENV=NAME; the environments are {', '.join(known)}")
 
 
 def render(kubectl: Kubectl, name: str) -> Overlay:
-    """The overlay of that name; raises DeploymentError when it cannot be rendered, or still names an example."""
+    """Renders an overlay; raises DeploymentError when that fails, or when the overlay has placeholders left."""
     text = kubectl.run("kustomize", str(OVERLAYS / name))
     if PLACEHOLDER in text:
         raise DeploymentError(
-            f"the overlay {name!r} still names {PLACEHOLDER}: say where your images are under `images` "
-            f"in flink/kubernetes/overlays/{name}/kustomization.yaml"
+            f"the overlay {name!r} still contains {PLACEHOLDER}: set the location of your images under `images` in "
+            f"flink/kubernetes/overlays/{name}/kustomization.yaml"
         )
     return Overlay(name, tuple(yaml.safe_load_all(text)))
 
 
 def check_cluster(kubectl: Kubectl, overlay: Overlay) -> None:
-    """Raises DeploymentError with all that the cluster lacks: operators, Secrets, keys in them."""
+    """Raises DeploymentError with everything that the cluster lacks: operators, Secrets, and keys in them."""
     missing = [*_missing_kinds(kubectl, overlay), *_missing_secrets(kubectl, overlay)]
     if missing:
         raise DeploymentError(f"the cluster of context {kubectl.context!r} lacks:\n  " + "\n  ".join(missing))
@@ -104,7 +104,7 @@ def _missing_secrets(kubectl: Kubectl, overlay: Overlay) -> Iterator[str]:
 
 
 def _referenced_secrets(overlay: Overlay) -> dict[tuple[str, str], set[str]]:
-    """The Secrets that pods cannot start without, by namespace and name, with the keys that are named."""
+    """The Secrets that pods need to start, by namespace and name, with the referenced keys."""
     found: dict[tuple[str, str], set[str]] = {}
     for manifest in overlay.manifests:
         namespace = manifest["metadata"].get("namespace", "")
@@ -117,7 +117,7 @@ def _referenced_secrets(overlay: Overlay) -> dict[tuple[str, str], set[str]]:
 
 
 def _references(node: Any) -> Iterator[dict[str, Any]]:
-    """What stands under `secretKeyRef` or as a volume's `secret`, anywhere."""
+    """All references to Secrets in a manifest, whether by `secretKeyRef` or by the `secret` of a volume."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("secretKeyRef", "secret") and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Waits until the Flink operator has done what it was told."""
+"""Waits until the Flink operator has processed the applied manifests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FAILED = ("FAILED", "ROLLED_BACK")
 
 
 def job_state(live: Manifest | None) -> str:
-    """What the job does; empty when that is not known."""
+    """The state of the job, by Flink's name; empty if it is unknown."""
     return str(_job_status(live).get("state") or "")
 
 
 def last_savepoint(live: Manifest | None) -> str:
     """The savepoint of the last upgrade; empty when there is none."""
     path = str(_job_status(live).get("upgradeSavepointPath") or "")
-    # Where the job went on from a checkpoint, the operator has a word here that is no place.
+    # After an upgrade from the last checkpoint, the operator puts a keyword here instead of a location.
     return path if "://" in path else ""
 
 
@@ -29,7 +29,7 @@ def _job_status(live: Manifest | None) -> Manifest:
 
 
 def wait_for_needs(kubectl: Kubectl, manifests: Sequence[Manifest], seconds: float) -> None:
-    """Waits for the topics, which the job reads, and for the Deployments; raises DeploymentError when one is late."""
+    """Waits for the topics and the Deployments that the job needs; raises DeploymentError when one takes too long."""
     for manifest in manifests:
         name, namespace = manifest["metadata"]["name"], manifest["metadata"].get("namespace", "")
         place, limit = f"--namespace={namespace}", f"--timeout={seconds:.0f}s"
@@ -40,37 +40,37 @@ def wait_for_needs(kubectl: Kubectl, manifests: Sequence[Manifest], seconds: flo
 
 
 def wait_until_stable(
-    kubectl: Kubectl, manifests: Sequence[Manifest], seconds: float, tell: Callable[[str], None]
+    kubectl: Kubectl, manifests: Sequence[Manifest], seconds: float, report: Callable[[str], None]
 ) -> None:
-    """Waits until the operator calls each of these stable, in what it was told last.
+    """Waits until the operator reports the latest version of each manifest as stable.
 
     Raises:
-      DeploymentError: when it says that one failed, or was rolled back by itself, or when the time is over.
+      DeploymentError: the operator reports a failure or has rolled back, or it takes too long.
     """
     deadline = time.monotonic() + seconds
     for manifest in manifests:
-        _wait_for_one(kubectl, manifest, deadline, tell)
+        _wait_for_one(kubectl, manifest, deadline, report)
 
 
-def _wait_for_one(kubectl: Kubectl, manifest: Manifest, deadline: float, tell: Callable[[str], None]) -> None:
+def _wait_for_one(kubectl: Kubectl, manifest: Manifest, deadline: float, report: Callable[[str], None]) -> None:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
-    told = ""
+    reported = ""
     while True:
         live = kubectl.get(kind.lower(), name, manifest["metadata"]["namespace"])
         state = _state(live)
         if state == "STABLE":
             return
-        now = f"{kind} {name}: {state or 'waiting for the operator'}, job {job_state(live) or 'not there'}"
+        now = f"{kind} {name}: {state or 'waiting for the operator'}, job {job_state(live) or 'missing'}"
         if state in _FAILED or time.monotonic() > deadline:
             raise DeploymentError(f"{now}; {_error(live) or 'the operator gives no reason'}")
-        if now != told:
-            tell(now)
-            told = now
+        if now != reported:
+            report(now)
+            reported = now
         time.sleep(POLL_SECONDS)
 
 
 def _state(live: Manifest | None) -> str:
-    """The operator's word for it; empty as long as the word is about an older spec."""
+    """The state reported by the operator; empty while its report is about an older version of the spec."""
     status = (live or {}).get("status") or {}
     seen = status.get("observedGeneration") or 0
     if live is None or seen < live["metadata"]["generation"]:

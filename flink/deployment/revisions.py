@@ -1,4 +1,4 @@
-"""What was applied last and what before it, kept in the cluster: so that whoever rolls back needs no other record."""
+"""The last two applied revisions, kept in the cluster so that a rollback needs no other record."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = "beam-serving-revisions"
 
 @dataclass(frozen=True)
 class Revisions:
-    """The two last revisions, each the text of its manifests.
+    """The last two revisions, each as the text of its manifests.
 
     Attributes:
-      environment: the overlay that they are of.
-      current: what was applied last.
-      previous: what was applied before it; empty at first.
-      resource_version: of the ConfigMap that was read; with it a write fails when another came between.
+      environment: the name of the overlay.
+      current: the revision that was applied last.
+      previous: the revision before it; empty after the first deployment.
+      resource_version: the version of the ConfigMap that was read, which makes a write fail after a concurrent one.
     """
 
     environment: str
@@ -32,7 +32,7 @@ class Revisions:
 
     @staticmethod
     def after(known: Revisions | None, overlay: Overlay) -> Revisions:
-        """What is to be kept when an overlay is applied; the same again is no new revision."""
+        """The revisions after an overlay is applied; applying the same one again adds no revision."""
         text = text_of(overlay)
         if known is None:
             return Revisions(overlay.name, text)
@@ -40,19 +40,19 @@ class Revisions:
         return Revisions(overlay.name, text, previous, known.resource_version)
 
     def rolled_back(self) -> Overlay:
-        """What the previous revision holds; raises DeploymentError when there is none."""
+        """The overlay of the previous revision; raises DeploymentError when there is none."""
         if not self.previous:
-            raise DeploymentError("there is nothing to roll back to: nothing was upgraded since it was deployed")
+            raise DeploymentError("there is nothing to roll back to: there was no upgrade since the deployment")
         return Overlay(self.environment, tuple(yaml.safe_load_all(self.previous)))
 
 
 def text_of(overlay: Overlay) -> str:
-    """A revision as it is kept. It holds no secret, since manifests only name Secrets."""
+    """A revision as text. It contains no secrets, because manifests only refer to Secrets by name."""
     return yaml.safe_dump_all(overlay.manifests)
 
 
 def read(kubectl: Kubectl, namespace: str) -> Revisions | None:
-    """What the cluster keeps; None when nothing was deployed."""
+    """Reads the revisions from the cluster; None if nothing was deployed."""
     kept = kubectl.get("configmap", NAME, namespace)
     if kept is None:
         return None
@@ -62,7 +62,7 @@ def read(kubectl: Kubectl, namespace: str) -> Revisions | None:
 
 
 def write(kubectl: Kubectl, namespace: str, revisions: Revisions) -> None:
-    """Keeps them; raises DeploymentError when somebody else deployed since they were read."""
+    """Writes the revisions to the cluster; raises DeploymentError if they were changed since they were read."""
     metadata: dict[str, Any] = {"name": NAME, "namespace": namespace}
     if revisions.resource_version:
         metadata["resourceVersion"] = revisions.resource_version

@@ -1,1 +1,1 @@
-"""Dataflow: the plan, and the checks of settings, permissions and storage."""
+"""Dataflow: its plan, and the checks of settings, permissions and storage."""

@@ -1,4 +1,4 @@
-"""Asks Google, before anything is staged, whether what a job needs is there for us."""
+"""Checks with Google, before anything is staged, that we can access what a job needs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _RUNNING = (dataflow.JobState.JOB_STATE_RUNNING, dataflow.JobState.JOB_STATE_DRA
 
 
 def check_access(options: PipelineOptions) -> None:
-    """Asks for credentials and buckets and, when a job is to start, for the project, the region, the job to update.
+    """Checks access to credentials and buckets and, unless only a template is written, to the Dataflow service.
+
+    The check of the service covers the project, the region and the job to update.
 
     Raises:
-      CloudResourceError: when one is missing or closed to us; the message names it.
+      CloudResourceError: one of them is missing or access is denied; the message names it.
     """
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.no_auth:
@@ -37,20 +39,23 @@ def check_access(options: PipelineOptions) -> None:
 
 
 def check_buckets(options: PipelineOptions, locations: set[str]) -> None:
-    """Raises CloudResourceError when the bucket of one of these gs:// locations is missing or closed to us."""
+    """Raises CloudResourceError when the bucket of a gs:// location does not exist or denies access."""
     client = create_storage_client(options, not options.view_as(GoogleCloudOptions).no_auth)
     for location in sorted(locations):
         found = LOCATION.fullmatch(location)
         bucket = found["bucket"] if found else location
         try:
-            # Not whether the bucket is there: that takes a right which whoever stages need not have.
+            # Lists objects instead of getting the bucket, because storage.buckets.get is a permission that staging
+            # does not need and an account may lack.
             next(iter(client.list_blobs(bucket, max_results=1, timeout=_SECONDS, retry=None)), None)
         except NotFound as error:
-            raise CloudResourceError(f"{location}: there is no bucket {bucket!r}; make it, or name another") from error
+            raise CloudResourceError(
+                f"{location}: bucket {bucket!r} does not exist; create it or use another one"
+            ) from error
         except (Forbidden, Unauthorized) as error:
             raise CloudResourceError(
-                f"{location}: bucket {bucket!r} is closed to us: {error.message}; the role roles/storage.objectUser "
-                "opens it"
+                f"{location}: access to bucket {bucket!r} is denied: {error.message}; the role "
+                "roles/storage.objectUser grants it"
             ) from error
         except (GoogleAPICallError, GoogleAuthError, OSError) as error:
             raise CloudResourceError(f"{location}: Cloud Storage does not answer: {error}") from error
@@ -61,7 +66,7 @@ def _check_credentials() -> None:
         google.auth.default()
     except DefaultCredentialsError as error:
         raise CloudResourceError(
-            "there are no Google credentials here: run `gcloud auth application-default login`"
+            "no Google credentials were found: run `gcloud auth application-default login`"
         ) from error
 
 
@@ -86,16 +91,18 @@ def _check_service(cloud: GoogleCloudOptions, client: Any) -> None:
     where = f"project {cloud.project!r}, region {cloud.region!r}"
     try:
         jobs = client.list_jobs(request=request, timeout=_SECONDS)
-        # Of a job to be updated it must be known here: Beam would look for it for ever.
+        # Beam would wait forever for the job to update if it does not run, so this checks that it does.
         found = not cloud.update or any(job.name == cloud.job_name and job.current_state in _RUNNING for job in jobs)
     except (Forbidden, Unauthorized) as error:
         raise CloudResourceError(
-            f"{where}: closed to us: {error.message}; the role roles/dataflow.developer opens it, once the Dataflow "
-            "API is enabled"
+            f"{where}: access is denied: {error.message}; enable the Dataflow API and grant the role "
+            "roles/dataflow.developer"
         ) from error
     except (RetryError, GoogleAuthError, OSError) as error:
         raise CloudResourceError(f"{where}: Dataflow does not answer: {error}") from error
     except GoogleAPICallError as error:
-        raise CloudResourceError(f"{where}: Dataflow knows no such place: {error.message}") from error
+        raise CloudResourceError(f"{where}: Dataflow rejects the request: {error.message}") from error
     if not found:
-        raise CloudResourceError(f"{where}: no job named {cloud.job_name!r} is running; without --update it is started")
+        raise CloudResourceError(
+            f"{where}: no job named {cloud.job_name!r} is running; omit --update to start it as a new job"
+        )

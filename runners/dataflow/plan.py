@@ -1,6 +1,6 @@
-"""Google Cloud Dataflow: Streaming Engine and Runner v2.
+"""Google Cloud Dataflow with Streaming Engine and Runner v2.
 
-The service runs the job: what was wrong with it is told here, before anything is staged.
+The service runs the job, so mistakes are reported here, before anything is staged.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _LOGGER = logging.getLogger(__name__)
 
 REMOTE = True
 
-# One worker process a virtual CPU, each with models of its own: four gigabytes for each.
+# Dataflow runs one worker process per virtual CPU, each with its own models; this machine has 4 GB for each.
 MACHINE_TYPE = "n2-standard-4"
 MAX_WORKERS = 5
 LABEL = "application=beam-serving"
 
 
 def plan(arguments: Sequence[str]) -> RunnerPlan:
-    """A streaming job of --project in --region, staged under --temp_location.
+    """Plans a streaming job in --project and --region, staged under --temp_location.
 
-    The workers get this application from --sdk_container_image, or from the wheels of --extra_package; when neither is
-    given, the wheel is built and staged. With --template_location the job is written there and not started.
+    The workers get this application from --sdk_container_image or from the wheels of --extra_package. If neither is
+    given, the wheel is built and staged. With --template_location, the job is written there instead of being started.
 
     Raises:
-      OptionsError: for settings that cannot work.
-      CloudResourceError: when the project, region, a bucket or the job to update is not there for us.
-      WheelError: when the wheel is needed and cannot be built.
+      OptionsError: a setting is missing or wrong.
+      CloudResourceError: the project, the region, a bucket or the job to update does not exist or denies access.
+      WheelError: the wheel is needed and cannot be built.
     """
     options = PipelineOptions(list(arguments))
     check_settings(options)
@@ -51,7 +51,8 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             "--streaming",
             "--enable_streaming_engine",
             "--experiments=use_runner_v2",
-            # With cloudpickle, Beam's default on Dataflow is to pickle the main session.
+            # Beam's default on Dataflow is to pickle the main session, which our DoFns do not need: workers import
+            # them from the wheel.
             "--no_save_main_session",
             "--sdk_location=container",
             "--autoscaling_algorithm=THROUGHPUT_BASED",
@@ -68,7 +69,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
 
 
 def _limits(options: PipelineOptions) -> list[str]:
-    """The most workers, unless they are given or more are wanted from the start."""
+    """The maximum number of workers, unless it is given; never less than the initial number."""
     workers = options.view_as(WorkerOptions)
     if workers.max_num_workers:
         return []
@@ -81,8 +82,8 @@ def _packages(options: PipelineOptions) -> list[str]:
         return []
     if workers.use_public_ips is False:
         _LOGGER.warning(
-            "without public addresses the workers reach no package index: give --sdk_container_image, or see to it "
-            "that the subnetwork has a way out"
+            "workers without public addresses cannot reach a package index: use --sdk_container_image, or give the "
+            "subnetwork access to the internet"
         )
     if options.view_as(SetupOptions).extra_packages:
         return []
@@ -90,10 +91,10 @@ def _packages(options: PipelineOptions) -> list[str]:
 
 
 def _whereabouts(options: PipelineOptions, result: Any) -> str:
-    """Where the job went: the service, or the file that a template is."""
+    """Where the job is: its page in the console, or the file of the template."""
     cloud = options.view_as(GoogleCloudOptions)
     if not result.has_job:
-        return f"the job is written to {cloud.template_location}"
+        return f"the job was written to {cloud.template_location}"
     job_id = result.job_id()
     url = f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job_id}?project={cloud.project}"
-    return f"job {job_id} of Dataflow: {url}"
+    return f"Dataflow job {job_id}: {url}"

@@ -1,4 +1,4 @@
-"""Cloud Storage, as far as staging needs it beyond what Beam stages itself."""
+"""Writes to Cloud Storage what Beam does not stage itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runners.dataflow.settings import LOCATION
 
 
 def write_text(options: PipelineOptions, location: str, text: str) -> None:
-    """Writes an object of UTF-8 text; one that is there is replaced.
+    """Writes UTF-8 text (JSON) to an object, replacing an existing one.
 
     Raises:
-      OptionsError: when `location` is not gs://BUCKET/OBJECT.
-      google.api_core.exceptions.GoogleAPICallError: when Cloud Storage refuses.
+      OptionsError: `location` is not gs://BUCKET/OBJECT.
+      google.api_core.exceptions.GoogleAPICallError: Cloud Storage rejects the request.
     """
     found = LOCATION.fullmatch(location)
     if found is None:

@@ -1,6 +1,6 @@
-"""Keeps one local Flink cluster in the background: `up` starts it, `down` ends it, `status` tells about it.
+"""Keeps a local Flink cluster in the background: `up` starts it, `down` stops it, `status` describes it.
 
-Behind it is one process that owns the cluster, and holds a lock as long as it lives. The cluster ends with it.
+A single process owns the cluster and holds a lock as long as it lives. The cluster ends with this process.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ DOWN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class BackgroundCluster:
-    """The cluster that is up.
+    """A cluster that is up.
 
     Attributes:
-      process_id: of the process that owns it.
-      rest_port: of the REST API and the web pages.
-      worker_pool_port: where task managers get Python workers.
-      log_folder: the logs of all its processes.
+      process_id: the process that owns the cluster.
+      rest_port: the port of the REST API and the web pages.
+      worker_pool_port: the port of the pool of Python workers.
+      log_folder: the folder with the logs of all its processes.
     """
 
     process_id: int
@@ -50,7 +50,7 @@ class BackgroundCluster:
     log_folder: str
 
     def description(self) -> str:
-        """Where everything is, and how to run a pipeline there."""
+        """The cluster's addresses and logs, and how to run a pipeline on it."""
         run = f"beam-serving run --runner FlinkRunner --flink-master localhost:{self.rest_port}"
         if self.worker_pool_port != WORKER_POOL_PORT:
             run += f" --environment_config=localhost:{self.worker_pool_port}"
@@ -58,12 +58,12 @@ class BackgroundCluster:
             f"Web pages:   http://localhost:{self.rest_port}\n"
             f"Worker pool: localhost:{self.worker_pool_port}\n"
             f"Logs:        {self.log_folder}\n"
-            f"Run there:   {run} ..."
+            f"Run on it:   {run} ..."
         )
 
 
 def find() -> BackgroundCluster | None:
-    """The cluster that is up; None when none is, or when it only is about to be."""
+    """The cluster that is up; None when there is none, or when it is still starting."""
     with _lock() as free:
         if free:
             return None
@@ -77,24 +77,24 @@ def up(arguments: Sequence[str], start_seconds: float) -> BackgroundCluster:
     """Starts the cluster in the background and returns when it is ready.
 
     Args:
-      arguments: for `serve`, as its command line takes them.
-      start_seconds: how long that may take.
+      arguments: the command-line arguments of `serve`.
+      start_seconds: how long the start may take.
 
     Raises:
-      FlinkClusterError: when it does not come up; its end is told.
-      FlinkDistributionError, JavaToolError: when something that it is made of cannot be had.
+      FlinkClusterError: the cluster does not come up; the message has the end of its output.
+      FlinkDistributionError, JavaToolError: Flink cannot be downloaded, or Java is missing.
     """
-    # Here, and not in the background: it may take minutes, and says so.
+    # In the foreground, because a download may take minutes and reports its progress to the user.
     java("the local Flink cluster")
     flink_distribution()
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "background.out"
-    with output.open("wb") as told:
+    with output.open("wb") as log:
         owner = subprocess.Popen(
             [sys.executable, "-m", "runners.flink.background", "serve", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=told,
+            stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -121,7 +121,7 @@ def _wait_for(owner: subprocess.Popen[bytes], seconds: float) -> BackgroundClust
 
 
 def down(seconds: float = DOWN_SECONDS) -> bool:
-    """Ends the cluster that is up, with all its processes, and returns when it is gone; False when none was up."""
+    """Stops the cluster with all its processes and returns when it is gone; False when no cluster was up."""
     cluster = find()
     if cluster is None:
         return False
@@ -129,7 +129,7 @@ def down(seconds: float = DOWN_SECONDS) -> bool:
     deadline = time.monotonic() + seconds
     while find() is not None:
         if time.monotonic() > deadline:
-            # What it owns is killed by the guards of its processes.
+            # The guards of its processes then kill what it owned.
             os.kill(cluster.process_id, signal.SIGKILL)
             deadline += seconds
         time.sleep(POLL_SECONDS)
@@ -137,12 +137,15 @@ def down(seconds: float = DOWN_SECONDS) -> bool:
 
 
 def serve(settings: FlinkClusterSettings) -> int:
-    """Owns a cluster until SIGTERM or SIGINT. Of an earlier one only the savepoints are kept."""
+    """Owns a cluster until SIGTERM or SIGINT, and returns the exit status.
+
+    Of an earlier cluster, only the savepoints are kept.
+    """
     stopped = set_at_signals()
-    # Who looks for the cluster holds the lock for a moment, too.
+    # Several attempts, because `find` in another process also holds the lock for a moment.
     with _lock(attempts=10) as free:
         if not free:
-            print("The local Flink cluster is already up, or about to be.", file=sys.stderr)
+            print("The local Flink cluster is already up or starting.", file=sys.stderr)
             return 1
         _state_file().unlink(missing_ok=True)
         for path in _work_folder().glob("*"):
@@ -177,7 +180,7 @@ def _state_file() -> Path:
 
 @contextmanager
 def _lock(attempts: int = 1) -> Iterator[bool]:
-    """Tries to take the lock that the owner of the cluster holds; whether it was free."""
+    """Tries to take the lock that the owner of the cluster holds, and yields whether it was free."""
     _folder().mkdir(parents=True, exist_ok=True)
     with (_folder() / "owner.lock").open("w") as lock:
         for _ in range(attempts):
@@ -192,7 +195,7 @@ def _lock(attempts: int = 1) -> Iterator[bool]:
 
 
 def _describe(cluster: BackgroundCluster) -> str:
-    """What is up, as it says itself."""
+    """What the running cluster reports about itself."""
     try:
         found = FlinkRest(f"localhost:{cluster.rest_port}").overview()
     except (FlinkUnreachableError, FlinkJobError) as error:
@@ -206,17 +209,17 @@ def _describe(cluster: BackgroundCluster) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m runners.flink.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("up", "start it"), ("serve", argparse.SUPPRESS)):
+    for name, text in (("up", "start the cluster"), ("serve", argparse.SUPPRESS)):
         start = commands.add_parser(name, help=text)
-        start.add_argument("--task-managers", type=int, default=1, help="how many (default: 1)")
+        start.add_argument("--task-managers", type=int, default=1, help="number of task managers (default: 1)")
         start.add_argument("--slots", type=int, default=2, help="task slots of each task manager (default: 2)")
         start.add_argument("--rest-port", type=int, default=REST_PORT, help=f"default: {REST_PORT}")
         start.add_argument(
             "--worker-pool-port", type=int, default=WORKER_POOL_PORT, help=f"default: {WORKER_POOL_PORT}"
         )
-        start.add_argument("--high-availability", action="store_true", help="with a ZooKeeper and two job managers")
-    commands.add_parser("down", help="end it")
-    commands.add_parser("status", help="tell about it")
+        start.add_argument("--high-availability", action="store_true", help="use ZooKeeper and two job managers")
+    commands.add_parser("down", help="stop the cluster")
+    commands.add_parser("status", help="describe the cluster")
     return parser
 
 
@@ -233,13 +236,13 @@ def _settings(options: argparse.Namespace) -> FlinkClusterSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Starts, ends or describes the cluster that is in the background; gives the exit code."""
+    """Starts, stops or describes the cluster in the background, and returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
         if options.command == "serve":
             return serve(_settings(options))
-        with interrupted_by_signals():  # `up` then ends what it has started
+        with interrupted_by_signals():  # the KeyboardInterrupt makes `up` stop what it has started
             return _run(options, given[1:])
     except ServingError as error:
         print(error, file=sys.stderr)

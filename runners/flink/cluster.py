@@ -39,27 +39,27 @@ ANSWER_SECONDS = 2.0
 
 
 class FlinkClusterError(ServingError):
-    """The local Flink cluster did not come up, or has not what was asked for; the message says where its logs are."""
+    """The local Flink cluster did not come up, or lacks the requested process; the message names its logs."""
 
 
 @dataclass(frozen=True)
 class FlinkClusterSettings:
-    """How a local cluster is to be.
+    """The settings of a local cluster.
 
     Attributes:
-      task_managers: how many to start with.
-      slots: of each task manager.
-      job_managers: how many to start with; more than one needs high availability.
-      high_availability: keep what runs in a ZooKeeper, so that another job manager goes on with it.
-      rest_port: where the REST API and the web pages of the first job manager are; drawn among the free ones when None.
-      worker_pool_port: where task managers ask for Python workers; drawn when None.
-      work_folder: logs, checkpoints, savepoints; when None, a temporary folder that goes when the cluster is closed.
-      job_manager_heap: in megabytes.
-      task_manager_memory: of each.
+      task_managers: the initial number of task managers.
+      slots: the number of task slots of each task manager.
+      job_managers: the initial number of job managers; more than one needs high availability.
+      high_availability: whether ZooKeeper keeps the state of jobs, so that another job manager can take over.
+      rest_port: the port of the REST API and the web pages of the first job manager; None for a free port.
+      worker_pool_port: the port of the pool of Python workers; None for a free port.
+      work_folder: the folder for logs, checkpoints and savepoints; None for a temporary folder that `close` removes.
+      job_manager_heap: the heap of a job manager, in megabytes.
+      task_manager_memory: the memory of each task manager.
       properties: settings of Flink that override ours, for example {"state.backend.type": "rocksdb"}.
-      worker_environment: environment variables of the Python workers, beyond this process's own.
-      start_seconds: how long it may take until all is registered.
-      stop_seconds: how long a process may take to end in order before it is killed.
+      worker_environment: environment variables of the Python workers, in addition to those of this process.
+      start_seconds: how long it may take until all processes are registered.
+      stop_seconds: how long a process may take to shut down before it is killed.
     """
 
     task_managers: int = 1
@@ -78,16 +78,16 @@ class FlinkClusterSettings:
 
     def __post_init__(self) -> None:
         if min(self.task_managers, self.slots, self.job_managers) < 1:
-            raise OptionsError("a Flink cluster needs one job manager, one task manager and one slot at least")
+            raise OptionsError("a Flink cluster needs at least one job manager, one task manager and one slot")
         if self.job_managers > 1 and not self.high_availability:
-            raise OptionsError("several job managers need high availability, which tells them who leads")
+            raise OptionsError("several job managers need high availability, which elects the leader")
 
 
 class LocalFlinkCluster(LocalService):
-    """Job managers, task managers and one pool of Python workers, each a process of its own.
+    """Job managers, task managers and a pool of Python workers, each in its own process.
 
-    Life cycle: `start` returns when all are registered. Then parts can be killed and started one by one, and
-    `wait_until_ready` waits until the cluster knows of it. `close` ends everything and removes a temporary work folder.
+    Life cycle: `start` returns when all processes are registered. Single processes can then be killed and started, and
+    `wait_until_ready` waits until the cluster has noticed. `close` ends everything and removes a temporary work folder.
     As a context manager it starts and closes. No process outlives this one. Not thread-safe.
     """
 
@@ -99,7 +99,7 @@ class LocalFlinkCluster(LocalService):
         self._worker_pool_port = self.settings.worker_pool_port or free_port()
         self._zookeeper_port = free_port()
         self._zookeeper: ServerProcess | None = None
-        # By number, the oldest first: of the job managers that is the one that leads.
+        # By number, the oldest first; the oldest job manager is the leader.
         self._job_managers: dict[int, ServerProcess] = {}
         self._task_managers: dict[int, ServerProcess] = {}
         self._task_managers_ever = 0
@@ -108,10 +108,10 @@ class LocalFlinkCluster(LocalService):
 
     @property
     def rest_address(self) -> str:
-        """HOST:PORT of the REST API and the web pages of the job manager that leads, as --flink-master takes it.
+        """HOST:PORT of the REST API and the web pages of the leading job manager, a value for --flink-master.
 
         Raises:
-          FlinkClusterError: while no job manager runs.
+          FlinkClusterError: no job manager runs.
         """
         if not self._job_managers:
             raise FlinkClusterError("The local Flink cluster has no job manager now: start one.")
@@ -119,46 +119,46 @@ class LocalFlinkCluster(LocalService):
 
     @property
     def worker_pool_address(self) -> str:
-        """HOST:PORT where task managers get Python workers: Beam's --environment_config for EXTERNAL."""
+        """HOST:PORT of the pool of Python workers, a value for Beam's --environment_config with EXTERNAL."""
         return f"{HOST}:{self._worker_pool_port}"
 
     @property
     def log_folder(self) -> Path:
-        """One .log (Java only) and one .out file for each process."""
+        """The folder with a .out file for each process, and a .log file for each Java process."""
         return self.work_folder / "logs"
 
     @property
     def configuration_folder(self) -> Path:
-        """What the cluster takes as its conf/; Beam's --flink_conf_dir can name it."""
+        """The cluster's configuration folder (Flink's conf/), a value for Beam's --flink_conf_dir."""
         return self.work_folder / "conf"
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where jobs put their checkpoints."""
+        """The folder for checkpoints."""
         return self.work_folder / "checkpoints"
 
     @property
     def savepoint_folder(self) -> Path:
-        """Where savepoints go."""
+        """The folder for savepoints."""
         return self.work_folder / "savepoints"
 
     @property
     def task_managers(self) -> tuple[int, ...]:
-        """The numbers of the task managers that were started and not killed, the oldest first."""
+        """The numbers of the started task managers that were not killed, the oldest first."""
         return tuple(self._task_managers)
 
     @property
     def job_managers(self) -> tuple[int, ...]:
-        """The numbers of the job managers that were started and not killed; the first one leads."""
+        """The numbers of the started job managers that were not killed; the first one is the leader."""
         return tuple(self._job_managers)
 
     def start(self) -> None:
-        """Starts everything and returns when all of it is registered. Does nothing when it runs.
+        """Starts all processes and returns when they are registered. Does nothing if the cluster runs.
 
         Raises:
-          JavaToolError: when Java is missing.
-          FlinkDistributionError: when Flink has to be fetched and cannot be.
-          FlinkClusterError: when a port is taken, or when something ends or stays silent instead of registering.
+          JavaToolError: Java is missing.
+          FlinkDistributionError: Flink cannot be downloaded.
+          FlinkClusterError: a port is in use, or a process ends or does not register in time.
         """
         if self._processes():
             return
@@ -173,23 +173,23 @@ class LocalFlinkCluster(LocalService):
         for number in range(self.settings.job_managers):
             self.start_job_manager()
             if number == 0:
-                # So that it leads, and not one of the others.
+                # The others start only when this one is up, so that this one becomes the leader.
                 self._wait(lambda: self._registered() is not None, "the first job manager")
         self.wait_until_ready()
 
     def wait_until_ready(self, seconds: float | None = None) -> None:
-        """Waits until the cluster has the slots of exactly the task managers that run, and all that should listen does.
+        """Waits until all ports are open and exactly the running task managers have registered their slots.
 
         Args:
-          seconds: how long; None: `start_seconds` of the settings.
+          seconds: how long to wait; None for `start_seconds` of the settings.
 
         Raises:
-          FlinkClusterError: when that takes longer, or when something ends by itself.
+          FlinkClusterError: the cluster is not ready in time, or a process ends by itself.
         """
         self._wait(self._is_ready, "its task managers", seconds)
 
     def start_job_manager(self) -> int:
-        """Starts one more job manager, or another one for one that was killed, on its port; gives its number."""
+        """Starts another job manager, on the port of a killed one if there is one, and returns its number."""
         number = next(number for number in range(len(self._rest_ports) + 1) if number not in self._job_managers)
         if number == len(self._rest_ports):
             self._rest_ports.append(free_port())
@@ -200,7 +200,7 @@ class LocalFlinkCluster(LocalService):
         return number
 
     def start_task_manager(self) -> int:
-        """Starts one more task manager and gives its number; `wait_until_ready` waits until it is registered."""
+        """Starts another task manager and returns its number; `wait_until_ready` waits until it is registered."""
         number = self._task_managers_ever
         self._task_managers_ever += 1
         name = f"task-manager-{number}"
@@ -210,32 +210,32 @@ class LocalFlinkCluster(LocalService):
         return number
 
     def start_worker_pool(self) -> None:
-        """Starts the pool of Python workers, unless it runs."""
+        """Starts the pool of Python workers. Does nothing if it runs."""
         if self._worker_pool is not None:
             return
         command = [sys.executable, "-m", "runners.worker.pool", "--port", str(self._worker_pool_port)]
-        # A checkout need not be installed.
+        # Makes our packages importable in the pool, because a checkout may not be installed.
         python_path = os.pathsep.join([str(_APPLICATION), os.environ.get("PYTHONPATH", "")])
         environment = {"PYTHONPATH": python_path, **self.settings.worker_environment}
         self._worker_pool = ServerProcess(command, self.log_folder / "worker-pool.out", environment)
 
     def kill_job_manager(self, number: int | None = None) -> int:
-        """Ends a job manager as a crash would (SIGKILL), without a number the one that leads; gives its number."""
+        """Kills a job manager with SIGKILL, like a crash, and returns its number; by default, kills the leader."""
         return _kill_one(self._job_managers, number, "job manager")
 
     def kill_task_manager(self, number: int | None = None) -> int:
-        """Ends a task manager as a crash would (SIGKILL), without a number the oldest; gives its number."""
+        """Kills a task manager with SIGKILL, like a crash, and returns its number; by default, kills the oldest."""
         return _kill_one(self._task_managers, number, "task manager")
 
     def worker_processes(self) -> list[int]:
-        """The process ids of the Python workers that run now; empty while no job does."""
+        """The process ids of the running Python workers; empty while no job runs."""
         return self._worker_pool.children() if self._worker_pool is not None else []
 
     def kill_worker(self) -> int:
-        """Ends a Python worker as a crash would (SIGKILL) and gives its process id.
+        """Kills a Python worker with SIGKILL, like a crash, and returns its process id.
 
         Raises:
-          FlinkClusterError: when none runs.
+          FlinkClusterError: no worker runs.
         """
         workers = self.worker_processes()
         if not workers:
@@ -244,7 +244,7 @@ class LocalFlinkCluster(LocalService):
         return workers[0]
 
     def kill_worker_pool(self) -> None:
-        """Ends the pool and all its workers as a crash would; `start_worker_pool` starts one on the same port."""
+        """Kills the pool and all its workers, like a crash; `start_worker_pool` restarts it on the same port."""
         if self._worker_pool is not None:
             self._worker_pool.kill()
             self._worker_pool = None
@@ -264,8 +264,7 @@ class LocalFlinkCluster(LocalService):
         for port in (*self._rest_ports, self._worker_pool_port):
             if not is_free(port):
                 raise FlinkClusterError(
-                    f"Port {port} is taken: stop what listens there, or give another one (--rest-port, "
-                    "--worker-pool-port)."
+                    f"Port {port} is in use: stop its server, or choose another port (--rest-port, --worker-pool-port)."
                 )
 
     def _write_configuration(self) -> None:
@@ -297,7 +296,7 @@ class LocalFlinkCluster(LocalService):
         return ServerProcess([*command, *arguments], self.log_folder / f"{name}.out", environment)
 
     def _processes(self) -> dict[str, ServerProcess]:
-        """All that was started and not killed, by what it is; who depends on another comes first."""
+        """The processes that were started and not killed, by name; a process comes before those it depends on."""
         found = {f"task manager {number}": process for number, process in self._task_managers.items()}
         found |= {f"job manager {number}": process for number, process in self._job_managers.items()}
         if self._worker_pool is not None:
@@ -314,9 +313,9 @@ class LocalFlinkCluster(LocalService):
         return self._registered() == wanted and not any(is_free(port) for port in listening)
 
     def _registered(self) -> set[str] | None:
-        """The names of the task managers whose slots the cluster has; None while nobody answers."""
+        """The names of the task managers that have registered slots; None while the cluster does not answer."""
         if is_free(int(self.rest_address.rpartition(":")[2])):
-            # Nothing listens for seconds: a client would only log that.
+            # It takes seconds until the port is open; until then a client would only log failed connections.
             return None
         try:
             found = FlinkRest(self.rest_address, ANSWER_SECONDS).ask("GET", "taskmanagers")
@@ -331,22 +330,22 @@ class LocalFlinkCluster(LocalService):
             for name, process in self._processes().items():
                 if not process.running:
                     raise FlinkClusterError(
-                        f"The {name} of the local Flink cluster ended by itself:\n{self._told_by(process)}"
+                        f"The {name} of the local Flink cluster ended by itself:\n{self._last_output(process)}"
                     )
             if time.monotonic() > deadline:
-                last = "\n".join(self._told_by(process) for process in self._processes().values())
+                last = "\n".join(self._last_output(process) for process in self._processes().values())
                 raise FlinkClusterError(f"The local Flink cluster waited {limit:.0f} s for {what}:\n{last}")
             time.sleep(POLL_SECONDS)
 
-    def _told_by(self, process: ServerProcess) -> str:
-        """What a process printed and logged last, from its last error on."""
+    def _last_output(self, process: ServerProcess) -> str:
+        """The end of a process's output, and its log from the last error on."""
         log = process.output.with_suffix(".log")
         logged = log.read_text(errors="replace") if log.exists() else ""
         error = logged.rfind(" ERROR ")
         lines = (logged[-2000:] if error < 0 else logged[error + 1 :]).splitlines()
-        # The causes are told between the stack's lines.
-        said = "\n".join(line for line in lines if not line.startswith("\tat "))[:2000]
-        return f"{process.log_end()}{said}\n({process.output})"
+        # Without the lines of stack traces, so that the causes between them fit into the limit.
+        causes = "\n".join(line for line in lines if not line.startswith("\tat "))[:2000]
+        return f"{process.log_end()}{causes}\n({process.output})"
 
 
 def _kill_one(processes: dict[int, ServerProcess], number: int | None, what: str) -> int:
@@ -359,8 +358,8 @@ def _kill_one(processes: dict[int, ServerProcess], number: int | None, what: str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Starts, stops or describes the cluster that is in the background."""
-    # Imported here: that module needs this one under its own name.
+    """Starts, stops or describes the cluster in the background, and returns the exit status."""
+    # Imported here, because that module imports this one under its real name, which is not __main__.
     from runners.flink.background import main as run
 
     return run(arguments)

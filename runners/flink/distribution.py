@@ -1,6 +1,6 @@
-"""Flink itself, for the local cluster: the jars that its project publishes for Python, fetched once into our cache.
+"""Flink for the local cluster: the jars that its project publishes for Python, downloaded once into our cache.
 
-The package apache-flink-libraries has lib/ and plugins/; what else a distribution has (scripts, a conf/) we do without.
+The package apache-flink-libraries contains lib/ and plugins/, which is all we need of a distribution.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ KEPT = ("lib", "plugins")
 
 
 class FlinkDistributionError(ServingError):
-    """Flink's jars cannot be fetched; the message says what to do."""
+    """Flink's jars cannot be downloaded; the message names a remedy."""
 
 
 def flink_distribution() -> Path:
-    """The folder with Flink's lib/ and plugins/; fetches them when they are not there yet (230 MB).
+    """The folder with Flink's lib/ and plugins/; downloads them (230 MB) if they are not in the cache.
 
-    Safe to call from several processes at once. The version stands in flink/job-server/pom.xml.
+    Safe to call from several processes at once. The version is defined in flink/job-server/pom.xml.
 
     Raises:
-      FlinkDistributionError: when this is no checkout, or when they have to be fetched and pip fails.
+      FlinkDistributionError: the application does not run from a checkout, or pip fails to download.
     """
     pom = SOURCES / "pom.xml"
     if not pom.is_file():
         raise FlinkDistributionError(
-            f"Which Flink the local cluster runs stands in {pom}, which is not there: "
+            f"The Flink version of the local cluster is defined in {pom}, which does not exist: "
             "run from a checkout of beam-serving."
         )
     version = pom_property(pom, "flink.distribution.version")
     folder = cache_folder("flink", version)
     if not folder.is_dir():
-        with locked(folder.with_name(f"{version}.lock"), f"fetching Flink {version}"):
+        with locked(folder.with_name(f"{version}.lock"), f"downloading Flink {version}"):
             if not folder.is_dir():
                 _fetch(version, folder)
     return folder
 
 
 def _fetch(version: str, folder: Path) -> None:
-    announce(f"Fetching Flink {version} with pip: 230 MB, once")
+    announce(f"Downloading Flink {version} with pip (230 MB, only once)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         _download(version, Path(temporary))
         archive = next(Path(temporary).glob("*.tar.gz"))
@@ -63,13 +63,13 @@ def _fetch(version: str, folder: Path) -> None:
         for part in KEPT:
             if not (root / part).is_dir():
                 raise FlinkDistributionError(
-                    f"{PACKAGE} {version} has no folder {part}: name another version in the pom."
+                    f"{PACKAGE} {version} does not contain {part}: set another version in the pom."
                 )
         shutil.move(root, folder)
 
 
 def _download(version: str, folder: Path) -> None:
-    """Fetches the source distribution, which holds the jars; nothing is installed."""
+    """Downloads the source distribution, which contains the jars, without installing anything."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     wanted = ["--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={version}"]
     try:
@@ -78,17 +78,17 @@ def _download(version: str, folder: Path) -> None:
         )
     except subprocess.TimeoutExpired:
         raise FlinkDistributionError(
-            f"pip did not fetch {PACKAGE} {version} within {FETCH_SECONDS:.0f} s: see whether `pip download` works."
+            f"pip did not download {PACKAGE} {version} within {FETCH_SECONDS:.0f} s: check that `pip download` works."
         ) from None
     if done.returncode != 0:
         raise FlinkDistributionError(
-            f"pip could not fetch {PACKAGE} {version}; check that its index can be reached, and that this environment "
-            f"has pip. It said: {(done.stdout + done.stderr).strip()[-800:]}"
+            f"pip could not download {PACKAGE} {version}; check that its index is reachable and that this environment "
+            f"has pip. Its output: {(done.stdout + done.stderr).strip()[-800:]}"
         )
 
 
 def main() -> int:
-    """Prints the path of the folder, fetching it first when it is not there."""
+    """Prints the path of the folder, after downloading it if necessary, and returns the exit status."""
     try:
         print(flink_distribution())
     except (FlinkDistributionError, JavaToolError) as error:

@@ -1,7 +1,7 @@
-"""The job server that carries a pipeline to Flink: one jar, built once by Maven and kept outside the source tree.
+"""The job server that submits a pipeline to Flink: one jar, built once by Maven and kept outside the source tree.
 
-Its sources are the folder flink/job-server of a checkout. They are no part of the wheel: workers, which the wheel is
-for, need no jar, and whoever has no checkout names a jar that is there already.
+Its sources are in flink/job-server of a checkout. The wheel does not include them, because it is meant for workers,
+which do not need the jar. Without a checkout, users pass an existing jar.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ NEEDED_BY = "Flink's job server"
 
 
 class JobServerUnavailableError(ServingError):
-    """The jar of Flink's job server is neither here nor can it be built; the message says what to do."""
+    """The jar of Flink's job server does not exist and cannot be built; the message names a remedy."""
 
 
 def job_server_jar(given: str | None = None, *, beam_fixes: bool = True) -> str:
-    """The job-server jar, as Beam's option --flink_job_server_jar takes it: a path, or an address that was given.
+    """The job-server jar as a value for Beam's option --flink_job_server_jar: a path, or the given URL.
 
-    Builds ours when it is not here yet: half a minute, or some minutes when Maven has to fetch Beam and Flink first.
-    Safe to call from several processes at once.
+    Builds our jar if it is not in the cache. This takes half a minute, or some minutes if Maven has to download Beam
+    and Flink first. Safe to call from several processes at once.
 
     Args:
-      given: the user's own jar, which switches ours off: a file, or the address of an official one (http:, gs:, ...).
-      beam_fixes: false leaves out what we mend in Beam's part of it, as a test of that needs it.
+      given: the user's own jar to use instead of ours: a file, or the URL of an official one (http:, gs:, ...).
+      beam_fixes: whether the jar includes our fixes to Beam's classes; only their test leaves them out.
 
     Raises:
-      JobServerUnavailableError: when the given file is not there, or ours is not built yet and has no sources here.
-      JavaToolError: when it has to be built and Maven is missing or fails.
+      JobServerUnavailableError: the given file does not exist, or our jar is not built and its sources are missing.
+      JavaToolError: the jar has to be built, and Maven is missing or fails.
     """
     if given is not None:
         return _given_jar(given)
     if not (SOURCES / "pom.xml").is_file():
         raise JobServerUnavailableError(
-            f"Flink's job server is built from {SOURCES}, which is not there: run from a checkout of beam-serving, "
-            "or name a job-server jar with --flink_job_server_jar."
+            f"Flink's job server is built from {SOURCES}, which does not exist: run from a checkout of beam-serving, "
+            "or pass a job-server jar with --flink_job_server_jar."
         )
     jar = cached_jar(beam_fixes=beam_fixes)
     if not jar.is_file():
@@ -57,7 +57,7 @@ def job_server_jar(given: str | None = None, *, beam_fixes: bool = True) -> str:
 
 
 def cached_jar(*, beam_fixes: bool = True) -> Path:
-    """Where the jar of the present sources lies in our cache, whether it is there yet or not."""
+    """The path in our cache of the jar built from the current sources; the jar may not exist yet."""
     key = _sources_key()
     return cache_folder("flink-job-server", key if beam_fixes else f"{key}-without-fixes", JAR_NAME)
 
@@ -68,8 +68,8 @@ def _given_jar(given: str) -> str:
     path = Path(given)
     if not path.is_file():
         raise JobServerUnavailableError(
-            f"The job-server jar {given} is not there: name a file or an address with --flink_job_server_jar, "
-            "or leave the option out to have one built."
+            f"The job-server jar {given} does not exist: pass a file or a URL with --flink_job_server_jar, "
+            "or omit the option to have the jar built."
         )
     return str(path.absolute())
 
@@ -89,9 +89,9 @@ def _sources_key() -> str:
 
 
 def _build(jar: Path, *, beam_fixes: bool) -> None:
-    announce("Building Flink's job server with Maven: half a minute, the first time some minutes")
+    announce("Building Flink's job server with Maven (half a minute; some minutes the first time)")
     fix = f"-Dbeam.fixes={str(beam_fixes).lower()}"
-    # Of a copy, so that the checkout stays clean and two builds at once do not meet.
+    # Builds a copy, so that the checkout stays clean and two concurrent builds do not interfere.
     with tempfile.TemporaryDirectory(dir=jar.parent.parent) as temporary:
         for path in _source_files():
             copy = Path(temporary, path.relative_to(SOURCES))
@@ -104,7 +104,7 @@ def _build(jar: Path, *, beam_fixes: bool) -> None:
 
 
 def main() -> int:
-    """Prints the path of the jar, building it first when it is not there."""
+    """Prints the path of the jar, after building it if necessary, and returns the exit status."""
     try:
         print(job_server_jar())
     except (JobServerUnavailableError, JavaToolError) as error:

@@ -1,7 +1,7 @@
-"""Flink: a cluster that is there, one inside this run, or a jar for one that starts with it.
+"""Flink: an existing cluster, an embedded one, or a jar for a cluster that starts with the job.
 
-What it sets was measured: without a limit in time a bundle waits more than a second for its end; without checkpoints a
-failure begins the records anew.
+The defaults come from measurements: without a time limit, a bundle takes more than a second to end; without
+checkpoints, a job starts from the beginning after a failure.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from runners.plan import RunnerPlan
 
 REMOTE = False
 
-# The Flink that our job server is built for.
+# The version of Flink that our job server is built for.
 FLINK_VERSION = "1.19"
 WORKER_POOL = f"localhost:{WORKER_POOL_PORT}"
 
 _DEFAULTS = {
     "checkpointing_interval": 10_000,  # milliseconds
-    # What a bundle gives leaves it at its end; bundles that end at once would cost more than they carry.
+    # In milliseconds. A bundle's output leaves it only when it ends, but ending a bundle costs time too.
     "max_bundle_time_mills": 10,
-    # As many worker processes as there are cores: one Python process cannot score for two tasks at once.
+    # 0 means as many worker processes as cores, because one Python process cannot score for two tasks at once.
     "sdk_worker_parallelism": 0,
-    # What is chained depends on the parallelism, and operators' identities on what is chained: a savepoint could not go
-    # on with another parallelism.
+    # Chaining depends on the parallelism, and operator ids depend on chaining: with it, a job could not resume from a
+    # savepoint with another parallelism.
     "operator_chaining": "false",
 }
 _LOCAL_HOSTS = ("localhost", "127.0.0.1")
@@ -46,13 +46,13 @@ _ADDRESS = re.compile(r"(https?://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):\d{1,5}
 
 
 def plan(arguments: Sequence[str]) -> RunnerPlan:
-    """Flink at --flink-master, or an embedded one; with --output_executable_path only a jar is written.
+    """Plans a run on the Flink at --flink-master or on an embedded one, or only a jar (--output_executable_path).
 
     Raises:
-      OptionsError: for combinations that cannot work, with the reason.
-      FlinkUnreachableError: when no cluster answers.
-      FlinkJobError: when the cluster has another version, or too few free slots.
-      JobServerUnavailableError, JavaToolError: when the job server's jar cannot be had.
+      OptionsError: options cannot be combined; the message has the reason.
+      FlinkUnreachableError: no cluster answers.
+      FlinkJobError: the cluster has another version or too few free slots.
+      JobServerUnavailableError, JavaToolError: the job server's jar can be neither found nor built.
     """
     options = PipelineOptions(list(arguments))
     address = _address(options)
@@ -76,28 +76,29 @@ def check_cluster(rest: FlinkRest, parallelism: int) -> None:
 
     Args:
       rest: the cluster.
-      parallelism: of the job; below 1: the cluster's own.
+      parallelism: the parallelism of the job; below 1 for the cluster's default.
 
     Raises:
-      FlinkUnreachableError: when it does not answer.
-      FlinkJobError: for another version than the job server's, or too few free slots (the job would wait for ever).
+      FlinkUnreachableError: the cluster does not answer.
+      FlinkJobError: the cluster's version is not that of the job server, or it has too few free slots (the job would
+        wait for them forever).
     """
     cluster = rest.overview()
     if not cluster.version.startswith(f"{FLINK_VERSION}."):
         raise FlinkJobError(
-            f"the cluster at {rest.address} is Flink {cluster.version}; the job server is built for {FLINK_VERSION}: "
-            "name one for this cluster with --flink_job_server_jar and --flink_version"
+            f"the cluster at {rest.address} is Flink {cluster.version}, but the job server is built for "
+            f"{FLINK_VERSION}: pass one for this cluster with --flink_job_server_jar and --flink_version"
         )
     needed = max(1, parallelism)
     if cluster.free_slots < needed:
         raise FlinkJobError(
             f"the cluster at {rest.address} has {cluster.free_slots} of {cluster.slots} task slots free, and "
-            f"--parallelism={needed} needs {needed}: add task managers, cancel another job, or lower it"
+            f"--parallelism={needed} needs {needed}: add task managers, cancel another job, or lower the parallelism"
         )
 
 
 def _with_jar(common: Sequence[str], options: PipelineOptions, address: str | None, name: str) -> RunnerPlan:
-    """A jar with the pipeline in it: written, or submitted to the cluster."""
+    """Plans a jar that contains the pipeline, which is written to a file or submitted to the cluster."""
     portable, flink = options.view_as(PortableOptions), options.view_as(FlinkRunnerOptions)
     written = portable.output_executable_path
     rest = FlinkRest(address) if address and not written else None
@@ -112,13 +113,13 @@ def _with_jar(common: Sequence[str], options: PipelineOptions, address: str | No
         f"--flink_job_server_jar={job_server_jar(flink.flink_job_server_jar)}",
     )
     if rest is None:
-        return RunnerPlan(arguments, "each", "state", handed_over=lambda _: f"the job's jar is {written}")
+        return RunnerPlan(arguments, "each", "state", handed_over=lambda _: f"the job's jar was written to {written}")
     savepoints = options.view_as(FlinkServingOptions).savepoint_on_stop
     return RunnerPlan(arguments, "each", "state", job=lambda: FlinkJob(rest, name, savepoints))
 
 
 def _workers(portable: PortableOptions) -> list[str]:
-    """Where task managers find their Python workers: a worker pool beside each, unless another place is given."""
+    """The environment of the Python workers: a worker pool next to each task manager, unless another is given."""
     arguments = [] if portable.environment_type else ["--environment_type=EXTERNAL"]
     if portable.environment_type in (None, "EXTERNAL") and not portable.environment_config:
         arguments.append(f"--environment_config={WORKER_POOL}")
@@ -126,7 +127,7 @@ def _workers(portable: PortableOptions) -> list[str]:
 
 
 def _embedded(common: Sequence[str], options: PipelineOptions) -> RunnerPlan:
-    """A Flink inside the job server, which ends with this process; the workers are in this process."""
+    """Plans a run on a Flink embedded in the job server, which ends with this process and whose workers it hosts."""
     jar = job_server_jar(options.view_as(FlinkRunnerOptions).flink_job_server_jar)
     configuration = Path(tempfile.mkdtemp(prefix="beam-serving-flink-"))
     atexit.register(shutil.rmtree, configuration, ignore_errors=True)
@@ -143,7 +144,7 @@ def _embedded(common: Sequence[str], options: PipelineOptions) -> RunnerPlan:
 
 
 def _address(options: PipelineOptions) -> str | None:
-    """HOST:PORT of the cluster, as our option or Beam's names it; None: embedded."""
+    """HOST:PORT of the cluster, from our option or from Beam's; None for an embedded Flink."""
     address = options.view_as(FlinkServingOptions).flink_rest_address
     if address is None:
         named = options.view_as(FlinkRunnerOptions).flink_master
@@ -160,14 +161,15 @@ def _check_settings(options: PipelineOptions, address: str | None) -> None:
         _check_embedded(portable, serving)
     elif portable.environment_type == "LOOPBACK" and (written or _host(address) not in _LOCAL_HOSTS):
         raise OptionsError(
-            "--environment_type=LOOPBACK puts the workers into this process, which task managers elsewhere do not "
-            "reach: start a worker pool beside each task manager and name it with --environment_config=HOST:PORT"
+            "--environment_type=LOOPBACK runs the workers in this process, which remote task managers cannot reach: "
+            "start a worker pool next to each task manager and pass its --environment_config=HOST:PORT"
         )
     if written and serving.savepoint_on_stop:
-        raise OptionsError("--savepoint-on-stop does nothing with --output_executable_path: nothing runs here")
+        raise OptionsError("--savepoint-on-stop has no effect with --output_executable_path, which starts no job")
     if serving.checkpointing_interval is not None and serving.checkpointing_interval <= 0:
         raise OptionsError(
-            "--checkpointing_interval must be above 0: without checkpoints the job would begin anew after a failure"
+            "--checkpointing_interval must be greater than 0: without checkpoints, the job would start from the "
+            "beginning after a failure"
         )
 
 
@@ -177,11 +179,11 @@ def _check_embedded(portable: PortableOptions, serving: FlinkServingOptions) -> 
         ("--savepoint_path", serving.savepoint_path),
     ):
         if value:
-            raise OptionsError(f"{name} needs a cluster that outlives this run: name it with --flink-master")
+            raise OptionsError(f"{name} needs a cluster that outlives this run: pass its address with --flink-master")
     if portable.environment_type not in (None, "LOOPBACK"):
         raise OptionsError(
-            f"--environment_type={portable.environment_type} cannot be used with the embedded Flink: its workers "
-            "run in this process; name a cluster with --flink-master"
+            f"--environment_type={portable.environment_type} cannot be used with the embedded Flink, whose workers "
+            "run in this process; pass the address of a cluster with --flink-master"
         )
 
 

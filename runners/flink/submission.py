@@ -1,7 +1,7 @@
-"""Brings a pipeline to a Flink cluster as a jar of its own, with settings of Flink that Beam has no option for.
+"""Submits a pipeline to a Flink cluster as a jar, with settings of Flink for which Beam has no option.
 
-Beam's Python side makes the jar (the job server's classes, the pipeline, its options) and starts it over REST; there it
-names the entry class only. The same jar is what Kubernetes runs in application mode.
+Beam's Python SDK builds the jar (the job server's classes, the pipeline and its options) and starts it over REST, but
+only passes the entry class. Kubernetes runs the same jar in application mode.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ ENTRY_CLASS = "org.apache.beam.runners.flink.FlinkPipelineRunner"
 
 
 class ClusterRunner(FlinkRunner):
-    """Runs a pipeline on a cluster, or writes its jar: `--runner=runners.flink.submission.ClusterRunner`."""
+    """Runs a pipeline on a cluster or writes its jar (`--runner=runners.flink.submission.ClusterRunner`)."""
 
     def default_job_server(self, options: PipelineOptions) -> FlinkUberJarJobServer:
+        """Called by Beam when the pipeline runs."""
         flink = options.view_as(FlinkRunnerOptions)
         address = self.add_http_scheme(flink.flink_master)
-        flink.flink_master = "[auto]"  # the job's own cluster, seen from inside
+        flink.flink_master = "[auto]"  # from inside the cluster, where the jar's entry class reads this option
         return _JarServer(address, options)
 
 
@@ -36,10 +37,11 @@ class _JarServer(FlinkUberJarJobServer):
         super().__init__(address, options)
         self._serving_options = options.view_as(FlinkServingOptions)
         self._path = options.view_as(PortableOptions).output_executable_path
-        # Beam's folder for a jar that it downloads, which it never removes; ours lies in a cache.
+        # Beam creates this folder for a jar that it downloads and never removes it. Our jar is in a cache instead.
         shutil.rmtree(self._temp_dir, ignore_errors=True)
 
     def create_beam_job(self, job_id: str, job_name: str, pipeline: Any, options: Any) -> FlinkBeamJob:
+        """Creates the job that writes or submits the jar; Beam calls this with the pipeline."""
         given = (self._master_url, self.executable_jar(), job_id, job_name, pipeline, options)
         if self._path:
             return _WrittenJar(Path(self._path), *given)
@@ -47,14 +49,15 @@ class _JarServer(FlinkUberJarJobServer):
 
 
 class _SubmittedJar(FlinkBeamJob):
-    """As Beam's, with Flink's settings and the savepoint in the request that starts the job."""
+    """Like Beam's job, but with Flink's settings and the savepoint in the request that starts it."""
 
     def __init__(self, options: FlinkServingOptions, *given: Any) -> None:
         super().__init__(*given)
         self._serving_options = options
 
     def run(self) -> None:
-        self._stop_artifact_service()  # completes the jar
+        """Completes the jar, uploads it and starts the job."""
+        self._stop_artifact_service()  # this also completes the jar
         path = Path(self._jar)
         with path.open("rb") as jar:
             uploaded = self.post("v1/jars/upload", files={"jarfile": ("beam-serving.jar", jar)})
@@ -73,7 +76,7 @@ class _SubmittedJar(FlinkBeamJob):
 
 
 class _WrittenJar(FlinkBeamJob):
-    """Only writes the jar; nothing runs."""
+    """Writes the jar without running it, and is done then."""
 
     def __init__(self, path: Path, *given: Any) -> None:
         super().__init__(*given)

@@ -1,1 +1,1 @@
-"""What a laptop needs: Prism, a Kafka broker, and the processes that run them."""
+"""Services on this machine: Prism, a Kafka broker, and the processes that run them."""

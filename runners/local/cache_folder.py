@@ -1,4 +1,4 @@
-"""Where things that are fetched or built once are kept: outside the source tree, shared by all checkouts of a user."""
+"""The cache for what is downloaded or built once: outside the source tree, shared by all of a user's checkouts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ APPLICATION = "beam-serving"
 
 
 def cache_folder(*parts: str) -> Path:
-    """The folder `parts` of our cache, below `$XDG_CACHE_HOME` or `~/.cache`. It need not exist."""
+    """The folder `parts` in our cache, below `$XDG_CACHE_HOME` or `~/.cache`; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base, APPLICATION, *parts)
 
 
 def announce(text: str) -> None:
-    """Says on standard error what long work is under way; standard output belongs to results."""
+    """Reports long-running work on standard error, because standard output is for results."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def locked(path: Path, waiting_for: str) -> Iterator[None]:
-    """Holds the lock file `path` for the block; the system frees it when the process ends, however it ends.
+    """Holds the lock file `path` for the block; the operating system releases it if the process dies.
 
     Args:
-      path: the lock file; it is made when missing and stays there.
-      waiting_for: what another process is busy with, announced when this one has to wait for it.
+      path: the lock file; it is created if missing, and is kept.
+      waiting_for: what the holder of the lock is doing, announced if this process has to wait for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:

@@ -1,7 +1,7 @@
-"""The laptop: Beam's Prism.
+"""The plan for this machine: Beam's Prism.
 
-`--runner DirectRunner` picks Prism by the pipeline's content, and falls back to a runner of no use here when Prism does
-not start. So the Prism runner is named outright, with a binary that is there.
+Beam's DirectRunner chooses Prism depending on the pipeline's content, and falls back to a runner that cannot run this
+pipeline when Prism does not start. The plan therefore names the Prism runner explicitly, with an existing binary.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _LOCATION = "--prism_location"
 
 
 def plan(arguments: Sequence[str]) -> RunnerPlan:
-    """Prism, from --prism_location, or the cache, or Beam's release page, or built from source.
+    """Plans a run on Prism, taken from --prism_location or the cache, downloaded, or built from source.
 
     Raises:
-      OptionsError: for arguments that Prism cannot follow.
-      PrismUnavailableError: when there is no Prism to be had.
+      OptionsError: an argument cannot be used with Prism.
+      PrismUnavailableError: Prism can be neither found, downloaded nor built.
     """
     for argument in arguments:
         if argument.split("=")[0] == "--environment_type" and not argument.endswith("=LOOPBACK"):
@@ -37,7 +37,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             "--runner=PrismRunner",
             "--streaming",
             "--environment_type=LOOPBACK",
-            # The sources refuse to be split: Prism need not ask each bundle that lasts longer than 100 ms.
+            # Our sources refuse to be split, so Prism need not ask every bundle that lasts longer than 100 ms.
             "--experiments=prism_disable_sdf_split",
             f"{_LOCATION}={locate_prism(given)}",
             *defaults,

@@ -1,8 +1,8 @@
-"""librdkafka's mock cluster: a Kafka broker inside this process, there at once, without Java.
+"""librdkafka's mock cluster: a Kafka broker inside this process, which starts at once and needs no Java.
 
-Good for a demonstration and for tests of clients. Not for tests of loss: it keeps about 5 MB a partition and then
-drops the oldest, compacts nothing, and answers neither CreateTopics nor DescribeConfigs. Topics appear on first use,
-then with four partitions; `EmbeddedBroker.create_topic` makes one with as many as are wanted.
+It is good for demonstrations and for tests of clients, but not for tests of data loss: it keeps about 5 MB per
+partition and then drops the oldest records, does not compact, and answers neither CreateTopics nor DescribeConfigs.
+A topic is created on first use, with four partitions; `EmbeddedBroker.create_topic` takes the number of partitions.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
 
 
 class EmbeddedBrokerError(ServingError):
-    """The broker inside this process could not be made, or refused a topic."""
+    """The broker inside this process could not be created, or refused a topic."""
 
 
 class EmbeddedBroker:
-    """A broker that lives as long as this object is open. Other processes of the machine can connect to it.
+    """A broker inside this process, to which other processes on this machine can connect.
 
-    Life cycle: it serves from construction until `close`; as a context manager it closes at the end. Clients are best
-    closed first: those that are left log that the connection is gone.
+    Life cycle: it serves from construction until `close`; as a context manager it closes at the end. Close clients
+    first, because the remaining ones log that they have lost the connection.
+
+    Raises:
+      EmbeddedBrokerError: the broker could not be created.
     """
 
     def __init__(self) -> None:
@@ -48,27 +51,27 @@ class EmbeddedBroker:
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, 1)
         if not self._cluster:
             self._library.rd_kafka_destroy(self._handle)
-            raise EmbeddedBrokerError("librdkafka gave no mock cluster: use a real broker instead (make kafka).")
+            raise EmbeddedBrokerError("librdkafka created no mock cluster: use a real broker instead (make kafka).")
         self.bootstrap_servers: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Makes a topic. One that exists stays as it is.
+        """Creates a topic. An existing topic is left unchanged.
 
         Raises:
-          EmbeddedBrokerError: when the broker is closed, or refuses the topic.
+          EmbeddedBrokerError: the broker is closed or refuses the topic.
         """
         if self._cluster is None:
-            raise EmbeddedBrokerError(f"The embedded broker is closed: it cannot make the topic {name}.")
+            raise EmbeddedBrokerError(f"The embedded broker is closed: it cannot create the topic {name}.")
         if partitions < 1:
-            # librdkafka aborts the whole process on that.
+            # Without this check, librdkafka would abort the whole process.
             raise EmbeddedBrokerError(f"The topic {name} needs at least one partition, not {partitions}.")
         code = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         if code not in (0, _ALREADY_EXISTS):
             reason = self._library.rd_kafka_err2str(code).decode()
-            raise EmbeddedBrokerError(f"The embedded broker cannot make the topic {name}: {reason}")
+            raise EmbeddedBrokerError(f"The embedded broker cannot create the topic {name}: {reason}")
 
     def close(self) -> None:
-        """Ends the broker; all its records are gone. Idempotent."""
+        """Ends the broker and drops all its records. Idempotent."""
         if self._cluster is not None:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._library.rd_kafka_destroy(self._handle)
@@ -85,9 +88,9 @@ class EmbeddedBroker:
 
 @cache
 def _librdkafka() -> ctypes.CDLL:
-    """The librdkafka of confluent-kafka: its extension module is linked with it, so the symbols are found there.
+    """The librdkafka of confluent-kafka, loaded through its extension module, which exports the symbols.
 
-    confluent-kafka itself has an option that makes a mock cluster, but no way to say how many partitions a topic has.
+    confluent-kafka itself has an option that creates a mock cluster, but cannot set how many partitions a topic has.
     """
     library = ctypes.CDLL(confluent_kafka.cimpl.__file__)
     for name, (result, arguments) in _SIGNATURES.items():
@@ -95,7 +98,7 @@ def _librdkafka() -> ctypes.CDLL:
             function = getattr(library, name)
         except AttributeError:
             raise EmbeddedBrokerError(
-                f"This confluent-kafka hides {name} of librdkafka: install the one that setup.py names."
+                f"This confluent-kafka does not export {name} of librdkafka: install the version in setup.py."
             ) from None
         function.restype = result
         function.argtypes = arguments
@@ -108,5 +111,5 @@ def _silent_handle(library: ctypes.CDLL) -> int:
     library.rd_kafka_conf_set(settings, b"log_level", b"0", reason, len(reason))
     handle: int | None = library.rd_kafka_new(_PRODUCER, settings, reason, len(reason))
     if not handle:
-        raise EmbeddedBrokerError(f"librdkafka gave no handle: {reason.value.decode()}")
+        raise EmbeddedBrokerError(f"librdkafka created no client: {reason.value.decode()}")
     return handle

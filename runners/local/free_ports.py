@@ -1,4 +1,4 @@
-"""TCP ports of this machine for servers that we start."""
+"""Finds free TCP ports on this machine for servers that we start."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import socket
 
 HOST = "127.0.0.1"
 
-# Below the ranges from which systems take the ports of outgoing connections (32768 and up on Linux, 49152 and up
-# elsewhere). A port from there could be taken by any client while a server restarts, even by a client that is
-# reconnecting to that very server: TCP lets it connect to itself.
+# These are below the ranges from which operating systems take the ports of outgoing connections (32768 and up on Linux,
+# 49152 and up elsewhere). Any client could take a port in that range while a server restarts, even a client that is
+# reconnecting to this server: TCP then connects it to itself.
 FIRST_PORT = 20_000
 LAST_PORT = 32_000
 
 
 def free_port() -> int:
-    """A port on which nothing listens now. Drawn at random, so that two callers at once get different ones."""
+    """A random port on which nothing listens now; random, so that two concurrent callers get different ports."""
     drawing = random.SystemRandom()
     for _ in range(1000):
         port = drawing.randint(FIRST_PORT, LAST_PORT)
         if is_free(port):
             return port
-    raise OSError(f"no port between {FIRST_PORT} and {LAST_PORT} is free: stop some of the servers of this machine")
+    raise OSError(f"no port between {FIRST_PORT} and {LAST_PORT} is free: stop some servers on this machine")
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Whether a server can listen on the port now."""
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that linger in TIME_WAIT are no obstacle.
+        # Servers set this too, so connections of an earlier server in TIME_WAIT do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

@@ -1,6 +1,6 @@
-"""A real Kafka broker on this machine, for tests, benchmarks and development: one KRaft process, plain text.
+"""A real Kafka broker on this machine for tests, benchmarks and development: one KRaft process without encryption.
 
-Run as `python -m runners.local.kafka_broker` it stays in the foreground until Ctrl-C.
+`python -m runners.local.kafka_broker` runs it in the foreground until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ ATTEMPTS_TO_FIND_PORTS = 3
 
 
 class BrokerStartError(ServingError):
-    """The local Kafka broker did not come up; the message ends with the end of its log."""
+    """The local Kafka broker did not start; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    """How a local broker is to be.
+    """The settings of a local broker.
 
     Attributes:
-      port: where clients connect; drawn among the free ones when None.
-      work_folder: data, properties and log; when None, a temporary folder that goes when the broker is closed.
-      heap: the limit of the Java heap, as -Xmx takes it.
+      port: the port for clients; None for a free port.
+      work_folder: the folder for data, properties and log; None for a temporary folder that `close` removes.
+      heap: the maximum Java heap, as a value for -Xmx.
       properties: server properties that override ours, for example {"message.max.bytes": "20000000"}.
-      start_seconds: how long it may take until it answers.
-      stop_seconds: how long it may take to shut down before it is killed.
+      start_seconds: how long the broker may take until it answers.
+      stop_seconds: how long the broker may take to shut down before it is killed.
     """
 
     port: int | None = None
@@ -55,11 +55,11 @@ class BrokerSettings:
 
 
 class LocalBroker(LocalService):
-    """One broker process with its data.
+    """A broker process with its data.
 
-    Life cycle: `start` returns when the broker answers; after `stop` or `kill`, `start` brings it back on the same
-    port with the same data, as `restart` does in one; `close` ends it for good and removes a temporary work folder.
-    As a context manager it starts and closes. The process ends with this one in any case. Not thread-safe.
+    Life cycle: `start` returns when the broker answers. After `stop` or `kill`, `start` brings it back on the same port
+    with the same data; `restart` does both. `close` ends it for good and removes a temporary work folder. As a context
+    manager it starts and closes. The process never outlives this one. Not thread-safe.
     """
 
     def __init__(self, settings: BrokerSettings | None = None) -> None:
@@ -68,30 +68,30 @@ class LocalBroker(LocalService):
         self._process: ServerProcess | None = None
         self._port = self._settings.port or free_port()
         self._controller_port = free_port()
-        # Ports that were only drawn can be drawn again, until somebody knows them.
+        # Until the first successful start, no client knows the ports, and other ones can be drawn.
         self._ports_are_settled = False
 
     @property
     def bootstrap_servers(self) -> str:
-        """The address for clients; settled by the first `start`, the same ever after."""
+        """The address for clients; it is fixed once `start` has returned for the first time."""
         return f"{HOST}:{self._port}"
 
     @property
     def log_file(self) -> Path:
-        """What the broker printed, over all its starts."""
+        """The file with the broker's output, of all its starts."""
         return self.work_folder / "kafka.log"
 
     @property
     def process_id(self) -> int | None:
-        """The process of the running broker, else None."""
+        """The process id of the running broker; None if it does not run."""
         return self._process.process_id if self._process is not None and self._process.running else None
 
     def start(self) -> None:
-        """Starts the broker and returns when it answers metadata. Does nothing when it runs.
+        """Starts the broker and returns when it answers requests for metadata. Does nothing if it runs.
 
         Raises:
-          JavaToolError: when Java, or Maven on the first use, is missing.
-          BrokerStartError: when its port is taken, or when it ends or stays silent instead of answering.
+          JavaToolError: Java is missing, or Maven is missing at the first use.
+          BrokerStartError: the port is in use, or the broker ends or does not answer in time.
         """
         if self.process_id is not None:
             return
@@ -113,19 +113,19 @@ class LocalBroker(LocalService):
         raise BrokerStartError(f"The local Kafka broker did not start on {self.bootstrap_servers}:\n{self._log_end()}")
 
     def stop(self) -> None:
-        """Shuts the broker down in order, or kills it when that takes too long. Does nothing when it does not run."""
+        """Shuts the broker down, and kills it if that takes too long. Does nothing if it does not run."""
         if self._process is not None:
             self._process.stop(self._settings.stop_seconds)
             self._process = None
 
     def kill(self) -> None:
-        """Ends the broker as a crash would (SIGKILL) and returns when it is gone. Does nothing when it does not run."""
+        """Kills the broker with SIGKILL, like a crash, and waits until it is gone. Does nothing if it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def restart(self) -> None:
-        """Stops and starts it: same port, same data. Raises what `start` raises."""
+        """Stops and starts the broker, with the same port and data. Raises what `start` raises."""
         self.stop()
         self.start()
 
@@ -134,9 +134,7 @@ class LocalBroker(LocalService):
 
     def _require_free_port(self) -> None:
         if not is_free(self._port):
-            raise BrokerStartError(
-                f"Port {self._port} is taken: stop what listens there, or name another one (--port, or none for any)."
-            )
+            raise BrokerStartError(f"Port {self._port} is in use: stop its server, or choose another port with --port.")
 
     def _draw_ports_again(self) -> None:
         self._port = self._settings.port or free_port()
@@ -152,8 +150,8 @@ class LocalBroker(LocalService):
 
     def _java(self, launcher: str, jars: Path, arguments: list[str]) -> ServerProcess:
         logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-        # Made for a short life beside other work: with the optimising compiler the first half minute stalled for up to
-        # a second at a time on two cores.
+        # The broker is short-lived and shares the machine: with the optimising compiler, it stalled for up to a second
+        # at a time during its first half minute on two cores.
         machine = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", f"-Xmx{self._settings.heap}"]
         return ServerProcess([launcher, *machine, *logging, "-cp", f"{jars}/*", *arguments], self.log_file)
 
@@ -171,17 +169,18 @@ class LocalBroker(LocalService):
             raise BrokerStartError(f"Kafka could not format its data folder:\n{self._log_end()}")
 
     def _answers(self) -> bool:
-        """Waits until the broker has told a client about itself; False when it ended or the time is over."""
+        """Waits until the broker answers a client; False if it ends or does not answer in time."""
         deadline = time.monotonic() + self._settings.start_seconds
         while self.process_id is not None and time.monotonic() < deadline:
-            # Nothing listens for seconds: a client would only log that, and grow its pauses between attempts.
+            # It takes seconds until the port is open; until then a client would only log failed connections, and wait
+            # longer and longer between attempts.
             if not is_free(self._port) and _names_a_broker(self.bootstrap_servers):
                 return True
             time.sleep(POLL_SECONDS)
         return False
 
     def _lost_port_to_another(self, *, last: bool) -> bool:
-        """Whether a server of somebody else took a drawn port between the draw and the broker's start."""
+        """Whether another server took one of the random ports before the broker could open it."""
         return not (last or self._ports_are_settled) and "Address already in use" in self._log_end()
 
     def _log_end(self) -> str:
@@ -189,12 +188,13 @@ class LocalBroker(LocalService):
 
 
 def server_properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
-    """The properties of a broker that is alone, keeps its data in `data`, and makes topics on first use."""
+    """The properties of a single broker that keeps its data in `data` and creates topics on first use."""
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-        # Numbers, not localhost: that name is two addresses on many machines, and clients try the wrong one first.
+        # A numeric address, because localhost resolves to two addresses on many machines, and clients try the wrong
+        # one first.
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "controller.listener.names": "CONTROLLER",
@@ -208,7 +208,7 @@ def server_properties(port: int, controller_port: int, data: Path) -> dict[str, 
         "transaction.state.log.num.partitions": "1",
         "transaction.state.log.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
-        # A killed broker may register again only when its old session has run out: by default after nine seconds.
+        # A killed broker can only register again after its old session has expired, by default after nine seconds.
         "broker.heartbeat.interval.ms": "500",
         "broker.session.timeout.ms": "3000",
     }
@@ -223,10 +223,10 @@ def _names_a_broker(bootstrap_servers: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a broker until Ctrl-C or SIGTERM."""
+    """Runs a Kafka broker until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m runners.local.kafka_broker", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=9092, help="where clients connect (default: 9092)")
-    parser.add_argument("--work-folder", type=Path, help="keep data and log here (default: a temporary folder)")
+    parser.add_argument("--port", type=int, default=9092, help="the port for clients (default: 9092)")
+    parser.add_argument("--work-folder", type=Path, help="the folder for data and log (default: a temporary folder)")
     options = parser.parse_args(arguments)
     settings = BrokerSettings(port=options.port, work_folder=options.work_folder)
     try:
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(broker: LocalBroker) -> int:
-    """Waits until the user or the broker ends it."""
+    """Waits until the user stops the broker, or until it ends by itself."""
     where = f"Kafka broker: {broker.bootstrap_servers}\nData and log: {broker.work_folder}\nCtrl-C stops it."
     print(where, flush=True)
     never = threading.Event()

@@ -1,4 +1,4 @@
-"""The jars of the local Kafka broker: fetched once by Maven, kept outside the source tree."""
+"""The jars of the local Kafka broker, downloaded once by Maven and kept outside the source tree."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NEEDED_BY = "the local Kafka broker"
 
 
 def kafka_jars() -> Path:
-    """The folder with the broker's jars; fetches them when they are not there yet (about ten seconds).
+    """The folder with the broker's jars; downloads them (about ten seconds) if they are not in the cache.
 
     Safe to call from several processes at once.
 
     Raises:
-      JavaToolError: when they have to be fetched and Maven is missing or fails.
+      JavaToolError: the jars have to be downloaded, and Maven is missing or fails.
     """
     with as_file(files("runners.local").joinpath("kafka", "pom.xml")) as path:
         version = pom_property(path, "kafka.version")
@@ -28,25 +28,25 @@ def kafka_jars() -> Path:
     folder = cache_folder("kafka", version)
     if _fetched_by(folder) == pom:
         return folder
-    with locked(folder.with_name(f"{folder.name}.lock"), f"fetching Kafka {folder.name}"):
+    with locked(folder.with_name(f"{folder.name}.lock"), f"downloading Kafka {folder.name}"):
         if _fetched_by(folder) != pom:
             _fetch(pom, folder)
     return folder
 
 
 def _fetched_by(folder: Path) -> str | None:
-    """The pom that filled the folder: a copy of it is written with the jars, so that a changed pom fetches anew."""
+    """The pom that the jars in the folder come from, of which a copy is kept with them: a changed pom replaces them."""
     copy = folder / "pom.xml"
     return copy.read_text(encoding="utf-8") if copy.is_file() else None
 
 
 def _fetch(pom: str, folder: Path) -> None:
-    announce(f"Fetching Kafka {folder.name} with Maven: ten seconds or so, once")
+    announce(f"Downloading Kafka {folder.name} with Maven (about ten seconds, only once)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         fresh = Path(temporary, folder.name)
         fresh.mkdir()
         (fresh / "pom.xml").write_text(pom, encoding="utf-8")
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
-        run_maven(goal, fresh, purpose="fetch Kafka", needed_by=NEEDED_BY, seconds=FETCH_SECONDS)
+        run_maven(goal, fresh, purpose="download Kafka", needed_by=NEEDED_BY, seconds=FETCH_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.replace(folder)

@@ -1,6 +1,6 @@
-"""Finds or gets Prism, Beam's local runner: a Go program of exactly the version of the installed Beam.
+"""Finds, downloads or builds Prism, Beam's local runner: a Go program of exactly the version of the installed Beam.
 
-The places, in this order: the path that was given, our cache, Beam's release page, a build by the Go compiler.
+The sources, in this order: a given path, our cache, Beam's release page, and a build with Go.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ CHUNK_BYTES = 1 << 20
 
 
 class PrismUnavailableError(ServingError):
-    """Prism is neither here nor to be had; the message says what to do."""
+    """Prism can be neither found, downloaded nor built; the message names a remedy."""
 
 
 def locate_prism(given: str | Path | None = None, *, network_timeout: float = 10.0) -> Path:
-    """The Prism binary of the installed Beam version. Gets it when it is not here yet, which may take two minutes.
+    """The Prism binary of the installed Beam version, downloaded or built (up to two minutes) if it is not cached.
 
-    Safe to call from several processes at once: one of them does the work, the others wait for it.
+    Safe to call from several processes at once: one of them does the work while the others wait.
 
     Args:
-      given: an executable file to use instead of all else.
-      network_timeout: seconds that the release page may be silent before the download is given up.
+      given: an executable file to use instead.
+      network_timeout: how many seconds the release page may be silent before the download is abandoned.
 
     Raises:
-      PrismUnavailableError: when `given` cannot be executed, or when neither download nor build succeeds.
+      PrismUnavailableError: `given` is not executable, or neither download nor build succeeds.
     """
     if given is not None:
         return _given_binary(Path(given))
@@ -57,14 +57,14 @@ def locate_prism(given: str | Path | None = None, *, network_timeout: float = 10
 
 
 def cached_binary(version: str) -> Path:
-    """Where the Prism of the Beam `version` lies in our cache, whether it is there yet or not."""
+    """The path in our cache of the Prism for the Beam `version`; the binary may not exist yet."""
     return cache_folder("prism", version, "prism")
 
 
 def _given_binary(path: Path) -> Path:
     if not _is_executable(path):
         raise PrismUnavailableError(
-            f"The Prism location {path} is not an executable file: name the prism binary, or leave the option out."
+            f"The Prism location {path} is not an executable file: pass the prism binary, or omit the option."
         )
     return path.absolute()
 
@@ -74,7 +74,7 @@ def _is_executable(path: Path) -> bool:
 
 
 def _get(version: str, binary: Path, network_timeout: float) -> None:
-    """Puts the binary in place in one step, so that nobody ever sees half of one."""
+    """Downloads or builds in a temporary folder and renames the binary, so that it is never incomplete."""
     with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
         try:
             found = _download(version, Path(folder), network_timeout)
@@ -87,12 +87,12 @@ def _get(version: str, binary: Path, network_timeout: float) -> None:
 
 
 def download_url(version: str) -> str:
-    """The address that Beam itself downloads the Prism of `version` from on this kind of machine.
+    """The URL from which Beam itself downloads the Prism of `version` on this kind of machine.
 
     Raises:
-      ValueError: when Beam releases no Prism for this operating system or processor.
+      ValueError: Beam does not release Prism for this operating system or processor.
     """
-    # Only here is Beam needed, and importing it takes seconds.
+    # Imported here because only this function needs Beam, whose import takes seconds.
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.prism_runner import PrismJobServer
 
@@ -101,7 +101,7 @@ def download_url(version: str) -> str:
 
 
 def _download(version: str, folder: Path, network_timeout: float) -> Path:
-    # Beam's own download waits without end for a host that does not answer: same address, but bounded.
+    # Not Beam's own download, which waits forever for a host that does not answer; this one has a timeout.
     url = download_url(version)
     announce(f"Downloading {url}")
     archive = folder / "prism.zip"
@@ -113,7 +113,7 @@ def _download(version: str, folder: Path, network_timeout: float) -> Path:
 
 def _fetch(url: str, target: Path, network_timeout: float) -> None:
     deadline = time.monotonic() + DOWNLOAD_SECONDS
-    # A new opener reads the proxy settings of now; the library's shared one keeps those of its first use.
+    # A new opener reads the current proxy settings; the library's shared one keeps those of its first use.
     with urllib.request.build_opener().open(url, timeout=network_timeout) as response, target.open("wb") as file:
         while chunk := response.read1(CHUNK_BYTES):
             file.write(chunk)
@@ -125,17 +125,17 @@ def _build(version: str, folder: Path, refusal: str, binary: Path) -> Path:
     go = shutil.which("go")
     if go is None:
         raise PrismUnavailableError(_remedy(version, binary, f"download: {refusal}; go: not on PATH"))
-    announce(f"Building Prism {version} with {go}: one to two minutes, once")
+    announce(f"Building Prism {version} with {go} (one to two minutes, only once)")
     log = folder / "go.log"
     exit_code = _run_reporting([go, "install", f"{GO_PACKAGE}@v{version}"], folder, log)
     if exit_code != 0 or not _is_executable(folder / "prism"):
-        said = log.read_text(errors="replace").strip()[-500:]
-        raise PrismUnavailableError(_remedy(version, binary, f"download: {refusal}; go install: {said}"))
+        output = log.read_text(errors="replace").strip()[-500:]
+        raise PrismUnavailableError(_remedy(version, binary, f"download: {refusal}; go install: {output}"))
     return folder / "prism"
 
 
 def _run_reporting(command: list[str], folder: Path, log: Path) -> int:
-    """Runs the build with its output in `log`, says every few seconds that it goes on, and returns its exit code."""
+    """Runs the build with its output in `log`, reports every few seconds, and returns the exit code."""
     started = time.monotonic()
     environment = {**os.environ, "GOBIN": str(folder)}
     with log.open("wb") as output:
@@ -166,15 +166,16 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def _remedy(version: str, binary: Path, reasons: str) -> str:
     return (
-        f"Prism {version}, the local runner of Beam, could not be had ({reasons}): install a current Go and try again, "
-        f"or put the prism binary of Beam's release {version} at {binary}, or name one with --prism_location."
+        f"Prism {version}, Beam's local runner, is not available ({reasons}): install a current Go and try again, "
+        f"or put the prism binary of Beam's release {version} at {binary}, or pass one with --prism_location."
     )
 
 
 def guard_prism() -> None:
-    """Has the Prism that Beam started for this process end with it, however it ends.
+    """Makes sure that the Prism that Beam started for this process does not outlive it.
 
-    Beam ends it when Python exits in order only, and tells its process to nobody: hence the look into its cache.
+    Beam stops Prism only when Python exits normally, and does not expose its process, so this looks into Beam's private
+    cache of subprocesses.
     """
     from apache_beam.utils.subprocess_server import SubprocessServer
 
@@ -188,7 +189,7 @@ _guards: dict[int, ProcessGuard] = {}
 
 
 def main() -> int:
-    """Prints the path of the binary, getting it first when it is not there."""
+    """Prints the path of the binary, after getting it if necessary, and returns the exit status."""
     try:
         print(locate_prism())
     except PrismUnavailableError as error:

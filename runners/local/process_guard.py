@@ -1,4 +1,4 @@
-"""Keeps a child process from outliving this one, however this one ends."""
+"""Makes sure that a child process does not outlive this one, however this one ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
-# PR_SET_PDEATHSIG would fire when the *thread* that started the child ends, and exists on Linux only; so a small
-# process of its own watches the parent. It runs isolated and without site-packages: 10 MB and no start-up cost.
+# A small separate process watches the parent, because PR_SET_PDEATHSIG fires when the *thread* that started the child
+# ends, and exists on Linux only. The watcher runs isolated and without site-packages, which keeps it at 10 MB and makes
+# it start at once.
 _WATCH = """
 import os, sys, time
 parent, child = int(sys.argv[1]), int(sys.argv[2])
@@ -21,13 +22,13 @@ except ProcessLookupError:
 
 
 class ProcessGuard:
-    """Kills one child process of ours as soon as this process is gone, even by SIGKILL.
+    """Kills a child process as soon as this process has ended, even by SIGKILL.
 
-    Life cycle: it watches from construction until `close`, which is called once the child has ended.
+    Life cycle: it watches from construction until `close`, which must be called once the child has ended.
 
     Args:
-      child: its process id.
-      whole_group: kill what the child started, too; the child must lead a process group of its own.
+      child: the process id of the child.
+      whole_group: also kill the processes that the child started; the child must lead its own process group.
     """
 
     def __init__(self, child: int, *, whole_group: bool = False) -> None:
@@ -37,7 +38,7 @@ class ProcessGuard:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Out of the terminal's process group: Ctrl-C must not end the guard before it has done its work.
+            # Leaves the terminal's process group, so that Ctrl-C does not end the watcher before it has done its work.
             start_new_session=True,
         )
 

@@ -1,4 +1,4 @@
-"""What every service that we start on this machine has: a folder to work in, and an end with this process."""
+"""The base of services on this machine: each has a work folder, and is closed when this process exits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class LocalService(ABC):
-    """A service with a work folder of its own.
+    """A service with its own work folder.
 
-    Life cycle: `start`; `close` ends it for good and removes a temporary work folder. As a context manager it starts
-    and closes. It is closed when this process exits; a fork of this process closes nothing. Not thread-safe.
+    Life cycle: `start` starts it; `close` ends it for good and removes a temporary work folder. As a context manager it
+    starts and closes. It is closed when this process exits, but not when a fork of this process does. Not thread-safe.
 
     Args:
-      work_folder: where it keeps everything; None: a temporary folder.
-      prefix: of a temporary folder's name.
+      work_folder: the folder for all its files; None for a temporary folder.
+      prefix: the prefix of a temporary folder's name.
     """
 
     def __init__(self, work_folder: Path | None, prefix: str) -> None:
@@ -34,14 +34,14 @@ class LocalService(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Starts it and returns when it answers. Does nothing when it runs."""
+        """Starts the service and returns when it answers. Does nothing if it runs."""
 
     @abstractmethod
     def _end(self, *, in_order: bool) -> None:
-        """Ends what runs: `in_order` when its data are kept, else at once. Does nothing when nothing runs."""
+        """Ends the service: `in_order` if its data is kept, otherwise at once. Does nothing if it does not run."""
 
     def close(self) -> None:
-        """Ends it for good; a temporary work folder is removed. Idempotent."""
+        """Ends the service for good and removes a temporary work folder. Idempotent."""
         if os.getpid() != self._owner:
             return
         atexit.unregister(self.close)

@@ -1,8 +1,7 @@
-"""SIGINT (Ctrl-C) and SIGTERM: what ends the programs that run until they are stopped.
+"""Handling of SIGINT (Ctrl-C) and SIGTERM, the signals that stop our programs.
 
-A shell starts what it puts into the background with SIGINT ignored (`make test &`, `nohup`), and Python leaves it so:
-such a program never sees a KeyboardInterrupt. Here both signals get handlers of their own, however the program was
-started.
+A shell starts background programs with SIGINT ignored (`make test &`, `nohup`), and Python keeps it that way, so they
+would never get a KeyboardInterrupt. These functions install handlers for both signals in any case.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Any, NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
-# The exit status of a program that was interrupted in the middle of something finite, as shells give it.
+# The exit status of a program that was interrupted before it was done, as in shells.
 INTERRUPTED = 128 + signal.SIGINT
 
 
 def set_at_signals(on_signal: Callable[[signal.Signals], None] = lambda _: None) -> threading.Event:
-    """An event that is set by SIGINT and SIGTERM, for programs that wait for their end; only for the main thread.
+    """Returns an event that SIGINT and SIGTERM set, for programs that run until then. Call it in the main thread only.
 
     Args:
       on_signal: called with each signal, before the event is set.
@@ -39,12 +38,12 @@ def set_at_signals(on_signal: Callable[[signal.Signals], None] = lambda _: None)
 
 @contextmanager
 def interrupted_by_signals(*more: signal.Signals) -> Iterator[None]:
-    """Lets SIGINT and SIGTERM raise KeyboardInterrupt inside; the handlers from before come back at the end.
+    """Makes SIGINT and SIGTERM raise KeyboardInterrupt inside the block, and restores the previous handlers after it.
 
-    Signals reach only the main thread: in any other one this does nothing.
+    Signals reach only the main thread, so this has no effect in other threads.
 
     Args:
-      more: further signals that do the same, unless they are ignored (as `nohup` ignores SIGHUP).
+      more: further signals that raise it, unless they are ignored (as `nohup` ignores SIGHUP).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,7 +54,7 @@ def interrupted_by_signals(*more: signal.Signals) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None: the handler was not set from Python, and cannot be set again.
+            # None means that the handler was not set from Python and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 

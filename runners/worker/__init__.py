@@ -1,1 +1,1 @@
-"""Worker processes: the pool beside a task manager, the worker within Prism's process, the wheel."""
+"""Workers: the pool next to a Flink task manager, the worker in this process, and the wheel that workers install."""

@@ -1,7 +1,7 @@
 """A pool of Python workers for Flink's task managers: `python -m runners.worker.pool --port 50000`.
 
-Each task manager asks a pool beside it for the worker processes of a job (Beam's environment EXTERNAL). Beam's own
-pool, which this one extends, starts whatever `python` is on PATH, leaves what workers print in a pipe nobody reads,
+Each task manager asks a pool next to it for the worker processes of a job (Beam's environment EXTERNAL). This pool
+extends Beam's own, which starts whichever `python` is on PATH, leaves the workers' output in a pipe that nothing reads,
 and does not tune workers for bundles that last milliseconds.
 """
 
@@ -27,10 +27,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class WorkerPool(BeamFnExternalWorkerPoolServicer):
-    """Starts and stops worker processes as task managers ask for them; their output goes where the pool's goes."""
+    """Starts and stops worker processes when task managers ask for it; workers share the pool's output."""
 
     def StartWorker(self, request: Any, _: Any) -> Any:  # noqa: N802, gRPC's name
-        """Called by a task manager when a job starts there, and after a worker was lost."""
+        """Starts a worker. A task manager calls this when a job starts on it, and after it has lost a worker."""
         address, name = request.control_endpoint.url, request.worker_id
         _LOGGER.info("starting worker %s for %s", name, address)
         command = [sys.executable, "-m", "runners.worker.pool", "--worker", name, "--control", address]
@@ -42,16 +42,16 @@ class WorkerPool(BeamFnExternalWorkerPoolServicer):
 
 
 def work(name: str, control: str) -> None:
-    """Is a worker: runs the bundles that the task manager at `control` sends, until it is gone."""
+    """Runs a worker: processes the bundles from the task manager at `control` until the connection ends."""
     tune_worker_process()
     SdkHarness(control, worker_id=name).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until SIGINT or SIGTERM, and ends the workers then."""
+    """Serves until SIGINT or SIGTERM, then stops the workers and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m runners.worker.pool", description=__doc__)
     parser.add_argument(
-        "--port", type=int, default=WORKER_POOL_PORT, help="where task managers ask (default: %(default)s)"
+        "--port", type=int, default=WORKER_POOL_PORT, help="the port to listen on (default: %(default)s)"
     )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--control", help=argparse.SUPPRESS)
@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.worker:
         work(given.worker, given.control)
         return 0
-    if not is_free(given.port):  # gRPC would share it with whoever listens there
-        print(f"port {given.port} is taken: stop what listens there, or give another --port", file=sys.stderr)
+    if not is_free(given.port):  # gRPC sets SO_REUSEPORT and would silently share the port with another server
+        print(f"port {given.port} is in use: stop its server, or choose another --port", file=sys.stderr)
         return 1
     done = set_at_signals()
     address, server = WorkerPool.start(use_process=True, port=given.port)
-    _LOGGER.info("workers can be asked for at %s", address)
+    _LOGGER.info("the worker pool listens at %s", address)
     done.wait()
     server.stop(0)
     return 0

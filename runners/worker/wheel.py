@@ -1,4 +1,4 @@
-"""This application's own wheel, built from its source tree: workers elsewhere have no source tree."""
+"""Builds this application's wheel from its source tree, for workers on other machines."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build_wheel() -> Path:
-    """Builds the wheel; it lies in a folder that is removed when this process ends.
+    """Builds the wheel in a temporary folder that is removed when this process ends, and returns its path.
 
     Raises:
-      WheelError: when this is no source tree, or the build fails.
+      WheelError: the application does not run from a source tree, or the build fails.
     """
     missing = [name for name in _FILES if not (_SOURCE / name).is_file()]
     if missing:
         raise WheelError(
-            "the workers need this application: give --sdk_container_image=IMAGE, or --extra_package=WHEEL (it can be "
-            "built here only in a source tree)"
+            "the workers need this application, whose wheel can only be built in a source tree: use "
+            "--sdk_container_image=IMAGE or --extra_package=WHEEL"
         )
     folder = Path(tempfile.mkdtemp(prefix="beam-serving-wheel-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    # From a copy: setuptools builds within the tree, and would sweep in what an earlier build left there.
+    # Builds from a copy, because setuptools builds inside the tree and would include leftovers of an earlier build.
     copy = folder / "source"
     for package in _PACKAGES:
         shutil.copytree(_SOURCE / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -60,5 +60,5 @@ def test_an_intruder_before_a_whole_installation_is_named(tmp_path: Path) -> Non
 def test_a_missing_sibling_is_named(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "beam_pipeline", tmp_path / "beam_pipeline", ignore=shutil.ignore_patterns("demo"))
     done = import_it(tmp_path)
-    assert "install beam-serving anew" in done.stderr
+    assert "reinstall beam-serving" in done.stderr
     assert "'models'" in done.stderr

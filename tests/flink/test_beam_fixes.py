@@ -114,7 +114,7 @@ def logged(cluster: LocalFlinkCluster) -> str:
 def test_without_the_fixes_checkpoints_fail(cluster: LocalFlinkCluster) -> None:
     with job_with_side_input(cluster, job_server_jar(beam_fixes=False)) as (rest, job):
         wait_until(lambda: CAUSE in logged(cluster), lambda: checkpoints(rest, job))
-        # A checkpoint that fails has the job begin anew.
+        # A failed checkpoint makes the job restart from the beginning.
         wait_until(lambda: "checkpoint" in last_failure(rest, job), lambda: last_failure(rest, job))
         assert checkpoints(rest, job)["failed"] > 0
 

@@ -1,4 +1,4 @@
-"""`beam-serving dead-letters show|replay`."""
+"""`beam-serving dead-letters show|replay`: lists dead letters and puts repaired records back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
+    add_action,
     add_options,
     kafka_settings,
     read_options,
@@ -41,39 +42,41 @@ REPLAYED_HEADER = "replayed.from"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="what was malformed, and why", allow_abbrev=False)
+    show = add_action(actions, "show", "show the malformed messages, each with the reason")
     runs_until_stopped(show)
     add_options(show, _SHOW)
-    show.add_argument("--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-    show.add_argument("--last", type=int, metavar="N", help="begin N letters before each partition's end")
-    show.add_argument("--json", action="store_true", help="one JSON object a line, with bytes in base64")
-    replay = actions.add_parser(
+    show.add_argument("--follow", action="store_true", help="keep showing new letters until Ctrl-C")
+    show.add_argument("--last", type=int, metavar="N", help="start N letters before the end of each partition")
+    show.add_argument("--json", action="store_true", help="print one JSON object per line, with bytes in base64")
+    replay = add_action(
+        actions,
         "replay",
-        help="put records back that can be read (now, or after --repair)",
-        description="Puts dead letters of the records topic back there, if they follow the schema now, with the "
-        f"header {REPLAYED_HEADER}; those that still do not are reported and left. For each letter that was put back, "
-        "a message with its key (its coordinates) and no value goes to the dead-letter topic: --all passes over such "
-        "letters from then on. If replay ends between the two, the record is put back once more by the next.",
-        allow_abbrev=False,
+        "put records back that can now be decoded, possibly after --repair",
+        "Put dead letters back into the records topic if they match the schema now, with the header "
+        f"{REPLAYED_HEADER}. Letters that still do not match are reported and left alone. Each replayed letter is "
+        "marked by a message in the dead-letter topic with its coordinates as key and no value, and --all skips marked "
+        "letters. If replay is interrupted before the mark is written, the next replay puts the record back again.",
     )
     add_options(replay, _REPLAY)
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--all", action="store_true", help="all dead letters of the records topic that were not replayed before"
+        "--all", action="store_true", help="replay all letters of the records topic that were not replayed before"
     )
     which.add_argument(
         "--coordinates",
         action="append",
         metavar="TOPIC-PARTITION-OFFSET",
-        help="the letter of this record, replayed before or not; may be repeated",
+        help="replay the letter of this record, even if it was replayed before; may be given repeatedly",
     )
-    replay.add_argument("--again", action="store_true", help="with --all: also those that were replayed before")
-    replay.add_argument("--repair", metavar="COMMAND", help="gets the value on its stdin and gives the repaired one")
-    replay.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    replay.add_argument("--again", action="store_true", help="with --all: also letters that were replayed before")
+    replay.add_argument(
+        "--repair", metavar="COMMAND", help="a command that reads a value from stdin and writes the repaired one"
+    )
+    replay.add_argument("--dry-run", action="store_true", help="only report what would be done")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Does the action; see `command_line.Command`."""
+    """Runs the action; see `command_line.Command`."""
     set_up_logs(quiet=True)
     if given.action == "show":
         values = read_options(given, _SHOW)
@@ -85,12 +88,12 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     values = read_options(given, _REPLAY)
     require(values, ["dead-letter-topic", "records-topic", "record-schema"])
     if given.again and not given.all:
-        raise OptionsError("--again goes with --all: --coordinates replays what it names in any case")
+        raise OptionsError("--again is for --all only: --coordinates replays a letter in any case")
     return _replay(given, values)
 
 
 def line(letter: DeadLetter) -> str:
-    """A dead letter on one line: where from, why, and how it begins."""
+    """A dead letter on one line: its coordinates, the reason, and the first bytes of its value."""
     value = letter.value
     begins = "no value" if value is None else f"{len(value)} bytes {value[:_SHOWN_BYTES]!r}"
     return f"{letter.coordinates}  {letter.reason}  ({begins})"
@@ -98,7 +101,7 @@ def line(letter: DeadLetter) -> str:
 
 @dataclass(frozen=True)
 class _Letters:
-    """What a dead-letter topic holds: the letters by coordinates, and the coordinates of those replayed before."""
+    """The content of a dead-letter topic: letters by coordinates, and the coordinates of replayed letters."""
 
     by_coordinates: dict[str, DeadLetter]
     replayed: set[str]
@@ -107,7 +110,7 @@ class _Letters:
 def _read(
     kafka: KafkaSettings, topic: str, last: int | None = None, follow: bool = False
 ) -> Iterator[DeadLetter | str]:
-    """The dead letters, and for each one that was replayed its coordinates."""
+    """Yields the dead letters, and the coordinates (as text) of each letter that was replayed."""
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.dead_letter import decode_dead_letter
 
@@ -122,7 +125,7 @@ def _read(
 
 
 def _all_letters(kafka: KafkaSettings, topic: str) -> _Letters:
-    """What the topic holds now. A record that was rejected twice, after a restart, is one letter."""
+    """The current content of the topic. A record that was rejected twice, because of a restart, is one letter."""
     found = _Letters({}, set())
     for one in _read(kafka, topic):
         if isinstance(one, str):
@@ -133,7 +136,7 @@ def _all_letters(kafka: KafkaSettings, topic: str) -> _Letters:
 
 
 def _wanted(given: argparse.Namespace, letters: _Letters, topics: set[str]) -> list[DeadLetter]:
-    """The letters of the records topics to replay; raises OptionsError when one that was named is not there."""
+    """The letters to replay; raises OptionsError when a letter given by its coordinates does not exist."""
     of_topic = {name: letter for name, letter in letters.by_coordinates.items() if letter.topic in topics}
     if given.all:
         return [letter for name, letter in of_topic.items() if given.again or name not in letters.replayed]
@@ -147,7 +150,7 @@ def _wanted(given: argparse.Namespace, letters: _Letters, topics: set[str]) -> l
 
 def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka = kafka_settings(values)
-    # Read to the end first: what is put back may come again as a dead letter meanwhile.
+    # Reads all letters before replaying any: a record that is put back may become a dead letter again meanwhile.
     letters = _all_letters(kafka, values["dead_letter_topic"])
     topics = {one.topic: one for one in records_topics(values)}
     wanted = _wanted(given, letters, set(topics))
@@ -158,7 +161,7 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
 
 
 def _replay_topic(given: argparse.Namespace, outbox: _Outbox, codec: RecordCodec, letters: Sequence[DeadLetter]) -> int:
-    """Puts back the letters of one records topic; gives the exit status."""
+    """Puts back the letters of one records topic and returns the exit status."""
     left = 0
     for letter in letters:
         if letter.topic != outbox.topic:
@@ -177,12 +180,12 @@ def _replay_topic(given: argparse.Namespace, outbox: _Outbox, codec: RecordCodec
 
 
 def _repaired(letter: DeadLetter, command: str | None, codec: RecordCodec) -> tuple[bytes | None, str | None]:
-    """The value to put back, or the reason why there is none."""
+    """The value to put back, and the reason why it cannot be put back (None if it can)."""
     value = letter.value
     if command is not None:
         done = subprocess.run(shlex.split(command), input=value or b"", stdout=subprocess.PIPE, check=False)
         if done.returncode:
-            return None, f"--repair ended with status {done.returncode}"
+            return None, f"--repair exited with status {done.returncode}"
         value = done.stdout
     import pyarrow as pa
 
@@ -190,7 +193,7 @@ def _repaired(letter: DeadLetter, command: str | None, codec: RecordCodec) -> tu
 
 
 class _Outbox:
-    """Puts records back and marks their letters as replayed, and counts what was acknowledged."""
+    """Puts records back, marks their letters as replayed, and counts the acknowledged ones."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, letters_topic: str) -> None:
         self._producer = kafka.producer()
@@ -199,7 +202,7 @@ class _Outbox:
         self.put_back = 0
 
     def put(self, letter: DeadLetter, value: bytes | None) -> None:
-        """Puts a record back; its letter is marked once the broker has acknowledged that."""
+        """Puts a record back, and marks its letter once the broker has acknowledged the record."""
         coordinates = letter.coordinates.encode()
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -212,12 +215,14 @@ class _Outbox:
         self._producer.poll(0)
 
     def flush(self) -> None:
-        """Waits until everything is acknowledged; raises TopicError when something is not."""
+        """Waits until everything is acknowledged; raises TopicError when something is not acknowledged in time."""
         deadline = time.monotonic() + _FLUSH_SECONDS
-        # A flush need not wait for what its own callbacks have sent.
+        # One flush may return before messages that its own delivery callbacks produced (the marks) are delivered.
         while self._producer.flush(max(0.0, deadline - time.monotonic())) or len(self._producer):
             if time.monotonic() > deadline:
-                raise TopicError(f"topic {self.topic!r}: the broker did not acknowledge all in {_FLUSH_SECONDS:g} s")
+                raise TopicError(
+                    f"topic {self.topic!r}: the broker did not acknowledge all messages within {_FLUSH_SECONDS:g} s"
+                )
 
 
 def _check(error: KafkaError | None, message: Message) -> None:

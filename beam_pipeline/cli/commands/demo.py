@@ -1,4 +1,4 @@
-"""`beam-serving demo`: all of it on this machine, in less than a minute."""
+"""`beam-serving demo`: shows the whole system on this machine, in about a minute."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ _LEAST_SECONDS = 15.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     runs_until_stopped(parser)
-    parser.add_argument("--forever", action="store_true", help="begin again at the end, until Ctrl-C")
+    parser.add_argument("--forever", action="store_true", help="repeat the demo until Ctrl-C")
     parser.add_argument(
         "--bootstrap-servers",
         metavar="HOST:PORT",
-        help="a real broker (default: one inside this process); the topics are made for this run and deleted after it",
+        help="use a real broker (default: one embedded in this process); topics are created for this run and deleted "
+        "after it",
     )
     parser.add_argument(
         "--seconds",
         type=float,
         metavar="N",
-        help="how long it takes once the pipeline is up, about (default: three quarters of a minute)",
+        help="approximate duration once the pipeline is up (default: 45)",
     )
     parser.add_argument(
-        "--plain", action="store_true", help="lines instead of the live view (so it is where there is no terminal)"
+        "--plain", action="store_true", help="print lines instead of the live view (the default without a terminal)"
     )
     parser.add_argument("--picture", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.epilog = (
-        "Wines that tasters have judged flow through Kafka at 500 a second. Models arrive while they flow: a weak one, "
-        "a good one, one that cannot be loaded; then comes a retirement and a rollback. The accuracy is measured on "
-        "rows that no model was trained on."
+        "Records of wines, whose quality was rated by tasters, flow through Kafka at 500 per second. Meanwhile models "
+        "arrive: a weak one, a good one, and one that cannot be loaded; then a retirement and a rollback follow. "
+        "Accuracy is measured on rows that no model was trained on."
     )
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Runs to the end or to Ctrl-C; see `command_line.Command`."""
-    if given.seconds is not None and not given.seconds >= _LEAST_SECONDS:
-        raise OptionsError(f"--seconds {given.seconds:g} is below {_LEAST_SECONDS:g}")
+    """Runs the demo to its end or to Ctrl-C; see `command_line.Command`."""
+    if given.seconds is not None and not given.seconds >= _LEAST_SECONDS:  # NaN is refused, too
+        raise OptionsError(f"--seconds {given.seconds:g} is less than {_LEAST_SECONDS:g}")
     if find_spec("beam_pipeline.demo") is None:
         raise DemoMissingError(
-            "the demo comes with the source tree, not with the package: clone the repository and run `make demo` there"
+            "the demo is part of the source tree, not of the package: clone the repository and run `make demo` there"
         )
     _run_demo(given)
     return 0
@@ -74,7 +75,7 @@ def _run_demo(given: argparse.Namespace) -> None:
 
 
 def _log_into(file: Path) -> None:
-    """Nothing that a library says may garble the view."""
+    """Logs into a file only, so that no library's message garbles the view."""
     logging.basicConfig(
         level=logging.INFO, filename=file, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True
     )

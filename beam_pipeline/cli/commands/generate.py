@@ -1,4 +1,4 @@
-"""`beam-serving generate records|models`: the reference system's generators."""
+"""`beam-serving generate records|models`: the generators of the reference system."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
+    add_action,
     add_options,
     kafka_settings,
     read_options,
@@ -38,26 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     runs_until_stopped(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    records = actions.add_parser("records", help="records at a steady rate", allow_abbrev=False)
+    records = add_action(actions, "records", "send generated records at a steady rate")
     add_options(records, _RECORDS)
-    records.add_argument("--schema", required=True, choices=sorted(GENERATORS), help="what records to make")
+    records.add_argument(
+        "--schema", required=True, choices=sorted(GENERATORS), help="the bundled schema of the records"
+    )
     rates = ", ".join(f"{name} {one.rate:g}" for name, one in GENERATORS.items())
-    records.add_argument("--rate", type=float, metavar="R", help=f"records a second (default: {rates})")
-    records.add_argument("--count", type=int, metavar="N", help="end after N records (default: at Ctrl-C)")
-    records.add_argument("--seed", type=int, default=0, help="the same seed gives the same records (default: 0)")
-    models = actions.add_parser("models", help="publish models in turns", allow_abbrev=False)
+    records.add_argument("--rate", type=float, metavar="R", help=f"records per second (default: {rates})")
+    records.add_argument("--count", type=int, metavar="N", help="stop after N records (default: at Ctrl-C)")
+    records.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="the same seed generates the same records (default: 0)"
+    )
+    models = add_action(actions, "models", "publish models in rotation")
     add_options(models, _MODELS)
     add_model_arguments(models)
     models.add_argument("--every", type=float, required=True, metavar="S", help="seconds between two publications")
-    models.add_argument("--count", type=int, metavar="N", help="end after N publications (default: at Ctrl-C)")
-    models.add_argument("paths", nargs="+", metavar="PATH", help="SavedModels: the versions take turns")
+    models.add_argument("--count", type=int, metavar="N", help="stop after N publications (default: at Ctrl-C)")
+    models.add_argument("paths", nargs="+", metavar="PATH", help="the SavedModels to publish in rotation")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Generates until the count is reached or Ctrl-C; see `command_line.Command`."""
+    """Generates until the count is reached or until Ctrl-C; see `command_line.Command`."""
     set_up_logs(quiet=True)
     if given.count is not None and given.count < 1:
-        raise OptionsError(f"--count {given.count} is below 1")
+        raise OptionsError(f"--count {given.count} is less than 1")
     if given.action == "records":
         values = read_options(given, _RECORDS)
         require(values, ["records-topic"])
@@ -71,7 +76,7 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     generator = GENERATORS[given.schema]
     rate = generator.rate if given.rate is None else given.rate
     if rate <= 0:
-        raise OptionsError(f"--rate {rate:g} is not above 0")
+        raise OptionsError(f"--rate {rate:g} is not greater than 0")
     from models.records.record_type import RecordType
 
     topic, record_format = _destination(values, given.schema)
@@ -85,7 +90,7 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
 
 
 def _destination(values: dict[str, Any], schema: str) -> tuple[str, RecordFormat]:
-    """The topic and the format of generated records: of a list of topics, the one of that schema."""
+    """The topic and the format of generated records; of a list of topics, those of the topic with that schema."""
     if not values.get("further_records"):
         return values["records_topic"], values.get("record_format", "avro")
     listed = {one.schema: one for one in records_topics(values)}
@@ -95,7 +100,11 @@ def _destination(values: dict[str, Any], schema: str) -> tuple[str, RecordFormat
 
 
 class _PacedStream:
-    """Sends messages at a steady rate, by the clock."""
+    """Sends messages at a steady rate.
+
+    The number of messages that are due follows from the time since the start, so a delay is caught up and the average
+    rate holds.
+    """
 
     def __init__(self, producer: Producer, topic: str, rate: float, count: int | None) -> None:
         self._producer = producer
@@ -104,25 +113,25 @@ class _PacedStream:
         self._count = count
         self._sent = 0
         self._failed: KafkaError | None = None
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def run(self, messages: Any) -> None:
-        """Sends until the count is reached."""
+        """Sends until the count is reached, and reports the progress every few seconds."""
         start = time.monotonic()
         while self._count is None or self._sent < self._count:
             due = int((time.monotonic() - start) * self._rate) + 1
             due = due if self._count is None else min(due, self._count)
             for key, value in itertools.islice(messages, max(0, due - self._sent)):
                 self._send(key, value)
-            self._tell()
+            self._report_progress()
             time.sleep(_TICK_SECONDS)
 
     def end(self) -> None:
-        """Waits until what was sent is acknowledged; raises TopicError when something is not."""
+        """Waits until all messages are acknowledged; raises TopicError when one is not."""
         left = self._producer.flush(30.0)
         print(f"{self._sent - left} records sent to {self._topic!r}", file=sys.stderr)
         if self._failed is not None or left:
-            reason = self._failed.str() if self._failed else "the broker did not acknowledge all in 30 s"
+            reason = self._failed.str() if self._failed else "the broker did not acknowledge all records within 30 s"
             raise TopicError(f"topic {self._topic!r}: {reason}")
 
     def _send(self, key: bytes, value: bytes) -> None:
@@ -130,7 +139,7 @@ class _PacedStream:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
                 break
-            except BufferError:
+            except BufferError:  # the producer's queue is full: wait for deliveries, then try again
                 self._producer.poll(0.05)
         self._sent += 1
         self._producer.poll(0)
@@ -138,15 +147,15 @@ class _PacedStream:
     def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
         self._failed = error or self._failed
 
-    def _tell(self) -> None:
-        if time.monotonic() - self._told >= _PROGRESS_SECONDS:
-            self._told = time.monotonic()
+    def _report_progress(self) -> None:
+        if time.monotonic() - self._reported >= _PROGRESS_SECONDS:
+            self._reported = time.monotonic()
             print(f"{self._sent} records sent to {self._topic!r}", file=sys.stderr)
 
 
 def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     if given.every < 0:
-        raise OptionsError(f"--every {given.every:g} is below 0")
+        raise OptionsError(f"--every {given.every:g} is less than 0")
     check_model_arguments(given)
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.model_topic.publisher import ModelsTopic
@@ -169,7 +178,7 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
         due += given.every
         try:
             published = topic.publish(descriptor)
-        except PublishError as error:  # another publisher at work: the next turn tries again
+        except PublishError as error:  # for example, another publisher was faster: the next turn tries again
             print(f"beam-serving generate models: {error}", file=sys.stderr)
             continue
         print(f"{published.model_name}: version {published.model_version} is live, from {draft.path}", flush=True)

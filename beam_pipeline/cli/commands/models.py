@@ -1,4 +1,4 @@
-"""`beam-serving models publish|list|rollback|retire`."""
+"""`beam-serving models publish|list|rollback|retire`: manages the versions in the models topic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.scorers import SCORER_MODULES, prepare_engines
@@ -25,45 +25,59 @@ _PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_publish(actions.add_parser("publish", help="check a model and make it the live version", allow_abbrev=False))
-    listing = actions.add_parser("list", help="all versions, and which are live", allow_abbrev=False)
+    _add_publish(add_action(actions, "publish", "check a model and make it the live version"))
+    listing = add_action(actions, "list", "list all versions and show which are live")
     add_options(listing, _OPTIONS)
-    rollback = actions.add_parser("rollback", help="make an earlier version live", allow_abbrev=False)
-    rollback.add_argument("name", metavar="NAME")
-    rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live one)")
+    rollback = add_action(actions, "rollback", "make an earlier version live")
+    rollback.add_argument("name", metavar="NAME", help="the model's name")
+    rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live version)")
     add_options(rollback, _OPTIONS)
-    retire = actions.add_parser("retire", help="take a model out of use; its versions stay", allow_abbrev=False)
-    retire.add_argument("name", metavar="NAME")
+    retire = add_action(actions, "retire", "stop scoring with a model; its versions are kept")
+    retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--path", metavar="P", help="a SavedModel on this machine: its folder, or a zip of it")
-    where.add_argument("--location", metavar="URI", help="where the workers find the model, or its server")
+    where.add_argument("--path", metavar="P", help="a SavedModel on this machine: its folder, or a zip file of it")
+    where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
     add_options(parser, _PUBLISH_OPTIONS)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what is said of a model wherever it comes from."""
+    """Adds the arguments that describe a model, wherever the model is."""
     parser.add_argument("--name", required=True, help="the model's name")
-    parser.add_argument("--type", required=True, choices=sorted(SCORER_MODULES), help="what serves it")
+    parser.add_argument("--type", required=True, choices=sorted(SCORER_MODULES), help="the kind of scorer that runs it")
     parser.add_argument("--inline", action="store_true", help="send the model itself through the topic")
-    parser.add_argument("--data-type", metavar="D", help="which records it scores (default: those of the model's name)")
-    parser.add_argument("--signature", metavar="S", help="default: serving_default, else the only one")
     parser.add_argument(
-        "--input", action="append", default=[], metavar="NAME=FIELD[,FIELD...]", help="a model input and what fills it"
+        "--data-type", metavar="D", help="the data type of the records it scores (default: the model's name)"
     )
     parser.add_argument(
-        "--output", action="append", default=[], metavar="NAME=OUTPUT", help="an output of the result and where from"
+        "--signature", metavar="S", help="the signature to call (default: serving_default, or the only one)"
     )
-    parser.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the scorer")
-    parser.add_argument("--description", metavar="TEXT", help="for people")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=FIELD[,FIELD...]",
+        help="a model input and the record fields that fill it; may be given repeatedly",
+    )
+    parser.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="NAME=OUTPUT",
+        help="an output of the result and the model output it comes from; may be given repeatedly",
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="K=V", help="a scorer option; may be given repeatedly"
+    )
+    parser.add_argument("--description", metavar="TEXT", help="a description for people")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Does the action; see `command_line.Command`."""
+    """Runs the action; see `command_line.Command`."""
     set_up_logs(quiet=True)
     values = read_options(given, _PUBLISH_OPTIONS if given.action == "publish" else _OPTIONS)
     require(values, ["models-topic"])
@@ -84,7 +98,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         print(f"{given.name}: version {pointer.live_version} is live")
         return 0
     topic.retire(given.name)
-    print(f"{given.name}: retired; 'beam-serving models rollback {given.name}' brings it back")
+    print(f"{given.name} is retired; 'beam-serving models rollback {given.name}' brings it back")
     return 0
 
 
@@ -107,9 +121,9 @@ def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, An
 
 
 def check_model_arguments(given: argparse.Namespace) -> None:
-    """Checks what `add_model_arguments` added, before anything is imported for it; raises OptionsError."""
+    """Checks the arguments of `add_model_arguments` without importing slow libraries; raises OptionsError."""
     if given.inline and getattr(given, "location", None) is not None:
-        raise OptionsError("--inline goes with --path: it sends a model of this machine through the topic")
+        raise OptionsError("--inline needs --path: it sends a model from this machine through the topic")
     _inputs(given.input)
     pairs("output", given.output)
     pairs("option", given.option)

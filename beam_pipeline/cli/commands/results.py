@@ -1,4 +1,4 @@
-"""`beam-serving results`: the console of results."""
+"""`beam-serving results`: prints results to the console."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     runs_until_stopped(parser)
     add_options(parser, _OPTIONS)
-    parser.add_argument("--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-    parser.add_argument("--last", type=int, metavar="N", help="begin N results before each partition's end")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with the message's key")
+    parser.add_argument("--follow", action="store_true", help="keep showing new results until Ctrl-C")
+    parser.add_argument("--last", type=int, metavar="N", help="start N results before the end of each partition")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line, with the message's key")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS)
     require(values, ["results-topic", "record-schema"])
-    values.setdefault("records_topic", "")  # results name their topic themselves
+    values.setdefault("records_topic", "")  # not needed: each result names the topic of its record
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.decoder import ResultDecoder, decode_any, result_as_json
@@ -88,7 +88,7 @@ def legible_record(record: Any, codec: RecordCodec) -> Any:
 
 
 def line(key: str | None, result: dict[str, Any]) -> str:
-    """A result on one line: when, where from, the model, in what time, the outputs or the error."""
+    """A result on one line: time, record, key, model, duration, and the outputs or the error."""
     metadata = result["modelResultMetadata"]
     moment = datetime.datetime.fromtimestamp(metadata["startTime"] / 1e6, datetime.timezone.utc)
     where = f"{metadata['topic']}-{metadata['partition']}@{metadata['offset']}"

@@ -1,4 +1,4 @@
-"""`beam-serving run`: checks everything, then runs the pipeline until it is stopped."""
+"""`beam-serving run`: checks the options and the topics, then runs the pipeline until it is stopped."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     runs_until_stopped(parser)
     add_options(parser, RUN)
-    parser.add_argument("--verbose", action="store_true", help="log what Beam and the runner say, too")
+    parser.add_argument("--verbose", action="store_true", help="also log the messages of Beam and the runner")
     parser.epilog = (
-        "Further options go to Beam and to the runner, for example --prism_location=PATH. With --runner FlinkRunner: "
-        "--flink-master HOST:PORT (left out: an embedded Flink), --parallelism=N, --savepoint-on-stop FOLDER, "
-        "--savepoint_path=PATH, --checkpointing_interval=MILLISECONDS, --output_executable_path=FILE (only writes the "
-        "job's jar). With --runner DataflowRunner: --project, --region, --temp_location and what docs/dataflow.md "
-        "names. In the file of --config they stand under runner-options. An option that nobody knows is an error."
+        "All other options go to Beam and to the runner, for example --prism_location=PATH. Options for --runner "
+        "FlinkRunner: --flink-master HOST:PORT (default: an embedded Flink), --parallelism=N, --savepoint-on-stop "
+        "FOLDER, --savepoint_path=PATH, --checkpointing_interval=MILLISECONDS, --output_executable_path=FILE (only "
+        "writes the job's jar). Options for --runner DataflowRunner: --project, --region, --temp_location and those in "
+        "docs/dataflow.md. In a --config file, these options are listed under runner-options. An option that neither "
+        "beam-serving nor Beam knows is an error."
     )
 
 
@@ -44,23 +45,23 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     options = serving_options(read_options(given, RUN), [*read_runner_options(given), *rest])
     check_dashed_names(options.runner_arguments)
     check_options(options)
-    # Beam and what it brings take seconds to import: mistakes are told before.
+    # Importing Beam takes seconds, so the checks above do without it and report mistakes at once.
     from beam_pipeline.cli.beam_arguments import check_beam_arguments
     from beam_pipeline.running import run as run_pipeline
 
-    runner = import_runner(options.runner)  # it may have options of its own
+    runner = import_runner(options.runner)  # the import registers the runner's own options with Beam
     check_beam_arguments(options.runner_arguments)
     if runner.REMOTE:
         check_secrets_are_references(options.kafka_config)
     else:
         check_topics(options)
-    # Last: it may fetch or build what the runner needs, for minutes.
+    # Planning comes last: it may download or build what the runner needs, which can take minutes.
     run_pipeline(options, runner.plan(options.runner_arguments))
     return 0
 
 
 def check_options(options: ServingOptions) -> None:
-    """Checks what can be checked without a broker; raises ServingError."""
+    """Checks everything that can be checked without a broker; raises ServingError."""
     check_runner(options.runner)
     options.start_at()
     options.engine_types()
@@ -73,10 +74,12 @@ def check_options(options: ServingOptions) -> None:
 
 
 def check_topics(options: ServingOptions) -> None:
-    """Checks that the broker answers, and that the topics are there; makes those that this application writes.
+    """Checks that the broker answers and the models topic is usable, and creates missing output topics.
+
+    A missing records topic is only worth a warning, because its producer may create it later.
 
     Raises:
-      KafkaUnreachableError, ModelsTopicError, TopicError: with the remedy.
+      KafkaUnreachableError, ModelsTopicError, TopicError: the message names a remedy.
     """
     from models.kafka.client import partition_count
     from models.kafka.topics import check_models_topic, ensure_topic

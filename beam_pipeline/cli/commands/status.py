@@ -1,4 +1,4 @@
-"""`beam-serving status`: what each model has done."""
+"""`beam-serving status`: prints the state and the statistics of each model."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     add_options(parser, _OPTIONS)
-    parser.add_argument("--deployment", metavar="GROUP", help="only the workers of this consumer group")
-    parser.add_argument("--json", action="store_true", help="one JSON object a model version")
+    parser.add_argument("--deployment", metavar="GROUP", help="show only the workers of this consumer group")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per model version")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def table(statuses: list[ModelStatus]) -> Table:
-    """A table, a row for each version and deployment; durations are in milliseconds."""
+    """A table with a row for each version in each deployment; durations are in milliseconds."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`beam-serving template build|metadata`: a Dataflow template, staged; and what it says of its parameters."""
+"""`beam-serving template build|metadata`: stages a Dataflow template, or prints the metadata of its parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from beam_pipeline.cli.arguments import (
     OPTIONS,
     RUN,
+    add_action,
     add_options,
     check_dashed_names,
     read_options,
@@ -27,27 +28,34 @@ _BUILT_WITH = tuple(name for name in RUN if name != "runner")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    build = actions.add_parser("build", help="stage a template", allow_abbrev=False)
+    build = add_action(actions, "build", "stage a template")
     _add_kind(build)
-    build.add_argument("--location", metavar="URI", required=True, help="the template, gs://BUCKET/OBJECT")
-    build.add_argument("--image", metavar="IMAGE", help="the launcher's container (flex; see dataflow/Dockerfile)")
-    build.add_argument("--verbose", action="store_true", help="log what Beam says, too")
+    build.add_argument(
+        "--location", metavar="URI", required=True, help="where to stage the template, gs://BUCKET/OBJECT"
+    )
+    build.add_argument(
+        "--image", metavar="IMAGE", help="the container image of the launcher (flex only; see dataflow/Dockerfile)"
+    )
+    build.add_argument("--verbose", action="store_true", help="also log the messages of Beam")
     add_options(build, _BUILT_WITH)
     build.epilog = (
-        "Options of run are fixed in a classic template, or become the defaults of its parameters; a Flex template "
-        "takes them when a job is started. Further options go to Beam: it needs --project, --region, --temp_location."
+        "In a classic template, the options of run are fixed or become the defaults of its parameters; a Flex template "
+        "takes them when a job is started. All other options go to Beam, which needs --project, --region and "
+        "--temp_location."
     )
-    metadata = actions.add_parser("metadata", help="print a template's metadata", allow_abbrev=False)
+    metadata = add_action(actions, "metadata", "print the metadata of a template")
     _add_kind(metadata)
     add_options(metadata, _BUILT_WITH)
 
 
 def _add_kind(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kind", choices=KINDS, required=True, help="classic: a graph; flex: an image that builds it")
+    parser.add_argument(
+        "--kind", choices=KINDS, required=True, help="classic: a staged graph; flex: an image that builds the graph"
+    )
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Does the action; see `command_line.Command`."""
+    """Runs the action; see `command_line.Command`."""
     set_up_logs(getattr(given, "verbose", False))
     values = read_options(given, _BUILT_WITH)
     if given.action == "metadata":
@@ -62,9 +70,11 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _build_classic(given: argparse.Namespace, values: dict[str, Any], arguments: list[str]) -> int:
     if given.image:
-        raise OptionsError("--image goes with --kind flex; a classic template's workers take --sdk_container_image")
+        raise OptionsError(
+            "--image is for --kind flex only; use --sdk_container_image for a classic template's workers"
+        )
     require(values, ["record-schema"])
-    # Beam and what it brings take seconds to import: mistakes are told before.
+    # Importing Beam takes seconds, so the checks above do without it and report mistakes at once.
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_pipeline.cli.beam_arguments import check_beam_arguments
@@ -85,9 +95,9 @@ def _build_classic(given: argparse.Namespace, values: dict[str, Any], arguments:
 def _build_flex(given: argparse.Namespace, arguments: list[str]) -> int:
     set_here = [f"--{name}" for name in _BUILT_WITH if getattr(given, OPTIONS[name].field) is not None]
     if set_here:
-        raise OptionsError(f"{', '.join(set_here)}: a Flex template takes that when a job is started")
+        raise OptionsError(f"{', '.join(set_here)}: a Flex template takes these options when a job is started")
     if not given.image:
-        raise OptionsError("--kind flex needs --image: the launcher's container image (see dataflow/Dockerfile)")
+        raise OptionsError("--kind flex needs --image, the container image of the launcher (see dataflow/Dockerfile)")
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_pipeline.cli.beam_arguments import check_beam_arguments
@@ -111,4 +121,4 @@ def _print_metadata(kind: str, values: dict[str, Any]) -> int:
 
 def _refuse(rest: Sequence[str]) -> None:
     if rest:
-        raise OptionsError(f"unknown: {' '.join(rest)}; see beam-serving template metadata --help")
+        raise OptionsError(f"unknown arguments: {' '.join(rest)}; see beam-serving template metadata --help")

@@ -50,7 +50,7 @@ def test_what_is_not_given_has_its_default() -> None:
 
 
 def test_a_missing_option_is_named() -> None:
-    with pytest.raises(OptionsError, match=r"missing: --models-topic"):
+    with pytest.raises(OptionsError, match=r"missing --models-topic"):
         serving_options(read(*COMPLETE[:4], *COMPLETE[6:]), [])
 
 
@@ -64,11 +64,11 @@ def test_all_options_can_stand_in_the_file_and_the_command_line_wins(tmp_path: P
     ("text", "message"),
     [
         ("record-topic: x", "unknown key 'record-topic'; did you mean 'records-topic'"),
-        ("- a\n- b", "no mapping"),
+        ("- a\n- b", "not a mapping"),
         ("a: [", "--config"),
-        ("max-batch: many", "'many' is no whole number"),
-        ("on-update: later", "none of swap, wait"),
-        ("records-topic: ''", "no text, or empty"),
+        ("max-batch: many", "'many' is not a whole number"),
+        ("on-update: later", "not one of swap, wait"),
+        ("records-topic: ''", "not a text, or is empty"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -84,9 +84,9 @@ def test_a_file_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--max-batch", "0"), "--max-batch 0 is below 1"),
-        (("--max-batch-wait-ms", "x"), "no whole number"),
-        (("--record-format", "xml"), "none of avro, json, tf-example"),
+        (("--max-batch", "0"), "--max-batch 0 is less than 1"),
+        (("--max-batch-wait-ms", "x"), "not a whole number"),
+        (("--record-format", "xml"), "not one of avro, json"),
         (("--kafka-config", "security.protocol"), "is not K=V"),
         (("--kafka-config", "=x"), "is not K=V"),
     ],

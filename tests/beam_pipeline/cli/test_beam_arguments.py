@@ -20,7 +20,7 @@ def test_nothing_given_passes() -> None:
 
 
 def test_a_misspelt_option_is_refused_and_the_nearest_is_named() -> None:
-    with pytest.raises(OptionsError, match=r"'--max-btach' is no option .* did you mean '--max-batch'"):
+    with pytest.raises(OptionsError, match=r"'--max-btach' is not an option .* did you mean '--max-batch'"):
         check_beam_arguments(["--max-btach", "5"])
 
 
@@ -49,5 +49,5 @@ def test_the_options_with_dashes_are_known_without_beam() -> None:
 
 def test_a_name_with_dashes_that_nobody_knows_is_refused_without_beam() -> None:
     check_dashed_names(["--flink-master=localhost:8081", "--prism_location=/x-y", "--job_name=a", "-x"])
-    with pytest.raises(OptionsError, match=r"'--flink-mastr' is no option .* did you mean '--flink-master'"):
+    with pytest.raises(OptionsError, match=r"'--flink-mastr' is not an option .* did you mean '--flink-master'"):
         check_dashed_names(["--flink-mastr=localhost:8081"])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from beam_pipeline.cli.arguments import as_sentence
 from beam_pipeline.cli.command_line import COMMANDS, main
 
 COMPLETE = [
@@ -26,7 +27,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0
-    assert COMMANDS[name][1].capitalize() in " ".join(capsys.readouterr().out.split())
+    assert as_sentence(COMMANDS[name][1]) in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_unknown_command_is_refused_and_the_known_are_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,13 +39,13 @@ def test_an_unknown_command_is_refused_and_the_known_are_named(capsys: pytest.Ca
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--no-such-thing"]) == 2
-    assert "unknown: --no-such-thing" in capsys.readouterr().err
+    assert "unknown arguments: --no-such-thing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "missing: --bootstrap-servers"),
+        ((), "missing --bootstrap-servers"),
         (("--bootstrap-servers", "localhost:1", "--start", "yesterday"), "--start 'yesterday'"),
         (("--bootstrap-servers", "localhost:1", "--kafka-config", "group.id=x"), "group.id"),
         (("--bootstrap-servers", "localhost:1", "--max-btach", "5"), "did you mean '--max-batch'"),

@@ -22,7 +22,7 @@ def event(
     return StatusEvent(kind, at, worker, "wine", 1, "wine", error, figures, deployment).to_json()
 
 
-def test_a_version_of_which_no_worker_told_has_the_state_of_the_topic() -> None:
+def test_a_version_without_a_report_has_the_state_of_the_topic() -> None:
     (status,) = StatusFold().statuses([LISTED])
     assert (status.state, status.usage, status.since) == ("live", 0, None)
 
@@ -50,7 +50,7 @@ def test_what_a_version_did_before_it_was_released_stays_counted_when_it_serves_
     assert fold.statuses([LISTED])[0].usage == 15
 
 
-def test_a_failed_load_is_told_with_its_error_until_the_version_serves() -> None:
+def test_a_failed_load_is_reported_with_its_error_until_the_version_serves() -> None:
     fold = StatusFold()
     fold.add(event("failed", 1, error="broken"))
     assert (fold.statuses([LISTED])[0].state, fold.statuses([LISTED])[0].last_error) == ("failed", "broken")

@@ -37,11 +37,14 @@ def test_nothing_is_wrong_with_a_run_that_went_well() -> None:
         (replace(GONE_WELL, dead_descriptors=0), "0 dead letters for 1 descriptors"),
         (replace(GONE_WELL, refusals=()), "no broken model was refused"),
         (replace(GONE_WELL, refusals=(*GONE_WELL.refusals, Refusal(2, "?", 1, 9.0))), "a sound model was refused"),
-        (replace(GONE_WELL, versions=(WEAK, GOOD, BROKEN)), "no record was answered with 'no model'"),
-        (replace(GONE_WELL, versions=(NONE, GOOD, BROKEN)), "the weak model scored nothing"),
-        (replace(GONE_WELL, versions=(NONE, WEAK, BROKEN)), "the good model scored nothing"),
-        (replace(GONE_WELL, versions=(NONE, WEAK, replace(GOOD, accuracy=0.3), BROKEN)), "no better than the weak one"),
-        (replace(GONE_WELL, versions=(NONE, WEAK, GOOD, replace(BROKEN, records=1))), "is said to have scored"),
+        (replace(GONE_WELL, versions=(WEAK, GOOD, BROKEN)), "there was no result without a model"),
+        (replace(GONE_WELL, versions=(NONE, GOOD, BROKEN)), "the weak model did not score any record"),
+        (replace(GONE_WELL, versions=(NONE, WEAK, BROKEN)), "the good model did not score any record"),
+        (
+            replace(GONE_WELL, versions=(NONE, WEAK, replace(GOOD, accuracy=0.3), BROKEN)),
+            "not better than the weak model",
+        ),
+        (replace(GONE_WELL, versions=(NONE, WEAK, GOOD, replace(BROKEN, records=1))), "appears to have scored"),
     ],
 )
 def test_each_shortcoming_is_told(wrong: Snapshot, said: str) -> None:
@@ -52,4 +55,4 @@ def test_of_a_pass_that_was_cut_short_only_losses_are_judged() -> None:
     early = Snapshot(3.0, sent=10, answered=10, versions=(NONE,))
     assert shortcomings(early, 0) == []
     assert shortcomings(replace(early, waiting=1), 0) == ["1 records have no result"]
-    assert shortcomings(Snapshot(3.0), 0) == ["no result came"]
+    assert shortcomings(Snapshot(3.0), 0) == ["there was no result"]

@@ -41,7 +41,7 @@ def test_the_spec_names_the_image_the_language_and_the_parameters(storage_emulat
     assert read.metadata == flex_metadata()
 
 
-def test_the_jobs_have_our_workers_and_the_image_unless_told_otherwise(storage_emulator: StorageEmulator) -> None:
+def test_the_jobs_have_our_workers_and_the_image_by_default(storage_emulator: StorageEmulator) -> None:
     environment = build(storage_emulator, "flex/defaults.json")["defaultEnvironment"]
     assert environment == {
         "machineType": "n2-standard-4",
@@ -92,19 +92,19 @@ def test_the_command_names_every_parameter_that_must_be_given(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--location=gs://no-such-bucket/x.json"], "there is no bucket 'no-such-bucket'"),
-        (["--location=/tmp/x.json"], "--template_location '/tmp/x.json' cannot be"),
-        ([f"--location=gs://{BUCKET}/x.json", "--project=P"], "--project 'P' cannot be"),
-        ([f"--location=gs://{BUCKET}/x.json", "--region=mars"], "--region 'mars' cannot be"),
+        (["--location=gs://no-such-bucket/x.json"], "bucket 'no-such-bucket' does not exist"),
+        (["--location=/tmp/x.json"], "--template_location '/tmp/x.json' is not valid"),
+        ([f"--location=gs://{BUCKET}/x.json", "--project=P"], "--project 'P' is not valid"),
+        ([f"--location=gs://{BUCKET}/x.json", "--region=mars"], "--region 'mars' is not valid"),
         ([f"--location=gs://{BUCKET}/x.json", "--machine_tpye=n2"], "did you mean '--machine_type'"),
         (
             [f"--location=gs://{BUCKET}/x.json", "--group=g"],
-            "--group: a Flex template takes that when a job is started",
+            "--group: a Flex template takes these options when a job is started",
         ),
-        ([f"--location=gs://{BUCKET}/x.json", "--image=a b"], "no name of a container image"),
+        ([f"--location=gs://{BUCKET}/x.json", "--image=a b"], "not the name of a container image"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(
+def test_what_is_wrong_is_reported_and_nothing_is_written(
     storage_emulator: StorageEmulator, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
 ) -> None:
     before = storage_emulator.names()

@@ -139,7 +139,7 @@ def test_a_session_job_is_upgraded_and_rolled_back_too(cluster: Cluster) -> None
     assert any("rollout status deployment/pipeline" in call for call in cluster.calls())
 
 
-def test_a_failed_upgrade_is_told_and_rolled_back_from_its_savepoint(
+def test_a_failed_upgrade_is_reported_and_rolled_back_from_its_savepoint(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["deploy", "aws"])
@@ -172,27 +172,30 @@ def test_an_upgrade_without_a_change_changes_nothing(cluster: Cluster, capsys: p
     assert cluster.read()["objects"] == before
 
 
-# --- What is refused, and how it is told
+# --- What is refused, and how it is reported
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     capsys.readouterr()
     assert main(list(words)) != 0
     return capsys.readouterr().err
 
 
-def test_an_unknown_environment_is_told_with_those_there_are(
+def test_an_unknown_environment_is_reported_with_those_there_are(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("deploy", "upgrade", "rollback"):
-        assert "no overlay 'moon': choose one with ENV=NAME, of aws, google-cloud" in said(capsys, command, "moon")
-        assert "no environment was named" in said(capsys, command)
+        assert (
+            "overlay 'moon' does not exist: choose one with ENV=NAME; the environments are aws, google-cloud"
+            in error_of(capsys, command, "moon")
+        )
+        assert "no environment was given" in error_of(capsys, command)
     assert main(["deploy", "moon"]) == 2
 
 
 def test_without_kubectl(cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "kubectl is not on PATH: install it" in said(capsys, "deploy", "aws")
+    assert "kubectl is not on PATH: install it" in error_of(capsys, "deploy", "aws")
 
 
 @pytest.mark.parametrize(
@@ -202,52 +205,52 @@ def test_without_kubectl(cluster: Cluster, capsys: pytest.CaptureFixture[str], m
         ({"context": ""}, "no context: choose the cluster with `kubectl config use-context NAME`"),
         ({"ready": ""}, "the cluster of context 'test' does not answer: .*Unable to connect"),
         ({"crds": CRDS[2:]}, "flinkdeployments.flink.apache.org: install the Flink Kubernetes Operator"),
-        ({"crds": CRDS[:-1]}, "inferenceservices.serving.kserve.io: install KServe, or leave"),
+        ({"crds": CRDS[:-1]}, "inferenceservices.serving.kserve.io: install KServe, or remove"),
         ({"objects": {}}, "the Secret kafka-client in namespace beam-serving"),
         ({"needs": ""}, "timed out waiting"),
     ],
 )
-def test_what_a_cluster_lacks_is_told_before_flink_is_touched(
+def test_what_a_cluster_lacks_is_reported_before_flink_is_touched(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
 ) -> None:
     cluster.change(**change)
-    assert re.search(message, said(capsys, "deploy", "aws"))
+    assert re.search(message, error_of(capsys, "deploy", "aws"))
     assert "flinkdeployment/beam-serving/beam-serving" not in cluster.read()["objects"]
 
 
-def test_a_secret_without_a_key_is_told(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_without_a_key_is_reported(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     objects = cluster.read()["objects"]
     objects["secret/beam-serving/object-storage"]["data"].pop("AWS_SECRET_ACCESS_KEY")
     cluster.change(objects=objects)
-    assert "the key AWS_SECRET_ACCESS_KEY of the Secret object-storage" in said(capsys, "deploy", "aws")
+    assert "the key AWS_SECRET_ACCESS_KEY of the Secret object-storage" in error_of(capsys, "deploy", "aws")
 
 
 def test_an_overlay_that_still_names_an_example_is_not_deployed(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.change(rendered={"aws": yaml.safe_dump_all(overlays.rendered("aws"))})
-    assert f"still names {PLACEHOLDER}: say where your images are" in said(capsys, "deploy", "aws")
+    assert f"still contains {PLACEHOLDER}: set the location of your images" in error_of(capsys, "deploy", "aws")
 
 
 def test_what_is_not_deployed_is_neither_upgraded_nor_rolled_back(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("upgrade", "rollback"):
-        assert "nothing is deployed in namespace beam-serving: make deploy-flink ENV=aws" in said(
+        assert "nothing is deployed in namespace beam-serving; run make deploy-flink ENV=aws" in error_of(
             capsys, command, "aws"
         )
     main(["deploy", "aws"])
-    assert "nothing to roll back to" in said(capsys, "rollback", "aws")
-    assert "runs already: make upgrade-flink ENV=aws" in said(capsys, "deploy", "aws")
+    assert "nothing to roll back to" in error_of(capsys, "rollback", "aws")
+    assert "is already running; to upgrade it, run make upgrade-flink ENV=aws" in error_of(capsys, "deploy", "aws")
     for command in ("deploy", "upgrade", "rollback"):
-        assert "is 'aws', not 'session'" in said(capsys, command, "session")
+        assert "contains the environment 'aws', not 'session'" in error_of(capsys, command, "session")
 
 
 def test_a_job_that_does_not_run_is_not_upgraded(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     main(["deploy", "aws"])
     cluster.change_parallelism("aws", 4)
     cluster.fail_job()
-    assert "the job is FAILED, and only of a running one" in said(capsys, "upgrade", "aws")
+    assert "the job is FAILED, and a savepoint needs a running job" in error_of(capsys, "upgrade", "aws")
     assert cluster.job()["parallelism"] == 2
 
 
@@ -259,7 +262,7 @@ def test_without_a_savepoint_a_job_that_does_not_run_is_not_started_anew(
     cluster.fail_job()
     main(["deploy", "aws"])  # goes on from a checkpoint
     cluster.fail_job()
-    assert "knows no savepoint" in said(capsys, "rollback", "aws")
+    assert "has no savepoint" in error_of(capsys, "rollback", "aws")
     assert cluster.job()["parallelism"] == 4
 
 
@@ -267,7 +270,7 @@ def test_an_operator_that_does_nothing_is_waited_for_only_so_long(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.change(outcome={"lifecycleState": "DEPLOYED", "job": "RESTARTING"})
-    assert "DEPLOYED, job RESTARTING" in said(capsys, "deploy", "aws", "--timeout", "0.5")
+    assert "DEPLOYED, job RESTARTING" in error_of(capsys, "deploy", "aws", "--timeout", "0.5")
 
 
 def test_make_passes_the_environment_on() -> None:

@@ -232,7 +232,7 @@ def test_flink_and_its_operator_know_every_option(name: str) -> None:
     assert [key for key in deployment(name)["flinkConfiguration"] if not is_known(key)] == []
 
 
-def test_a_misspelt_option_is_told() -> None:
+def test_a_misspelt_option_is_reported() -> None:
     wrong = (
         "taskmanager.numberOfTaskSlot",
         "job.autoscaler.enable",

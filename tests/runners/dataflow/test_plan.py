@@ -82,7 +82,7 @@ def test_what_dataflow_cannot_do_without_is_named(name: str) -> None:
     ],
 )
 def test_a_malformed_setting_is_refused_with_what_it_should_be(name: str, value: str, remedy: str) -> None:
-    with pytest.raises(OptionsError, match=f"--{name} '{value}' cannot be; it is {remedy}"):
+    with pytest.raises(OptionsError, match=f"--{name} '{value}' is not valid; it must be {remedy}"):
         plan(*replaced(PLACE, name, f"--{name}={value}"))
 
 
@@ -108,12 +108,12 @@ def test_settings_that_contradict_each_other_are_refused(arguments: list[str], r
 
 @pytest.mark.parametrize("name", ["temp_location", "staging_location", "template_location"])
 def test_a_bucket_that_is_not_there_is_named(here: tuple[str, ...], name: str) -> None:
-    with pytest.raises(CloudResourceError, match=r"gs://no-such-bucket/x: there is no bucket 'no-such-bucket'"):
+    with pytest.raises(CloudResourceError, match=r"gs://no-such-bucket/x: bucket 'no-such-bucket' does not exist"):
         plan(*replaced(here, name, f"--{name}=gs://no-such-bucket/x"))
 
 
 def test_a_region_that_dataflow_does_not_know_is_named(here: tuple[str, ...]) -> None:
-    with pytest.raises(CloudResourceError, match=r"region 'europe-west99': Dataflow knows no such place"):
+    with pytest.raises(CloudResourceError, match=r"region 'europe-west99': Dataflow rejects the request"):
         plan(*replaced(here, "region", "--region=europe-west99"))
 
 
@@ -122,12 +122,14 @@ def test_a_project_that_is_closed_to_us_is_named_with_the_role(here: tuple[str, 
         plan(*replaced(here, "project", "--project=another-project"))
 
 
-def test_a_service_that_does_not_answer_is_told(here: tuple[str, ...], unique_port: Callable[[], int]) -> None:
+def test_a_service_that_does_not_answer_is_reported(here: tuple[str, ...], unique_port: Callable[[], int]) -> None:
     with pytest.raises(CloudResourceError, match="Dataflow"):
         plan(*replaced(here, "dataflow_endpoint", f"--dataflow_endpoint=http://localhost:{unique_port()}"))
 
 
-def test_missing_credentials_are_told_with_the_command(here: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported_with_the_command(
+    here: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nothing() -> None:
         raise DefaultCredentialsError("none")  # type: ignore[no-untyped-call]
 
@@ -226,13 +228,13 @@ def test_a_job_that_was_submitted_is_named_with_its_page(here: tuple[str, ...]) 
     planned = plan(*here)
     assert planned.handed_over
     url = f"https://console.cloud.google.com/dataflow/jobs/{REGION}/job-1?project={PROJECT}"
-    assert planned.handed_over(submit(planned)) == f"job job-1 of Dataflow: {url}"
+    assert planned.handed_over(submit(planned)) == f"Dataflow job job-1: {url}"
 
 
 def test_a_job_that_a_launcher_submits_is_a_file(here: tuple[str, ...], storage_emulator: StorageEmulator) -> None:
     planned = plan(*here, f"--template_location=gs://{BUCKET}/launches/job_object")
     assert planned.handed_over
-    assert planned.handed_over(submit(planned)) == f"the job is written to gs://{BUCKET}/launches/job_object"
+    assert planned.handed_over(submit(planned)) == f"the job was written to gs://{BUCKET}/launches/job_object"
     assert "launches/job_object" in storage_emulator.names()
 
 
@@ -271,10 +273,10 @@ def test_workers_without_public_addresses_are_warned_of_packages_they_cannot_fet
         plan(*here, "--no_use_public_ips")
         assert not caplog.messages
         plan(*replaced(here, "sdk_container_image", "--no_use_public_ips"))
-    assert "reach no package index" in caplog.messages[0]
+    assert "cannot reach a package index" in caplog.messages[0]
 
 
 def test_where_no_source_tree_is_the_wheel_has_to_be_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(wheel, "_SOURCE", tmp_path)
-    with pytest.raises(WheelError, match=r"--sdk_container_image=IMAGE, or --extra_package=WHEEL"):
+    with pytest.raises(WheelError, match=r"--sdk_container_image=IMAGE or --extra_package=WHEEL"):
         wheel.build_wheel()

@@ -106,7 +106,7 @@ def test_a_killed_worker_pool_comes_back_at_its_address(cluster: LocalFlinkClust
     assert len(listening(cluster)) == 2
 
 
-def test_a_part_that_ends_by_itself_is_told_with_its_log(cluster: LocalFlinkCluster) -> None:
+def test_a_part_that_ends_by_itself_is_reported_with_its_log(cluster: LocalFlinkCluster) -> None:
     broken = LocalFlinkCluster(FlinkClusterSettings(properties={"taskmanager.memory.network.min": "many"}))
     with pytest.raises(FlinkClusterError, match=r"task manager 0 .* ended by itself:\n(.|\n)*network\.min"), broken:
         pass
@@ -147,7 +147,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         other.listen(1)
         port = other.getsockname()[1]
         taken = LocalFlinkCluster(FlinkClusterSettings(worker_pool_port=port))
-        with pytest.raises(FlinkClusterError, match=rf"Port {port} is taken.*--worker-pool-port"), taken:
+        with pytest.raises(FlinkClusterError, match=rf"Port {port} is in use.*--worker-pool-port"), taken:
             pass
 
 
@@ -224,13 +224,13 @@ def test_up_status_and_down(
     assert "No local Flink cluster is up" in capsys.readouterr().out
 
 
-def test_up_tells_why_it_failed(own_cache: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_up_reports_why_it_failed(own_cache: None, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind((HOST, 0))
         other.listen(1)
         port = other.getsockname()[1]
         assert main(["up", "--rest-port", str(port)]) == 1
-    assert f"Port {port} is taken" in capsys.readouterr().err
+    assert f"Port {port} is in use" in capsys.readouterr().err
     assert flink_background.find() is None
 
 
@@ -241,4 +241,4 @@ def test_up_does_not_start_a_second_one_beside_one_that_is_only_about_to_be(
     with flink_background._lock() as free:
         assert free
         assert flink_background.serve(FlinkClusterSettings()) == 1
-    assert "already up, or about to be" in capsys.readouterr().err
+    assert "already up or starting" in capsys.readouterr().err

@@ -103,13 +103,13 @@ def test_a_jar_that_is_given_is_taken_and_nothing_is_built(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     assert job_server_jar("official.jar") == str(tmp_path / "official.jar")
     assert job_server_jar("https://example.org/official.jar") == "https://example.org/official.jar"
-    with pytest.raises(JobServerUnavailableError, match=r"another\.jar is not there.*leave the option out"):
+    with pytest.raises(JobServerUnavailableError, match=r"another\.jar does not exist.*omit the option"):
         job_server_jar("another.jar")
 
 
 def test_without_a_checkout_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flink_jars, "SOURCES", tmp_path / "nowhere")
-    with pytest.raises(JobServerUnavailableError, match=r"checkout of beam-serving, or name .* --flink_job_server_jar"):
+    with pytest.raises(JobServerUnavailableError, match=r"checkout of beam-serving, or pass .* --flink_job_server_jar"):
         job_server_jar()
 
 

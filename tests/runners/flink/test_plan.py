@@ -102,11 +102,11 @@ def test_each_job_has_a_name_of_its_own_by_which_it_is_found(jar: str) -> None:
         (["--savepoint-on-stop", "/tmp/s"], "--savepoint-on-stop needs a cluster"),
         (["--savepoint_path", "/tmp/s"], "--savepoint_path needs a cluster"),
         (["--environment_type=EXTERNAL"], "embedded Flink"),
-        (["--flink-master", "flink.example:8081", "--environment_type=LOOPBACK"], "do not reach"),
+        (["--flink-master", "flink.example:8081", "--environment_type=LOOPBACK"], "cannot reach"),
         (["--flink-master", "no port"], "is not HOST:PORT"),
-        (["--checkpointing_interval=0"], "must be above 0"),
-        (["--output_executable_path=job.jar", "--environment_type=LOOPBACK"], "do not reach"),
-        (["--output_executable_path=job.jar", "--savepoint-on-stop=/tmp/s"], "nothing runs here"),
+        (["--checkpointing_interval=0"], "must be greater than 0"),
+        (["--output_executable_path=job.jar", "--environment_type=LOOPBACK"], "cannot reach"),
+        (["--output_executable_path=job.jar", "--savepoint-on-stop=/tmp/s"], "has no effect"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(arguments: list[str], reason: str, jar: str) -> None:
@@ -146,14 +146,14 @@ def test_a_job_is_found_by_its_name_and_the_newest_counts(serve: Serve) -> None:
     assert FlinkJob(serve({"jobs/overview": jobs("FAILED", "RUNNING")}), "mine").job_id == "id-1"
 
 
-def test_a_job_goes_on_while_its_job_manager_is_replaced(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_keeps_running_while_its_job_manager_is_replaced(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     answers: Answers = {"jobs/overview": jobs("RUNNING"), "jobs/id-0": (200, {"state": "RUNNING"})}
     job = FlinkJob(serve(answers), "mine")
     assert job.ended() is None
     for away in ((503, {}), (404, {"errors": ["Job id-0 not found"]})):
         answers["jobs/id-0"] = away
         assert job.ended() is None
-    assert caplog.text.count("waiting for it") == 1, "it is said once"
+    assert caplog.text.count("waiting for it") == 1, "it is logged once"
 
 
 def test_a_job_that_failed_says_why(serve: Serve) -> None:
@@ -166,7 +166,7 @@ def test_a_job_that_failed_says_why(serve: Serve) -> None:
     assert "no models topic" in (FlinkJob(serve(answers), "mine").ended() or "")
 
 
-def test_a_restart_is_told_once_with_its_innermost_reason(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_restart_is_logged_once_with_its_innermost_reason(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     trace = (
         "java.lang.RuntimeException: Failed to finish remote bundle\n\tat org.apache.beam.X\n"
         "Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 1: Traceback\n"
@@ -189,7 +189,7 @@ def test_a_job_that_is_not_cancelled_in_time_is_an_error(serve: Serve) -> None:
         "jobs/id-0?mode=cancel": (202, {}),
         "jobs/id-0": (200, {"state": "CANCELLING"}),
     }
-    with pytest.raises(FlinkJobError, match="has not ended after 1 s: it is CANCELLING"):
+    with pytest.raises(FlinkJobError, match="did not end within 1 s: it is CANCELLING"):
         FlinkJob(serve(answers), "mine").stop(seconds=1.0)
 
 
@@ -210,7 +210,7 @@ def test_to_stop_a_job_waits_for_a_job_manager_that_is_being_replaced(
     job.stop()
     thread.join()
     assert next(steps, None) is None, "it has waited for the last answer"
-    assert caplog.text.count("waiting for it") == 1, "it is said once"
+    assert caplog.text.count("waiting for it") == 1, "it is logged once"
 
 
 def test_a_cluster_that_is_gone_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

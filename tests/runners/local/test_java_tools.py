@@ -55,7 +55,7 @@ def test_a_property_is_read_from_the_pom(tmp_path: Path) -> None:
     pom = tmp_path / "pom.xml"
     pom.write_text("<project><properties><a.b>1.2</a.b><axb>9</axb></properties></project>")
     assert pom_property(pom, "a.b") == "1.2"
-    with pytest.raises(JavaToolError, match=r"has no property c\.d: take a complete"):
+    with pytest.raises(JavaToolError, match=r"has no property c\.d: use a complete"):
         pom_property(pom, "c.d")
     with pytest.raises(JavaToolError, match=r"missing\.xml has no property"):
         pom_property(tmp_path / "missing.xml", "a.b")

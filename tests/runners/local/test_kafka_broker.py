@@ -155,7 +155,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         other.bind((HOST, 0))
         other.listen(1)
         port = other.getsockname()[1]
-        with pytest.raises(BrokerStartError, match=f"{port} is taken"), LocalBroker(BrokerSettings(port=port)):
+        with pytest.raises(BrokerStartError, match=f"{port} is in use"), LocalBroker(BrokerSettings(port=port)):
             pass
 
 

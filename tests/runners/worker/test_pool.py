@@ -77,4 +77,4 @@ def test_a_port_that_is_taken_is_an_error(pool: tuple[psutil.Popen, str]) -> Non
     command = [sys.executable, "-m", "runners.worker.pool", "--port", port]
     second = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert second.returncode == 1
-    assert f"port {port} is taken" in second.stderr
+    assert f"port {port} is in use" in second.stderr

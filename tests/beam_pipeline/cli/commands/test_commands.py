@@ -124,9 +124,9 @@ def test_publish_list_rollback_and_retire(command: Cli, tmp_path: Path, capsys: 
 def test_publish_refuses_what_cannot_be(command: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model"]
     assert command(*publish, "--path", str(tmp_path / "nothing")) == 2
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "the file or folder does not exist" in capsys.readouterr().err
     assert command(*publish, "--location", str(tmp_path), "--inline") == 2
-    assert "--inline goes with --path" in capsys.readouterr().err
+    assert "--inline needs --path" in capsys.readouterr().err
     assert command(*publish, "--path", str(tmp_path), "--input", "users") == 2
     assert "is not NAME=FIELD" in capsys.readouterr().err
     assert (
@@ -151,7 +151,7 @@ def test_generate_models_publishes_in_turns(
     assert [(one.descriptor.model_version, one.state) for one in versions] == [(1, ""), (2, "previous"), (3, "live")]
 
 
-def test_generate_records_sends_as_many_as_told_at_the_rate(
+def test_generate_records_sends_the_given_number_at_the_rate(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
@@ -256,7 +256,7 @@ def test_results_are_shown_one_a_line_with_model_and_error(
     assert shown["modelResultMetadata"]["errors"] == "No model server defined"
 
 
-def test_results_tells_of_what_is_no_result_and_goes_on(
+def test_results_reports_a_malformed_message_and_continues(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     topic = command.topics["results-topic"]
@@ -272,7 +272,7 @@ def test_a_topic_that_does_not_exist_is_named(command: Cli, capsys: pytest.Captu
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_status_shows_published_models_with_what_workers_told(
+def test_status_shows_published_models_with_the_reports_of_workers(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     topic = ModelsTopic(kafka, command.topics["models-topic"])
@@ -294,7 +294,7 @@ def test_status_shows_published_models_with_what_workers_told(
     assert "deployment" not in shown
 
 
-def test_status_tells_deployments_apart_and_names_workers_that_no_longer_follow(
+def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follow(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
@@ -359,7 +359,7 @@ def test_a_repair_that_fails_leaves_the_letter(
     records, letters = (make_topic(command.topics[name]) for name in ("records-topic", "dead-letter-topic"))
     send(kafka, letters, letter(records, 3, b"\xff"))
     assert command("dead-letters", "replay", "--all", "--repair", "false") == 1
-    assert "--repair ended with status 1" in capsys.readouterr().err
+    assert "--repair exited with status 1" in capsys.readouterr().err
     assert end_of(kafka, records) == 0
     assert end_of(kafka, letters) == 1
     ((_, value, _),) = read_all(kafka, letters, 1)
@@ -406,9 +406,9 @@ def test_the_marks_of_replayed_letters_are_not_shown_as_letters(
     assert shown.err == ""
 
 
-def test_again_goes_with_all(command: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_needs_all(command: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("dead-letters", "replay", "--coordinates", "records-0-3", "--again") == 2
-    assert "--again goes with --all" in capsys.readouterr().err
+    assert "--again is for --all only" in capsys.readouterr().err
 
 
 def test_run_names_a_topic_that_the_broker_does_not_answer_to_make(

@@ -25,26 +25,26 @@ def emulator() -> Iterator[StorageEmulator]:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "missing: --record-schema"),
-        ([WINE, "--project=P"], "--project 'P' cannot be; it is the id of a project"),
+        ([], "missing --record-schema"),
+        ([WINE, "--project=P"], "--project 'P' is not valid; it must be the id of a project"),
         (
             [WINE, "--region=europe-west1-b"],
-            "--region 'europe-west1-b' cannot be; it is a region, such as europe-west1",
+            "--region 'europe-west1-b' is not valid; it must be a region, such as europe-west1",
         ),
-        ([WINE, "--temp_location=gs://no-such-bucket/temp"], "there is no bucket 'no-such-bucket'"),
-        ([WINE, "--location=gs://no-such-bucket/serving"], "there is no bucket 'no-such-bucket'"),
+        ([WINE, "--temp_location=gs://no-such-bucket/temp"], "bucket 'no-such-bucket' does not exist"),
+        ([WINE, "--location=gs://no-such-bucket/serving"], "bucket 'no-such-bucket' does not exist"),
         ([WINE, "--machine_tpye=n2"], "did you mean '--machine_type'"),
         ([WINE, "--runner=DirectRunner"], "--runner is set by beam-serving"),
-        ([WINE, "--max-batch=0"], "--max-batch 0 is below 1"),
+        ([WINE, "--max-batch=0"], "--max-batch 0 is less than 1"),
         ([WINE, "--start=yesterday"], "--start 'yesterday' is not one of"),
         ([WINE, "--group=g", "--kafka-config=group.id=x"], "group.id cannot be set"),
         ([WINE, "--kafka-config=sasl.password=secret:p/s/3"], "a reference to a secret has the form"),
         ([WINE, "--records-topic=same", "--results-topic=same"], "are both 'same'"),
         (["--record-schema=/no/such.avsc"], "neither a readable file"),
-        ([WINE, "--image=x"], "--image goes with --kind flex"),
+        ([WINE, "--image=x"], "--image is for --kind flex only"),
     ],
 )
-def test_what_is_wrong_with_a_classic_template_is_told_and_nothing_is_staged(
+def test_what_is_wrong_with_a_classic_template_is_reported_and_nothing_is_staged(
     emulator: StorageEmulator, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
 ) -> None:
     assert main([*CLASSIC, *PLACE, *words]) in (1, 2)
@@ -64,14 +64,14 @@ def test_the_metadata_of_a_classic_template_names_its_values(capsys: pytest.Capt
 
 def test_the_metadata_repeats_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["template", "metadata", "--kind=classic", WINE, "--kafka-config=sasl.password=hunter2"]) == 2
-    said = capsys.readouterr()
-    assert "put it into Secret Manager" in said.err
-    assert "hunter2" not in said.out + said.err
+    output = capsys.readouterr()
+    assert "put it into Secret Manager" in output.err
+    assert "hunter2" not in output.out + output.err
 
 
 def test_the_metadata_takes_no_option_of_beam(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["template", "metadata", "--kind=flex", "--project=p"]) == 2
-    assert "unknown: --project=p" in capsys.readouterr().err
+    assert "unknown arguments: --project=p" in capsys.readouterr().err
 
 
 # Brokers that only the workers reach.
@@ -91,9 +91,9 @@ def test_run_stores_no_secret_in_plain(emulator: StorageEmulator, capsys: pytest
         )
         assert main([*RUN, "--kafka-config=sasl.password=hunter2", *where]) == 2
         assert service.created == []
-    said = capsys.readouterr()
-    assert "put it into Secret Manager" in said.err
-    assert "hunter2" not in said.out + said.err
+    output = capsys.readouterr()
+    assert "put it into Secret Manager" in output.err
+    assert "hunter2" not in output.out + output.err
     assert emulator.names() == []
 
 

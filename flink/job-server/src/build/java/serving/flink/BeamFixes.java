@@ -13,11 +13,12 @@ import org.objectweb.asm.MethodVisitor;
 import org.objectweb.asm.Opcodes;
 
 /**
- * Mends in a finished job-server jar what streaming pipelines in Python need of Beam's Flink runner, by changing one call in each of
- * a few methods to one of ours, which says what is wrong. Nothing else is changed.
+ * Fixes bugs of Beam's Flink runner that affect streaming pipelines in Python, in a finished job-server jar. Each fix
+ * redirects one call in a class of Beam to one of our methods, whose documentation describes the bug. Nothing else is
+ * changed.
  *
- * <p>Run by the Maven build, from source: {@code java -cp ASM BeamFixes.java JAR true|false}; with false it leaves the
- * jar as it is.
+ * <p>The Maven build runs it from source: {@code java -cp ASM BeamFixes.java JAR true|false}; with false, it leaves the
+ * jar unchanged.
  */
 public final class BeamFixes {
 
@@ -37,7 +38,7 @@ public final class BeamFixes {
               CORE + "SideInputHandler",
               new Call("org/apache/beam/sdk/coders/IterableCoder", "of", "(" + CODER + ")Lorg/apache/beam/sdk/coders/IterableCoder;"),
               new Call("serving/flink/SideInputStateCoder", "of", "(" + CODER + ")" + CODER)),
-          // What is left of a splittable DoFn's work stays in the state for ever: written, and read.
+          // The rest of a splittable DoFn's work stays in the state forever. This redirects the write, the next the read.
           new Replacement(
               RESIDUALS,
               new Call(CORE + "StateInternals", "state", "(" + STATE),
@@ -46,7 +47,8 @@ public final class BeamFixes {
               FLINK + "ExecutableStageDoFnOperator$SdkHarnessDoFnRunner",
               new Call(FLINK + "state/FlinkStateInternals", "state", "(" + STATE),
               new Call("serving/flink/ResidualState", "state", OUR_STATE)),
-          // Its pauses of less than a second are none. The result is multiplied by 1000 behind the call, which we have done.
+          // Pauses of less than a second are ignored. Beam multiplies the seconds by 1000 after the call; our method
+          // returns milliseconds, so the factor becomes 1.
           new Replacement(
               RESIDUALS,
               new Call(DELAY, "getSeconds", "()J"),
@@ -58,7 +60,7 @@ public final class BeamFixes {
   public static void main(String[] arguments) throws IOException {
     Path jar = Path.of(arguments[0]);
     if (!Boolean.parseBoolean(arguments[1])) {
-      System.out.println("Fixes of Beam: left out, as asked for");
+      System.out.println("Fixes of Beam: skipped, as requested");
       return;
     }
     try (FileSystem contents = FileSystems.newFileSystem(jar, (ClassLoader) null)) {
@@ -81,7 +83,7 @@ public final class BeamFixes {
     System.exit(1);
   }
 
-  /** A method that is called. */
+  /** A call of a method. */
   private static final class Call {
 
     private final String owner;
@@ -95,7 +97,7 @@ public final class BeamFixes {
     }
   }
 
-  /** Another call for one that a class makes exactly once. */
+  /** Replaces a call that a class makes exactly once. */
   private static final class Replacement {
 
     private final String className;
@@ -107,7 +109,7 @@ public final class BeamFixes {
       this(className, old, ours, null);
     }
 
-    /** With a constant right behind the call that becomes 1. */
+    /** Also replaces the constant right after the call by 1. */
     Replacement(String className, Call old, Call ours, Object factor) {
       this.className = className;
       this.old = old;
@@ -130,7 +132,7 @@ public final class BeamFixes {
     }
   }
 
-  /** Counts the calls in a class, and replaces them. */
+  /** Replaces the calls in a class, and counts them. */
   private static final class Visitor extends ClassVisitor {
 
     private final Replacement replacement;

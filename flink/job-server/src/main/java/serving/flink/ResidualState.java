@@ -12,7 +12,7 @@ import org.apache.beam.sdk.state.State;
 import org.apache.beam.sdk.state.ValueState;
 import org.apache.beam.sdk.transforms.windowing.BoundedWindow;
 
-/** Where what is left of a splittable DoFn's work waits until it goes on. */
+/** The state that keeps the rest of a splittable DoFn's work until it is resumed. */
 public final class ResidualState {
 
   private static final String NAME = "sdf_checkpoint";
@@ -22,13 +22,13 @@ public final class ResidualState {
   /**
    * The state of one residual.
    *
-   * <p>Beam's handler names a new state for each residual and never clears it: a source that pauses thirty times a
-   * second makes every checkpoint larger than the one before. Here all residuals are in one state, each in a namespace
-   * of its own, which is cleared when the residual is read.
+   * <p>Beam's handler creates a new state for each residual and never clears it, so a source that pauses thirty times
+   * per second makes every checkpoint larger than the previous one. Here, all residuals share one state, in which each
+   * has its own namespace, and reading a residual clears it.
    *
    * @param internals the state of the residual's key
-   * @param namespace that of its window
-   * @param tag named after the residual: {@code sdf_checkpoint:BUNDLE:INDEX}
+   * @param namespace the namespace of its window
+   * @param tag the tag, named after the residual: {@code sdf_checkpoint:BUNDLE:INDEX}
    */
   public static <T extends State> State state(StateInternals internals, StateNamespace namespace, StateTag<T> tag) {
     @SuppressWarnings("unchecked")
@@ -38,7 +38,10 @@ public final class ResidualState {
     return new ReadOnce(all);
   }
 
-  /** A namespace that Flink's state can write and read again: the one of a trigger, numbered as the residual is. */
+  /**
+   * The namespace of a residual. It is one of a trigger, with a number derived from the residual's name, because
+   * Flink's state can only serialize the namespaces that Beam knows.
+   */
   private static <W extends BoundedWindow> StateNamespace ofResidual(StateNamespace namespace, String residual) {
     @SuppressWarnings("unchecked")
     WindowNamespace<W> window = (WindowNamespace<W>) namespace;
@@ -57,7 +60,7 @@ public final class ResidualState {
     }
   }
 
-  /** Empty after it was read. */
+  /** A state that is cleared by reading it. */
   private static final class ReadOnce implements ValueState<Object> {
 
     private final ValueState<Object> state;

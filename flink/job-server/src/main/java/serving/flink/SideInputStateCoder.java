@@ -4,7 +4,7 @@ import org.apache.beam.sdk.coders.Coder;
 import org.apache.beam.sdk.coders.IterableCoder;
 import org.apache.beam.sdk.values.WindowedValues.WindowedValueCoder;
 
-/** The coder of the state in which a streaming side input is kept. */
+/** The coder of the state that keeps a streaming side input. */
 public final class SideInputStateCoder {
 
   private SideInputStateCoder() {}
@@ -12,11 +12,11 @@ public final class SideInputStateCoder {
   /**
    * The coder of all values that a view has in one window.
    *
-   * <p>Beam's SideInputHandler takes the coder of a view for the one of its elements. That holds for pipelines in Java.
-   * For portable ones the view has the coder of what the stream carries: a windowed value whose value already is the
-   * iterable; the state holds that value.
+   * <p>Beam's SideInputHandler assumes that the coder of a view is that of its elements. This is true for pipelines in
+   * Java. In portable pipelines, the view has the coder of the stream's elements: windowed values whose value
+   * already is the iterable. The state holds that iterable.
    *
-   * @param viewCoder what the view calls its coder
+   * @param viewCoder the coder of the view
    */
   public static Coder<?> of(Coder<?> viewCoder) {
     if (viewCoder instanceof WindowedValueCoder) {
