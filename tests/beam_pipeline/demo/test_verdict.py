@@ -34,7 +34,7 @@ def test_nothing_is_wrong_with_a_run_that_went_well() -> None:
         (replace(GONE_WELL, waiting=2), "2 records have no result"),
         (replace(GONE_WELL, errors=1), "could not be scored"),
         (replace(GONE_WELL, dead_records=4), "4 dead letters for 5 malformed records"),
-        (replace(GONE_WELL, dead_descriptors=0), "0 dead letters for 1 descriptors"),
+        (replace(GONE_WELL, dead_descriptors=0), "0 dead letters for 1 malformed descriptors"),
         (replace(GONE_WELL, refusals=()), "no broken model was refused"),
         (replace(GONE_WELL, refusals=(*GONE_WELL.refusals, Refusal(2, "?", 1, 9.0))), "a sound model was refused"),
         (replace(GONE_WELL, versions=(WEAK, GOOD, BROKEN)), "there was no result without a model"),
@@ -47,7 +47,7 @@ def test_nothing_is_wrong_with_a_run_that_went_well() -> None:
         (replace(GONE_WELL, versions=(NONE, WEAK, GOOD, replace(BROKEN, records=1))), "appears to have scored"),
     ],
 )
-def test_each_shortcoming_is_told(wrong: Snapshot, said: str) -> None:
+def test_each_shortcoming_is_reported(wrong: Snapshot, said: str) -> None:
     assert said in "\n".join(shortcomings(wrong, 1))
 
 

@@ -25,7 +25,7 @@ def test_maven_gets_goals_and_properties_in_the_folder(tmp_path: Path, monkeypat
     assert Path(where).samefile(tmp_path)
 
 
-def test_a_failure_tells_what_the_build_said_and_not_how_maven_came_there(
+def test_a_failure_reports_the_output_of_the_build_without_the_noise_of_maven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = "\n".join(f"    at org.apache.maven.Something (Something.java:{line})" for line in range(100))
@@ -33,7 +33,7 @@ def test_a_failure_tells_what_the_build_said_and_not_how_maven_came_there(
     fake_maven(tmp_path, monkeypatch, "cat said >&2; exit 1")
     with pytest.raises(JavaToolError) as raised:
         ask_maven(tmp_path)
-    assert str(raised.value).endswith("It said: The parts do not fit.")
+    assert str(raised.value).endswith("Its output: The parts do not fit.")
     assert str(raised.value).startswith("Maven could not build it;")
 
 
