@@ -110,4 +110,4 @@ def test_run_submits_a_job_and_does_not_wait_for_it(
         assert main([*RUN, *where]) == 0
         (job,) = service.created
     assert job["name"] == "serving"
-    assert any("job job-1 of Dataflow: https://console.cloud.google.com/" in message for message in caplog.messages)
+    assert any("Dataflow job job-1: https://console.cloud.google.com/" in message for message in caplog.messages)
