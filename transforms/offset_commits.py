@@ -3,9 +3,10 @@
 The source's own finalisation comes too early: its bundle ends before its records are scored. So the spans that the
 sink gives are joined, partition by partition, into one frontier without a hole, and that is committed.
 
-Where there is one worker process, all spans of a partition come there, and the frontiers live in it. Beam's own state
-would cost several calls of the runner for each batch, tens of milliseconds on a busy machine. Where there are
-several, the frontiers live in that state, keyed by partition, and go into the runner's checkpoints.
+Where there is one worker process, all spans of a partition come there, the frontiers live in it, and the sink hands
+them over itself: a step of its own would be another bundle for each batch. Where there are several, the frontiers live
+in Beam's state, keyed by partition, and go into the runner's checkpoints; that costs several calls of the runner for
+each batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +25,6 @@ from models.errors import OffsetsNotCommittedError
 from models.kafka.client import KafkaSettings
 from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
-from models.runner_facts import Frontiers
 from transforms.coders import OffsetFrontierCoder
 from transforms.per_pipeline import PerPipeline
 
@@ -35,29 +35,47 @@ _COMMIT_SECONDS = 0.2
 _ATTEMPTS = 5
 
 
-class CommitOffsets(beam.PTransform):
-    """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
+@dataclass(frozen=True)
+class GroupOffsets:
+    """The offsets of a consumer group, as a pipeline commits them.
 
-    A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew.
-
-    Args:
+    Attributes:
       kafka: the brokers.
       group: the consumer group.
-      frontiers: where the frontiers live.
-      run_id: names this pipeline.
+      run_id: names the pipeline, whose DoFns share one committer in a worker process.
     """
 
-    def __init__(self, kafka: KafkaSettings, group: str, frontiers: Frontiers, run_id: str) -> None:
+    kafka: KafkaSettings
+    group: str
+    run_id: str
+
+    def enter(self) -> GroupCommitter:
+        """The process's committer, for a DoFn that is set up and will call `leave`."""
+        return COMMITTERS.enter(self.run_id, lambda: GroupCommitter(self.kafka, self.group))
+
+    def leave(self) -> None:
+        """Called when that DoFn is torn down; the last one closes the committer."""
+        COMMITTERS.leave(self.run_id)
+
+
+class CommitOffsets(beam.PTransform):
+    """Takes the acknowledged `OffsetSpan`s of any topics from any workers and commits their frontiers to a group.
+
+    A commit carries the topic's id as its metadata, so that the next start can tell a topic made anew. With one worker
+    process the sink commits by itself (`WriteToKafka`), and this is not needed.
+
+    Args:
+      offsets: of the group.
+    """
+
+    def __init__(self, offsets: GroupOffsets) -> None:
         super().__init__()
-        self._frontiers = frontiers
-        self._commit = CommitSpans(kafka, group, run_id)
+        self._offsets = offsets
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
-        commit = "Commit" >> beam.ParDo(self._commit).with_output_types(int)
-        if self._frontiers == "process":
-            return spans | commit
         keyed = spans | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[str, OffsetSpan])
-        return keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan) | commit
+        joined = keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan)
+        return joined | "Commit" >> beam.ParDo(CommitSpans(self._offsets)).with_output_types(int)
 
 
 def by_partition(span: OffsetSpan) -> tuple[str, OffsetSpan]:
@@ -85,16 +103,14 @@ class JoinSpans(beam.DoFn):
 class CommitSpans(beam.DoFn):
     """Hands the spans, which come in any order, to the pipeline's committer."""
 
-    def __init__(self, kafka: KafkaSettings, group: str, run_id: str) -> None:
-        self._kafka = kafka
-        self._group = group
-        self._run_id = run_id
+    def __init__(self, offsets: GroupOffsets) -> None:
+        self._offsets = offsets
 
     def setup(self) -> None:
-        self._committer = COMMITTERS.enter(self._run_id, lambda: GroupCommitter(self._kafka, self._group))
+        self._committer = self._offsets.enter()
 
     def teardown(self) -> None:
-        COMMITTERS.leave(self._run_id)
+        self._offsets.leave()
 
     def process(self, element: OffsetSpan) -> None:
         self._committer.acknowledge(element)

@@ -16,7 +16,7 @@ from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import eventually
-from transforms.offset_commits import COMMITTERS, CommitSpans, GroupCommitter, JoinSpans, by_partition
+from transforms.offset_commits import COMMITTERS, CommitSpans, GroupCommitter, GroupOffsets, JoinSpans, by_partition
 
 GROUP = "commits"
 
@@ -87,7 +87,7 @@ def test_a_topic_made_anew_begins_at_its_own_origin(kafka: KafkaSettings, topic:
 
 def test_the_dofns_of_a_pipeline_share_a_committer_and_the_last_one_commits(kafka: KafkaSettings, topic: str) -> None:
     run_id = uuid.uuid4().hex
-    do_fns = [CommitSpans(kafka, GROUP, run_id) for _ in range(2)]
+    do_fns = [CommitSpans(GroupOffsets(kafka, GROUP, run_id)) for _ in range(2)]
     for one in do_fns:
         one.setup()
     do_fns[0].process(span(topic, 4, 9))
