@@ -42,7 +42,7 @@ class ServingOptions:
     on_gap: OnGap = "fail"
     group: str = "beam-serving"
     max_batch: int = 2_000
-    max_batch_wait_ms: int = 30
+    max_batch_wait_ms: int = 10
     on_update: OnUpdate = "swap"
     data_types: str | None = None
     models_timeout: int = 60
@@ -89,7 +89,8 @@ class ServingOptions:
         """The pauses of the source."""
         from transforms.kafka_source import Pace
 
-        return Pace(idle_seconds=self.max_batch_wait_ms / 1000)
+        live = self.max_batch_wait_ms / 1000
+        return Pace(idle_seconds=max(live, Pace.idle_seconds), live_seconds=live)
 
     def models(self) -> ModelsSettings:
         """Where models come from, and what scores them."""

@@ -23,7 +23,7 @@ from transforms.worker_process import close_worker_process
 
 _LOGGER = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 1.0
 _STOP_MILLISECONDS = 5_000
 _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED)
 

@@ -30,7 +30,7 @@ from transforms.kafka_source import Pace, ReadFromKafka
 REJECTED = "rejected"
 
 # Looked at every 50 ms; after news a pause of 100 ms: at most ten elements a second reach the side input.
-UPDATE_PACE = Pace(idle_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
+UPDATE_PACE = Pace(idle_seconds=0.05, live_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
 
 # How late a bundle may be in seeing a position.
 LOOK_SECONDS = 0.05

@@ -93,7 +93,7 @@ OPTIONS = {
         Option("on-gap", "when the records to go on with have expired, or the topic was made anew", ("fail", "report")),
         Option("group", "the consumer group that offsets are committed to"),
         Option("max-batch", "records in a list at most", number=1),
-        Option("max-batch-wait-ms", "how long a partition that is read to its end rests", number=0),
+        Option("max-batch-wait-ms", "poll interval of a partition that is read to its end", number=0),
         Option(
             "on-update",
             "while a new model loads: swap lets the old one serve, wait lets the records wait",

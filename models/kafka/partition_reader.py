@@ -6,7 +6,9 @@ No thread of ours: librdkafka fetches ahead in its own, and `take` hands over wh
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -83,6 +85,7 @@ class PartitionReader:
         self._opening_gap: str | None = None
         self._committed: int | None = None
         self.quiet_since = time.monotonic()
+        self.took_at = -math.inf
 
     def opening(self) -> Opening:
         """Where reading of this partition begins, by the settings and the group's committed offset.
@@ -148,8 +151,9 @@ class PartitionReader:
         return self._batch(taken, position, origin)
 
     def _good(self, messages: list[Message]) -> list[Message]:
-        good = [message for message in messages if message.error() is None]
-        for error in (message.error() for message in messages if message.error() is not None):
+        errors = list(filter(None, map(Message.error, messages)))
+        good = [message for message in messages if message.error() is None] if errors else messages
+        for error in errors:
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 self._gone = True
             else:
@@ -215,6 +219,11 @@ class PartitionReader:
 
     def _within_bytes(self, messages: list[Message]) -> list[Message]:
         """As many messages as one batch may hold; the others wait for the next."""
+        if (
+            sum(map(len, messages)) + sum(map(len, filter(None, map(Message.key, messages))))
+            <= self._settings.max_bytes
+        ):
+            return messages
         size = 0
         for index, message in enumerate(messages):
             size += len(message.key() or b"") + len(message)
@@ -223,17 +232,17 @@ class PartitionReader:
         return messages
 
     def _batch(self, messages: list[Message], position: int, origin: int) -> RecordBatch:
-        offsets = [message.offset() for message in messages]
+        offsets = list(map(Message.offset, messages))
         end = offsets[-1] + 1 if offsets else position
         self._position = end
         partition = self._partition
         return RecordBatch.of(
             OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, end),
             offsets,
-            [message.timestamp()[1] for message in messages],
-            [message.key() for message in messages],
-            [message.value() for message in messages],
-            [_headers(message) for message in messages],
+            [timestamp for _, timestamp in map(Message.timestamp, messages)],
+            list(map(Message.key, messages)),
+            list(map(Message.value, messages)),
+            _all_headers(messages),
             self._take_opening_gap() if offsets else None,
             self._known_committed() if offsets else 0,
         )
@@ -287,6 +296,16 @@ class TopicMadeAnewError(OffsetGapError):
 
 UNREADABLE_HEADERS = "headers.unreadable"
 """The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
+
+
+def _all_headers(messages: Sequence[Message]) -> Sequence[Headers]:
+    """The headers of each message; of none when none has any, which costs a single pass."""
+    try:
+        if not any(map(Message.headers, messages)):
+            return ()
+    except (SystemError, UnicodeDecodeError):
+        pass
+    return [_headers(message) for message in messages]
 
 
 def _headers(message: Message) -> Headers:
