@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -151,7 +150,7 @@ class PartitionReader:
         return self._batch(taken, position, origin)
 
     def _good(self, messages: list[Message]) -> list[Message]:
-        errors = list(filter(None, map(Message.error, messages)))
+        errors = [error for error in [message.error() for message in messages] if error is not None]
         good = [message for message in messages if message.error() is None] if errors else messages
         for error in errors:
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -242,7 +241,7 @@ class PartitionReader:
             [timestamp for _, timestamp in map(Message.timestamp, messages)],
             list(map(Message.key, messages)),
             list(map(Message.value, messages)),
-            _all_headers(messages),
+            [_headers(message) for message in messages],
             self._take_opening_gap() if offsets else None,
             self._known_committed() if offsets else 0,
         )
@@ -296,16 +295,6 @@ class TopicMadeAnewError(OffsetGapError):
 
 UNREADABLE_HEADERS = "headers.unreadable"
 """The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
-
-
-def _all_headers(messages: Sequence[Message]) -> Sequence[Headers]:
-    """The headers of each message; of none when none has any, which costs a single pass."""
-    try:
-        if not any(map(Message.headers, messages)):
-            return ()
-    except (SystemError, UnicodeDecodeError):
-        pass
-    return [_headers(message) for message in messages]
 
 
 def _headers(message: Message) -> Headers:
