@@ -68,7 +68,7 @@ class ServingOptions:
     on_gap: OnGap = "fail"
     group: str = "beam-serving"
     max_batch: int = 2_000
-    max_batch_wait_ms: int = 30
+    max_batch_wait_ms: int = 10
     on_update: OnUpdate = "swap"
     data_types: str | None = None
     models_timeout: int = 60
@@ -119,7 +119,8 @@ class ServingOptions:
         """How often the source polls."""
         from transforms.kafka_source import Pace
 
-        return Pace(idle_seconds=self.max_batch_wait_ms / 1000)
+        live = self.max_batch_wait_ms / 1000
+        return Pace(idle_seconds=max(live, Pace.idle_seconds), live_seconds=live)
 
     def models(self) -> ModelsSettings:
         """The settings for following the models topic and loading models."""

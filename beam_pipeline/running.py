@@ -22,7 +22,7 @@ from transforms.process_shared import close_all
 
 _LOGGER = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 1.0
 _STOP_MILLISECONDS = 5_000
 _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [throughput] [latency] [update] [checkpoints] [--runner R]`: see each function.
+"""`python -m benchmarks [throughput] [latency] [update] [checkpoints] [stages] [--runner R]`: see each function.
 
 Measures on a real broker of its own, and on Flink on a cluster of its own.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from confluent_kafka import Consumer
 
 from benchmarks.checkpoints import before_and_after
-from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, RUN_INFERENCE, Runner, contender, make_topics, publish
+from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, EVERYBODY, Runner, contender, make_topics, publish
 from benchmarks.measurement import (
     Compared,
     SteadyRecords,
@@ -32,7 +32,8 @@ from benchmarks.measurement import (
     read_results,
     results_reader,
 )
-from benchmarks.recommender import records
+from benchmarks.recommender import PRODUCTS_A_RECORD, records
+from benchmarks.stages import measure_stages
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
@@ -40,6 +41,7 @@ from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
+_FIGURES = ("throughput", "latency", "checkpoints", "stages", "update")
 _START_SECONDS = 90.0
 _WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
 
@@ -47,7 +49,7 @@ _WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each
 _MEMORY = Path("/dev/shm")
 
 
-def throughput(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, count: int) -> None:
+def throughput(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str], turns: int, count: int) -> None:
     """A full topic of one partition, scored to its end: records a second."""
     values = records(count)
 
@@ -58,12 +60,14 @@ def throughput(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, co
         with contender(name, kafka, topics, model, "earliest", runner):
             return [rate(read_results(reader, count, 300.0))]
 
-    figures = in_turns([BARE_LOOP, BEAM_SERVING, RUN_INFERENCE], turns, measure)
+    figures = in_turns(who, turns, measure)
     flat = {name: [one[0] for one in values] for name, values in figures.items()}
     print("\n".join(Compared("throughput", "records/s", flat).table(BARE_LOOP)), flush=True)
+    predictions = {name: [one * PRODUCTS_A_RECORD for one in values] for name, values in flat.items()}
+    print("\n".join(Compared("throughput", "predictions/s", predictions).table(BARE_LOOP)), flush=True)
 
 
-def latency(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, seconds: float) -> None:
+def latency(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str], turns: int, seconds: float) -> None:
     """500 records a second: milliseconds from when a record was due to its result's arrival at the broker."""
     values = records(10_000)
 
@@ -80,7 +84,7 @@ def latency(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, secon
             found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
         return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
 
-    figures = in_turns([BARE_LOOP, BEAM_SERVING, RUN_INFERENCE], turns, measure)
+    figures = in_turns(who, turns, measure)
     for place, title in enumerate(("latency at 500 records/s, p50", "latency at 500 records/s, p99")):
         flat = {name: [one[place] for one in values] for name, values in figures.items()}
         print("\n".join(Compared(title, "ms", flat).table(BARE_LOOP)), flush=True)
@@ -130,6 +134,11 @@ def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int)
     print(f"a checkpoint before {updates} updates: {before}; after them: {after}", flush=True)
 
 
+def stages(kafka: KafkaSettings, model: Path, count: int) -> None:
+    """Microseconds of processor a record, stage by stage."""
+    print("\n".join(measure_stages(kafka, model, count).table()), flush=True)
+
+
 def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> float:
     while True:
         for message in read_results(reader, 1, 60.0):
@@ -174,7 +183,9 @@ def runner_named(name: str, parallelism: int, folder: Path) -> Iterator[Runner]:
 def main() -> int:
     """Measures what is named, or everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["throughput", "latency", "update", "checkpoints", []], default=[])
+    parser.add_argument(
+        "what", nargs="*", choices=["throughput", "latency", "update", "checkpoints", "stages", []], default=[]
+    )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--count", type=int, default=400_000, help="records of a throughput measurement")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a latency measurement")
@@ -182,7 +193,9 @@ def main() -> int:
     parser.add_argument("--pointers", type=int, default=10_000, help="updates between two looks at checkpoints")
     parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
     parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
+    parser.add_argument("--who", action="append", choices=EVERYBODY, help="whom to measure; several: repeat it")
     given = parser.parse_args()
+    who = given.who or EVERYBODY
     folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
     try:
         model = folder / "model"
@@ -196,9 +209,10 @@ def main() -> int:
         ):
             kafka = KafkaSettings(broker.bootstrap_servers)
             steps: dict[str, Callable[[], None]] = {
-                "throughput": lambda: throughput(kafka, model, runner, given.turns, given.count),
-                "latency": lambda: latency(kafka, model, runner, given.turns, given.seconds),
+                "throughput": lambda: throughput(kafka, model, runner, who, given.turns, given.count),
+                "latency": lambda: latency(kafka, model, runner, who, given.turns, given.seconds),
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
+                "stages": lambda: stages(kafka, model, given.count),
                 "update": lambda: update(kafka, model, runner, given.updates),
             }
             for name in given.what or steps:

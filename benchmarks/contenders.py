@@ -21,7 +21,8 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelsTopic
 from runners.flink.rest import FlinkRest
 
-BEAM_SERVING, BARE_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "RunInference"
+BEAM_SERVING, BARE_LOOP, WAITING_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "waiting loop", "RunInference"
+EVERYBODY = (BARE_LOOP, BEAM_SERVING, WAITING_LOOP, RUN_INFERENCE)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescripto
 def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner) -> list[str]:
     servers = kafka.bootstrap_servers
     described = [servers, topics.records, topics.results, str(model), start]
-    if name == BARE_LOOP:
-        return [sys.executable, "-m", "benchmarks.bare_loop", *described]
+    if name in (BARE_LOOP, WAITING_LOOP):
+        habits = "strong" if name == BARE_LOOP else "waiting"
+        return [sys.executable, "-m", "benchmarks.bare_loop", *described, habits]
     if name == RUN_INFERENCE:
         return [sys.executable, "-m", "benchmarks.run_inference", *described, runner.name, *runner.arguments]
     options = {

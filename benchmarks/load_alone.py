@@ -9,12 +9,17 @@ from models.artifacts.digest import digest_of_path
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.record_type import RecordType
-from models.serving.loading import ModelLoader
+from models.serving.loading import LoadedModel, ModelLoader
 from transforms.file_systems import BeamOpener
 
 
 def load_once(folder: str) -> None:
     """Loads the recommender from its folder, warms it up, and releases it."""
+    load_model(folder).close()
+
+
+def load_model(folder: str) -> LoadedModel:
+    """Loads the recommender from its folder and warms it up."""
     descriptor = ModelDescriptor(
         "recommender",
         "tensorflow-saved-model",
@@ -24,4 +29,4 @@ def load_once(folder: str) -> None:
         digest=digest_of_path(Path(folder)),
     )
     loader = ModelLoader(BeamOpener(), lambda _: b"", [RecordType.named("recommender").codec])
-    loader.load(PublishedVersion(descriptor, 0, False)).close()
+    return loader.load(PublishedVersion(descriptor, 0, False))

@@ -62,7 +62,7 @@ class SteadyRecords:
     """Sends records at a steady rate, each stamped with the moment at which it was due."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, values: Sequence[bytes], a_second: float) -> None:
-        self._producer = kafka.producer()
+        self._producer = kafka.producer(**{"linger.ms": 0})
         self._topic = topic
         self._values = values
         self._rate = a_second

@@ -17,9 +17,11 @@ from models.kafka.client import ConnectionLog, KafkaSettings
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
 from models.results.dead_letter import DeadLetter, encode_dead_letter
+from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
 
+_ANY_PARTITION = -1  # as the partitioner chooses
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
@@ -28,7 +30,7 @@ class SinkError(Exception):
 
 
 class WriteToKafka(beam.PTransform):
-    """Writes a PCollection of `OutgoingBatch`; gives the span of each batch once it is acknowledged.
+    """Writes a PCollection of `OutgoingBatch`; gives the span of each batch once it is acknowledged, or commits it.
 
     At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
     again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
@@ -38,33 +40,37 @@ class WriteToKafka(beam.PTransform):
     Args:
       kafka: the brokers.
       dead_letter_topic: for messages that are too large.
+      offsets: to commit acknowledged spans to, where all of them come to one process; then none is given on.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str) -> None:
+    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
         super().__init__()
         self._kafka = kafka
         self._dead_letter_topic = dead_letter_topic
+        self._offsets = offsets
 
     def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
-        produce = ProduceMessages(self._kafka, self._dead_letter_topic)
+        produce = ProduceMessages(self._kafka, self._dead_letter_topic, self._offsets)
         return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
 
 class ProduceMessages(beam.DoFn):
-    """Sends each batch's messages and, when all of the bundle are acknowledged, emits the batches' spans.
+    """Sends each batch's messages and, when all of the bundle are acknowledged, emits or commits the batches' spans.
 
     Each instance has a producer of its own, so that it waits for its own messages only.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str) -> None:
+    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
         self._kafka = kafka
         self._dead_letter_topic = dead_letter_topic
+        self._offsets = offsets
         self._written = Metrics.counter("ProduceMessages", "messages")
         self._too_large = Metrics.counter("ProduceMessages", "too_large")
         self._dropped = Metrics.counter("ProduceMessages", "dropped")
 
     def setup(self) -> None:
         self._producer: Producer | None = None
+        self._committer = self._offsets.enter() if self._offsets else None
 
     def start_bundle(self) -> None:
         self._sent = False
@@ -87,24 +93,31 @@ class ProduceMessages(beam.DoFn):
             for span, message, error in failures:
                 self._handle(span, message, error)
             self._await()
+        if self._committer is not None:
+            for span in self._spans:
+                self._committer.acknowledge(span)
+            return
         now = Timestamp.now()
         for span in self._spans:
             yield WindowedValue(span, now, (GlobalWindow(),))
 
     def teardown(self) -> None:
         self._producer = None
+        if self._offsets is not None:
+            self._offsets.leave()
 
     def _send_run(self, span: OffsetSpan, run: OutgoingRun) -> None:
         """As `_send` for each message, without an object for each: one callback serves them all."""
-        produce, topic, headers = self._ready_producer().produce, run.topic, run.headers
-        on_failure = partial(self._on_run_failure, span, run)
-        if headers:
+        if run.headers:
             for place in range(len(run)):
                 self._send(span, run.message(place))
             return
+        produce, topic = self._ready_producer().produce, run.topic
+        on_failure = partial(self._on_run_failure, span, run)
         for place, (key, value) in enumerate(zip(run.keys, run.values, strict=True)):
             try:
-                produce(topic, value, key, on_delivery=on_failure)
+                # By position: names would take half as long again as the call.
+                produce(topic, value, key, _ANY_PARTITION, on_failure)
             except (BufferError, KafkaException):  # a full queue, or a message that is too large
                 self._send(span, run.message(place))
         self._sent = True

@@ -31,6 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _DISCOVERY_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
+_LIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Pace:
     """How a partition is read, bundle by bundle.
 
     Attributes:
-      idle_seconds: the pause after a bundle that found all there was, or nothing.
+      idle_seconds: the pause after a bundle that found nothing, when nothing has come for a second.
+      live_seconds: the pause after a bundle that found all there was, and for a second after the last record.
       busy_seconds: the pause after a bundle that found more than it took.
       batches: lists of records a bundle at most.
       news_seconds: the pause after a bundle that found anything at all, if longer than the others.
@@ -47,18 +49,25 @@ class Pace:
     """
 
     idle_seconds: float = 0.03
+    live_seconds: float = 0.01
     busy_seconds: float = 0.0
     batches: int = 4
     news_seconds: float = 0.0
     heartbeat_seconds: float = 1.0
 
-    def pause(self, took: bool, backlog: int) -> Duration:
+    def pause(self, took: bool, backlog: int, quiet_seconds: float = 0.0) -> Duration:
         """The pause after a bundle that took something, or not, and left so many offsets behind.
 
         When it took nothing, those may hold no record: the end of a transaction takes an offset, too.
+
+        Args:
+          took: whether it took records.
+          backlog: how many offsets it left.
+          quiet_seconds: since the last record.
         """
-        seconds = self.busy_seconds if took and backlog else self.idle_seconds
-        return Duration(seconds=max(seconds, self.news_seconds) if took else seconds)
+        if took:
+            return Duration(seconds=max(self.busy_seconds if backlog else self.live_seconds, self.news_seconds))
+        return Duration(seconds=self.live_seconds if quiet_seconds < _LIVE_SECONDS else self.idle_seconds)
 
 
 class ReadFromKafka(beam.PTransform):
@@ -236,13 +245,14 @@ class ReadPartition(CheckpointedSource):
                     return
                 self._read.inc(len(batch))
                 position = batch.span.end
-                reader.quiet_since = time.monotonic()
+                reader.took_at = reader.quiet_since = time.monotonic()
                 yield TimestampedValue(batch, watermark.element_timestamp())
             backlog = reader.backlog(position)
+            quiet_seconds = time.monotonic() - reader.took_at
             if self._heartbeat_due(reader):
                 yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
         self._backlog.set(backlog)
-        tracker.defer_remainder(self._pace.pause(position > reading.position, backlog))
+        tracker.defer_remainder(self._pace.pause(position > reading.position, backlog, quiet_seconds))
 
     def _heartbeat_due(self, reader: PartitionReader) -> bool:
         now = time.monotonic()

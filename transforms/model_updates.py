@@ -31,7 +31,7 @@ REJECTED = "rejected"
 
 # Poll every 50 ms, but pause for 100 ms after an update, so that at most ten elements per second reach the side input:
 # runners pay for each of its changes.
-UPDATE_PACE = Pace(idle_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
+UPDATE_PACE = Pace(idle_seconds=0.05, live_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
 
 # How long a bundle may take to notice a new position.
 LOOK_SECONDS = 0.05

@@ -3,9 +3,10 @@
 The source's own finalisation comes too early: its bundle ends before its records are scored. So the spans that the
 sink gives are joined, partition by partition, into one frontier without a hole, and that is committed.
 
-Where there is one worker process, all spans of a partition come there, and the frontiers live in it. Beam's own state
-would cost several calls of the runner for each batch, tens of milliseconds on a busy machine. Where there are
-several, the frontiers live in that state, keyed by partition, and go into the runner's checkpoints.
+Where there is one worker process, all spans of a partition come there, the frontiers live in it, and the sink hands
+them over itself: a step of its own would be another bundle for each batch. Where there are several, the frontiers live
+in Beam's state, keyed by partition, and go into the runner's checkpoints; that costs several calls of the runner for
+each batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +25,6 @@ from models.errors import OffsetsNotCommittedError
 from models.kafka.client import KafkaSettings
 from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
-from models.runner_facts import Frontiers
 from transforms.coders import OffsetFrontierCoder
 from transforms.process_shared import ProcessShared
 
@@ -35,28 +35,48 @@ _COMMIT_SECONDS = 0.2
 _ATTEMPTS = 5
 
 
-class CommitOffsets(beam.PTransform):
-    """Takes the acknowledged `OffsetSpan`s of any topics and commits their frontiers to a group.
+@dataclass(frozen=True)
+class GroupOffsets:
+    """The offsets of a consumer group, as a pipeline commits them.
 
-    A commit carries the topic's id as its metadata, so that the next start can recognize a recreated topic.
-
-    Args:
+    Attributes:
       kafka: the brokers.
       group: the consumer group.
-      frontiers: where the frontiers live.
+      shared: the committer of a worker process. It is closed before other shared values: what is acknowledged and not
+        committed is scored again by the next start.
     """
 
-    def __init__(self, kafka: KafkaSettings, group: str, frontiers: Frontiers) -> None:
+    kafka: KafkaSettings
+    group: str
+    shared: ProcessShared[GroupCommitter] = field(default_factory=lambda: ProcessShared(urgent=True))
+
+    def enter(self) -> GroupCommitter:
+        """The process's committer, for a DoFn that is set up and will call `leave`."""
+        return self.shared.enter(lambda: GroupCommitter(self.kafka, self.group))
+
+    def leave(self) -> None:
+        """Called when that DoFn is torn down; the last one closes the committer."""
+        self.shared.leave()
+
+
+class CommitOffsets(beam.PTransform):
+    """Takes the acknowledged `OffsetSpan`s of any topics from any workers and commits their frontiers to a group.
+
+    A commit carries the topic's id as its metadata, so that the next start can recognize a recreated topic. With one
+    worker process the sink commits by itself (`WriteToKafka`), and this is not needed.
+
+    Args:
+      offsets: of the group.
+    """
+
+    def __init__(self, offsets: GroupOffsets) -> None:
         super().__init__()
-        self._frontiers = frontiers
-        self._commit = CommitSpans(kafka, group)
+        self._offsets = offsets
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
-        commit = "Commit" >> beam.ParDo(self._commit).with_output_types(int)
-        if self._frontiers == "process":
-            return spans | commit
         keyed = spans | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[str, OffsetSpan])
-        return keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan) | commit
+        joined = keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan)
+        return joined | "Commit" >> beam.ParDo(CommitSpans(self._offsets)).with_output_types(int)
 
 
 def by_partition(span: OffsetSpan) -> tuple[str, OffsetSpan]:
@@ -84,17 +104,14 @@ class JoinSpans(beam.DoFn):
 class CommitSpans(beam.DoFn):
     """Hands the spans, which come in any order, to the pipeline's committer."""
 
-    def __init__(self, kafka: KafkaSettings, group: str) -> None:
-        self._kafka = kafka
-        self._group = group
-        # Closed before others: what is acknowledged and not committed is done again by the next start.
-        self._shared: ProcessShared[GroupCommitter] = ProcessShared(urgent=True)
+    def __init__(self, offsets: GroupOffsets) -> None:
+        self._offsets = offsets
 
     def setup(self) -> None:
-        self._committer = self._shared.enter(lambda: GroupCommitter(self._kafka, self._group))
+        self._committer = self._offsets.enter()
 
     def teardown(self) -> None:
-        self._shared.leave()
+        self._offsets.leave()
 
     def process(self, element: OffsetSpan) -> None:
         self._committer.acknowledge(element)

@@ -86,6 +86,7 @@ class KafkaSettings:
             # librdkafka waits this long before it refills a queue that was full; its default of one second would
             # leave a fast reader without records.
             "fetch.queue.backoff.ms": 5,
+            "socket.nagle.disable": True,
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 65_536,
             "fetch.message.max.bytes": 16_777_216,
@@ -103,7 +104,9 @@ class KafkaSettings:
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
-            "linger.ms": 0,
+            # Enough for the messages of a batch to share requests. A flush does not wait for it.
+            "linger.ms": 1,
+            "socket.nagle.disable": True,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 262_144,
             "message.max.bytes": 67_108_864,

@@ -6,6 +6,7 @@ The reader starts no threads: librdkafka fetches ahead in its own, and `take` re
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal, NoReturn
@@ -87,6 +88,7 @@ class PartitionReader:
         self._opening_gap: str | None = None
         self._committed: int | None = None
         self.quiet_since = time.monotonic()
+        self.took_at = -math.inf
 
     def opening(self) -> Opening:
         """Where to start in this partition, according to the settings and the group's committed offset.
@@ -163,8 +165,9 @@ class PartitionReader:
         return self._batch(taken, position, origin)
 
     def _good(self, messages: list[Message]) -> list[Message]:
-        good = [message for message in messages if message.error() is None]
-        for error in (message.error() for message in messages if message.error() is not None):
+        errors = [error for error in [message.error() for message in messages] if error is not None]
+        good = [message for message in messages if message.error() is None] if errors else messages
+        for error in errors:
             if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 self._gone = True
             else:
@@ -231,6 +234,11 @@ class PartitionReader:
 
     def _within_bytes(self, messages: list[Message]) -> list[Message]:
         """As many of the first messages as fit in one batch; the rest are left for the next one."""
+        if (
+            sum(map(len, messages)) + sum(map(len, filter(None, map(Message.key, messages))))
+            <= self._settings.max_bytes
+        ):
+            return messages
         size = 0
         for index, message in enumerate(messages):
             size += len(message.key() or b"") + len(message)
@@ -239,16 +247,16 @@ class PartitionReader:
         return messages
 
     def _batch(self, messages: list[Message], position: int, origin: int) -> RecordBatch:
-        offsets = [message.offset() for message in messages]
+        offsets = list(map(Message.offset, messages))
         end = offsets[-1] + 1 if offsets else position
         self._position = end
         partition = self._partition
         return RecordBatch.of(
             OffsetSpan(partition.topic, partition.topic_id, partition.partition, origin, position, end),
             offsets,
-            [message.timestamp()[1] for message in messages],
-            [message.key() for message in messages],
-            [message.value() for message in messages],
+            [timestamp for _, timestamp in map(Message.timestamp, messages)],
+            list(map(Message.key, messages)),
+            list(map(Message.value, messages)),
             [_headers(message) for message in messages],
             self._take_opening_gap() if offsets else None,
             self._known_committed() if offsets else 0,

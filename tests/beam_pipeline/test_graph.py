@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import apache_beam as beam
 import pytest
+from apache_beam.internal import pickler
+from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
@@ -23,8 +25,8 @@ NAMES = [
     "WriteResults/Produce",
     "WriteRejected/Produce",
     "Acknowledged",
-    "CommitOffsets/Commit",
 ]
+COMMITS = {"CommitOffsets", "CommitOffsets/ByPartition", "CommitOffsets/Join", "CommitOffsets/Commit"}
 
 VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
 
@@ -47,9 +49,21 @@ def test_only_the_firing_of_the_side_input_differs_between_runners(firing: Firin
     assert all(name.startswith(VIEW) for name in fired)
 
 
-def test_frontiers_are_joined_in_keyed_state_where_there_are_several_workers() -> None:
+def test_offsets_are_committed_behind_keyed_state_where_there_are_several_workers() -> None:
     added = names("default", "state") - names("default")
-    assert {name.partition("(")[0] for name in added} == {"CommitOffsets/ByPartition", "CommitOffsets/Join"}
+    assert {name.partition("(")[0] for name in added} == COMMITS
+
+
+@pytest.mark.parametrize("frontiers", ["process", "state"])
+def test_the_sinks_commit_where_there_is_one_worker_process(frontiers: Frontiers) -> None:
+    pipeline = beam.Pipeline()
+    build(pipeline, OPTIONS, "default", frontiers)
+    steps = pipeline.to_runner_api().components.transforms.values()
+    produce = [one for one in steps if one.unique_name in ("WriteResults/Produce", "WriteRejected/Produce")]
+    payloads = [beam_runner_api_pb2.ParDoPayload.FromString(one.spec.payload) for one in produce]
+    sinks = [pickler.loads(payload.do_fn.payload)[0] for payload in payloads]
+    assert len(sinks) == 2
+    assert all((sink._offsets is not None) == (frontiers == "process") for sink in sinks)
 
 
 def test_a_firing_replaces_the_one_before_where_each_counts() -> None:

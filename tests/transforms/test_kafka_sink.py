@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from apache_beam.metrics.execution import MetricsContainer
 from apache_beam.metrics.metricbase import MetricName
 from apache_beam.runners.worker import statesampler
 from apache_beam.utils.counters import CounterFactory
+from confluent_kafka import TopicPartition
 
 from models.kafka.client import KafkaSettings
 from models.records.batch import OffsetSpan
@@ -18,6 +20,7 @@ from tests.conftest import MakeTopic
 from tests.end_to_end.kafka_tail import KafkaTail, headers_of
 from tests.models.kafka.test_client import java_partition
 from transforms.kafka_sink import ProduceMessages, SinkError
+from transforms.offset_commits import GroupOffsets
 
 MEGABYTE = 1024 * 1024
 
@@ -216,3 +219,30 @@ def test_of_a_run_only_what_is_too_large_becomes_a_dead_letter(
     assert sorted(message.value() or b"" for message in read(kafka, topics[0])) == [b"1", b"3"]
     (letter,) = read(kafka, topics[1])
     assert decode_dead_letter(letter.value() or b"").offset == 18
+
+
+def committed(kafka: KafkaSettings, group: str, topic: str) -> int:
+    consumer = kafka.consumer(group)
+    (where,) = consumer.committed([TopicPartition(topic, 3)], timeout=10)
+    consumer.close()
+    return int(where.offset)
+
+
+def test_a_sink_with_a_group_commits_what_is_acknowledged_and_gives_nothing_on(
+    kafka: KafkaSettings, topics: tuple[str, str], make_topic: MakeTopic
+) -> None:
+    group = f"group-{topics[0]}"
+    records = make_topic(f"{topics[0]}-records", partitions=4)
+    sink = ProduceMessages(kafka, topics[1], GroupOffsets(kafka, group))
+    sink.setup()
+
+    def of(start: int, end: int) -> OffsetSpan:
+        return replace(span(start, end), topic=records)
+
+    done = OutgoingBatch(of(0, 1), messages=[OutgoingMessage(topics[0], b"k", b"1")])
+    assert write(sink, done, OutgoingBatch(of(1, 1))) == []
+    failing = OutgoingBatch(of(1, 2), messages=[OutgoingMessage("not a topic", b"k", b"2")])
+    with pytest.raises(SinkError):
+        write(sink, failing)
+    sink.teardown()
+    assert committed(kafka, group, records) == 1

@@ -84,7 +84,7 @@ def test_the_lists_of_a_partition_tile_its_offsets_bundle_after_bundle(read: Rea
 
 def test_a_bundle_takes_so_many_lists_at_most_and_comes_back_at_once_for_more(read: Read, topic: str, put: Put) -> None:
     put(topic, [b"x"] * 1_000)
-    source, partition = read(replace(QUIET, batches=3, idle_seconds=5.0), max_records=10)
+    source, partition = read(replace(QUIET, batches=3, live_seconds=5.0), max_records=10)
     bundles: list[Bundle] = []
     reading = Reading(0, 0)
 
@@ -266,7 +266,7 @@ def test_the_end_of_a_transaction_is_no_record_to_hurry_for(read: Read, topic: s
     producer.begin_transaction()
     producer.produce(topic, b"x", partition=0)
     producer.commit_transaction(30)
-    source, partition = read(replace(QUIET, idle_seconds=5.0))
+    source, partition = read(replace(QUIET, live_seconds=5.0))
     _, reading = read_all(source, partition, Reading(0, 0), 1)
     assert reading == Reading(0, 1), "the offset behind it belongs to the transaction"
     assert run_bundle(source, partition, reading).pause == 5
@@ -283,14 +283,30 @@ def test_nobody_answers_and_nothing_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("took", "backlog", "pause"), [(True, 5, 0.0), (True, 0, 3.0), (False, 0, 3.0), (False, 5, 3.0)]
+    ("took", "backlog", "quiet", "pause"),
+    [
+        (True, 5, 0.0, 0.0),
+        (True, 0, 0.0, 3.0),
+        (False, 0, 0.9, 3.0),
+        (False, 5, 0.9, 3.0),
+        (False, 0, 1.0, 7.0),
+        (False, 5, 9.0, 7.0),
+    ],
 )
-def test_the_pause_depends_on_what_is_left(took: bool, backlog: int, pause: float) -> None:
-    assert Pace(idle_seconds=3.0).pause(took, backlog) == Duration(seconds=pause)
+def test_the_pause_depends_on_what_is_left_and_on_when_the_last_record_came(
+    took: bool, backlog: int, quiet: float, pause: float
+) -> None:
+    pace = Pace(idle_seconds=7.0, live_seconds=3.0)
+    assert pace.pause(took, backlog, quiet) == Duration(seconds=pause)
+
+
+def test_a_partition_without_records_is_idle_from_the_start(read: Read) -> None:
+    source, partition = read(replace(QUIET, idle_seconds=5.0))
+    assert run_bundle(source, partition, Reading(0, 0)).pause == 5
 
 
 def test_news_are_followed_by_a_pause_of_their_own() -> None:
-    pace = Pace(idle_seconds=0.02, news_seconds=0.1)
+    pace = Pace(idle_seconds=0.02, live_seconds=0.02, news_seconds=0.1)
     assert pace.pause(True, 5) == pace.pause(True, 0) == Duration(seconds=0.1)
     assert pace.pause(False, 0) == Duration(seconds=0.02)
 

@@ -16,7 +16,7 @@ from models.kafka.offset_frontier import OffsetFrontier
 from models.records.batch import OffsetSpan
 from tests.conftest import MakeTopic
 from tests.transforms.bundles import eventually
-from transforms.offset_commits import CommitSpans, GroupCommitter, JoinSpans, by_partition
+from transforms.offset_commits import CommitSpans, GroupCommitter, GroupOffsets, JoinSpans, by_partition
 
 GROUP = "commits"
 
@@ -86,7 +86,7 @@ def test_a_recreated_topic_begins_at_its_own_origin(kafka: KafkaSettings, topic:
 
 
 def test_the_dofns_of_a_pipeline_share_a_committer_and_the_last_one_commits(kafka: KafkaSettings, topic: str) -> None:
-    pickled = pickle.dumps(CommitSpans(kafka, GROUP))
+    pickled = pickle.dumps(CommitSpans(GroupOffsets(kafka, GROUP)))
     do_fns = [pickle.loads(pickled) for _ in range(2)]
     for one in do_fns:
         one.setup()

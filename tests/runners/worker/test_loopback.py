@@ -63,3 +63,55 @@ def test_beam_by_itself_samples_in_threads_and_reports_more() -> None:
     assert told["seen"] == 3
     assert told["sampled"]
     assert {COUNTER, "beam:metric:element_count:v1"} < set(told["reported"])
+
+
+ORDER = """
+import queue
+import sys
+from types import SimpleNamespace
+from apache_beam.portability.api import beam_fn_api_pb2 as api
+from apache_beam.runners.worker.data_plane import _GrpcDataChannel
+from apache_beam.runners.worker.sdk_worker import SdkHarness
+from runners.worker.loopback import tune_worker_process
+
+class Noted:
+    def put(self, element, *_):
+        is_data = isinstance(element, tuple)
+        print("response" if not is_data else "end" if element[0].is_last else "data")
+
+    def get(self):
+        queue.Queue().get()  # nothing comes: the channel's thread waits for ever
+
+if "tuned" in sys.argv:
+    tune_worker_process()
+_GrpcDataChannel._start_send_forwarder = lambda channel: None
+channel = _GrpcDataChannel()
+channel._pending_send = Noted()
+
+def bundle():
+    stream = channel.output_stream("instruction", "transform")
+    stream.write(b"element")
+    stream.close()
+    if "failing" in sys.argv:
+        raise RuntimeError("the bundle fails")
+    return api.InstructionResponse()
+
+harness = SimpleNamespace(_responses=Noted())
+SdkHarness._execute(harness, bundle, api.InstructionRequest(instruction_id="instruction"))
+channel.output_stream("none", "transform").close()  # outside of an instruction nothing is held back
+"""
+
+
+def order(*words: str) -> list[str]:
+    """What leaves a worker at the end of a bundle, in its order."""
+    done = subprocess.run([sys.executable, "-c", ORDER, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.split()
+
+
+def test_a_tuned_process_ends_the_outputs_of_a_bundle_behind_its_response() -> None:
+    assert order("tuned") == order("tuned", "failing") == ["data", "response", "end", "end"]
+
+
+def test_beam_by_itself_ends_them_before() -> None:
+    assert order() == ["data", "end", "response", "end"]
