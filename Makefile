@@ -22,7 +22,7 @@ IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.10 python); do \
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: help demo test lint bench kafka flink-up flink-down flink-job-server \
+.PHONY: help demo test lint bench kafka registry flink-up flink-down flink-job-server \
 	deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         the benchmarks"
 	@echo "make kafka         a real local Kafka broker on port 9092, until Ctrl-C"
+	@echo "make registry      a real local schema registry on port 8085, until Ctrl-C"
 	@echo "make flink-up      a real local Flink cluster in the background, on port 8081 (make flink-down ends it)"
 	@echo "make flink-job-server   build the jar that carries a pipeline to Flink (needs Maven)"
 	@echo "make deploy-flink ENV=aws     deploy to Kubernetes, as the overlay of flink/kubernetes says (needs kubectl)"
@@ -62,6 +63,10 @@ bench: $(INSTALLED)
 
 kafka: $(INSTALLED)
 	@$(BIN)/python -m runners.local.kafka_broker --port 9092
+
+# On another port than Flink's web interface, which is on 8081, too.
+registry: $(INSTALLED)
+	@$(BIN)/python -m runners.local.schema_registry --port 8085
 
 # FLINK="--task-managers 2 --slots 4" gives it more.
 flink-up: $(INSTALLED)

@@ -25,6 +25,32 @@ if TYPE_CHECKING:
 
 NO_ENGINES = "none"
 
+# The record formats whose schema may be left out: it is then the latest of the records topic in the schema registry.
+REGISTRY_FORMATS = ("confluent-avro",)
+
+
+def latest_schema_of(topic: str) -> str:
+    """The name of the latest schema of a topic's values in a schema registry.
+
+    >>> latest_schema_of("records")
+    'subject:records-value'
+    """
+    return f"subject:{topic}-value"
+
+
+def codec_options(topic: str | None, registry: str | None, config: Mapping[str, str]) -> dict[str, str]:
+    """The options of a record type: of records on a topic, with schemas in a registry.
+
+    >>> codec_options("records", None, {})
+    {}
+    """
+    if registry is None:
+        return {}
+    from models.records.registry import registry_options
+
+    subject = {} if topic is None else {"subject": f"{topic}-value"}
+    return {**registry_options(registry, config), **subject}
+
 
 @dataclass(frozen=True)
 class ServingOptions:
@@ -35,7 +61,7 @@ class ServingOptions:
     models_topic: str
     results_topic: str
     dead_letter_topic: str
-    record_schema: str
+    record_schema: str = ""
     status_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
@@ -48,6 +74,8 @@ class ServingOptions:
     models_timeout: int = 60
     engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
+    schema_registry: str | None = None
+    schema_registry_config: Mapping[str, str] = field(default_factory=dict)
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
@@ -62,7 +90,13 @@ class ServingOptions:
         """Raises SchemaError when the record schema cannot be read."""
         from models.records.record_type import RecordType
 
-        return RecordType.named(self.record_schema, self.record_format)
+        return RecordType.named(
+            self.record_schema or latest_schema_of(self.records_topic), self.record_format, self.codec_options()
+        )
+
+    def codec_options(self) -> dict[str, str]:
+        """What the codec of the record format has to know beside the schema."""
+        return codec_options(self.records_topic, self.schema_registry, self.schema_registry_config)
 
     def reading(self) -> ReadSettings:
         """How the records topic is read; raises OptionsError when --start cannot be read."""

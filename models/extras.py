@@ -9,6 +9,7 @@ from models.errors import MissingExtraError
 
 # The module that an import asks for, and the extra of setup.py with the package that has it.
 EXTRA_OF = {
+    "authlib": "registry",
     "tenacity": "servers",
     "tensorflow_serving": "servers",
 }

@@ -13,13 +13,15 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.options import NO_ENGINES, ServingOptions
+from beam_pipeline.options import NO_ENGINES, REGISTRY_FORMATS, ServingOptions, codec_options, latest_schema_of
 from models.errors import OptionsError
+from models.records.codecs import CODEC_MODULES
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import SCORER_MODULES
 
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
+    from models.records.record_type import RecordType
 
 RUNNER_OPTIONS = "runner-options"
 
@@ -82,9 +84,18 @@ OPTIONS = {
         Option("dead-letter-topic", "where malformed records and descriptors go, with the reason"),
         Option("status-topic", "where models' status events and statistics go (default: nowhere)"),
         Option(
-            "record-schema", f"the Avro schema of the records: a file, or a bundled one ({', '.join(BUNDLED_RECORDS)})"
+            "record-schema",
+            f"the Avro schema of the records: a file, or a bundled one ({', '.join(BUNDLED_RECORDS)}); with "
+            "--record-format confluent-avro also subject:NAME, the latest of that subject of the schema registry "
+            "(left out: of TOPIC-value)",
         ),
-        Option("record-format", "the encoding of records and results", ("avro", "json")),
+        Option("record-format", "the encoding of records and results", tuple(CODEC_MODULES)),
+        Option("schema-registry", "the address of the schema registry, for formats that use one"),
+        Option(
+            "schema-registry-config",
+            "a setting of the schema registry's client, may be repeated (basic.auth.user.info=USER:PASSWORD ...)",
+            pairs=True,
+        ),
         Option(
             "start",
             "where to begin: earliest, latest, committed (the group's offset, else earliest), or a moment in ISO 8601 "
@@ -125,6 +136,7 @@ OPTIONS = {
     )
 }
 
+RECORD_TYPE = ("record-schema", "record-format", "schema-registry", "schema-registry-config")
 CONNECTION = ("bootstrap-servers", "kafka-config")
 RUN = tuple(OPTIONS)
 
@@ -205,6 +217,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
     """All options of `run`; raises OptionsError when one is missing or two contradict each other."""
     without_default = [one.name for one in fields(ServingOptions) if one.default is MISSING]
     require(values, [name for name in RUN if OPTIONS[name].field in without_default and name != "kafka-config"])
+    require_schema(values)
     options = ServingOptions(**values, runner_arguments=tuple(runner_arguments))
     topics = {
         "records-topic": options.records_topic,
@@ -220,6 +233,31 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         if topic is not None:
             taken[topic] = name
     return options
+
+
+def require_schema(values: Mapping[str, Any]) -> None:
+    """Raises OptionsError when no record schema is named, and the record format cannot find it by itself."""
+    if values.get("record_format") not in REGISTRY_FORMATS:
+        require(values, ["record-schema"])
+
+
+def named_record_type(values: Mapping[str, Any], topic: str | None) -> RecordType:
+    """The record type of the options `RECORD_TYPE`.
+
+    Args:
+      values: as `read_options` gives them.
+      topic: of the records.
+
+    Raises:
+      SchemaError, OptionsError: when there is no such schema, or something is missing.
+    """
+    from models.records.record_type import RecordType
+
+    name = values.get("record_schema") or (latest_schema_of(topic) if topic is not None else "")
+    if not name:
+        require(values, ["record-schema"])
+    options = codec_options(topic, values.get("schema_registry"), values.get("schema_registry_config", {}))
+    return RecordType.named(name, values.get("record_format", "avro"), options)
 
 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:

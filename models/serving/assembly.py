@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.columns.scored import ScoredRecords
-from models.records.batch import Headers, RecordBatch
+from models.records.batch import KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER, Headers, RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.outgoing import OutgoingBatch, OutgoingRun
 from models.records.record_type import RecordType
@@ -54,8 +54,10 @@ class ScoringSettings:
 
     @cached_property
     def encoder(self) -> ResultEncoder:
-        """Encodes the results."""
-        return ResultEncoder(self.codec.embedding)
+        """Encodes the results; raises ServingError when their schema cannot be registered."""
+        encoder = ResultEncoder(self.codec.embedding, self.results_topic)
+        encoder.prepare()  # here, where a failure is not one of a record
+        return encoder
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def score_batch(batch: RecordBatch, registry: ModelRegistry, settings: ScoringSe
     Raises nothing that a record or a model can cause.
     """
     codec = settings.codec
-    decoded = codec.decode(batch.values)
+    decoded = codec.decode(batch.values, batch.headers)
     scored = score_records(decoded, codec, registry)
     return assemble(batch, decoded, scored, settings)
 
@@ -158,7 +160,12 @@ def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings
     offsets = batch.offsets[results.places].tolist()
     headers: dict[int, Headers] = {}
     if batch.headers:
-        headers = {at: batch.headers[place] for at, place in enumerate(places) if place in batch.headers}
+        dropped = {VALUE_SCHEMA_HEADER} if settings.result_key == "record" else {VALUE_SCHEMA_HEADER, KEY_SCHEMA_HEADER}
+        headers = {
+            at: tuple(one for one in batch.headers[place] if one[0] not in dropped)  # they describe the record
+            for at, place in enumerate(places)
+            if place in batch.headers
+        }
     if settings.result_key == "record":
         return OutgoingRun(settings.results_topic, keys, results.values, offsets, headers)
     prefix = f"{batch.span.topic}-{batch.span.partition}-"

@@ -13,7 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
+    add_options,
+    kafka_settings,
+    named_record_type,
+    read_options,
+    require,
+    require_schema,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.logs import set_up_logs
 from models.errors import OptionsError, TopicError
 
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from models.results.dead_letter import DeadLetter
 
 _SHOW = ("bootstrap-servers", "dead-letter-topic", "kafka-config")
-_REPLAY = (*_SHOW, "records-topic", "record-schema", "record-format")
+_REPLAY = (*_SHOW, "records-topic", *RECORD_TYPE)
 _SHOWN_BYTES = 40
 _FLUSH_SECONDS = 60.0
 REPLAYED_HEADER = "replayed.from"
@@ -76,7 +85,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
                 print(_as_json(letter) if given.json else line(letter), flush=given.follow)
         return 0
     values = read_options(given, _REPLAY)
-    require(values, ["dead-letter-topic", "records-topic", "record-schema"])
+    require(values, ["dead-letter-topic", "records-topic"])
+    require_schema(values)
     if given.again and not given.all:
         raise OptionsError("--again goes with --all: --coordinates replays what it names in any case")
     return _replay(given, values)
@@ -139,9 +149,7 @@ def _wanted(given: argparse.Namespace, letters: _Letters, topic: str) -> list[De
 
 def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka, topic = kafka_settings(values), values["records_topic"]
-    from models.records.record_type import RecordType
-
-    codec = RecordType.named(values["record_schema"], values.get("record_format", "avro")).codec
+    codec = named_record_type(values, topic).codec
     outbox = _Outbox(kafka, topic, values["dead_letter_topic"])
     left = 0
     # Read to the end first: what is put back may come again as a dead letter meanwhile.
@@ -169,7 +177,7 @@ def _repaired(letter: DeadLetter, command: str | None, codec: RecordCodec) -> tu
         value = done.stdout
     import pyarrow as pa
 
-    return value, codec.decode(pa.array([value], pa.binary())).errors.get(0)
+    return value, codec.decode(pa.array([value], pa.binary()), {0: letter.headers}).errors.get(0)
 
 
 class _Outbox:

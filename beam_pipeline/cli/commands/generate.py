@@ -9,7 +9,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
+    add_options,
+    kafka_settings,
+    named_record_type,
+    read_options,
+    require,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.publishing.record_generators import GENERATORS
@@ -19,7 +27,7 @@ from models.scorers import prepare_engines
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-_RECORDS = ("bootstrap-servers", "records-topic", "record-format", "kafka-config")
+_RECORDS = ("bootstrap-servers", "records-topic", "kafka-config", *RECORD_TYPE[1:])
 _MODELS = ("bootstrap-servers", "models-topic", "record-schema", "kafka-config")
 _TICK_SECONDS = 0.002
 _PROGRESS_SECONDS = 5.0
@@ -63,9 +71,7 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     rate = generator.rate if given.rate is None else given.rate
     if rate <= 0:
         raise OptionsError(f"--rate {rate:g} is not above 0")
-    from models.records.record_type import RecordType
-
-    codec = RecordType.named(given.schema, values.get("record_format", "avro")).codec
+    codec = named_record_type({**values, "record_schema": given.schema}, values["records_topic"]).codec
     stream = _PacedStream(kafka_settings(values).producer(), values["records_topic"], rate, given.count)
     try:
         stream.run((one.key, codec.encode(one.row)) for one in generator.records(given.seed))

@@ -7,12 +7,25 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options, kafka_settings, read_options, require, runs_until_stopped
+from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
+    add_options,
+    kafka_settings,
+    named_record_type,
+    read_options,
+    require,
+    require_schema,
+    runs_until_stopped,
+)
 from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.options import REGISTRY_FORMATS, codec_options
 
-_OPTIONS = ("bootstrap-servers", "results-topic", "record-schema", "record-format", "kafka-config")
+if TYPE_CHECKING:
+    from models.records.codecs.base import Embedding
+
+_OPTIONS = ("bootstrap-servers", "results-topic", "kafka-config", *RECORD_TYPE)
 _SHOWN_VALUES = 4
 
 
@@ -29,14 +42,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Prints results; see `command_line.Command`."""
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS)
-    require(values, ["results-topic", "record-schema"])
+    require(values, ["results-topic"])
+    require_schema(values)
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
-    from models.records.record_type import RecordType
     from models.results.decoder import ResultDecoder, result_as_json
 
-    record_type = RecordType.named(values["record_schema"], values.get("record_format", "avro"))
-    decoder = ResultDecoder(record_type.codec.embedding)
+    decoder = ResultDecoder(_embedding(values))
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:
@@ -50,6 +62,16 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
             json.dumps({"key": key, **result_as_json(result)}) if given.json else line(key, result), flush=given.follow
         )
     return 1 if malformed else 0
+
+
+def _embedding(values: dict[str, Any]) -> Embedding:
+    """How the records stand in the results; where results name their schema themselves, no other is asked for."""
+    if "record_schema" in values or values.get("record_format") not in REGISTRY_FORMATS:
+        return named_record_type(values, None).codec.embedding
+    from models.records.codecs.confluent_avro import results_embedding
+
+    options = codec_options(None, values.get("schema_registry"), values.get("schema_registry_config", {}))
+    return results_embedding(options)
 
 
 def line(key: str | None, result: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ import fastavro.utils
 import numpy as np
 import pyarrow as pa
 
+from models.records.batch import Headers
 from models.records.codecs.avro_columns import ColumnReader
 from models.records.codecs.avro_rows import RowReader, structs_of
 from models.records.codecs.avro_schema import read as read
@@ -58,7 +59,7 @@ class AvroCodec:
         self.fields = pa.schema(list(self._type.arrow))
         self.embedding = Embedding("avro", declared)
 
-    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+    def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
         """See `RecordCodec`."""
         present = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
         errors = {}
