@@ -11,7 +11,7 @@ SERVERS = [
 ]
 REGISTRY = [
     # The first that the registry's client imports: named, so that an error can say which extra is missing.
-    "authlib>=1.8,<2",
+    "Authlib>=1.8,<2",
     "confluent-kafka[avro,schemaregistry]>=2.16,<3",
 ]
 

@@ -215,8 +215,10 @@ def require(values: Mapping[str, Any], names: Sequence[str]) -> None:
 
 def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) -> ServingOptions:
     """All options of `run`; raises OptionsError when one is missing or two contradict each other."""
-    without_default = [one.name for one in fields(ServingOptions) if one.default is MISSING]
-    require(values, [name for name in RUN if OPTIONS[name].field in without_default and name != "kafka-config"])
+    without_default = [
+        one.name for one in fields(ServingOptions) if one.default is MISSING and one.default_factory is MISSING
+    ]
+    require(values, [name for name in RUN if OPTIONS[name].field in without_default])
     require_schema(values)
     options = ServingOptions(**values, runner_arguments=tuple(runner_arguments))
     topics = {

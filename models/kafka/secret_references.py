@@ -62,8 +62,7 @@ def check_secrets_are_references(settings: Mapping[str, str], option: str = "kaf
     for name, value in settings.items():
         if _SECRET_SETTINGS.fullmatch(name) and not is_reference(value):
             raise OptionsError(
-                f"--{option} {name} would be stored with the job: put it into Secret Manager, and give "
-                f"{name}={_SHAPE}"
+                f"--{option} {name} would be stored with the job: put it into Secret Manager, and give {name}={_SHAPE}"
             )
 
 

@@ -34,7 +34,14 @@ PATIENCE_SECONDS = 120.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 # We pause and retry ourselves: one attempt of the client is one request of limited length.
 _CLIENT_DEFAULTS: Mapping[str, object] = {"timeout": 10, "max.retries": 0}
-_NUMBERS = ("timeout", "cache.capacity", "cache.latest.ttl.sec", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
+_NUMBERS = (
+    "timeout",
+    "cache.capacity",
+    "cache.latest.ttl.sec",
+    "max.retries",
+    "retries.wait.ms",
+    "retries.max.wait.ms",
+)
 _LARGEST_ID = (1 << 31) - 1
 # Worth another attempt: not allowed (yet), time-outs, too many requests. Whatever the server does wrong is, too.
 _TRANSIENT = (401, 403, 407, 408, 425, 429)
@@ -65,7 +72,9 @@ class RegistrySettings:
         """
         if not options.get(_OPTION_URL):
             raise OptionsError("missing: --schema-registry (the record format needs one)")
-        named = {name[len(_OPTION_CONFIG) :]: value for name, value in options.items() if name.startswith(_OPTION_CONFIG)}
+        named = {
+            name[len(_OPTION_CONFIG) :]: value for name, value in options.items() if name.startswith(_OPTION_CONFIG)
+        }
         settings = cls(options[_OPTION_URL], tuple(sorted(named.items())))
         settings.check()
         return settings
@@ -117,7 +126,7 @@ class SchemaRegistry:
 
     Args:
       settings: how to reach it.
-      patience: seconds for which a registry that does not answer is asked again.
+      patience: seconds for which a registry that does not answer is asked again; None: `PATIENCE_SECONDS`.
       pause: waits so many seconds.
       clock: seconds, steadily rising.
     """
@@ -125,12 +134,12 @@ class SchemaRegistry:
     def __init__(
         self,
         settings: RegistrySettings,
-        patience: float = PATIENCE_SECONDS,
+        patience: float | None = None,
         pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._patience = patience
+        self._patience = PATIENCE_SECONDS if patience is None else patience
         self._pause = pause
         self._clock = clock
         self._lock = threading.Lock()
@@ -225,7 +234,9 @@ class SchemaRegistry:
                 from confluent_kafka.schema_registry import SchemaRegistryClient
             resolved = SECRETS.resolve(dict(self._settings.config))
             try:
-                client = SchemaRegistryClient({**_CLIENT_DEFAULTS, **_with_numbers(resolved), "url": self._settings.url})
+                client = SchemaRegistryClient(
+                    {**_CLIENT_DEFAULTS, **_with_numbers(resolved), "url": self._settings.url}
+                )
             except (ValueError, TypeError, OSError) as error:
                 raise OptionsError(f"--schema-registry-config: {error_text(error)}") from error
             with self._lock:

@@ -38,7 +38,9 @@ def inline_references(found: Any, referred: Callable[[str, int], Any]) -> Any:
     return _defined(parsed, named, set())
 
 
-def _collect(found: Any, referred: Callable[[str, int], Any], named: dict[str, Any], seen: set[tuple[str, int]]) -> None:
+def _collect(
+    found: Any, referred: Callable[[str, int], Any], named: dict[str, Any], seen: set[tuple[str, int]]
+) -> None:
     for reference in found.references or ():
         where = (reference.subject, reference.version)
         if where in seen:

@@ -173,7 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
     settings = SchemaRegistrySettings(options.port, options.work_folder)
     try:
         with interrupted_by_signals(), LocalSchemaRegistry(settings) as registry:
-            print(f"Schema registry: {registry.url}\nData and log: {registry.work_folder}\nCtrl-C stops it.", flush=True)
+            print(
+                f"Schema registry: {registry.url}\nData and log: {registry.work_folder}\nCtrl-C stops it.", flush=True
+            )
             never = threading.Event()
             while registry.running:
                 never.wait(1.0)

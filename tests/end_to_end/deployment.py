@@ -95,7 +95,7 @@ class Deployment:
     Attributes:
       kafka: the broker.
       schema: of the records.
-      options: of `beam-serving run`, beyond the topics.
+      options: of `beam-serving run`, beyond the topics; None leaves one out.
       folder: for logs and models.
     """
 
@@ -155,7 +155,8 @@ class Deployment:
             **self.options,
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
-        self.process = ServingProcess(settings, self.folder)
+        given = {name: value for name, value in settings.items() if value is not None}
+        self.process = ServingProcess(given, self.folder)
         return self.process
 
     def fails(self, **options: Any) -> str:

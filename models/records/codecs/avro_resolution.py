@@ -159,9 +159,10 @@ def _default_bytes(declared: Mapping[str, Any], reader: Any) -> bytes | None:
     if "default" not in declared or declared.get("aliases"):
         return None
     buffer = io.BytesIO()
-    kind = fastavro.parse_schema(declared["type"], dict(reader.get("__named_schemas", {})))
+    # The reader's parsed schema with this field alone: parsed again, its defaults would be taken for JSON's.
+    alone = {**reader, "fields": [declared]}
     try:
-        fastavro.schemaless_writer(buffer, kind, declared["default"])
+        fastavro.schemaless_writer(buffer, alone, {declared["name"]: declared["default"]})
     except Exception:  # a default that does not fit its type: resolution says so, for the records that want it
         return None
     return buffer.getvalue()

@@ -270,9 +270,7 @@ def without_prefix(values: pa.BinaryArray, length: int) -> pa.BinaryArray:
     for byte in range(length):
         kept[offsets[:-1] + byte] = False
     shorter = (offsets - length * np.arange(len(offsets))).astype(np.int32)
-    return pa.Array.from_buffers(
-        pa.binary(), len(values), [None, pa.py_buffer(shorter), pa.py_buffer(content[kept])]
-    )
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(shorter), pa.py_buffer(content[kept])])
 
 
 def unframe(
@@ -333,5 +331,7 @@ def _named_by_headers(
         elif len(content) == _ID_FRAME and content[0] == _ID_MARK:
             named[place] = _Frame(_ID.unpack(content)[1], 0)
         else:
-            reasons[place] = f"its header {VALUE_SCHEMA_HEADER} is not a schema id: {content[:_GUID_FRAME].hex() or 'empty'}"
+            reasons[place] = (
+                f"its header {VALUE_SCHEMA_HEADER} is not a schema id: {content[:_GUID_FRAME].hex() or 'empty'}"
+            )
     return named, reasons
