@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
@@ -27,7 +27,7 @@ from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)
 
-SchemaKey = Union[int, uuid.UUID]
+SchemaKey = int | uuid.UUID
 Answer = TypeVar("Answer")
 
 PATIENCE_SECONDS = 120.0

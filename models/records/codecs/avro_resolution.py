@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import fastavro
 import fastavro.schema
@@ -120,7 +120,7 @@ class _Widened:
     kind: str
 
 
-_Piece = Union[bytes, _Copied, _Widened]
+_Piece = bytes | _Copied | _Widened
 
 
 def _plan(writes: AvroType, reads: AvroType, reader: Any) -> list[_Piece] | None:

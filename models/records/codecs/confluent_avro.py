@@ -28,7 +28,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from typing import Any, Union
+from typing import Any
 
 import fastavro
 import numpy as np
@@ -143,7 +143,7 @@ class _Refused:
 
 
 # None: messages of that schema are read as they are.
-_Resolution = Union[AvroResolution, _Refused, None]
+_Resolution = AvroResolution | _Refused | None
 
 
 class ConfluentAvroCodec:

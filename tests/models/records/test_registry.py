@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -70,9 +70,11 @@ class Clock:
         self.now += seconds
 
 
-def registry(url: str, clock: Clock | None = None, patience: float = 60.0, **config: str) -> SchemaRegistry:
+def registry(
+    url: str, clock: Clock | None = None, patience: float = 60.0, config: Mapping[str, str] | None = None
+) -> SchemaRegistry:
     clock = clock or Clock()
-    settings = RegistrySettings.from_options(registry_options(url, config))
+    settings = RegistrySettings.from_options(registry_options(url, config or {}))
     return SchemaRegistry(settings, patience, clock.pause, lambda: clock.now)
 
 
@@ -153,14 +155,14 @@ def test_an_id_that_no_registry_gives_is_not_asked_for(server: Answers) -> None:
 
 def test_basic_authentication_and_bearer_tokens_are_those_of_the_client(server: Answers) -> None:
     server.answers = [GOOD]
-    registry(server.url, **{"basic.auth.user.info": "user:pass"}).schema(1)
+    registry(server.url, config={"basic.auth.user.info": "user:pass"}).schema(1)
     bearer = {
         "bearer.auth.credentials.source": "STATIC_TOKEN",
         "bearer.auth.token": "t",
         "bearer.auth.logical.cluster": "lsrc-1",
         "bearer.auth.identity.pool.id": "pool-1",
     }
-    registry(server.url, **bearer).schema(1)
+    registry(server.url, config=bearer).schema(1)
     assert server.authorizations == [f"Basic {base64.b64encode(b'user:pass').decode()}", "Bearer t"]
 
 
@@ -168,7 +170,7 @@ def test_a_secret_may_be_a_reference(server: Answers, monkeypatch: pytest.Monkey
     server.answers = [GOOD]
     reader = secret_references.SecretReader(lambda name: b"user:from-" + name.rsplit("/", 1)[1].encode())
     monkeypatch.setattr("models.records.registry.SECRETS", reader)
-    registry(server.url, **{"basic.auth.user.info": "secret:projects/p/secrets/s/versions/3"}).schema(1)
+    registry(server.url, config={"basic.auth.user.info": "secret:projects/p/secrets/s/versions/3"}).schema(1)
     assert server.authorizations == [f"Basic {base64.b64encode(b'user:from-3').decode()}"]
 
 
@@ -200,7 +202,7 @@ def test_settings_that_cannot_be_right_are_refused(url: str, config: dict[str, s
 )
 def test_settings_that_the_client_refuses_are_errors_of_the_option(config: dict[str, str]) -> None:
     with pytest.raises(OptionsError, match="--schema-registry-config"):
-        registry("http://127.0.0.1:9", **config).schema(1)
+        registry("http://127.0.0.1:9", config=config).schema(1)
 
 
 # --- A real one.

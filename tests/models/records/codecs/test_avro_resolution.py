@@ -69,8 +69,8 @@ def evolutions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[di
     writer = [{"name": f"f{number}", "type": TYPES[number][0]} for number in numbers]
     kept = [number for number in numbers if draw(st.booleans())]
     reader = [{"name": f"f{number}", "type": draw(st.sampled_from(TYPES[number][1]))} for number in kept]
-    for number in draw(st.lists(st.sampled_from(range(len(ADDED))), max_size=3, unique=True)):
-        reader.append({"name": f"added{number}", "type": ADDED[number][0], "default": ADDED[number][1]})
+    added = draw(st.lists(st.sampled_from(range(len(ADDED))), max_size=3, unique=True))
+    reader += [{"name": f"added{one}", "type": ADDED[one][0], "default": ADDED[one][1]} for one in added]
     rows = st.fixed_dictionaries({f"f{number}": TYPES[number][2] for number in numbers})
     both = ({"type": "record", "name": "R", "fields": fields} for fields in (writer, draw(st.permutations(reader))))
     return *both, draw(st.lists(rows, max_size=4))  # type: ignore[return-value]

@@ -61,7 +61,7 @@ class Topic:
         return AvroDeserializer(self.client)(message, self.context)
 
     def register(self, schema_text: str, schema_type: str = "AVRO", **settings: Any) -> int:
-        return self.client.register_schema(f"{self.name}-value", Schema(schema_text, schema_type, **settings))
+        return int(self.client.register_schema(f"{self.name}-value", Schema(schema_text, schema_type, **settings)))
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_results_are_framed_and_registered_for_their_topic(topic: Topic) -> None
     assert topic.client.get_latest_version(f"{topic.name}-results-value").schema_id == id_of(message)
     assert ResultDecoder(kind.codec.embedding).decode(message)["inputRecord"] == {"x": 1, "added": "none"}
     for malformed in (b"", message[:7], message + b"x", b"\x01" + message, b"\0\x7f\0\0\0" + message[5:]):
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError):
             ResultDecoder(kind.codec.embedding).decode(malformed)
 
 
