@@ -22,7 +22,7 @@ IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.10 python); do \
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: help demo test lint bench kafka flink-up flink-down flink-job-server \
+.PHONY: help demo test lint bench kafka registry flink-up flink-down flink-job-server \
 	fuzz deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
 	@echo "make kafka         run a real Kafka broker on port 9092 until Ctrl-C"
+	@echo "make registry      run a real schema registry on port 8085 until Ctrl-C"
 	@echo "make flink-up      start a real Flink cluster in the background, on port 8081 (make flink-down stops it)"
 	@echo "make flink-job-server         build the jar that submits a pipeline to Flink (needs Maven)"
 	@echo "make deploy-flink ENV=aws     deploy an overlay of flink/kubernetes to Kubernetes (needs kubectl)"
@@ -66,6 +67,10 @@ fuzz: $(INSTALLED)
 
 kafka: $(INSTALLED)
 	@$(BIN)/python -m runners.local.kafka_broker --port 9092
+
+# Not the registry's usual port 8081: Flink's web interface has that one, too.
+registry: $(INSTALLED)
+	@$(BIN)/python -m runners.local.schema_registry --port 8085
 
 # FLINK passes options, for example FLINK="--task-managers 2 --slots 4".
 flink-up: $(INSTALLED)

@@ -9,6 +9,11 @@ SERVERS = [
     "tenacity>=9,<10",
     "tensorflow-serving-api>=2.19,<2.22",
 ]
+REGISTRY = [
+    # The first that the registry's client imports: named, so that an error can say which extra is missing.
+    "Authlib>=1.8,<2",
+    "confluent-kafka[avro,schemaregistry]>=2.16,<3",
+]
 
 setup(
     name="beam-serving",
@@ -28,7 +33,7 @@ setup(
         "beam_pipeline": ["py.typed"],
         "beam_pipeline.publishing": ["data/*"],
         "runners": ["py.typed"],
-        "runners.local": ["kafka/*.xml"],
+        "runners.local": ["apicurio/*.xml", "kafka/*.xml"],
         "transforms": ["py.typed"],
     },
     install_requires=[
@@ -52,8 +57,10 @@ setup(
         "docs": [
             "mkdocs-material>=9.5,<10",
         ],
+        "registry": REGISTRY,
         "servers": SERVERS,
         "test": [
+            *REGISTRY,
             *SERVERS,
             "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",

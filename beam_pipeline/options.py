@@ -25,7 +25,33 @@ if TYPE_CHECKING:
 
 NO_ENGINES = "none"
 
+# The record formats whose schema may be left out: it is then the latest of the records topic in the schema registry.
+REGISTRY_FORMATS = ("confluent-avro",)
+
 ResultHeaders = Literal["record", "cloud-events"]
+
+
+def latest_schema_of(topic: str) -> str:
+    """The name of the latest schema of a topic's values in a schema registry.
+
+    >>> latest_schema_of("records")
+    'subject:records-value'
+    """
+    return f"subject:{topic}-value"
+
+
+def codec_options(topic: str, registry: str | None, config: Mapping[str, str]) -> dict[str, str]:
+    """The options of a record type: of records on a topic ("": on none in particular), with schemas in a registry.
+
+    >>> codec_options("records", None, {})
+    {}
+    """
+    if registry is None:
+        return {}
+    from models.records.registry import registry_options
+
+    subject = {"subject": f"{topic}-value"} if topic else {}
+    return {**registry_options(registry, config), **subject}
 
 
 @dataclass(frozen=True)
@@ -34,18 +60,28 @@ class RecordsTopic:
 
     Attributes:
       topic: the name of the topic.
-      schema, format: values as for `--record-schema` and `--record-format`.
+      schema, format: values as for `--record-schema` and `--record-format`; a format of a schema registry can do
+        without a schema.
     """
 
     topic: str
-    schema: str
+    schema: str | None = None
     format: RecordFormat = "avro"
 
-    def record_type(self) -> RecordType:
-        """The type of the topic's records; raises SchemaError when the schema cannot be read."""
+    def record_type(self, registry: str | None, registry_config: Mapping[str, str]) -> RecordType:
+        """The type of the topic's records.
+
+        Args:
+          registry: the address of the schema registry, if there is one.
+          registry_config: settings of its client.
+
+        Raises:
+          SchemaError: when the schema cannot be read.
+        """
         from models.records.record_type import RecordType
 
-        return RecordType.named(self.schema, self.format)
+        options = codec_options(self.topic, registry, registry_config)
+        return RecordType.named(self.schema or latest_schema_of(self.topic), self.format, options)
 
 
 @dataclass(frozen=True)
@@ -61,7 +97,7 @@ class ServingOptions:
     models_topic: str
     results_topic: str
     dead_letter_topic: str
-    record_schema: str
+    record_schema: str | None = None
     status_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
@@ -75,6 +111,8 @@ class ServingOptions:
     engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
     result_headers: ResultHeaders = "record"
+    schema_registry: str | None = None
+    schema_registry_config: Mapping[str, str] = field(default_factory=dict)
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
@@ -92,7 +130,8 @@ class ServingOptions:
 
     def record_types(self) -> dict[str, RecordType]:
         """The record type of each topic, by topic; raises SchemaError when a schema cannot be read."""
-        return {one.topic: one.record_type() for one in self.records_topics()}
+        registry, config = self.schema_registry, self.schema_registry_config
+        return {one.topic: one.record_type(registry, config) for one in self.records_topics()}
 
     def reading(self) -> ReadSettings:
         """The settings for reading the records topics; raises OptionsError when --start is malformed."""

@@ -11,6 +11,14 @@ class SchemaError(ServingError):
     """A record schema cannot be read, or is not an Avro record."""
 
 
+class UnknownSchemaError(SchemaError):
+    """A schema registry has no schema of that id, GUID or subject."""
+
+
+class RegistryUnreachableError(ServingError):
+    """A schema registry did not answer within the time that was given."""
+
+
 class RecordDecodeError(ServingError):
     """The bytes of one record do not follow the record schema."""
 

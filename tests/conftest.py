@@ -17,6 +17,7 @@ from hypothesis import settings
 from runners.local.free_ports import free_port
 from runners.local.kafka_broker import LocalBroker
 from runners.local.prism import locate_prism
+from runners.local.schema_registry import LocalSchemaRegistry
 
 SESSION_VARIABLE = "BEAM_SERVING_TEST_SESSION"
 SECONDS_TO_VANISH = 5.0
@@ -38,6 +39,13 @@ class MakeTopic(Protocol):
 def broker() -> Iterator[LocalBroker]:
     """The real Kafka broker of this session. Who restarts or kills a broker makes one of their own."""
     with LocalBroker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def schema_registry() -> Iterator[LocalSchemaRegistry]:
+    """The real schema registry of this session. A test that stops one makes its own."""
+    with LocalSchemaRegistry() as running:
         yield running
 
 

@@ -32,6 +32,7 @@ ENGINES = {
         "kafka/topics.py",
         "model_topic/publisher.py",
         "model_topic/reader.py",
+        "records/registry.py",
     },
 }
 

@@ -13,7 +13,12 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.options import NO_ENGINES, RecordsTopic, ServingOptions
+from beam_pipeline.options import (
+    NO_ENGINES,
+    REGISTRY_FORMATS,
+    RecordsTopic,
+    ServingOptions,
+)
 from models.errors import OptionsError
 from models.records.codecs import CODEC_MODULES
 from models.schemas import BUNDLED_RECORDS
@@ -21,6 +26,7 @@ from models.scorers import SCORER_MODULES
 
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
+    from models.records.record_type import RecordType
 
 RUNNER_OPTIONS = "runner-options"
 
@@ -103,9 +109,16 @@ OPTIONS = {
         Option(
             "record-schema",
             f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "
-            "tf-example a text proto of tensorflow_metadata, or derived:FILE to infer it from examples",
+            "tf-example a text proto of tensorflow_metadata, or derived:FILE to infer it from examples; for "
+            "confluent-avro also subject:NAME in the schema registry (default: TOPIC-value, its latest version)",
         ),
         Option("record-format", "the encoding of records and results", tuple(CODEC_MODULES)),
+        Option("schema-registry", "the address of the schema registry, for formats that use one"),
+        Option(
+            "schema-registry-config",
+            "a setting of the schema registry's client, such as basic.auth.user.info=USER:PASSWORD",
+            pairs=True,
+        ),
         Option(
             "start",
             "where to start reading: earliest, latest, committed (the group's offset, or earliest if it has none), or "
@@ -157,6 +170,7 @@ OPTIONS = {
     )
 }
 
+RECORD_TYPE = ("record-schema", "record-format", "schema-registry", "schema-registry-config")
 CONNECTION = ("bootstrap-servers", "kafka-config")
 RUN = tuple(OPTIONS)
 
@@ -296,8 +310,11 @@ def require(values: Mapping[str, Any], names: Sequence[str]) -> None:
 
 def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) -> ServingOptions:
     """The options of `run`; raises OptionsError when one is missing or two topics have the same name."""
-    without_default = [one.name for one in fields(ServingOptions) if one.default is MISSING]
-    require(values, [name for name in RUN if OPTIONS[name].field in without_default and name != "kafka-config"])
+    without_default = [
+        one.name for one in fields(ServingOptions) if one.default is MISSING and one.default_factory is MISSING
+    ]
+    require(values, [name for name in RUN if OPTIONS[name].field in without_default])
+    require_schema(values)
     options = ServingOptions(**values, runner_arguments=tuple(runner_arguments))
     topics = {
         **{_named(place): one.topic for place, one in enumerate(options.records_topics())},
@@ -318,6 +335,27 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
 def _named(place: int) -> str:
     """The option or the list entry that names a records topic, for error messages."""
     return "records-topic" if place == 0 else f"{RECORDS}[{place}]"
+
+
+def require_schema(values: Mapping[str, Any]) -> None:
+    """Raises OptionsError when no record schema is named, and the record format cannot find it by itself."""
+    if values.get("record_format") not in REGISTRY_FORMATS:
+        require(values, ["record-schema"])
+
+
+def named_record_type(values: Mapping[str, Any], records: RecordsTopic) -> RecordType:
+    """The record type of a topic, or of no topic in particular ("").
+
+    Args:
+      values: as `read_options` gives them, with the options `RECORD_TYPE`.
+      records: the topic; a schema that it leaves out is the latest of its subject in the schema registry.
+
+    Raises:
+      SchemaError, OptionsError: when there is no such schema, or an option is missing.
+    """
+    if not records.schema and not records.topic:
+        require(values, ["record-schema"])
+    return records.record_type(values.get("schema_registry"), values.get("schema_registry_config", {}))
 
 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:

@@ -18,12 +18,14 @@ PREFIX = "secret:"
 _NAME = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]+/versions/(latest|[A-Za-z0-9_-]+)")
 _SHAPE = f"{PREFIX}projects/PROJECT/secrets/NAME/versions/VERSION"
 
-# The librdkafka settings that hold a secret, with or without the prefix "producer." or "consumer.".
+# The settings of librdkafka and of the schema registry's client that hold a secret; librdkafka's with or without the
+# prefix "producer." or "consumer.".
 _SECRET_SETTINGS = re.compile(
     r"(producer\.|consumer\.)?("
     r"sasl\.password|ssl\.key\.password|ssl\.key\.pem|ssl\.keystore\.password"
     r"|sasl\.oauthbearer\.client\.secret|sasl\.oauthbearer\.config"
-    r"|sasl\.oauthbearer\.assertion\.private\.key\.(passphrase|pem))"
+    r"|sasl\.oauthbearer\.assertion\.private\.key\.(passphrase|pem)"
+    r"|basic\.auth\.user\.info|bearer\.auth\.token|bearer\.auth\.client\.secret)"
 )
 
 # Long enough that all clients created at start-up share one request, short enough that a new version is soon read.
@@ -40,15 +42,15 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def check_references(settings: Mapping[str, str]) -> None:
+def check_references(settings: Mapping[str, str], option: str = "kafka-config") -> None:
     """Raises OptionsError for a malformed reference; does not check whether the secret exists."""
     for name, value in settings.items():
         if is_reference(value) and not _NAME.fullmatch(value[len(PREFIX) :]):
             # Do not repeat the value: it may contain the secret itself, pasted by mistake.
-            raise OptionsError(f"--kafka-config {name}: a reference to a secret has the form {_SHAPE}")
+            raise OptionsError(f"--{option} {name}: a reference to a secret has the form {_SHAPE}")
 
 
-def check_secrets_are_references(settings: Mapping[str, str]) -> None:
+def check_secrets_are_references(settings: Mapping[str, str], option: str = "kafka-config") -> None:
     """Raises OptionsError for a secret in plain text, which would be stored with the job's graph.
 
     >>> check_secrets_are_references({"sasl.username": "serving"})
@@ -60,8 +62,7 @@ def check_secrets_are_references(settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         if _SECRET_SETTINGS.fullmatch(name) and not is_reference(value):
             raise OptionsError(
-                f"--kafka-config {name} would be stored with the job: put it into Secret Manager and pass "
-                f"{name}={_SHAPE}"
+                f"--{option} {name} would be stored with the job: put it into Secret Manager and pass {name}={_SHAPE}"
             )
 
 

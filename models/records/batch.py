@@ -15,6 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Headers = tuple[tuple[str, bytes | None], ...]
+# Where newer clients of schema registries name the schema of the value, and of the key.
+VALUE_SCHEMA_HEADER = "__value_schema_id"
+KEY_SCHEMA_HEADER = "__key_schema_id"
 Longs = npt.NDArray[np.int64]
 
 

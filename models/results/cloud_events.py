@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.records.batch import Headers, OffsetSpan
+from models.records.batch import KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER, Headers, OffsetSpan
 from models.records.codecs.base import Embedding
 
 EVENT_TYPE = "beam.serving.ScoringResult"
@@ -18,14 +18,19 @@ _CONTENT_TYPE = "content-type"
 _CONTENT_TYPES = {"avro": b"application/avro", "json": b"application/json"}
 
 
-def carried_headers(headers: Headers) -> Headers:
-    """A record's headers without those that describe the record as an event: they do not describe its result.
+def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
+    """A record's headers without those that describe the record as an event, or name its schema, and not its result's.
+
+    Args:
+      headers: of the record.
+      with_key: whether the result has the record's key, too.
 
     Example:
       >>> carried_headers((("trace", b"1"), ("ce_id", b"2"), ("Content-Type", b"text/plain")))
       (('trace', b'1'),)
     """
-    return tuple(one for one in headers if not _describes_the_event(one[0].lower()))
+    schemas = (VALUE_SCHEMA_HEADER,) if with_key else (VALUE_SCHEMA_HEADER, KEY_SCHEMA_HEADER)
+    return tuple(one for one in headers if one[0] not in schemas and not _describes_the_event(one[0].lower()))
 
 
 def _describes_the_event(name: str) -> bool:

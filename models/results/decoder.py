@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from models.encoding.single_object import SingleObjectCodec
+from models.encoding.framing import MessageDecoder
 from models.records.codecs.base import Embedding
 from models.results.json_values import json_value
 from models.results.schema import result_schema
@@ -21,8 +21,8 @@ class ResultDecoder:
     embedding: Embedding
 
     @cached_property
-    def _codec(self) -> SingleObjectCodec:
-        return SingleObjectCodec(result_schema(self.embedding))
+    def _decode(self) -> MessageDecoder:
+        return self.embedding.framing.decoder(result_schema(self.embedding))
 
     def decode(self, message: bytes) -> dict[str, Any]:
         """A result as {inputRecord, outputs: {name: {shape, values}}, modelResultMetadata}.
@@ -33,7 +33,7 @@ class ResultDecoder:
         if self.embedding.encoding == "json":
             result: dict[str, Any] = json.loads(message)
             return result
-        result = self._codec.decode(message)
+        result = self._decode(message)
         for tensor in result["outputs"].values():
             tensor["values"] = tensor["values"]["items"]
         metadata = result["modelResultMetadata"]

@@ -19,7 +19,6 @@ import orjson
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall
 from models.encoding import avro_bytes as avro
-from models.encoding.single_object import SingleObjectCodec
 from models.records.codecs.base import Embedding
 from models.results.json_values import json_value
 from models.results.schema import result_schema
@@ -41,9 +40,20 @@ class Origin:
 
 @dataclass(frozen=True)
 class ResultEncoder:
-    """Encodes the results of lists of records that are embedded so."""
+    """Encodes the results of lists of records that are embedded so.
+
+    Attributes:
+      embedding: how the records stand in their results.
+      topic: where the results go; where a schema registry is used, their schema is registered for it.
+    """
 
     embedding: Embedding
+    topic: str = ""
+
+    def prepare(self) -> None:
+        """Makes what all results share; raises ServingError when their schema cannot be registered."""
+        if self.embedding.encoding == "avro":
+            assert self._header
 
     def encode(
         self,
@@ -75,7 +85,7 @@ class ResultEncoder:
 
     @cached_property
     def _header(self) -> bytes:
-        return SingleObjectCodec(result_schema(self.embedding)).header
+        return self.embedding.framing.header(self.topic, result_schema(self.embedding))
 
 
 def _shared_avro(call: ModelCall, origin: Origin) -> bytes:

@@ -60,3 +60,15 @@ def check_result_schema(kind: RecordType) -> None:
             f"record schema {kind.name!r} does not fit into the schema of results: {error}; "
             "give its types a namespace of their own"
         ) from error
+
+
+def register_result_schema(kind: RecordType, topic: str) -> None:
+    """Registers the schema of the results where the record format wants that, so that a refusal is seen at the start.
+
+    Raises:
+      SchemaError: when the registry refuses it, for example as incompatible with what is on the topic.
+      RegistryUnreachableError: when the registry does not answer.
+    """
+    embedding = kind.codec.embedding
+    if embedding.encoding == "avro":
+        embedding.framing.header(topic, result_schema(embedding), patient=False)

@@ -60,7 +60,12 @@ class ScoringSettings:
 
     @cached_property
     def _encoders(self) -> dict[str, ResultEncoder]:
-        return {topic: ResultEncoder(kind.codec.embedding) for topic, kind in self.record_types.items()}
+        encoders = {
+            topic: ResultEncoder(kind.codec.embedding, self.results_topic) for topic, kind in self.record_types.items()
+        }
+        for encoder in encoders.values():
+            encoder.prepare()  # registers the schema of results: here, where a failure is not one of a record
+        return encoders
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def score_batch(batch: RecordBatch, registry: ModelRegistry, settings: ScoringSe
     Raises nothing that a record or a model can cause.
     """
     codec = settings.codec(batch.span.topic)
-    decoded = codec.decode(batch.values)
+    decoded = codec.decode(batch.values, batch.headers)
     scored = score_records(decoded, codec, registry)
     return assemble(batch, decoded, scored, settings)
 
@@ -165,7 +170,9 @@ def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings
     headers: dict[int, Headers] = {}
     if batch.headers:
         carried = {
-            at: carried_headers(batch.headers[place]) for at, place in enumerate(places) if place in batch.headers
+            at: carried_headers(batch.headers[place], settings.result_key == "record")
+            for at, place in enumerate(places)
+            if place in batch.headers
         }
         headers = {at: one for at, one in carried.items() if one}
     if settings.cloud_events:

@@ -100,7 +100,7 @@ class Deployment:
     Attributes:
       kafka: the broker.
       schema: of the records.
-      options: of `beam-serving run`, beyond the topics.
+      options: of `beam-serving run`, beyond the topics; None leaves one out.
       folder: for logs and models.
     """
 

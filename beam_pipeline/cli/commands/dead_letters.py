@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
     add_action,
     add_options,
     kafka_settings,
+    named_record_type,
     read_options,
     records_topics,
     require,
+    require_schema,
     runs_until_stopped,
 )
 from beam_pipeline.cli.logs import set_up_logs
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from models.results.dead_letter import DeadLetter
 
 _SHOW = ("bootstrap-servers", "dead-letter-topic", "kafka-config")
-_REPLAY = (*_SHOW, "records-topic", "record-schema", "record-format")
+_REPLAY = (*_SHOW, "records-topic", *RECORD_TYPE)
 _SHOWN_BYTES = 40
 _FLUSH_SECONDS = 60.0
 REPLAYED_HEADER = "replayed.from"
@@ -86,7 +89,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
                 print(_as_json(letter) if given.json else line(letter), flush=given.follow)
         return 0
     values = read_options(given, _REPLAY)
-    require(values, ["dead-letter-topic", "records-topic", "record-schema"])
+    require(values, ["dead-letter-topic", "records-topic"])
+    require_schema(values)
     if given.again and not given.all:
         raise OptionsError("--again is for --all only: --coordinates replays a letter in any case")
     return _replay(given, values)
@@ -152,11 +156,11 @@ def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka = kafka_settings(values)
     # Reads all letters before replaying any: a record that is put back may become a dead letter again meanwhile.
     letters = _all_letters(kafka, values["dead_letter_topic"])
-    topics = {one.topic: one for one in records_topics(values)}
+    topics = {one.topic: named_record_type(values, one).codec for one in records_topics(values)}
     wanted = _wanted(given, letters, set(topics))
     return max(
-        _replay_topic(given, _Outbox(kafka, topic, values["dead_letter_topic"]), one.record_type().codec, wanted)
-        for topic, one in topics.items()
+        _replay_topic(given, _Outbox(kafka, topic, values["dead_letter_topic"]), codec, wanted)
+        for topic, codec in topics.items()
     )
 
 
@@ -189,7 +193,7 @@ def _repaired(letter: DeadLetter, command: str | None, codec: RecordCodec) -> tu
         value = done.stdout
     import pyarrow as pa
 
-    return value, codec.decode(pa.array([value], pa.binary())).errors.get(0)
+    return value, codec.decode(pa.array([value], pa.binary()), {0: letter.headers}).errors.get(0)
 
 
 class _Outbox:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
     add_action,
     add_options,
     kafka_settings,
+    named_record_type,
     read_options,
     records_topics,
     require,
@@ -20,6 +22,7 @@ from beam_pipeline.cli.arguments import (
 )
 from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
+from beam_pipeline.options import RecordsTopic
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.errors import OptionsError, PublishError, TopicError
 from models.scorers import prepare_engines
@@ -27,9 +30,7 @@ from models.scorers import prepare_engines
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-    from models.records.record_type import RecordFormat
-
-_RECORDS = ("bootstrap-servers", "records-topic", "record-format", "kafka-config")
+_RECORDS = ("bootstrap-servers", "records-topic", "kafka-config", *RECORD_TYPE[1:])
 _MODELS = ("bootstrap-servers", "models-topic", "record-schema", "record-format", "kafka-config")
 _TICK_SECONDS = 0.002
 _PROGRESS_SECONDS = 5.0
@@ -77,11 +78,9 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     rate = generator.rate if given.rate is None else given.rate
     if rate <= 0:
         raise OptionsError(f"--rate {rate:g} is not greater than 0")
-    from models.records.record_type import RecordType
-
-    topic, record_format = _destination(values, given.schema)
-    codec = RecordType.named(given.schema, record_format).codec
-    stream = _PacedStream(kafka_settings(values).producer(), topic, rate, given.count)
+    records = _destination(values, given.schema)
+    codec = named_record_type(values, records).codec
+    stream = _PacedStream(kafka_settings(values).producer(), records.topic, rate, given.count)
     try:
         stream.run((one.key, codec.encode(one.row)) for one in generator.records(given.seed))
     finally:
@@ -89,14 +88,14 @@ def _generate_records(given: argparse.Namespace, values: dict[str, Any]) -> int:
     return 0
 
 
-def _destination(values: dict[str, Any], schema: str) -> tuple[str, RecordFormat]:
-    """The topic and the format of generated records; of a list of topics, those of the topic with that schema."""
+def _destination(values: dict[str, Any], schema: str) -> RecordsTopic:
+    """The topic of generated records: in a list of topics, the one with that schema."""
     if not values.get("further_records"):
-        return values["records_topic"], values.get("record_format", "avro")
+        return RecordsTopic(values["records_topic"], schema, values.get("record_format", "avro"))
     listed = {one.schema: one for one in records_topics(values)}
     if schema not in listed:
         raise OptionsError(f"--schema {schema}: no topic of the list of records has that schema; give --records-topic")
-    return listed[schema].topic, listed[schema].format
+    return listed[schema]
 
 
 class _PacedStream:

@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
     add_options,
     kafka_settings,
+    named_record_type,
     read_options,
     records_topics,
     require,
+    require_schema,
     runs_until_stopped,
 )
 from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.options import codec_options
 
 if TYPE_CHECKING:
-    from models.records.codecs.base import RecordCodec
+    from models.records.codecs.base import Embedding, RecordCodec
 
-_OPTIONS = ("bootstrap-servers", "results-topic", "record-schema", "record-format", "kafka-config")
+_OPTIONS = ("bootstrap-servers", "results-topic", "kafka-config", *RECORD_TYPE)
 _SHOWN_VALUES = 4
 
 
@@ -40,15 +44,15 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Prints results; see `command_line.Command`."""
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS)
-    require(values, ["results-topic", "record-schema"])
+    require(values, ["results-topic"])
+    require_schema(values)
     values.setdefault("records_topic", "")  # not needed: each result names the topic of its record
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.decoder import ResultDecoder, decode_any, result_as_json
 
-    codecs = {one.topic: one.record_type().codec for one in records_topics(values)}
-    any_codec = next(iter(codecs.values()))
-    decoders = [ResultDecoder(codec.embedding) for codec in codecs.values()]
+    codecs, decoders = _codecs(values), [ResultDecoder(one) for one in _embeddings(values)]
+    any_codec = next(iter(codecs.values()), None)
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
         try:
@@ -68,12 +72,30 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     return 1 if malformed else 0
 
 
-def legible_record(record: Any, codec: RecordCodec) -> Any:
+def _codecs(values: dict[str, Any]) -> dict[str, RecordCodec]:
+    """The codec of each topic's records, by topic; of records whose results name their schema themselves, none."""
+    named = (one for one in records_topics(values) if one.schema)
+    return {one.topic: named_record_type(values, one).codec for one in named}
+
+
+def _embeddings(values: dict[str, Any]) -> list[Embedding]:
+    """How records stand in the results; where results name their schema themselves, no other is asked for."""
+    found = [codec.embedding for codec in _codecs(values).values()]
+    if found:
+        return found
+    from models.records.codecs.confluent_avro import results_embedding
+
+    return [
+        results_embedding(codec_options("", values.get("schema_registry"), values.get("schema_registry_config", {})))
+    ]
+
+
+def legible_record(record: Any, codec: RecordCodec | None) -> Any:
     """A record as its fields, also where results embed it as the bytes of its message.
 
     Bytes that do not follow the schema (it may have changed since) are base64, even if they happen to be text.
     """
-    if not isinstance(record, bytes):
+    if not isinstance(record, bytes) or codec is None:
         return record
     import pyarrow as pa
 

@@ -53,6 +53,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     check_beam_arguments(options.runner_arguments)
     if runner.REMOTE:
         check_secrets_are_references(options.kafka_config)
+        check_secrets_are_references(options.schema_registry_config, option="schema-registry-config")
     else:
         check_topics(options)
     # Planning comes last: it may download or build what the runner needs, which can take minutes.
@@ -61,16 +62,20 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def check_options(options: ServingOptions) -> None:
-    """Checks everything that can be checked without a broker; raises ServingError."""
+    """Checks everything that can be checked without a broker; raises ServingError.
+
+    With a schema registry, the schema of the results is registered.
+    """
     check_runner(options.runner)
     options.start_at()
     options.engine_types()
     options.kafka().check()
     record_types = options.record_types()
-    from models.results.schema import check_result_schema
+    from models.results.schema import check_result_schema, register_result_schema
 
     for record_type in record_types.values():
         check_result_schema(record_type)
+        register_result_schema(record_type, options.results_topic)
 
 
 def check_topics(options: ServingOptions) -> None:

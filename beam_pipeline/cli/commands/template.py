@@ -86,6 +86,7 @@ def _build_classic(given: argparse.Namespace, values: dict[str, Any], arguments:
     check_options(without_parameters(options))
     options.reading()
     check_secrets_are_references(options.kafka_config)
+    check_secrets_are_references(options.schema_registry_config, option="schema-registry-config")
     build_classic(options, values, given.location)
     print(f"{given.location} is staged. To start a job from it:")
     print(classic_command(given.location, PipelineOptions(arguments)))
@@ -115,6 +116,7 @@ def _print_metadata(kind: str, values: dict[str, Any]) -> int:
     from beam_pipeline.template.metadata import as_json, classic_metadata, flex_metadata
 
     check_secrets_are_references(values.get("kafka_config", {}))
+    check_secrets_are_references(values.get("schema_registry_config", {}), option="schema-registry-config")
     print(as_json(classic_metadata(values) if kind == "classic" else flex_metadata()), end="")
     return 0
 

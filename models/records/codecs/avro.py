@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.errors import SchemaError
+from models.records.batch import Headers
 from models.records.codecs.avro_columns import ColumnReader
 from models.records.codecs.avro_rows import EndlessTypeError, RowReader
 from models.records.codecs.avro_schema import read as read
@@ -69,7 +70,7 @@ class AvroCodec:
         self.fields = pa.schema(list(self._type.arrow))
         self.embedding = Embedding("avro", declared)
 
-    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+    def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
         """See `RecordCodec`."""
         present = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
         errors = {}

@@ -7,9 +7,11 @@ number of numpy calls for one record as for two thousand. Arrays of numbers are 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from models.records.codecs.avro_cursors import Cursors, Longs, TruncatedError
@@ -44,13 +46,48 @@ class ColumnReader:
           One struct a message (meaningless for those that follow), the reason by place of each malformed message, and
           the places of messages that a reader of single messages must read.
         """
-        starts = np.frombuffer(messages.buffers()[1], np.int32, len(messages) + 1, messages.offset * 4)
-        content = np.frombuffer(messages.buffers()[2] or b"", np.uint8)[starts[0] : starts[-1]]
-        cursors = Cursors(content, starts.astype(np.int64) - int(starts[0]), _STEPS_A_TYPE * self._kind.breadth)
+        cursors, _ = self._cursors(messages)
         rows = np.arange(len(messages))
         column = _read(self._kind, cursors, rows)
         cursors.finish()
         return column, cursors.errors, cursors.deferred
+
+    def _cursors(self, messages: pa.BinaryArray) -> tuple[Cursors, npt.NDArray[np.uint8]]:
+        """Cursors at the beginning of the messages, and their bytes, one message after the other."""
+        starts = np.frombuffer(messages.buffers()[1], np.int32, len(messages) + 1, messages.offset * 4)
+        content = np.frombuffer(messages.buffers()[2] or b"", np.uint8)[starts[0] : starts[-1]]
+        steps = _STEPS_A_TYPE * self._kind.breadth
+        return Cursors(content, starts.astype(np.int64) - int(starts[0]), steps), content
+
+    def split(self, messages: pa.BinaryArray) -> FieldBytes:
+        """Decodes messages, none of them null, and finds out where in their bytes each field lies."""
+        cursors, content = self._cursors(messages)
+        rows = np.arange(len(messages))
+        bounds, columns = [cursors.position.copy()], []
+        for child in self._kind.children:
+            columns.append(_read(child, cursors, rows))
+            bounds.append(cursors.position.copy())
+        cursors.finish()
+        return FieldBytes(content.tobytes(), bounds, columns, cursors.errors, cursors.deferred)
+
+
+@dataclass(frozen=True)
+class FieldBytes:
+    """Where the fields of messages lie.
+
+    Attributes:
+      content: the messages, one after the other.
+      bounds: one array more than there are fields: where in `content` each message's field begins, and the last ends.
+      columns: the values of each field.
+      errors: the reason, by place of each malformed message; the entries above mean nothing for it.
+      deferred: the places of messages that a reader of single messages must read; nor for these.
+    """
+
+    content: bytes
+    bounds: list[Longs]
+    columns: list[pa.Array]
+    errors: dict[int, str]
+    deferred: set[int]
 
 
 def _read(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:

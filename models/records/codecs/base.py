@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from models.encoding.framing import SINGLE_OBJECT, Framing
+from models.records.batch import Headers
 from models.text import clean_text
 
 ResultEncoding = Literal["avro", "json"]
@@ -32,10 +34,12 @@ class Embedding:
     Attributes:
       encoding: of the results: avro, in Avro's single-object encoding, or json.
       avro_type: of the field, as the JSON of an Avro schema; None for JSON, where it is any JSON value.
+      framing: of results in Avro: how they name their schema.
     """
 
     encoding: ResultEncoding
     avro_type: Any = None
+    framing: Framing = SINGLE_OBJECT
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,12 @@ class RecordCodec(Protocol):
     def embedding(self) -> Embedding:
         """How records stand in their results."""
 
-    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+    def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
         """Decodes a list of messages; a malformed one spoils no other, whatever its bytes are.
 
         Args:
           values: null where the message has no value, which is an error of that message.
+          headers: by place, of the messages that have some; only formats that put their schema there look at them.
         """
 
     def encode(self, row: Mapping[str, Any]) -> bytes:

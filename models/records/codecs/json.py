@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from models.records.batch import Headers
 from models.records.codecs.avro_schema import read as read
 from models.records.codecs.avro_structs import batch_of, structs_of
 from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
@@ -51,7 +52,7 @@ class JsonCodec:
         self.fields = pa.schema(list(self._type.arrow))
         self.embedding = Embedding("json")
 
-    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+    def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
         """See `RecordCodec`."""
         rows: dict[int, Row] = {}
         errors: dict[int, str] = {}

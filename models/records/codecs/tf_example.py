@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.encoding.avro_bytes import encode_bytes
+from models.records.batch import Headers
 from models.records.codecs.base import (
     NO_VALUE,
     DecodedRecords,
@@ -82,7 +83,7 @@ class TfExampleCodec:
         self.embedding = Embedding("avro", "bytes")
         self._parse([sample])
 
-    def decode(self, values: pa.BinaryArray) -> DecodedRecords:
+    def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
         """See `RecordCodec`."""
         errors = dict.fromkeys(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist(), NO_VALUE)
         places = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)

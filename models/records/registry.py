@@ -1,0 +1,269 @@
+"""A Confluent-compatible schema registry: schemas by id, GUID and subject.
+
+A schema that does not exist is one failure (`UnknownSchemaError`), a registry that does not answer is another: were
+the two mixed up, an outage would turn every record into a dead letter. So a registry that is unreachable, overloaded or
+refuses the credentials is asked again, with pauses and one line in the log, until `PATIENCE_SECONDS` are over; then
+`RegistryUnreachableError` fails the bundle, and the runner tries it again. No record is lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
+from models.extras import extras_named
+from models.kafka.secret_references import SECRETS, check_references
+from models.records.registry_references import inline_references
+from models.text import error_text
+
+_LOGGER = logging.getLogger(__name__)
+
+SchemaKey = int | uuid.UUID
+Answer = TypeVar("Answer")
+
+PATIENCE_SECONDS = 120.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+# We pause and retry ourselves: one attempt of the client is one request of limited length.
+_CLIENT_DEFAULTS: Mapping[str, object] = {"timeout": 10, "max.retries": 0}
+_NUMBERS = (
+    "timeout",
+    "cache.capacity",
+    "cache.latest.ttl.sec",
+    "max.retries",
+    "retries.wait.ms",
+    "retries.max.wait.ms",
+)
+_LARGEST_ID = (1 << 31) - 1
+# Worth another attempt: not allowed (yet), time-outs, too many requests. Whatever the server does wrong is, too.
+_TRANSIENT = (401, 403, 407, 408, 425, 429)
+# What a registry answers with status 404 when it is well, and has no such schema: version, subject or schema unknown.
+_NOT_FOUND = (40401, 40402, 40403)
+_OPTION_URL = "registry.url"
+_OPTION_CONFIG = "registry.config."
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """How to reach a registry.
+
+    Attributes:
+      url: its address, or several with commas between them.
+      config: further settings of confluent-kafka's SchemaRegistryClient, sorted; secrets may be references.
+    """
+
+    url: str
+    config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> RegistrySettings:
+        """The settings that a record type's options hold.
+
+        Raises:
+          OptionsError: when there is no URL, or a setting cannot be right.
+        """
+        if not options.get(_OPTION_URL):
+            raise OptionsError("missing: --schema-registry (the record format needs one)")
+        named = {
+            name[len(_OPTION_CONFIG) :]: value for name, value in options.items() if name.startswith(_OPTION_CONFIG)
+        }
+        settings = cls(options[_OPTION_URL], tuple(sorted(named.items())))
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Checks what can be checked without asking the registry; raises OptionsError."""
+        for url in self.url.split(","):
+            if urlsplit(url.strip()).scheme not in ("http", "https"):
+                raise OptionsError(f"--schema-registry {self.url!r} is not an http or https address")
+        if "url" in dict(self.config):
+            raise OptionsError("--schema-registry-config url cannot be set: --schema-registry names the address")
+        check_references(dict(self.config), option="schema-registry-config")
+        _with_numbers(dict(self.config))
+
+
+def registry_options(url: str | None, config: Mapping[str, str]) -> dict[str, str]:
+    """What a record type's options say of a registry; `RegistrySettings.from_options` reads it.
+
+    Example:
+      >>> registry_options("http://registry:8081", {"timeout": "5"})
+      {'registry.url': 'http://registry:8081', 'registry.config.timeout': '5'}
+      >>> registry_options(None, {})
+      {}
+    """
+    named = {f"{_OPTION_CONFIG}{name}": value for name, value in config.items()}
+    return named if url is None else {_OPTION_URL: url, **named}
+
+
+def _with_numbers(config: Mapping[str, object]) -> dict[str, object]:
+    """The settings with numbers where the client wants them."""
+    read = dict(config)
+    for name in _NUMBERS:
+        if name in read:
+            try:
+                read[name] = float(str(read[name]))
+            except ValueError as error:
+                raise OptionsError(f"--schema-registry-config {name} {read[name]!r} is not a number") from error
+    return read
+
+
+@cache
+def registry_at(settings: RegistrySettings) -> SchemaRegistry:
+    """The registry of this process at that address."""
+    return SchemaRegistry(settings)
+
+
+class SchemaRegistry:
+    """Asks a registry. Thread-safe; holds no lock while it asks; connects at first use.
+
+    Args:
+      settings: how to reach it.
+      patience: seconds for which a registry that does not answer is asked again; None: `PATIENCE_SECONDS`.
+      pause: waits so many seconds.
+      clock: seconds, steadily rising.
+    """
+
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        patience: float | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._patience = PATIENCE_SECONDS if patience is None else patience
+        self._pause = pause
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._latest: dict[str, str] = {}
+
+    def schema(self, key: SchemaKey, patient: bool = True) -> Any:
+        """The Avro schema of an id or a GUID, with its references inlined.
+
+        Raises:
+          UnknownSchemaError: when the registry has no such schema.
+          SchemaError: when it is not an Avro schema.
+          RegistryUnreachableError: when the registry does not answer.
+        """
+        what = f"schema {describe_key(key)}"
+        if isinstance(key, int) and key > _LARGEST_ID:  # no registry gives such an id; some fail when asked for it
+            raise UnknownSchemaError(f"{what} is unknown to the registry")
+        found = self._ask(what, lambda client: self._fetch(client, key), patient)
+        return self._complete(found, what, patient)
+
+    def latest(self, subject: str) -> str:
+        """The text of a subject's latest schema when this process first asked for it, with its references inlined.
+
+        Raises:
+          UnknownSchemaError, SchemaError, RegistryUnreachableError: as `schema`; it does not wait.
+        """
+        if subject not in self._latest:
+            what = f"subject {subject!r}"
+            found = self._ask(what, lambda client: client.get_latest_version(subject).schema, patient=False)
+            self._latest.setdefault(subject, json.dumps(self._complete(found, what, patient=False)))
+        return self._latest[subject]
+
+    def register(self, subject: str, schema: Mapping[str, Any], patient: bool = True) -> int:
+        """The id of a schema under a subject, where it is registered unless it is there.
+
+        Raises:
+          SchemaError: when the registry refuses it, for example as incompatible with the subject's schemas.
+          RegistryUnreachableError: when the registry does not answer.
+        """
+        self._connected()
+        from confluent_kafka.schema_registry import Schema
+
+        wanted = Schema(json.dumps(schema), "AVRO")
+        what = f"subject {subject!r}"
+        try:
+            return int(self._ask(what, lambda client: client.lookup_schema(subject, wanted).schema_id, patient))
+        except UnknownSchemaError:
+            return int(self._ask(what, lambda client: client.register_schema(subject, wanted), patient))
+
+    def _fetch(self, client: Any, key: SchemaKey) -> Any:
+        return client.get_schema(key) if isinstance(key, int) else client.get_schema_by_guid(str(key))
+
+    def _complete(self, found: Any, what: str, patient: bool) -> Any:
+        """A registered schema as JSON has it, with what it refers to."""
+        if found.schema_type not in (None, "AVRO"):
+            raise SchemaError(f"{what} is not an Avro schema but {found.schema_type}")
+
+        def referred(subject: str, version: int) -> Any:
+            ask = f"version {version} of subject {subject!r}"
+            return self._ask(ask, lambda client: client.get_version(subject, version).schema, patient)
+
+        try:
+            return inline_references(found, referred)
+        except SchemaError as error:
+            raise SchemaError(f"{what} cannot be used: {error}") from error
+
+    def _ask(self, what: str, request: Callable[[Any], Answer], patient: bool) -> Answer:
+        """Asks until there is an answer, or patience ends."""
+        deadline = self._clock() + (self._patience if patient else 0.0)
+        wait, failed = _FIRST_PAUSE, False
+        client = self._connected()
+        while True:
+            try:
+                answer = request(client)
+            except Exception as error:
+                reason = _why_unreachable(error, what, self._settings.url)
+                if self._clock() + wait > deadline:
+                    raise RegistryUnreachableError(reason) from error
+                if not failed:
+                    _LOGGER.warning("%s; records wait for up to %g s", reason, self._patience)
+                failed = True
+            else:
+                if failed:
+                    _LOGGER.warning("the schema registry at %s answers again", self._settings.url)
+                return answer
+            self._pause(wait)
+            wait = min(2 * wait, _LONGEST_PAUSE)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            with extras_named():
+                from confluent_kafka.schema_registry import SchemaRegistryClient
+            resolved = SECRETS.resolve(dict(self._settings.config))
+            try:
+                client = SchemaRegistryClient(
+                    {**_CLIENT_DEFAULTS, **_with_numbers(resolved), "url": self._settings.url}
+                )
+            except (ValueError, TypeError, OSError) as error:
+                raise OptionsError(f"--schema-registry-config: {error_text(error)}") from error
+            with self._lock:
+                self._client = self._client or client
+        return self._client
+
+
+def describe_key(key: SchemaKey) -> str:
+    """How an id or a GUID stands in messages.
+
+    Example:
+      >>> describe_key(7)
+      'id 7'
+    """
+    return f"id {key}" if isinstance(key, int) else f"GUID {key}"
+
+
+def _why_unreachable(error: Exception, what: str, url: str) -> str:
+    """The text for an error that may pass; raises what it means when it will not."""
+    from confluent_kafka.schema_registry import SchemaRegistryError
+
+    text = error_text(error, 300)
+    if isinstance(error, SchemaRegistryError):
+        status = error.http_status_code
+        if status == 404 and (error.error_code in _NOT_FOUND or "GUID" in what):
+            raise UnknownSchemaError(f"{what} is unknown to the registry") from error
+        # A 404 of another kind is the answer of a wrong address.
+        if 400 <= status < 500 and status != 404 and status not in _TRANSIENT:
+            raise SchemaError(f"{what}: the schema registry at {url} refused the request: {text}") from error
+    return f"the schema registry at {url} did not give {what}: {text}"
