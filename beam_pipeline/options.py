@@ -61,7 +61,7 @@ class ServingOptions:
     models_topic: str
     results_topic: str
     dead_letter_topic: str
-    record_schema: str = ""
+    record_schema: str | None = None
     status_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
