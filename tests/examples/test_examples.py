@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from beam_pipeline.cli.arguments import RUN, add_options, read_options, serving_options
-from models.records.record_type import RecordType
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_wine_model
@@ -37,7 +36,7 @@ def test_a_configuration_is_complete(configuration: Path, monkeypatch: pytest.Mo
     parser = argparse.ArgumentParser()
     add_options(parser, RUN)
     options = serving_options(read_options(parser.parse_args(["--config", str(configuration)]), RUN), [])
-    assert RecordType.named(options.record_schema).text
+    assert options.record_type().text
 
 
 def deployment_of(configuration: Path, deploy: Deploy) -> Deployment:
