@@ -5,7 +5,7 @@ from __future__ import annotations
 # Format to the module that serves it, imported when a record type of that format is used.
 CODEC_MODULES = {
     "avro": "models.records.codecs.avro",
-    "confluent-avro": "models.records.codecs.confluent_avro",
     "json": "models.records.codecs.json",
+    "confluent-avro": "models.records.codecs.confluent_avro",
     "tf-example": "models.records.codecs.tf_example",
 }

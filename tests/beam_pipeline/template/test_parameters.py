@@ -90,7 +90,7 @@ def test_a_parameter_is_optional_when_run_can_do_without_it() -> None:
     required = {name for name in FLEX if not parameter(name, {}).is_optional}
     assert required == {name for name in FLEX if is_required(name)}
     assert required == {
-        "bootstrap-servers", "records-topic", "models-topic", "results-topic", "dead-letter-topic", "record-schema"
+        "bootstrap-servers", "records-topic", "models-topic", "results-topic", "dead-letter-topic"
     }  # fmt: skip
 
 
