@@ -241,7 +241,7 @@ class ConfluentAvroCodec:
     def _resolved(self, key: SchemaKey) -> _Resolution:
         try:
             writer = self._framing.registry.schema(key)
-            return None if same_encoding(writer, self._declared) else AvroResolution(writer, self._declared)
+            return None if same_encoding(writer, self._declared) else _resolution(writer, self._declared)
         except SchemaError as error:
             reason = str(error) if describe_key(key) in str(error) else f"schema {describe_key(key)}: {error}"
             return _Refused(reason, self._clock() + _UNKNOWN_SECONDS)
@@ -254,6 +254,16 @@ class ConfluentAvroCodec:
     def _record_header(self) -> bytes:
         registry = self._framing.registry
         return _ID.pack(_ID_MARK, registry.register(self._subject or self.name, self._declared, patient=False))
+
+
+def _resolution(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> AvroResolution:
+    """Raises SchemaError, whatever a writer's schema leads fastavro to: one producer must not end the stream."""
+    try:
+        return AvroResolution(writer, reader)
+    except SchemaError:
+        raise
+    except Exception as error:
+        raise SchemaError(f"it cannot be resolved: {error_text(error)}") from error
 
 
 def without_prefix(values: pa.BinaryArray, length: int) -> pa.BinaryArray:

@@ -301,7 +301,7 @@ def test_the_header_of_a_record_does_not_describe_its_result(topic: Topic, model
     (message,) = topic.write(V2, {"x": 1, "added": "a"})
     headers: Headers = ((VALUE_SCHEMA_HEADER, message[:5]), ("trace", b"t"), ("__key_schema_id", b"k"))
     for key, kept in (("record", {"trace", "__key_schema_id"}), ("coordinates", {"trace", "record.key"})):
-        settings = ScoringSettings(topic.kind(), f"{topic.name}-results", "letters", key)  # type: ignore[arg-type]
+        settings = ScoringSettings({"records": topic.kind()}, f"{topic.name}-results", "letters", key)  # type: ignore[arg-type]
         scored = score_batch(batch_of([message[5:]], headers=[headers]), models, settings)
         (result,) = scored.outgoing
         assert {name for name, _ in result.headers} == kept
