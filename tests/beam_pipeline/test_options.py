@@ -40,7 +40,7 @@ def test_several_engines_are_named_with_commas_and_none_is_none() -> None:
 
 @pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])
 def test_an_unknown_engine_is_refused_and_the_known_ones_are_named(engines: str) -> None:
-    with pytest.raises(OptionsError, match=r"--engines .* is not a model type; use none, or some of tensorflow-saved"):
+    with pytest.raises(OptionsError, match=r"--engines .* is not a model type; use none, or any of tensorflow-saved"):
         replace(OPTIONS, engines=engines).engine_types()
 
 
