@@ -85,7 +85,7 @@ def test_the_demo_stays_in_the_source_tree_and_its_command_says_so(clean_environ
     command = [str(clean_environment / "bin" / "beam-serving"), "demo"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "comes with the source tree" in done.stderr
+    assert "is part of the source tree" in done.stderr
 
 
 def test_records_are_generated_without_the_demo(clean_environment: Path, tmp_path: Path) -> None:
