@@ -55,7 +55,7 @@ def test_the_written_jar_is_a_whole_application(
         ],
     )
     assert process.wait(60) == 0
-    assert f"the job's jar is {jar}" in process.log()
+    assert f"the job's jar was written to {jar}" in process.log()
     with application(jar):
         session.kill_job_manager()
         session.start_job_manager()
