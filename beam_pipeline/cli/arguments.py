@@ -265,7 +265,9 @@ def _listed_records(given: argparse.Namespace, config: Mapping[str, Any], names:
 
 
 def _records_topic(config: str, entry: object) -> RecordsTopic:
-    if not isinstance(entry, Mapping) or not {"topic", "schema"} <= entry.keys() <= set(_RECORDS_KEYS):
+    by_registry = isinstance(entry, Mapping) and entry.get("format") in REGISTRY_FORMATS
+    needed = {"topic"} if by_registry else {"topic", "schema"}
+    if not isinstance(entry, Mapping) or not needed <= entry.keys() <= set(_RECORDS_KEYS):
         raise OptionsError(f"{config}: {RECORDS}: {entry!r} is not a topic with {', '.join(_RECORDS_KEYS)}")
     options = {"topic": "records-topic", "schema": "record-schema", "format": "record-format"}
     return RecordsTopic(**{key: OPTIONS[options[key]].checked(value) for key, value in entry.items()})
@@ -273,8 +275,9 @@ def _records_topic(config: str, entry: object) -> RecordsTopic:
 
 def records_topics(values: Mapping[str, Any]) -> tuple[RecordsTopic, ...]:
     """The record topics among the values of `read_options`; raises OptionsError when none was given."""
-    require(values, ["records-topic", "record-schema"])
-    first = RecordsTopic(values["records_topic"], values["record_schema"], values.get("record_format", "avro"))
+    require(values, ["records-topic"])
+    require_schema(values)
+    first = RecordsTopic(values["records_topic"], values.get("record_schema"), values.get("record_format", "avro"))
     return (first, *values.get("further_records", ()))
 
 
