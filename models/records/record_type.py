@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from models.records.codecs.base import RecordCodec
@@ -18,7 +18,6 @@ DATA_TYPE_FIELD = "dataType"
 # Schemas of a schema registry, as `--record-schema` names them, and the subject of the records in a type's options.
 SUBJECT_PREFIX = "subject:"
 SUBJECT_OPTION = "subject"
-FORMATS: tuple[str, ...] = get_args(RecordFormat)
 
 
 @dataclass(frozen=True)

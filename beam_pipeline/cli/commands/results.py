@@ -7,7 +7,7 @@ import base64
 import datetime
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import (
@@ -51,7 +51,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.decoder import ResultDecoder, decode_any, result_as_json
 
-    codecs, decoders = _codecs(values), [ResultDecoder(one) for one in _embeddings(values)]
+    codecs = _codecs(values)
+    decoders = [ResultDecoder(one) for one in _embeddings(codecs, values)]
     any_codec = next(iter(codecs.values()), None)
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
@@ -78,11 +79,10 @@ def _codecs(values: dict[str, Any]) -> dict[str, RecordCodec]:
     return {one.topic: named_record_type(values, one).codec for one in named}
 
 
-def _embeddings(values: dict[str, Any]) -> list[Embedding]:
+def _embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) -> list[Embedding]:
     """How records stand in the results; where results name their schema themselves, no other is asked for."""
-    found = [codec.embedding for codec in _codecs(values).values()]
-    if found:
-        return found
+    if codecs:
+        return [codec.embedding for codec in codecs.values()]
     from models.records.codecs.confluent_avro import results_embedding
 
     return [
