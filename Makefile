@@ -74,10 +74,10 @@ registry: $(INSTALLED)
 
 # FLINK passes options, for example FLINK="--task-managers 2 --slots 4".
 flink-up: $(INSTALLED)
-	@$(BIN)/python -m runners.flink.cluster up $(FLINK)
+	@$(BIN)/python -m runners.flink up $(FLINK)
 
 flink-down: $(INSTALLED)
-	@$(BIN)/python -m runners.flink.cluster down
+	@$(BIN)/python -m runners.flink down
 
 flink-job-server: $(INSTALLED)
 	@$(BIN)/python -m runners.flink.jars

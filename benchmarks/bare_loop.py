@@ -3,12 +3,14 @@
     python -m benchmarks.bare_loop BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START [strong|waiting]
 
 It is what a careful engineer writes who wants it fast: batches of up to 2,000 records, taken as soon as there are some,
-arrays for the whole batch, an idempotent producer that is waited for once a second, before the offsets are committed.
-The results hold what ours hold.
+arrays for the whole batch, an idempotent producer that is waited for once a second, before the offsets are committed,
+and a garbage collector that runs rarely: with Python's own thresholds, collections among the rows of large batches make
+the loop a third slower. The results hold what ours hold.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import time
@@ -24,6 +26,7 @@ from models.results.schema import result_schema
 
 TAKE = 2_000
 COMMIT_SECONDS = 1.0
+COLLECT_AFTER = 100_000  # objects; measured: 26 to 43 thousand records/s
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def main(servers: str, records_topic: str, results_topic: str, model: str, start
     producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, **_QUEUE})
     read = fastavro.parse_schema(RecordType.named("recommender").declared)
     write = fastavro.parse_schema(result_schema(RecordType.named("recommender").codec.embedding))
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     loop = Loop(consumer, producer, HABITS[habits])
     while True:
         messages = loop.take()

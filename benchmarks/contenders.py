@@ -18,7 +18,7 @@ from benchmarks.recommender import INPUTS
 from models.artifacts.digest import digest_of_path
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 from runners.flink.rest import FlinkRest
 
 BEAM_SERVING, BARE_LOOP, WAITING_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "waiting loop", "RunInference"
@@ -95,7 +95,7 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescripto
         inputs=INPUTS,
         digest=digest_of_path(model),
     )
-    return ModelsTopic(kafka, topics.models).publish(descriptor)
+    return ModelPublisher(kafka, topics.models).publish(descriptor)
 
 
 def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner) -> list[str]:

@@ -19,7 +19,7 @@ from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ServingError
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 
 MODEL = "wine"
 # How long the steps of a pass take without their pauses: they publish (slowly, because the embedded broker does not
@@ -64,7 +64,7 @@ class Scenario:
     ) -> None:
         self._kafka = kafka
         self._topic_name = models_topic
-        self._topic = ModelsTopic(kafka, models_topic)
+        self._topic = ModelPublisher(kafka, models_topic)
         self._models = models
         self._broken = break_model(models.good, work_folder / "broken")
         self._stream = stream

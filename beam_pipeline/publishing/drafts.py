@@ -58,7 +58,7 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
             description=draft.description,
             model_source_location=location,
             model_bytes=content,
-            data_type=draft.data_type,
+            data_type=draft.data_type or "",
             signature=draft.signature,
             inputs=draft.inputs,
             outputs=draft.outputs,
@@ -96,7 +96,7 @@ def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordTy
     Raises:
       PublishError: the model cannot serve; the message has the reason.
     """
-    data_type = descriptor.records_scored
+    data_type = descriptor.data_type
     if record_type is None and data_type in BUNDLED_RECORDS:
         record_type = RecordType.named(data_type)
     version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)

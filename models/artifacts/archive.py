@@ -64,6 +64,20 @@ def unzip(content: bytes | Path, folder: Path, limit: int | None = None) -> Path
     return find_saved_model(folder)
 
 
+def open_saved_model(content: bytes | Path, folder: Path) -> Path:
+    """The folder of the SavedModel in a fetched model: a folder, or a zip file, which is extracted into `folder`.
+
+    A zip file on disk is deleted once it is extracted. Raises as `unzip` does.
+    """
+    if isinstance(content, bytes):
+        return unzip(content, folder)
+    if content.is_dir():
+        return find_saved_model(content)
+    model = unzip(content, folder)
+    content.unlink()
+    return model
+
+
 def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> None:
     """Extracts any zip file; the arguments are those of `unzip`. After an error, files may remain in `folder`.
 

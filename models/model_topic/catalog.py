@@ -102,7 +102,7 @@ class ModelCatalog:
         found: dict[str, list[PublishedVersion]] = {}
         for published in sorted(self.pointers.values(), key=lambda one: -one.offset):
             for version in self._live(published.pointer):
-                found.setdefault(version.descriptor.records_scored, []).append(version)
+                found.setdefault(version.descriptor.data_type, []).append(version)
         return {data_type: tuple(versions) for data_type, versions in found.items()}
 
     def last_version(self, name: str) -> int:
@@ -120,7 +120,7 @@ class ModelCatalog:
         numbers = (pointer.live_version, pointer.previous_version or 0)
         found = (self.versions.get((pointer.model_name, number)) for number in numbers)
         known = [version for version in found if version is not None]
-        yield from (one for one in known if one.descriptor.records_scored == known[0].descriptor.records_scored)
+        yield from (one for one in known if one.descriptor.data_type == known[0].descriptor.data_type)
 
     def _delete(self, name: str, version: int | None) -> None:
         if version is None:

@@ -35,7 +35,7 @@ class ModelDescriptor:
       model_source_location: the location of the model or of its server.
       model_bytes: the model itself, when it is published inline. A message has either a location or bytes. A
         descriptor in memory may have neither, because its bytes were left in the topic (`without_bytes`).
-      data_type: the data type of the records that it scores; None means `model_name`.
+      data_type: the data type of the records that it scores; if it is not given, it is `model_name`.
       signature: the signature to call; None means serving_default, or the only signature if there is no such one.
       inputs: maps each model input to the record fields that fill it, in order.
       outputs: maps each output of the result to the model output that it contains; empty means all model outputs
@@ -51,7 +51,7 @@ class ModelDescriptor:
     description: str | None = None
     model_source_location: str | None = None
     model_bytes: bytes | None = field(default=None, repr=False)
-    data_type: str | None = None
+    data_type: str = ""
     signature: str | None = None
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -67,11 +67,8 @@ class ModelDescriptor:
             raise DescriptorError(f"model {self.model_name!r}: modelVersion {self.model_version} is below 0")
         if self.model_bytes is not None and self.model_source_location is not None:
             raise DescriptorError(f"model {self.model_name!r}: modelBytes and modelSourceLocation are both given")
-
-    @property
-    def records_scored(self) -> str:
-        """The data type of the records that this model scores."""
-        return self.data_type or self.model_name
+        if not self.data_type:
+            object.__setattr__(self, "data_type", self.model_name)
 
     def numbered(self, offset: int) -> ModelDescriptor:
         """The descriptor with a version: its own, or one derived from `offset` if it has none."""
@@ -174,7 +171,7 @@ def encode_descriptor(descriptor: ModelDescriptor) -> bytes:
         "modelBytes": descriptor.model_bytes,
         "modelSourceLocation": descriptor.model_source_location,
         "modelVersion": descriptor.model_version,
-        "dataType": descriptor.data_type,
+        "dataType": None if descriptor.data_type == descriptor.model_name else descriptor.data_type,
         "signature": descriptor.signature,
         "inputs": {name: list(fields) for name, fields in descriptor.inputs.items()},
         "outputs": dict(descriptor.outputs),
@@ -221,7 +218,7 @@ def _descriptor(value: dict[str, Any]) -> ModelDescriptor:
         description=value["description"],
         model_source_location=value["modelSourceLocation"],
         model_bytes=value["modelBytes"],
-        data_type=value["dataType"],
+        data_type=value["dataType"] or "",
         signature=value["signature"],
         inputs={name: tuple(fields) for name, fields in value["inputs"].items()},
         outputs=value["outputs"],

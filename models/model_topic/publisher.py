@@ -44,7 +44,7 @@ class ListedVersion:
     state: str
 
 
-class ModelsTopic:
+class ModelPublisher:
     """Publishes, rolls back, retires and lists models.
 
     Each call opens its own clients and closes its readers, so an instance holds no connection between calls.

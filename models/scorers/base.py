@@ -14,22 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from models.artifacts.fetching import Opener
 from models.model_topic.descriptor import ModelDescriptor
 from models.tensors import Array, Signature
-
-
-class Opener(Protocol):
-    """Reads model locations. The caller provides one, so that scorers do not depend on any file system."""
-
-    def download(self, location: str, folder: Path) -> Path:
-        """Copies `location`, a file or a folder with everything below it, into `folder`; returns the copy's path.
-
-        Raises:
-          ModelLoadError: when the location cannot be read; the message names it.
-        """
 
 
 @dataclass(frozen=True)

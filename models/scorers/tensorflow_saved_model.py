@@ -33,9 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from models.artifacts.archive import SAVED_MODEL_FILE, find_saved_model, unzip
-from models.artifacts.digest import digest_of_bytes, digest_of_path
-from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
+from models.artifacts.archive import SAVED_MODEL_FILE, open_saved_model
+from models.artifacts.fetching import fetch_model
+from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer, Scores
 from models.tensors import Array, Signature, TensorSpec
@@ -88,8 +88,9 @@ def _load(source: ModelSource, folder: tempfile.TemporaryDirectory[str]) -> Save
     unknown = sorted(set(descriptor.options) - set(KNOWN_OPTIONS))
     if unknown:
         raise ScorerOptionError(f"option {unknown[0]!r} is unknown; known options: {', '.join(KNOWN_OPTIONS)}")
-    digest, model = _fetch(source, Path(folder.name))
-    scorer = SavedModelScorer(descriptor, digest, _open(model, descriptor), folder)
+    fetched = fetch_model(descriptor, source.content, source.opener, Path(folder.name) / "download")
+    model = open_saved_model(fetched.content, Path(folder.name) / "model")
+    scorer = SavedModelScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
     if not _has_assets(model):
         folder.cleanup()
     return scorer
@@ -183,33 +184,6 @@ def one_line(error: BaseException) -> str:
     ):
         text = text.partition(tail)[0]
     return clean_text(text.removeprefix("Graph execution error:"), MESSAGE_LIMIT) or type(error).__name__
-
-
-def _fetch(source: ModelSource, folder: Path) -> tuple[str, Path]:
-    """Stores the model below `folder`; returns the digest of the published data, and the SavedModel's folder."""
-    descriptor = source.descriptor
-    if source.content is not None:
-        digest = digest_of_bytes(source.content)
-        _check_digest(descriptor, digest)
-        return digest, unzip(source.content, folder / "model")
-    if descriptor.model_source_location is None:
-        raise ModelLoadError("the descriptor has neither bytes nor a location; publish the model again")
-    path = source.opener.download(descriptor.model_source_location, folder / "download")
-    digest = digest_of_path(path)
-    _check_digest(descriptor, digest)
-    if path.is_dir():
-        return digest, find_saved_model(path)
-    model = unzip(path, folder / "model")
-    path.unlink()
-    return digest, model
-
-
-def _check_digest(descriptor: ModelDescriptor, actual: str) -> None:
-    expected = descriptor.digest
-    if expected is not None and expected.lower() != actual:
-        raise DigestMismatchError(
-            f"the digest of the fetched model is {actual}, but the descriptor's is {expected}; publish the model again"
-        )
 
 
 def _has_assets(model: Path) -> bool:

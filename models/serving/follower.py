@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from models.errors import (
     KafkaUnreachableError,
@@ -29,7 +28,7 @@ from models.errors import (
     ServingError,
 )
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.reader import TopicState
+from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RetryPauses
 
@@ -41,19 +40,6 @@ _STATISTICS_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
 
 Positions = Mapping[str, int]
-
-
-class ModelsReader(Protocol):
-    """The methods of `models.model_topic.reader.ModelsTopicReader` that a follower needs."""
-
-    def look(self) -> TopicState:
-        """The topic's id and its end."""
-
-    def catch_up(self, catalog: ModelCatalog, position: int) -> None:
-        """Applies all messages below `position` to the catalog."""
-
-    def close(self) -> None:
-        """Closes the connections; the next call opens new ones."""
 
 
 def every_data_type(_: str) -> bool:
@@ -100,7 +86,7 @@ class ModelFollower:
 
     def __init__(
         self,
-        reader: ModelsReader,
+        reader: ModelsTopicReader,
         registry: ModelRegistry,
         loader: ModelLoader,
         settings: FollowerSettings | None = None,

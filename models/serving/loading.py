@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from models.artifacts.digest import digest_of_bytes
+from models.artifacts.fetching import Opener
 from models.columns.mapping import InputMapping, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
-from models.errors import DigestMismatchError, MappingError, ModelLoadError, ServingError
+from models.errors import MappingError, ModelLoadError, ServingError
 from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
-from models.scorers.base import ModelSource, Opener, Scorer
+from models.scorers.base import ModelSource, Scorer
 from models.tensors import Array, Signature, TensorSpec
 
 _LOGGER = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class ModelLoader:
         """
         started = time.monotonic()
         descriptor = version.descriptor
-        content = self._content(version) if version.inline else None
+        content = self._fetch(version.offset) if version.inline else None
         scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
         try:
             mappings = self._plan(scorer.signature, descriptor)
@@ -138,11 +138,6 @@ class ModelLoader:
             raise errors[0]
         return mappings
 
-    def _content(self, version: PublishedVersion) -> bytes:
-        content = self._fetch(version.offset)
-        check_digest(version.descriptor, digest_of_bytes(content))
-        return content
-
 
 def _close(scorer: Scorer, label: str) -> None:
     """Closes a scorer; an error is only logged, so that it does not hide the one that caused the close."""
@@ -156,15 +151,6 @@ def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
     """The descriptor without the options that the loader handles itself, which scorers would reject as unknown."""
     options = {name: value for name, value in descriptor.options.items() if name != WARM_UP_OPTION}
     return replace(descriptor, options=options)
-
-
-def check_digest(descriptor: ModelDescriptor, actual: str) -> None:
-    """Raises DigestMismatchError if a digest was published and differs from the actual one."""
-    if descriptor.digest is not None and descriptor.digest != actual:
-        raise DigestMismatchError(
-            f"the bytes of {descriptor.model_name}/{descriptor.model_version} have SHA-256 {actual}, "
-            f"but {descriptor.digest} was published"
-        )
 
 
 def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[str, bytes]:

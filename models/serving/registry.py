@@ -200,7 +200,7 @@ class ModelRegistry:
     def loaded(self, version: PublishedVersion, model: LoadedModel) -> None:
         """Puts a loaded model into service, or closes it if it is no longer wanted."""
         with self._changed:
-            slot = self._slots.get(version.descriptor.records_scored)
+            slot = self._slots.get(version.descriptor.data_type)
             wanted = slot is not None and 0 <= _place(slot.candidates, version) < slot.rank()
             if slot is not None and wanted:
                 live = _Live(version, model, CallCounter(since=_now()))
@@ -208,7 +208,7 @@ class ModelRegistry:
                 self._report_retired(slot)
                 old = self._replace(slot, live)
                 self._report("serving", version, statistics=live.statistics())
-                _LOGGER.info("model %s serves %r records", version.label, version.descriptor.records_scored)
+                _LOGGER.info("model %s serves %r records", version.label, version.descriptor.data_type)
                 self._changed.notify_all()
         if wanted:
             self._close_unused([old])
@@ -218,7 +218,7 @@ class ModelRegistry:
     def failed(self, version: PublishedVersion, error: Exception) -> None:
         """Records a failed load, which is due again after a pause; the current model continues to serve."""
         with self._changed:
-            slot = self._slots.get(version.descriptor.records_scored)
+            slot = self._slots.get(version.descriptor.data_type)
             if slot is None or _place(slot.candidates, version) < 0:
                 return
             known = slot.failures.get(version.offset)
@@ -348,7 +348,7 @@ class ModelRegistry:
                 self.worker,
                 descriptor.model_name,
                 descriptor.model_version,
-                descriptor.records_scored,
+                descriptor.data_type,
                 error,
                 statistics,
                 self.deployment,

@@ -1,11 +1,10 @@
-"""Keeps a local Flink cluster in the background: `up` starts it, `down` stops it, `status` describes it.
+"""Keeps a local Flink cluster in the background.
 
 A single process owns the cluster and holds a lock as long as it lives. The cluster ends with this process.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import json
 import os
@@ -19,14 +18,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from models.errors import FlinkJobError, FlinkUnreachableError, ServingError
+from models.errors import FlinkJobError, FlinkUnreachableError
 from runners.flink.cluster import FlinkClusterError, FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.configuration import WORKER_POOL_PORT
 from runners.flink.distribution import flink_distribution
 from runners.flink.rest import FlinkRest
 from runners.local.cache_folder import cache_folder
 from runners.local.java_tools import java
-from runners.local.signals import INTERRUPTED, interrupted_by_signals, set_at_signals
+from runners.local.signals import set_at_signals
 
 REST_PORT = 8081
 POLL_SECONDS = 0.2
@@ -92,7 +91,7 @@ def up(arguments: Sequence[str], start_seconds: float) -> BackgroundCluster:
     output = folder / "background.out"
     with output.open("wb") as log:
         owner = subprocess.Popen(
-            [sys.executable, "-m", "runners.flink.background", "serve", *arguments],
+            [sys.executable, "-m", "runners.flink", "serve", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -148,7 +147,7 @@ def serve(settings: FlinkClusterSettings) -> int:
             print("The local Flink cluster is already up or starting.", file=sys.stderr)
             return 1
         _state_file().unlink(missing_ok=True)
-        for path in _work_folder().glob("*"):
+        for path in work_folder().glob("*"):
             if path.name != "savepoints":
                 shutil.rmtree(path)
         with LocalFlinkCluster(settings) as cluster:
@@ -170,7 +169,8 @@ def _folder() -> Path:
     return cache_folder("flink-cluster")
 
 
-def _work_folder() -> Path:
+def work_folder() -> Path:
+    """Where the cluster keeps its logs, checkpoints and savepoints."""
     return _folder() / "work"
 
 
@@ -194,7 +194,7 @@ def _lock(attempts: int = 1) -> Iterator[bool]:
         yield False
 
 
-def _describe(cluster: BackgroundCluster) -> str:
+def describe(cluster: BackgroundCluster) -> str:
     """What the running cluster reports about itself."""
     try:
         found = FlinkRest(f"localhost:{cluster.rest_port}").overview()
@@ -204,68 +204,3 @@ def _describe(cluster: BackgroundCluster) -> str:
         f"Flink {found.version} is up: {found.task_managers} task managers, {found.free_slots} of {found.slots} task "
         f"slots free\n{cluster.description()}"
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m runners.flink.cluster", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("up", "start the cluster"), ("serve", argparse.SUPPRESS)):
-        start = commands.add_parser(name, help=text)
-        start.add_argument("--task-managers", type=int, default=1, help="number of task managers (default: 1)")
-        start.add_argument("--slots", type=int, default=2, help="task slots of each task manager (default: 2)")
-        start.add_argument("--rest-port", type=int, default=REST_PORT, help=f"default: {REST_PORT}")
-        start.add_argument(
-            "--worker-pool-port", type=int, default=WORKER_POOL_PORT, help=f"default: {WORKER_POOL_PORT}"
-        )
-        start.add_argument("--high-availability", action="store_true", help="use ZooKeeper and two job managers")
-    commands.add_parser("down", help="stop the cluster")
-    commands.add_parser("status", help="describe the cluster")
-    return parser
-
-
-def _settings(options: argparse.Namespace) -> FlinkClusterSettings:
-    return FlinkClusterSettings(
-        task_managers=options.task_managers,
-        slots=options.slots,
-        job_managers=2 if options.high_availability else 1,
-        high_availability=options.high_availability,
-        rest_port=options.rest_port,
-        worker_pool_port=options.worker_pool_port,
-        work_folder=_work_folder(),
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Starts, stops or describes the cluster in the background, and returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
-    try:
-        if options.command == "serve":
-            return serve(_settings(options))
-        with interrupted_by_signals():  # the KeyboardInterrupt makes `up` stop what it has started
-            return _run(options, given[1:])
-    except ServingError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    cluster = find()
-    if options.command == "up":
-        if cluster is not None:
-            print(f"Already up.\n{_describe(cluster)}")
-        else:
-            settings = _settings(options)
-            print(_describe(up(rest, settings.start_seconds + settings.stop_seconds)))
-        return 0
-    if options.command == "down":
-        print("The local Flink cluster is down." if down() else "No local Flink cluster is up.")
-        return 0
-    print(_describe(cluster) if cluster is not None else "No local Flink cluster is up.")
-    return 0 if cluster is not None else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

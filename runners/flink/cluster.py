@@ -1,6 +1,6 @@
 """A real Flink cluster on this machine, with Beam's Python workers, for tests, benchmarks and development.
 
-`python -m runners.flink.cluster up`, `status` and `down` keep one in the background (runners/flink/background.py).
+`python -m runners.flink up`, `status` and `down` keep one in the background (runners/flink/background.py).
 """
 
 from __future__ import annotations
@@ -355,15 +355,3 @@ def _kill_one(processes: dict[int, ServerProcess], number: int | None, what: str
         raise FlinkClusterError(f"The local Flink cluster runs no {what}{which} now: start one.")
     processes.pop(chosen).kill()
     return chosen
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Starts, stops or describes the cluster in the background, and returns the exit status."""
-    # Imported here, because that module imports this one under its real name, which is not __main__.
-    from runners.flink.background import main as run
-
-    return run(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

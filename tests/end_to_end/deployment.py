@@ -27,7 +27,7 @@ from models.model_topic.descriptor import (
     pointer_key,
     version_key,
 )
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 from models.records.batch import Headers
 from models.records.record_type import RecordType, Row
 from models.results.dead_letter import DeadLetter, decode_dead_letter
@@ -87,7 +87,7 @@ def describe(
         SAVED_MODEL,
         model_bytes=content,
         model_source_location=None if inline else str(model),
-        data_type=data_type,
+        data_type=data_type or "",
         inputs=inputs,
         digest=digest_of_bytes(content) if content is not None else digest_of_path(model),
     )
@@ -370,9 +370,9 @@ class Deployment:
     # --- Models.
 
     @property
-    def models(self) -> ModelsTopic:
+    def models(self) -> ModelPublisher:
         """The publisher's side."""
-        return ModelsTopic(self.kafka, self.topic("models"))
+        return ModelPublisher(self.kafka, self.topic("models"))
 
     def publish(
         self,

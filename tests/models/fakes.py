@@ -42,7 +42,7 @@ def published(
 ) -> PublishedVersion:
     """A version in a models topic; without an offset, each number has one of its own."""
     descriptor = ModelDescriptor(
-        name, "fake", number, model_source_location=None if inline else "nowhere", data_type=data_type
+        name, "fake", number, model_source_location=None if inline else "nowhere", data_type=data_type or ""
     )
     return PublishedVersion(descriptor, number * 10 if offset is None else offset, inline)
 

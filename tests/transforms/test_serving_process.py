@@ -14,7 +14,7 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
 from tests.conftest import MakeTopic
 from tests.saved_models import save_version_model
@@ -35,7 +35,7 @@ def settings(kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[
 def publish(settings: ModelsSettings, folder: Path, version: int, inline: bool) -> int:
     model = save_version_model(folder, version)
     content = zip_folder(model) if inline else None
-    topic = ModelsTopic(settings.kafka, settings.topic)
+    topic = ModelPublisher(settings.kafka, settings.topic)
     topic.publish(
         ModelDescriptor(
             "m",
@@ -84,7 +84,7 @@ def test_only_the_models_of_data_types_that_its_records_can_have_are_followed(
 
 
 def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(settings: ModelsSettings) -> None:
-    topic = ModelsTopic(settings.kafka, settings.topic)
+    topic = ModelPublisher(settings.kafka, settings.topic)
     topic.publish(ModelDescriptor("m", "tensorflow-saved-model", model_source_location="/nowhere", inputs=INPUTS))
     serving = Serving.start(replace(settings, record_types=(RecordType.named("wine"),), deployment="group"))
     try:

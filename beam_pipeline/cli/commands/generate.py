@@ -157,10 +157,10 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
         raise OptionsError(f"--every {given.every:g} is less than 0")
     check_model_arguments(given)
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
-    from models.model_topic.publisher import ModelsTopic
+    from models.model_topic.publisher import ModelPublisher
     from models.records.record_type import RecordType
 
-    topic = ModelsTopic(kafka_settings(values), values["models_topic"])
+    topic = ModelPublisher(kafka_settings(values), values["models_topic"])
     record_format = values.get("record_format", "avro")
     record_type = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
     drafts = [draft_from(given, path) for path in given.paths]

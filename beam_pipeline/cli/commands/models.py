@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from beam_pipeline.publishing.drafts import Draft
-    from models.model_topic.publisher import ListedVersion, ModelsTopic
+    from models.model_topic.publisher import ListedVersion, ModelPublisher
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
@@ -85,9 +85,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         check_model_arguments(given)
     kafka = kafka_settings(values)
     from beam_pipeline.cli.tables import print_table
-    from models.model_topic.publisher import ModelsTopic
+    from models.model_topic.publisher import ModelPublisher
 
-    topic = ModelsTopic(kafka, values["models_topic"])
+    topic = ModelPublisher(kafka, values["models_topic"])
     if given.action == "publish":
         return _publish(topic, given, values)
     if given.action == "list":
@@ -102,7 +102,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0
 
 
-def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, Any]) -> int:
+def _publish(topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.records.record_type import RecordType
 
@@ -114,9 +114,7 @@ def _publish(topic: ModelsTopic, given: argparse.Namespace, values: dict[str, An
         prepare_engines([draft.model_type])
     check_draft(draft, descriptor, schema)
     published = topic.publish(descriptor)
-    print(
-        f"{published.model_name}: version {published.model_version} is live, for {published.records_scored!r} records"
-    )
+    print(f"{published.model_name}: version {published.model_version} is live, for {published.data_type!r} records")
     return 0
 
 
@@ -175,7 +173,7 @@ def _table(versions: list[ListedVersion]) -> Table:
             str(descriptor.model_version),
             one.state,
             descriptor.model_type,
-            descriptor.records_scored,
+            descriptor.data_type,
             f"{moment:%m-%d %H:%M:%S}",
             f"in the topic, offset {one.offset}" if one.inline else descriptor.model_source_location or "",
             descriptor.description or "",

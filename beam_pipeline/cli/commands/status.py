@@ -37,12 +37,12 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.model_status import StatusFold
     from beam_pipeline.cli.tables import print_table
     from beam_pipeline.cli.topic_reading import read_topic
-    from models.model_topic.publisher import ModelsTopic
+    from models.model_topic.publisher import ModelPublisher
 
     fold = StatusFold(given.deployment)
     for message in read_topic(kafka, values["status_topic"]):
         fold.add(message.value() or b"")
-    statuses = fold.statuses(ModelsTopic(kafka, values["models_topic"]).versions())
+    statuses = fold.statuses(ModelPublisher(kafka, values["models_topic"]).versions())
     if given.json:
         for status in statuses:
             print(json.dumps(asdict(status)))

@@ -196,8 +196,8 @@ def test_a_descriptor_without_a_version_is_numbered_by_its_offset() -> None:
 
 
 def test_the_data_type_is_the_models_name_unless_one_is_given() -> None:
-    assert ModelDescriptor("m", "t").records_scored == "m"
-    assert ModelDescriptor("m", "t", data_type="d").records_scored == "d"
+    assert ModelDescriptor("m", "t").data_type == "m"
+    assert ModelDescriptor("m", "t", data_type="d").data_type == "d"
 
 
 def test_a_descriptor_prints_without_its_bytes() -> None:

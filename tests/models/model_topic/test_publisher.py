@@ -10,7 +10,7 @@ import pytest
 from models.errors import KafkaUnreachableError, ModelsTopicError, PublishError
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 from models.model_topic.reader import ModelsTopicReader
 from tests.models.conftest import SECONDS, Kafka, eventually
 
@@ -21,19 +21,19 @@ def topic(kafka: Kafka) -> str:
 
 
 @pytest.fixture
-def models(kafka: Kafka, topic: str) -> ModelsTopic:
-    return ModelsTopic(kafka.settings, topic)
+def models(kafka: Kafka, topic: str) -> ModelPublisher:
+    return ModelPublisher(kafka.settings, topic)
 
 
 def located(name: str = "m", **fields: object) -> ModelDescriptor:
     return ModelDescriptor(name, "t", model_source_location="there", **fields)  # type: ignore[arg-type]
 
 
-def states(models: ModelsTopic) -> dict[str, str]:
+def states(models: ModelPublisher) -> dict[str, str]:
     return {f"{one.descriptor.model_name}/{one.descriptor.model_version}": one.state for one in models.versions()}
 
 
-def pointer(models: ModelsTopic, name: str = "m") -> ModelPointer:
+def pointer(models: ModelPublisher, name: str = "m") -> ModelPointer:
     return models.read().pointers[name].pointer
 
 
@@ -46,7 +46,7 @@ def delete(kafka: Kafka, topic: str, *keys: bytes) -> None:
 # --- Publishing.
 
 
-def test_versions_are_numbered_and_the_last_one_is_live(models: ModelsTopic) -> None:
+def test_versions_are_numbered_and_the_last_one_is_live(models: ModelPublisher) -> None:
     first, second, third = (models.publish(located(description=str(number))) for number in (1, 2, 3))
     assert [one.model_version for one in (first, second, third)] == [1, 2, 3]
     assert first.published_at > 0
@@ -55,20 +55,20 @@ def test_versions_are_numbered_and_the_last_one_is_live(models: ModelsTopic) -> 
     assert (pointer(models).live_version, pointer(models).previous_version, pointer(models).last_version) == (3, 2, 3)
 
 
-def test_models_are_numbered_apart(models: ModelsTopic) -> None:
+def test_models_are_numbered_apart(models: ModelPublisher) -> None:
     for name in ("m", "größe", "m"):
         models.publish(located(name))
     assert states(models) == {"größe/1": "live", "m/1": "previous", "m/2": "live"}
 
 
 def test_a_missing_topic_is_created(kafka: Kafka) -> None:
-    models = ModelsTopic(kafka.settings, kafka.topic_names("models"))
+    models = ModelPublisher(kafka.settings, kafka.topic_names("models"))
     assert models.versions() == []
     models.publish(located())
     eventually(lambda: states(models) == {"m/1": "live"})
 
 
-def test_an_inline_model_stays_in_the_topic(kafka: Kafka, topic: str, models: ModelsTopic) -> None:
+def test_an_inline_model_stays_in_the_topic(kafka: Kafka, topic: str, models: ModelPublisher) -> None:
     models.publish(ModelDescriptor("m", "t", model_bytes=b"model"))
     (listed,) = models.versions()
     assert (listed.inline, listed.offset, listed.descriptor.model_bytes) == (True, 0, None)
@@ -76,7 +76,7 @@ def test_an_inline_model_stays_in_the_topic(kafka: Kafka, topic: str, models: Mo
 
 def test_a_model_that_is_too_large_for_the_topic_names_the_location(kafka: Kafka) -> None:
     topic = kafka.topic("models", cleanup_policy="compact", max_message_bytes=10_000)
-    models = ModelsTopic(kafka.settings, topic)
+    models = ModelPublisher(kafka.settings, topic)
     with pytest.raises(PublishError, match=r"accepts at most 10000; .*--location URI, or raise .*max\.message\.bytes"):
         models.publish(ModelDescriptor("m", "t", model_bytes=bytes(10_000)))
     assert models.versions() == []
@@ -85,7 +85,7 @@ def test_a_model_that_is_too_large_for_the_topic_names_the_location(kafka: Kafka
 @pytest.mark.parametrize("name", ["m", "größe" * 49])
 def test_the_broker_accepts_the_largest_model_that_passes_the_check(kafka: Kafka, name: str) -> None:
     topic = kafka.topic("models", cleanup_policy="compact", max_message_bytes=20_000)
-    models = ModelsTopic(kafka.settings, topic)
+    models = ModelPublisher(kafka.settings, topic)
     with pytest.raises(PublishError, match="--location") as refused:
         models.publish(ModelDescriptor(name, "t", model_bytes=bytes(20_000)))
     (size,) = re.findall(r"takes a message of (\d+) bytes", str(refused.value))
@@ -103,7 +103,7 @@ def test_the_broker_accepts_the_largest_model_that_passes_the_check(kafka: Kafka
 def test_a_topic_that_cannot_be_the_persisted_state_is_refused(
     kafka: Kafka, config: dict[str, object], text: str
 ) -> None:
-    models = ModelsTopic(kafka.settings, kafka.topic("models", **config))  # type: ignore[arg-type]
+    models = ModelPublisher(kafka.settings, kafka.topic("models", **config))  # type: ignore[arg-type]
     with pytest.raises(ModelsTopicError, match=text):
         models.publish(located())
 
@@ -111,13 +111,13 @@ def test_a_topic_that_cannot_be_the_persisted_state_is_refused(
 def test_an_unreachable_broker_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.kafka.topics._SECONDS", 0.2)
     with pytest.raises(KafkaUnreachableError):
-        ModelsTopic(KafkaSettings("127.0.0.1:1"), "models").publish(located())
+        ModelPublisher(KafkaSettings("127.0.0.1:1"), "models").publish(located())
 
 
 # --- Rollback and retirement.
 
 
-def test_a_rollback_makes_the_previous_version_live_and_another_one_undoes_it(models: ModelsTopic) -> None:
+def test_a_rollback_makes_the_previous_version_live_and_another_one_undoes_it(models: ModelPublisher) -> None:
     for _ in range(3):
         models.publish(located())
     for live, previous in ((2, 3), (3, 2)):
@@ -128,7 +128,7 @@ def test_a_rollback_makes_the_previous_version_live_and_another_one_undoes_it(mo
     assert states(models) == {"m/1": "live", "m/2": "", "m/3": "previous"}
 
 
-def test_after_a_rollback_the_next_number_is_a_new_one(models: ModelsTopic) -> None:
+def test_after_a_rollback_the_next_number_is_a_new_one(models: ModelPublisher) -> None:
     for _ in range(2):
         models.publish(located())
     models.rollback("m")
@@ -136,7 +136,7 @@ def test_after_a_rollback_the_next_number_is_a_new_one(models: ModelsTopic) -> N
     assert pointer(models).previous_version == 1
 
 
-def test_the_error_of_an_impossible_rollback_names_the_possible_ones(models: ModelsTopic) -> None:
+def test_the_error_of_an_impossible_rollback_names_the_possible_ones(models: ModelPublisher) -> None:
     models.publish(located())
     with pytest.raises(PublishError, match=r"'n' is not in topic .*; existing models: m"):
         models.rollback("n")
@@ -148,7 +148,7 @@ def test_the_error_of_an_impossible_rollback_names_the_possible_ones(models: Mod
         models.rollback("m", 1)
 
 
-def test_a_rollback_restores_a_retired_model(models: ModelsTopic) -> None:
+def test_a_rollback_restores_a_retired_model(models: ModelPublisher) -> None:
     models.publish(located())
     models.publish(located())
     retired = models.retire("m")
@@ -159,14 +159,14 @@ def test_a_rollback_restores_a_retired_model(models: ModelsTopic) -> None:
     assert models.rollback("m").live_version == 2
 
 
-def test_a_retired_model_is_published_again_with_the_one_that_was_live_before_it(models: ModelsTopic) -> None:
+def test_a_retired_model_is_published_again_with_the_one_that_was_live_before_it(models: ModelPublisher) -> None:
     models.publish(located())
     models.retire("m")
     assert models.publish(located()).model_version == 2
     assert states(models) == {"m/1": "previous", "m/2": "live"}
 
 
-def test_an_unknown_model_cannot_be_retired(models: ModelsTopic) -> None:
+def test_an_unknown_model_cannot_be_retired(models: ModelPublisher) -> None:
     with pytest.raises(PublishError, match="existing models: none"):
         models.retire("m")
 
@@ -174,7 +174,7 @@ def test_an_unknown_model_cannot_be_retired(models: ModelsTopic) -> None:
 # --- Numbers are never used again.
 
 
-def test_the_number_of_a_deleted_version_is_never_used_again(kafka: Kafka, topic: str, models: ModelsTopic) -> None:
+def test_the_number_of_a_deleted_version_is_never_used_again(kafka: Kafka, topic: str, models: ModelPublisher) -> None:
     for _ in range(3):
         models.publish(located())
     models.rollback("m", 1)
@@ -192,13 +192,13 @@ def test_concurrent_publishers_never_assign_the_same_number(kafka: Kafka, topic:
     def publish(number: int) -> int | PublishError:
         together.wait(SECONDS)
         try:
-            return ModelsTopic(kafka.settings, topic).publish(located(description=str(number))).model_version
+            return ModelPublisher(kafka.settings, topic).publish(located(description=str(number))).model_version
         except PublishError as error:
             return error
 
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(publish, range(3)))
-    models = ModelsTopic(kafka.settings, topic)
+    models = ModelPublisher(kafka.settings, topic)
     given = [answer for answer in answers if isinstance(answer, int)]
     assert given, answers
     assert len(set(given)) == len(given)
@@ -211,7 +211,7 @@ def test_concurrent_publishers_never_assign_the_same_number(kafka: Kafka, topic:
 
 
 def test_an_overtaken_publisher_publishes_nothing(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow, fast = ModelsTopic(kafka.settings, topic), ModelsTopic(kafka.settings, topic)
+    slow, fast = ModelPublisher(kafka.settings, topic), ModelPublisher(kafka.settings, topic)
     between(monkeypatch, slow, lambda: fast.publish(located(description="fast")))
     with pytest.raises(PublishError, match=r"nothing was published: .*; if another publisher was active, try again"):
         slow.publish(located(description="slow"))
@@ -219,7 +219,7 @@ def test_an_overtaken_publisher_publishes_nothing(kafka: Kafka, topic: str, monk
     assert fast.publish(located()).model_version == 2
 
 
-def between(monkeypatch: pytest.MonkeyPatch, models: ModelsTopic, act: Callable[[], object]) -> None:
+def between(monkeypatch: pytest.MonkeyPatch, models: ModelPublisher, act: Callable[[], object]) -> None:
     """Lets something happen after `models` has read the topic, before it writes."""
     read = models.read
 
@@ -232,7 +232,7 @@ def between(monkeypatch: pytest.MonkeyPatch, models: ModelsTopic, act: Callable[
 
 
 def test_what_was_published_behind_the_open_transaction_of_another_model_is_counted(
-    kafka: Kafka, topic: str, models: ModelsTopic
+    kafka: Kafka, topic: str, models: ModelPublisher
 ) -> None:
     other = kafka.settings.producer(**{"transactional.id": kafka.topic_names("other")})
     other.init_transactions(SECONDS)
@@ -255,9 +255,9 @@ def test_a_publisher_that_fails_leaves_no_transaction_open(
 ) -> None:
     settings = KafkaSettings(kafka.settings.bootstrap_servers, {"producer.message.max.bytes": "2000"})
     with pytest.raises(PublishError, match="nothing was published"):
-        ModelsTopic(settings, topic).publish(ModelDescriptor("m", "t", model_bytes=bytes(3000)))
+        ModelPublisher(settings, topic).publish(ModelDescriptor("m", "t", model_bytes=bytes(3000)))
     # Whoever publishes another model would wait for it.
-    models = ModelsTopic(kafka.settings, topic)
+    models = ModelPublisher(kafka.settings, topic)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(models.publish, located("other")).result(SECONDS).model_version == 1
     assert states(models) == {"other/1": "live"}
@@ -267,7 +267,7 @@ def test_a_publisher_that_fails_leaves_no_transaction_open(
 
 
 def test_a_bare_descriptor_outlives_the_pointer_that_takes_its_key(
-    kafka: Kafka, topic: str, models: ModelsTopic
+    kafka: Kafka, topic: str, models: ModelPublisher
 ) -> None:
     bare = ModelDescriptor("m", "t", model_version=5, model_bytes=b"model", description="bare")
     kafka.write(topic, [encode_descriptor(bare)], b"m")
@@ -286,7 +286,7 @@ def test_a_bare_descriptor_outlives_the_pointer_that_takes_its_key(
     assert models.read().versions["m", 5].offset == 2
 
 
-def test_a_bare_descriptor_is_outnumbered_by_the_next_version(kafka: Kafka, topic: str, models: ModelsTopic) -> None:
+def test_a_bare_descriptor_is_outnumbered_by_the_next_version(kafka: Kafka, topic: str, models: ModelPublisher) -> None:
     kafka.write(topic, [encode_descriptor(located(model_version=5))], b"m")
     assert states(models) == {"m/5": "live"}
     assert models.publish(located()).model_version == 6

@@ -10,7 +10,7 @@ import pytest
 from models.errors import KafkaUnreachableError, ModelLoadError, ModelsNotFollowedError, ModelsTopicError
 from models.model_topic.catalog import ModelCatalog, PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
-from models.model_topic.reader import TopicState
+from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.registry import ModelRegistry, RetryPauses
@@ -23,7 +23,7 @@ def at(position: int, topic_id: str = "first") -> dict[str, int]:
     return {topic_id: position}
 
 
-class Topic:
+class Topic(ModelsTopicReader):
     """A models topic in memory; `fail` is raised, once, by the next who asks."""
 
     def __init__(self) -> None:

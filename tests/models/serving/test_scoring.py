@@ -87,7 +87,7 @@ class Named:
 
     def serve(self, version: PublishedVersion, model: Any) -> None:
         """Makes a loaded model the live one of its data type."""
-        self.candidates[version.descriptor.records_scored] = (version,)
+        self.candidates[version.descriptor.data_type] = (version,)
         self.registry.update(self.candidates)
         self.registry.loaded(version, model)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.flink import background
+from runners.flink import __main__ as entry
 from runners.local.signals import STOPPING
 
 SERVE = """
@@ -35,7 +35,8 @@ def told(cluster):
 
 background.LocalFlinkCluster = StandIn
 background._write_state = told
-sys.exit(background.main(["serve"]))
+from runners.flink import __main__ as entry
+sys.exit(entry.main(["serve"]))
 """
 
 
@@ -60,5 +61,5 @@ def test_an_interrupted_start_is_no_success(monkeypatch: pytest.MonkeyPatch) -> 
         signal.raise_signal(signal.SIGTERM)
         return 0
 
-    monkeypatch.setattr(background, "_run", interrupted)
-    assert background.main(["up"]) == 130
+    monkeypatch.setattr(entry, "_run", interrupted)
+    assert entry.main(["up"]) == 130

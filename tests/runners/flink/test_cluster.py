@@ -13,7 +13,8 @@ import pytest
 
 from models.errors import OptionsError
 from runners.flink import background as flink_background
-from runners.flink.cluster import FlinkClusterError, FlinkClusterSettings, LocalFlinkCluster, main
+from runners.flink.__main__ import main
+from runners.flink.cluster import FlinkClusterError, FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.configuration import METASPACE, TaskManagerMemory
 from runners.flink.distribution import flink_distribution
 from runners.flink.rest import FlinkRest

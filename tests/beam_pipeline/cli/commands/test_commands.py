@@ -24,7 +24,7 @@ from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ModelIdentity
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
-from models.model_topic.publisher import ModelsTopic
+from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
 from models.results.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
 from models.results.encoder import Origin, ResultEncoder
@@ -147,7 +147,7 @@ def test_generate_models_publishes_in_turns(
     assert command(*words, *paths) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.rsplit(" ", 1)[1] for line in shown] == [paths[0], paths[1], paths[0]]
-    versions = ModelsTopic(kafka, command.topics["models-topic"]).versions()
+    versions = ModelPublisher(kafka, command.topics["models-topic"]).versions()
     assert [(one.descriptor.model_version, one.state) for one in versions] == [(1, ""), (2, "previous"), (3, "live")]
 
 
@@ -275,7 +275,7 @@ def test_a_topic_that_does_not_exist_is_named(command: Cli, capsys: pytest.Captu
 def test_status_shows_published_models_with_the_reports_of_workers(
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    topic = ModelsTopic(kafka, command.topics["models-topic"])
+    topic = ModelPublisher(kafka, command.topics["models-topic"])
     for _ in range(2):
         topic.publish(ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w"))
     figures = ModelStatistics("wine", 1, None, 1_000, usage=42, calls=2, average=1.5, minimum=1.0, maximum=2.0)
@@ -298,7 +298,7 @@ def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follo
     command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
-    ModelsTopic(kafka, command.topics["models-topic"]).publish(descriptor)
+    ModelPublisher(kafka, command.topics["models-topic"]).publish(descriptor)
     events = [
         StatusEvent("serving", 1, "worker", "wine", 1, "wine", deployment="payments"),
         StatusEvent("failed", 2, "worker", "wine", 1, "wine", "no such field", deployment="search"),
