@@ -51,6 +51,7 @@ setup(
         # On Python 3.10 its tensorflow-metadata and apache-beam[gcp] want different protobufs: nothing resolves.
         "tfx-bsl>=1.21,<1.22; python_version >= '3.11'",
         "urllib3>=2,<3",
+        "xxhash>=3.4,<4",
     ],
     extras_require={
         "aws": ["apache-beam[aws]>=2.77,<2.78"],

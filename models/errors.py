@@ -27,6 +27,14 @@ class DescriptorError(ServingError):
     """A message of the models topic is neither a descriptor nor a pointer, or contradicts itself."""
 
 
+class RouteError(DescriptorError):
+    """A route contradicts itself, or names what does not exist."""
+
+
+class ConditionError(RouteError):
+    """A condition of a route cannot be read, or cannot be applied to the fields of the records."""
+
+
 class MappingError(ServingError):
     """Neither a field of the same name nor the descriptor's mapping can fill a model input."""
 

@@ -8,48 +8,13 @@ position have the same catalog.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from models.errors import DescriptorError
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, decode_message, parse_key
-
-
-@dataclass(frozen=True)
-class PublishedVersion:
-    """A version in the models topic.
-
-    Attributes:
-      descriptor: the descriptor without the model's bytes.
-      offset: the offset of its message.
-      inline: whether that message contains the model's bytes.
-      bare: whether its message is keyed by the bare name; if so, compaction deletes it after a pointer was written.
-    """
-
-    descriptor: ModelDescriptor
-    offset: int
-    inline: bool
-    bare: bool = False
-
-    @property
-    def label(self) -> str:
-        """NAME/VERSION, for logs and listings."""
-        return f"{self.descriptor.model_name}/{self.descriptor.model_version}"
-
-    def same_model(self, other: PublishedVersion | None) -> bool:
-        """Whether both describe the same model; one that was published again, unchanged, counts as the same."""
-        return other is not None and self.inline == other.inline and _timeless(self) == _timeless(other)
-
-
-def _timeless(version: PublishedVersion) -> ModelDescriptor:
-    return replace(version.descriptor, published_at=0)
-
-
-@dataclass(frozen=True)
-class PublishedPointer:
-    """A pointer in the models topic, and the offset of the message that set it."""
-
-    pointer: ModelPointer
-    offset: int
+from models.model_topic.names import routed_data_type
+from models.model_topic.published import PublishedPointer, PublishedRoute, PublishedVersion
+from models.model_topic.route_encoding import decode_route
 
 
 class ModelCatalog:
@@ -59,12 +24,14 @@ class ModelCatalog:
       position: all messages below this offset have been applied.
       versions: the published versions, by model name and number.
       pointers: the current pointer of each model, by model name.
+      routes: the current route of each data type that has one.
     """
 
     def __init__(self) -> None:
         self.position = 0
         self.versions: dict[tuple[str, int], PublishedVersion] = {}
         self.pointers: dict[str, PublishedPointer] = {}
+        self.routes: dict[str, PublishedRoute] = {}
 
     def apply(self, offset: int, key: bytes | None, value: bytes | None) -> None:
         """Applies the message at `offset`, unless it was applied already.
@@ -75,6 +42,10 @@ class ModelCatalog:
         if offset < self.position:
             return
         self.position = offset + 1
+        data_type = routed_data_type(key)
+        if data_type is not None:
+            self._route(data_type, value, offset)
+            return
         name, version = parse_key(key)
         if not value:
             self._delete(name, version)
@@ -121,6 +92,20 @@ class ModelCatalog:
         found = (self.versions.get((pointer.model_name, number)) for number in numbers)
         known = [version for version in found if version is not None]
         yield from (one for one in known if one.descriptor.data_type == known[0].descriptor.data_type)
+
+    def live(self, name: str) -> tuple[PublishedVersion, ...]:
+        """The live version of a model, then the one live before it; empty if it is retired or unknown."""
+        published = self.pointers.get(name)
+        return () if published is None else tuple(self._live(published.pointer))
+
+    def _route(self, data_type: str, value: bytes | None, offset: int) -> None:
+        if not value:
+            self.routes.pop(data_type, None)
+            return
+        route = decode_route(value)
+        if route.data_type != data_type:
+            raise DescriptorError(f"the message keyed route/{data_type} is the route of {route.data_type!r}")
+        self.routes[data_type] = PublishedRoute(route.at(offset), offset)
 
     def _delete(self, name: str, version: int | None) -> None:
         if version is None:

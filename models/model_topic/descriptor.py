@@ -14,10 +14,7 @@ from typing import Any
 
 from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
-from models.text import limit_text
-
-NAME_LIMIT = 249
-"""The longest name of a model, in characters: the limit that Kafka sets for topic names."""
+from models.model_topic.names import check_model_name
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -60,7 +57,7 @@ class ModelDescriptor:
     published_at: int = 0
 
     def __post_init__(self) -> None:
-        check_name(self.model_name)
+        check_model_name(self.model_name)
         if not self.model_type:
             raise DescriptorError(f"model {self.model_name!r}: modelType is empty")
         if self.model_version < 0:
@@ -97,27 +94,7 @@ class ModelPointer:
     updated_at: int = 0
 
     def __post_init__(self) -> None:
-        check_name(self.model_name)
-
-
-def check_name(name: str) -> None:
-    """Raises DescriptorError unless `name` is valid as the name of a model, and so as part of a message key.
-
-    >>> check_name("wine")
-    >>> check_name("wine/2")
-    Traceback (most recent call last):
-        ...
-    models.errors.DescriptorError: model name 'wine/2': a name must not be empty or ...
-    """
-    if len(name) > NAME_LIMIT:
-        raise DescriptorError(
-            f"model name {limit_text(name, 40)!r} has {len(name)} characters; the limit is {NAME_LIMIT}"
-        )
-    if not name or "/" in name or not name.isprintable() or name != name.strip():
-        raise DescriptorError(
-            f"model name {name!r}: a name must not be empty or contain '/' or control characters, and must not start "
-            "or end with a space"
-        )
+        check_model_name(self.model_name)
 
 
 def version_key(name: str, version: int) -> bytes:
@@ -150,7 +127,7 @@ def parse_key(key: bytes | None) -> tuple[str, int | None]:
     except UnicodeDecodeError as error:
         raise DescriptorError(f"the message key {key!r} is not UTF-8") from error
     name, slash, version = text.partition("/")
-    check_name(name)
+    check_model_name(name)
     if not slash:
         return name, None
     if (

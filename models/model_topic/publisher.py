@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from models.errors import ModelLoadError, PublishError
 from models.kafka.client import KafkaSettings
 from models.kafka.topics import check_models_topic
-from models.model_topic.catalog import ModelCatalog, PublishedVersion
+from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import (
     ModelDescriptor,
     ModelPointer,
@@ -25,6 +25,7 @@ from models.model_topic.descriptor import (
     pointer_key,
     version_key,
 )
+from models.model_topic.published import PublishedVersion
 from models.model_topic.reader import ModelsTopicReader
 
 _SECONDS = 30.0

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.serving.loading import LoadedModel
 from models.serving.status import CallCounter, EventKind, ModelStatistics, StatusEvent
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
-from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.records.batch import Headers, OffsetSpan, RecordBatch
 from models.records.record_type import RecordFormat, RecordType
 from models.scorers.base import Scores

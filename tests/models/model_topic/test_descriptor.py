@@ -11,7 +11,6 @@ from models.errors import DescriptorError
 from models.model_topic.descriptor import (
     ModelDescriptor,
     ModelPointer,
-    check_name,
     decode_message,
     encode_descriptor,
     encode_pointer,
@@ -19,6 +18,7 @@ from models.model_topic.descriptor import (
     pointer_key,
     version_key,
 )
+from models.model_topic.names import check_name
 from tests.models.fakes import TEXTS
 
 NAMES = TEXTS.filter(lambda name: bool(name) and "/" not in name and name.isprintable() and name == name.strip())

@@ -20,8 +20,8 @@ from models.errors import (
     ScoringError,
     UnknownModelTypeError,
 )
-from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
 from models.scorers.base import ModelSource, Scores
 from models.serving.loading import LoadedModel, ModelLoader, sample_inputs, warm_up

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
-from models.model_topic.catalog import PublishedVersion
+from models.model_topic.published import PublishedVersion
 from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry, RetryPauses
 from tests.models.fakes import X_SCHEMA, FakeScorer, columns_of, fake_model, published, scorer_of

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from models.artifacts.digest import digest_of_path
 from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelUnreachableError, ScoringError
-from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.records.batch import Headers
 from models.records.outgoing import OutgoingMessage
 from models.records.record_type import RecordFormat, RecordType

@@ -23,8 +23,8 @@ from beam_pipeline.publishing.record_generators import GENERATORS
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall
 from models.errors import MappingError, ModelLoadError, SchemaError
-from models.model_topic.catalog import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.records.codecs.base import DecodedRecords, sample_of
 from models.records.codecs.tf_example import EXAMPLE_COLUMN
 from models.records.codecs.tf_example_schema import NEEDS_TFX_BSL, features_of, infer_schema

@@ -1,0 +1,188 @@
+"""Routes: which models answer the records of a data type, as data.
+
+A route is a message of the models topic keyed route/DATA_TYPE. It contains *generations*: the newest one, and as many of
+the earlier ones as records may still be scored by. A generation without a fence holds as soon as its models are
+loaded. A generation with a fence holds from the fence on, for every worker and also when records are scored again,
+which is why the earlier generations travel with it: compaction keeps only the last message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from models.columns.condition import parse_condition
+from models.errors import RouteError
+from models.model_topic.names import check_name
+
+Role = Literal["serve", "candidate", "shadow"]
+ROLES: tuple[Role, ...] = get_args(Role)
+ANSWERING: tuple[Role, ...] = ("serve", "candidate")
+"""The roles whose answers go to the results topic."""
+
+GENERATIONS_KEPT = 256
+"""The most generations that a route contains; the message then has about 50 kB."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the models of a route.
+
+    Attributes:
+      name: the name of the arm in results and in the split; unique within its segment.
+      model: the name of the model.
+      version: its version; None means the live version, which a fenced generation does not allow.
+      weight: the share of records, relative to the other arms that answer; of a shadow, the share of records that it
+        scores as well, from 0 to 1.
+      role: serve and candidate answer records; a shadow scores the records that others answer.
+    """
+
+    name: str
+    model: str
+    version: int | None = None
+    weight: float = 1.0
+    role: Role = "serve"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_name(self.model)
+        if self.role not in ROLES:
+            raise RouteError(f"arm {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise RouteError(f"arm {self.name!r}: weight {self.weight} is not a number from 0")
+        if self.role == "shadow" and self.weight > 1:
+            raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
+        if self.version is not None and self.version < 1:
+            raise RouteError(f"arm {self.name!r}: version {self.version} is below 1")
+
+    @property
+    def answers(self) -> bool:
+        """Whether records can get the answer of this arm."""
+        return self.role in ANSWERING and self.weight > 0
+
+    @property
+    def label(self) -> str:
+        """MODEL/VERSION, or MODEL where the live version is meant."""
+        return self.model if self.version is None else f"{self.model}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Arms for the records that meet a condition.
+
+    Attributes:
+      arms: at least one of them answers.
+      condition: over the fields of a record (`models.columns.condition`); None means every record.
+    """
+
+    arms: tuple[Arm, ...]
+    condition: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.condition is not None:
+            parse_condition(self.condition)
+        names = [arm.name for arm in self.arms]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise RouteError(f"two arms are named {twice[0]!r}; each needs a name of its own")
+        if not any(arm.answers for arm in self.arms):
+            where = "of the route" if self.condition is None else f"for {self.condition!r}"
+            raise RouteError(f"no arm {where} answers records: one needs the role serve and a weight above 0")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """From which records on a generation holds.
+
+    Attributes:
+      timestamp: for records whose Kafka timestamp is this or later, in milliseconds since 1970-01-01 UTC.
+      offsets: by topic and partition, for records at this offset or later; no record of another partition is behind
+        the fence.
+    """
+
+    timestamp: int | None = None
+    offsets: Mapping[tuple[str, int], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.timestamp is None) == (not self.offsets):
+            raise RouteError("a fence has either a timestamp or offsets")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One state of a route.
+
+    Attributes:
+      segments: the first whose condition a record meets gives its arms; the last one has no condition.
+      fence: from which records on it holds; None: as soon as its models are loaded.
+      split_by: the fields whose hash picks the arm of a record; empty means its key.
+      salt: part of the hash; with the same salt, two routes split the same keys alike.
+      offset: the offset of the message that introduced it; None for the newest generation of a message.
+    """
+
+    segments: tuple[Segment, ...]
+    fence: Fence | None = None
+    split_by: tuple[str, ...] = ()
+    salt: str = ""
+    offset: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.segments or any(one.condition is None for one in self.segments[:-1]):
+            raise RouteError("only the last segment of a route is without a condition")
+        if self.segments[-1].condition is not None:
+            raise RouteError("the route has no arms for records that meet none of its conditions")
+        if self.fence is not None:
+            for arm in self.arms:
+                if arm.version is None:
+                    raise RouteError(
+                        f"arm {arm.name!r}: a route with a fence names versions, because the live version of "
+                        f"{arm.model!r} may change at any record"
+                    )
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of all segments."""
+        return tuple(arm for segment in self.segments for arm in segment.arms)
+
+
+@dataclass(frozen=True)
+class ModelRoute:
+    """The route of a data type.
+
+    Attributes:
+      data_type: of the records.
+      generations: the oldest first.
+      updated_at: milliseconds since 1970-01-01 UTC.
+    """
+
+    data_type: str
+    generations: tuple[Generation, ...]
+    updated_at: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.data_type)
+        if not self.generations:
+            raise RouteError(f"the route of {self.data_type!r} is empty")
+
+    @property
+    def newest(self) -> Generation:
+        """The generation that was published last."""
+        return self.generations[-1]
+
+    def at(self, offset: int) -> ModelRoute:
+        """The route with the offset of its message in the newest generation."""
+        numbered = tuple(one if one.offset is not None else replace(one, offset=offset) for one in self.generations)
+        return replace(self, generations=numbered)
+
+    def followed_by(self, generation: Generation, updated_at: int) -> ModelRoute:
+        """The route after a new generation.
+
+        Records before a fence still need the earlier generations. Those before the last but one generation without a
+        fence are dropped: it serves until the models of the last one are loaded.
+        """
+        every = (*self.generations, generation)
+        open_ended = [place for place, one in enumerate(every) if one.fence is None]
+        first = open_ended[-2] if len(open_ended) > 1 else 0
+        return ModelRoute(self.data_type, every[first:][-GENERATIONS_KEPT:], updated_at)

@@ -1,0 +1,88 @@
+"""Routes as messages of the models topic."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from models.encoding.single_object import bundled_codec
+from models.errors import DescriptorError
+from models.model_topic.route import Arm, Fence, Generation, ModelRoute, Segment
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def encode_route(route: ModelRoute) -> bytes:
+    """The route as a message of the models topic."""
+    value = {
+        "dataType": route.data_type,
+        "generations": [_encode_generation(one) for one in route.generations],
+        "updatedAt": route.updated_at,
+    }
+    return bundled_codec("model_route").encode(value)
+
+
+def decode_route(value: bytes) -> ModelRoute:
+    """Decodes the value of a message keyed route/DATA_TYPE.
+
+    Raises:
+      DescriptorError: when it is not a route, or is broken.
+      RouteError: when it contradicts itself.
+    """
+    try:
+        found = bundled_codec("model_route").decode(value)
+        return ModelRoute(
+            found["dataType"],
+            tuple(_decode_generation(one) for one in found["generations"]),
+            _milliseconds(found["updatedAt"]),
+        )
+    except (ValueError, OverflowError) as error:
+        raise DescriptorError(f"the message is not a route: {error}") from error
+
+
+def _encode_generation(one: Generation) -> dict[str, Any]:
+    return {
+        "offset": one.offset,
+        "fence": None if one.fence is None else _encode_fence(one.fence),
+        "splitBy": list(one.split_by),
+        "salt": one.salt,
+        "segments": [
+            {"condition": segment.condition, "arms": [_encode_arm(arm) for arm in segment.arms]}
+            for segment in one.segments
+        ],
+    }
+
+
+def _encode_arm(arm: Arm) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "model": arm.model,
+        "version": arm.version,
+        "weight": arm.weight,
+        "role": arm.role,
+    }
+
+
+def _encode_fence(fence: Fence) -> dict[str, Any]:
+    offsets = [
+        {"topic": topic, "partition": partition, "offset": offset}
+        for (topic, partition), offset in sorted(fence.offsets.items())
+    ]
+    return {"timestamp": fence.timestamp, "offsets": offsets}
+
+
+def _decode_generation(value: dict[str, Any]) -> Generation:
+    segments = tuple(
+        Segment(tuple(Arm(**arm) for arm in segment["arms"]), segment["condition"]) for segment in value["segments"]
+    )
+    fence = None if value["fence"] is None else _decode_fence(value["fence"])
+    return Generation(segments, fence, tuple(value["splitBy"]), value["salt"], value["offset"])
+
+
+def _decode_fence(value: dict[str, Any]) -> Fence:
+    timestamp = None if value["timestamp"] is None else _milliseconds(value["timestamp"])
+    return Fence(timestamp, {(one["topic"], one["partition"]): one["offset"] for one in value["offsets"]})
+
+
+def _milliseconds(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)

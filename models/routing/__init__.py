@@ -1,0 +1,1 @@
+"""Routes: which of several models answers a record."""

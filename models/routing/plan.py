@@ -1,0 +1,99 @@
+"""Plans: routes whose arms have been resolved to the versions that the models topic contains.
+
+A data type without a route has a plan, too: one arm with all candidates, the live version of the model published last
+first. A worker serves the first of an arm's versions that it can load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.published import PublishedVersion
+from models.model_topic.route import ANSWERING, Arm, Fence, Generation, Role
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm and its versions.
+
+    Attributes:
+      versions: in order of preference; empty if the topic contains none of them (any more).
+      name, role, weight: as in the route; without a route, the name is empty.
+      label: the model as the route names it, for errors.
+    """
+
+    versions: tuple[PublishedVersion, ...]
+    name: str = ""
+    role: Role = "serve"
+    weight: float = 1.0
+    label: str = ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether records can get the answer of this arm."""
+        return self.role in ANSWERING and self.weight > 0
+
+
+@dataclass(frozen=True)
+class PlannedSegment:
+    """The arms for the records that meet a condition; None means every record."""
+
+    arms: tuple[PlannedArm, ...]
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedGeneration:
+    """A generation of a route; see `models.model_topic.route.Generation`.
+
+    Attributes:
+      offset: the offset of the message that introduced it; None without a route.
+    """
+
+    segments: tuple[PlannedSegment, ...]
+    fence: Fence | None = None
+    split_by: tuple[str, ...] = ()
+    salt: str = ""
+    offset: int | None = None
+
+    @property
+    def arms(self) -> Iterator[PlannedArm]:
+        """The arms of all segments."""
+        return (arm for segment in self.segments for arm in segment.arms)
+
+
+Plan = tuple[PlannedGeneration, ...]
+"""The generations of a route, the newest first."""
+
+
+def implicit_plan(candidates: tuple[PublishedVersion, ...]) -> Plan:
+    """The plan of a data type without a route: one arm that serves the first candidate that can be loaded."""
+    return (PlannedGeneration((PlannedSegment((PlannedArm(candidates),)),)),)
+
+
+def plans(catalog: ModelCatalog) -> dict[str, Plan]:
+    """The plan of each data type that has a route or a live model."""
+    found = {data_type: implicit_plan(versions) for data_type, versions in catalog.candidates().items()}
+    for data_type, published in catalog.routes.items():
+        newest_first = reversed(published.route.generations)
+        found[data_type] = tuple(_planned(catalog, one) for one in newest_first)
+    return found
+
+
+def _planned(catalog: ModelCatalog, generation: Generation) -> PlannedGeneration:
+    segments = tuple(
+        PlannedSegment(tuple(_planned_arm(catalog, arm) for arm in one.arms), one.condition)
+        for one in generation.segments
+    )
+    return PlannedGeneration(segments, generation.fence, generation.split_by, generation.salt, generation.offset)
+
+
+def _planned_arm(catalog: ModelCatalog, arm: Arm) -> PlannedArm:
+    if arm.version is None:
+        versions = catalog.live(arm.model)
+    else:
+        version = catalog.versions.get((arm.model, arm.version))
+        versions = () if version is None else (version,)
+    return PlannedArm(versions, arm.name, arm.role, arm.weight, arm.label)
