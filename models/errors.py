@@ -47,6 +47,10 @@ class ModelLoadError(ServingError):
     """A model could not be fetched, opened or warmed up."""
 
 
+class ModelNotLoadedError(ServingError):
+    """A model that records must be scored with was not loaded in time, or cannot be loaded."""
+
+
 class DigestMismatchError(ModelLoadError):
     """The fetched bytes differ from the published ones."""
 

@@ -80,7 +80,7 @@ class ScoreBatch(beam.DoFn):
 
     def setup(self) -> None:
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
-        self._serving = self._shared.enter(lambda: Serving.start(self._models))
+        self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))
 
     def teardown(self) -> None:
         self._shared.leave()
@@ -92,7 +92,9 @@ class ScoreBatch(beam.DoFn):
         if not self._serving.caught_up.is_set() or self._on_update == "wait":
             follower.wait_current(newest)
             self._serving.settle()
-        scored = score_batch(element, self._serving.registry, self._scoring)
+        if len(element):
+            follower.wait_fresh(int(element.timestamps.max()))
+        scored = score_batch(element, self._serving.registry, self._scoring, self._serving.shadows)
         self._scored.inc(scored.scored)
         self._errors.inc(scored.errors)
         self._dead_letters.inc(scored.dead_letters)

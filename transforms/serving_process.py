@@ -9,12 +9,16 @@ import threading
 from dataclasses import dataclass, field
 
 from models.kafka.client import KafkaSettings
+from models.kafka.message_sender import MessageSender
+from models.model_topic.inline_models import InlineModels
 from models.model_topic.reader import ModelsTopicReader
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
+from models.serving.assembly import ScoringSettings
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
-from models.serving.registry import ModelRegistry
+from models.serving.registry import ModelRegistry, RegistrySettings
+from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener
 
 
@@ -30,6 +34,9 @@ class ModelsSettings:
       deployment: the name of this deployment in status events, which is its consumer group.
       data_types: the data types whose models are followed; empty means all data types that the schema allows.
       timeout: seconds for which bundles may use the loaded models after the follower has stopped.
+      wait: the most seconds for which records wait for a model that they must be scored with.
+      memory: the bytes of memory that the models of a worker process may take together; None means no limit.
+      loads: how many models are loaded at a time; one, where memory is limited.
     """
 
     kafka: KafkaSettings
@@ -39,6 +46,9 @@ class ModelsSettings:
     deployment: str = ""
     data_types: tuple[str, ...] = ()
     timeout: float = 60.0
+    wait: float = 60.0
+    memory: int | None = None
+    loads: int = 2
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
@@ -53,24 +63,32 @@ class Serving:
     Attributes:
       registry: the live models.
       follower: loads the models that the models topic asks for, on a thread of its own.
+      shadows: scores the shadows of routes.
       caught_up: set when the models that were live at the start of the process are loaded.
     """
 
     registry: ModelRegistry
     follower: ModelFollower
+    shadows: ShadowScorer
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def start(cls, settings: ModelsSettings) -> Serving:
+    def start(cls, settings: ModelsSettings, scoring: ScoringSettings) -> Serving:
         """Imports the engines, creates the registry and the follower, and starts to follow the models topic."""
         prepare_engines(settings.engines)
+        limits = RegistrySettings(
+            model_wait=settings.wait, model_memory=settings.memory, deployment=settings.deployment
+        )
+        registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", limits)
+        inline = InlineModels(settings.kafka, settings.topic)
+        codecs = [one.codec for one in settings.record_types]
+        loader = ModelLoader(BeamOpener(), inline.fetch, codecs, measured=settings.memory is not None)
+        follows = FollowerSettings(settings.scores, settings.timeout, loads=settings.loads)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
-        registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", deployment=settings.deployment)
-        # The loader may share the follower's reader, because models are loaded on the follower's own thread.
-        loader = ModelLoader(BeamOpener(), reader.fetch, [one.codec for one in settings.record_types])
-        follower = ModelFollower(reader, registry, loader, FollowerSettings(settings.scores, settings.timeout))
+        follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
-        return cls(registry, follower)
+        sender = MessageSender(settings.kafka)
+        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send))
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""
@@ -82,4 +100,5 @@ class Serving:
 
     def close(self) -> None:
         """Stops the follower and releases the models; a model in use is released after its last batch."""
+        self.shadows.close()
         self.follower.close()

@@ -30,6 +30,21 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
+class RouteIdentity:
+    """Which arm of which route answered.
+
+    Attributes:
+      offset: the offset in the models topic of the message that introduced this state of the route.
+      arm: the name of the arm.
+      role: serve, candidate or shadow.
+    """
+
+    offset: int
+    arm: str
+    role: str
+
+
+@dataclass(frozen=True)
 class ModelCall:
     """One call of a model, or the lack of one.
 
@@ -39,6 +54,7 @@ class ModelCall:
       duration: microseconds.
       batch_size: how many records were scored together.
       error: why there are no outputs; None when there are.
+      route: the arm that answered; None without a route.
     """
 
     model: ModelIdentity | None
@@ -46,6 +62,7 @@ class ModelCall:
     duration: int
     batch_size: int
     error: str | None = None
+    route: RouteIdentity | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer
 from models.model_topic.route import ModelRoute
+
+Identity: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,28 @@ class PublishedVersion:
         """NAME/VERSION, for logs and listings."""
         return f"{self.descriptor.model_name}/{self.descriptor.model_version}"
 
+    @cached_property
+    def identity(self) -> Identity:
+        """Equal for versions of the same model; one published again, unchanged, counts as the same."""
+        one = self.descriptor
+        return (
+            self.inline,
+            one.model_name,
+            one.model_version,
+            one.model_type,
+            one.description,
+            one.model_source_location,
+            one.data_type,
+            one.signature,
+            tuple(sorted(one.inputs.items())),
+            tuple(sorted(one.outputs.items())),
+            one.digest,
+            tuple(sorted(one.options.items())),
+        )
+
     def same_model(self, other: PublishedVersion | None) -> bool:
-        """Whether both describe the same model; one that was published again, unchanged, counts as the same."""
-        return other is not None and self.inline == other.inline and _timeless(self) == _timeless(other)
-
-
-def _timeless(version: PublishedVersion) -> ModelDescriptor:
-    return replace(version.descriptor, published_at=0)
+        """Whether both describe the same model."""
+        return other is not None and self.identity == other.identity
 
 
 @dataclass(frozen=True)

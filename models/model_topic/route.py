@@ -1,7 +1,7 @@
 """Routes: which models answer the records of a data type, as data.
 
-A route is a message of the models topic keyed route/DATA_TYPE. It contains *generations*: the newest one, and as many of
-the earlier ones as records may still be scored by. A generation without a fence holds as soon as its models are
+A route is a message of the models topic keyed route/DATA_TYPE. It contains *generations*: the newest one, and as many
+of the earlier ones as records may still be scored by. A generation without a fence holds as soon as its models are
 loaded. A generation with a fence holds from the fence on, for every worker and also when records are scored again,
 which is why the earlier generations travel with it: compaction keeps only the last message.
 """

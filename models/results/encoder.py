@@ -104,8 +104,14 @@ def _shared_avro(call: ModelCall, origin: Origin) -> bytes:
             avro.encode_long(call.start),
             avro.encode_long(call.duration),
             avro.encode_long(call.batch_size),
+            *map(avro.encode_optional, _routed(call)),
         ]
     )
+
+
+def _routed(call: ModelCall) -> tuple[int | None, str | None, str | None]:
+    route = call.route
+    return (None, None, None) if route is None else (route.offset, route.arm, route.role)
 
 
 def _encode_outputs(outputs: RecordOutputs, count: int) -> list[bytes]:
@@ -198,6 +204,7 @@ def _shared_json(call: ModelCall, origin: Origin) -> dict[str, Any]:
         "startTime": call.start,
         "duration": call.duration,
         "batchSize": call.batch_size,
+        **dict(zip(("routeOffset", "arm", "role"), _routed(call), strict=True)),
     }
 
 

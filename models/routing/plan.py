@@ -63,6 +63,10 @@ class PlannedGeneration:
         """The arms of all segments."""
         return (arm for segment in self.segments for arm in segment.arms)
 
+    def versions(self) -> Iterator[PublishedVersion]:
+        """The versions of all arms."""
+        return (version for arm in self.arms for version in arm.versions)
+
 
 Plan = tuple[PlannedGeneration, ...]
 """The generations of a route, the newest first."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,7 +23,7 @@ from models.results.cloud_events import carried_headers, event_headers
 from models.results.dead_letter import dead_letters
 from models.results.encoder import Origin, ResultEncoder
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import score_records
+from models.serving.scoring import Shadows, score_records
 from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class ScoringSettings:
       cloud_events: results carry the headers of CloudEvents (`models.results.cloud_events`).
       result_key: record: the record's key; coordinates: TOPIC-PARTITION-OFFSET, and the record's key in the header
         `record.key`.
+      shadow_topic: where the results of shadows go; None: nowhere, only their statistics are reported.
     """
 
     record_types: Mapping[str, RecordType]
@@ -49,6 +50,15 @@ class ScoringSettings:
     dead_letter_topic: str
     result_key: ResultKey = "record"
     cloud_events: bool = False
+    shadow_topic: str | None = None
+
+    def for_shadows(self) -> ScoringSettings:
+        """The settings for the results of shadows."""
+        return self._for_shadows
+
+    @cached_property
+    def _for_shadows(self) -> ScoringSettings:
+        return replace(self, results_topic=self.shadow_topic or "")
 
     def codec(self, topic: str) -> RecordCodec:
         """Decodes the records of a topic."""
@@ -83,14 +93,22 @@ class ScoredBatch:
     dead_letters: int
 
 
-def score_batch(batch: RecordBatch, registry: ModelRegistry, settings: ScoringSettings) -> ScoredBatch:
+def score_batch(
+    batch: RecordBatch, registry: ModelRegistry, settings: ScoringSettings, shadows: Shadows | None = None
+) -> ScoredBatch:
     """Decodes a batch, scores it with the models that are current now, and assembles its messages.
 
     Raises nothing that a record or a model can cause.
+
+    Args:
+      batch: the records.
+      registry: the models.
+      settings: where results go and what they look like.
+      shadows: takes what shadows are to score; None if they are not scored.
     """
     codec = settings.codec(batch.span.topic)
     decoded = codec.decode(batch.values, batch.headers)
-    scored = score_records(decoded, codec, registry)
+    scored = score_records(batch, decoded, codec, registry, shadows)
     return assemble(batch, decoded, scored, settings)
 
 

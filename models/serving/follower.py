@@ -14,6 +14,7 @@ A follower that fails must not silently leave the old models in use for ever:
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,6 @@ from dataclasses import dataclass, field
 
 from models.errors import (
     KafkaUnreachableError,
-    ModelLoadError,
     ModelsNotFollowedError,
     ModelsTopicCutError,
     ModelsTopicError,
@@ -29,13 +29,23 @@ from models.errors import (
 )
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.reader import ModelsTopicReader, TopicState
+from models.routing.plan import plans
 from models.serving.loading import ModelLoader
-from models.serving.registry import ModelRegistry, RetryPauses
+from models.serving.loads import ModelLoads
+from models.serving.pool import RetryPauses
+from models.serving.registry import ModelRegistry
 
 _LOGGER = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 _STATISTICS_SECONDS = 2.0
+# While records come, the topic's end is asked for this often, so that none of them has to wait for it.
+_FRESH_SECONDS = 0.2
+# Records come when the last batch is no older than this.
+_ACTIVE_SECONDS = 1.0
+# A batch may be scored with what was published up to this long before its last record. Fences lie at least twice as far
+# ahead of their publication (`models.model_topic.fences`), which leaves the rest for clocks that differ.
+FRESHNESS_MILLISECONDS = 500
 # The topic is checked this often even without new positions, in case the runner lost one.
 _LOOK_SECONDS = 30.0
 
@@ -56,12 +66,14 @@ class FollowerSettings:
       patience: seconds for which bundles may use the loaded models after the follower has stopped.
       pauses: the pauses between attempts after unexpected errors.
       attempts: the number of unexpected errors in a row after which the follower still tries again.
+      loads: how many models are loaded at a time.
     """
 
     scores: Callable[[str], bool] = every_data_type
     patience: float = 60.0
     pauses: RetryPauses = field(default_factory=RetryPauses)
     attempts: int = 5
+    loads: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,7 @@ class _Stopped:
 
 
 class ModelFollower:
-    """Follows the models topic and loads the models that it asks for, one at a time.
-
-    At most two versions of a model are in memory at once: while the new one loads, and until the old one's last batch
-    has ended.
+    """Follows the models topic, and has the models loaded that it asks for.
 
     Args:
       reader: reads the models topic; only the follower's thread uses it.
@@ -94,8 +103,8 @@ class ModelFollower:
     ) -> None:
         self._reader = reader
         self._registry = registry
-        self._loader = loader
         self._settings = settings or FollowerSettings()
+        self._loads = ModelLoads(registry, loader, self._settings.loads)
         self._clock = clock
         self._catalog = ModelCatalog()
         self._topic_id = ""
@@ -105,6 +114,9 @@ class ModelFollower:
         self._wake = threading.Condition()
         self._wanted: dict[str, int] = {}
         self._looked: dict[str, int] | None = None
+        self._fresh_at = 0
+        self._needed_at = 0
+        self._asked_at = -math.inf
         self._closed = False
         self._stopped: _Stopped | None = None
         self._thread = self._new_thread()
@@ -112,6 +124,7 @@ class ModelFollower:
     def start(self) -> None:
         """Starts the thread, which catches up with the topic's current end and loads the live models."""
         self._thread.start()
+        self._loads.start()
 
     def follow(self, positions: Positions) -> None:
         """Passes on the newest positions of the models topic, by topic id, and returns at once.
@@ -149,6 +162,24 @@ class ModelFollower:
             elif looked and self._registry.wait_settled(1.0) and not self._closed:
                 return
 
+    def wait_fresh(self, timestamp: int) -> None:
+        """Waits until everything is applied that was published up to half a second before a record.
+
+        A fence that holds for the record is then known. A follower that has stopped is not waited for: the loaded
+        models serve until its patience ends.
+
+        Args:
+          timestamp: Kafka's timestamp of the newest record of a batch, in milliseconds since 1970-01-01 UTC.
+        """
+        self._asked_at = self._clock()
+        needed = min(timestamp, _milliseconds()) - FRESHNESS_MILLISECONDS
+        if self._fresh_at >= needed:
+            return
+        with self._wake:
+            self._needed_at = max(self._needed_at, needed)
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._is_over() or self._fresh_at >= needed)
+
     def close(self) -> None:
         """Stops the thread, waits up to 30 seconds for a load in progress, and releases all models."""
         with self._wake:
@@ -157,6 +188,7 @@ class ModelFollower:
         if self._thread.is_alive():
             self._thread.join(timeout=30.0)
         self._registry.close()
+        self._loads.close()
 
     # --- Stopping, and starting again.
 
@@ -217,8 +249,7 @@ class ModelFollower:
             _LOGGER.warning("%s; trying again", error)
             self._rest(_RETRY_SECONDS)
             return
-        if not self._load_next():
-            self._wait_for_news()
+        self._wait_for_news()
         if self._clock() - self._reported_at >= _STATISTICS_SECONDS:
             self._reported_at = self._clock()
             self._registry.report_statistics()
@@ -229,11 +260,16 @@ class ModelFollower:
         A position is only a hint that something changed. One beyond the topic's end is not waited for, because it may
         belong to a topic that was deleted.
         """
-        wanted = self._wanted
+        wanted, asked = self._wanted, _milliseconds()
         if self._clock() < self._look_at and not self._is_news(wanted):
-            return
+            if self._fresh_due() > 0:
+                return
+            if self._reader.end() == self._catalog.position:
+                self._set_fresh(asked)
+                return
         topic = self._reader.look()
         if not self._accept(topic):
+            self._set_fresh(asked)
             return
         try:
             self._reader.catch_up(self._catalog, topic.end)
@@ -242,12 +278,26 @@ class ModelFollower:
                 raise
             self._restart()
             return
-        candidates = self._catalog.candidates()
-        self._registry.update({name: found for name, found in candidates.items() if self._settings.scores(name)})
+        found = plans(self._catalog)
+        self._registry.update({name: plan for name, plan in found.items() if self._settings.scores(name)})
         self._look_at = self._clock() + (_RETRY_SECONDS if self._is_behind(wanted) else _LOOK_SECONDS)
         with self._wake:
             self._looked = wanted
             self._wake.notify_all()
+        self._set_fresh(asked)
+
+    def _set_fresh(self, asked: int) -> None:
+        with self._wake:
+            self._fresh_at = asked
+            self._wake.notify_all()
+
+    def _fresh_due(self) -> float:
+        """Seconds until the topic's end is asked for without any news; infinite while no record comes."""
+        if self._needed_at > self._fresh_at:
+            return 0.0
+        if self._clock() - self._asked_at > _ACTIVE_SECONDS:
+            return math.inf
+        return _FRESH_SECONDS - (_milliseconds() - self._fresh_at) / 1000
 
     def _accept(self, topic: TopicState) -> bool:
         """Checks whether the topic was recreated; False when its state cannot be trusted yet.
@@ -288,26 +338,12 @@ class ModelFollower:
     def _has_looked(self, positions: Positions) -> bool:
         return self._looked is not None and not _has_news(positions, self._looked)
 
-    def _load_next(self) -> bool:
-        version = self._registry.next_load()
-        if version is None:
-            return False
-        try:
-            model = self._loader.load(version)
-        except ServingError as error:
-            self._registry.failed(version, error)
-        except Exception as error:
-            _LOGGER.exception("model %s: the load failed unexpectedly", version.label)
-            self._registry.failed(version, ModelLoadError(f"{type(error).__name__}: {error}"))
-        else:
-            self._registry.loaded(version, model)
-        return True
-
     def _wait_for_news(self) -> None:
-        dues = (_STATISTICS_SECONDS, self._registry.next_due(), self._look_at - self._clock())
-        seconds = max(0.0, min(due for due in dues if due is not None))
+        seconds = max(0.0, min(_STATISTICS_SECONDS, self._look_at - self._clock(), self._fresh_due()))
         with self._wake:
-            self._wake.wait_for(lambda: self._closed or self._is_news(self._wanted), seconds)
+            self._wake.wait_for(
+                lambda: self._closed or self._is_news(self._wanted) or self._needed_at > self._fresh_at, seconds
+            )
 
     def _rest(self, seconds: float) -> None:
         with self._wake:
@@ -323,6 +359,10 @@ def _newest(known: Positions, positions: Positions) -> dict[str, int]:
     for topic_id, offset in positions.items():
         newest[topic_id] = max(offset, newest.get(topic_id, 0))
     return newest
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _text(error: Exception) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -14,17 +16,19 @@ from models.artifacts.fetching import Opener
 from models.columns.mapping import InputMapping, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
-from models.errors import MappingError, ModelLoadError, ServingError
+from models.errors import MappingError, ModelLoadError, ScorerOptionError, ServingError
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer
+from models.serving.memory import CountingOpener, resident_bytes
 from models.tensors import Array, Signature, TensorSpec
 
 _LOGGER = logging.getLogger(__name__)
 
 WARM_UP_OPTION = "warmup"
+LARGEST_BATCH_OPTION = "max-batch"
 
 
 class LoadedModel:
@@ -34,14 +38,26 @@ class LoadedModel:
       version: the published version.
       scorer: the model in its engine; `close` closes it.
       mappings: how the model's inputs are filled, by record codec; mappings of other codecs are planned at first use.
+      memory: the bytes of memory that it takes, as far as they were measured.
     """
 
     def __init__(
-        self, version: PublishedVersion, scorer: Scorer, mappings: Mapping[RecordCodec, InputMapping] | None = None
+        self,
+        version: PublishedVersion,
+        scorer: Scorer,
+        mappings: Mapping[RecordCodec, InputMapping] | None = None,
+        memory: int = 0,
     ) -> None:
         self.version = version
         self.scorer = scorer
+        self.memory = memory
         self._mappings = dict(mappings or {})
+
+    @property
+    def largest_batch(self) -> int | None:
+        """The most records that one call may score; None for no limit."""
+        found = self.version.descriptor.options.get(LARGEST_BATCH_OPTION)
+        return None if found is None else int(found)
 
     def score(self, codec: RecordCodec, columns: pa.RecordBatch) -> tuple[RecordOutputs, int | None]:
         """Scores records in one call.
@@ -97,12 +113,21 @@ class ModelLoader:
       opener: reads model locations.
       fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
       codecs: the codecs of the records that the models will score.
+      measured: whether models are loaded one at a time, so that the memory that each of them takes can be measured.
     """
 
-    def __init__(self, opener: Opener, fetch: Callable[[int], bytes], codecs: Sequence[RecordCodec]) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        fetch: Callable[[int], bytes],
+        codecs: Sequence[RecordCodec],
+        measured: bool = False,
+    ) -> None:
         self._opener = opener
         self._fetch = fetch
         self._codecs = codecs
+        self._measured = measured
+        self._alone = threading.Lock()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
         """Loads a version and warms it up; the caller closes the model.
@@ -111,19 +136,27 @@ class ModelLoader:
           ServingError: when the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
         started = time.monotonic()
-        descriptor = version.descriptor
+        check_largest_batch(version.descriptor)
+        with self._alone if self._measured else nullcontext():
+            model = self._load(version)
+        _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
+        return model
+
+    def _load(self, version: PublishedVersion) -> LoadedModel:
+        before = resident_bytes()
+        descriptor, opener = version.descriptor, CountingOpener(self._opener)
         content = self._fetch(version.offset) if version.inline else None
-        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, self._opener))
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener))
         try:
             mappings = self._plan(scorer.signature, descriptor)
-            model = LoadedModel(version, scorer, mappings)
             if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
                 warm_up(scorer, whole_record_samples(mappings))
         except BaseException:
             _close(scorer, version.label)
             raise
-        _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
-        return model
+        # Memory that another model has freed is taken again without growth, hence the bytes of the published model.
+        size = len(content or b"") + opener.downloaded
+        return LoadedModel(version, scorer, mappings, max(size, resident_bytes() - before))
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
         """The input mapping for each record type; raises MappingError if no type can fill the inputs."""
@@ -149,8 +182,16 @@ def _close(scorer: Scorer, label: str) -> None:
 
 def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
     """The descriptor without the options that the loader handles itself, which scorers would reject as unknown."""
-    options = {name: value for name, value in descriptor.options.items() if name != WARM_UP_OPTION}
+    ours = (WARM_UP_OPTION, LARGEST_BATCH_OPTION)
+    options = {name: value for name, value in descriptor.options.items() if name not in ours}
     return replace(descriptor, options=options)
+
+
+def check_largest_batch(descriptor: ModelDescriptor) -> None:
+    """Raises ScorerOptionError unless the option that limits batches is a whole number from 1, or is not given."""
+    found = descriptor.options.get(LARGEST_BATCH_OPTION)
+    if found is not None and not (found.isascii() and found.isdigit() and 0 < int(found) < 2**31):
+        raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records from 1")
 
 
 def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[str, bytes]:

@@ -1,12 +1,18 @@
-"""The live models of a process: which model scores which records, and how one replaces another.
+"""The live models of a process: which models answer which records, and how one route replaces another.
 
-The registry decides what to load, but does not load it. The follower (`models.serving.follower`) calls `next_load`,
-loads the version beside the scoring, and calls `loaded` or `failed`. A swap is one assignment under a lock. A replaced
-model is closed after the last batch that uses it.
+The registry decides what to load, but does not load it. The loads (`models.serving.loads`) call `next_load`, load the
+version beside the scoring, and call `loaded` or `failed`. A switch is one assignment under a lock. A model that no
+route needs is closed after the last batch that uses it.
 
-If a model is retired while another live model scores the same records, it serves until that one has loaded, because
-records scored by an outdated model are better than records that are not scored. It continues while the load of the
-other one fails and is tried again. It stops at once if there is no other candidate for its records.
+Each data type has a plan: the generations of its route, the newest first. Without a route it has one generation with
+one arm, whose versions are the candidates. For records that are behind no fence, the *current* generation holds: the
+newest one without a fence that has a loaded model for each arm that answers. It stays in effect until another one can
+take its place, also when the plan does not contain it any more, because records scored by an outdated model are better
+than records that are not scored. It ends at once if the plan contains no version at all.
+
+For records behind a fence, its generation holds and no other: a batch waits until the models are loaded, up to a limit,
+and records whose model cannot be loaded get an error. The same wait applies to a model that was unloaded for want of
+memory.
 """
 
 from __future__ import annotations
@@ -14,121 +20,75 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 
-from models.model_topic.descriptor import ModelDescriptor
+from models.errors import ModelNotLoadedError
 from models.model_topic.published import PublishedVersion
+from models.routing.plan import Plan, PlannedArm, PlannedGeneration
+from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
 from models.serving.loading import LoadedModel
-from models.serving.status import CallCounter, EventKind, ModelStatistics, StatusEvent
+from models.serving.pool import ModelPool, PooledModel, RetryPauses, Unloaded
+from models.serving.status import EventKind, ModelStatistics, StatusEvent
 
 _LOGGER = logging.getLogger(__name__)
 
-Candidates = tuple[PublishedVersion, ...]
+# Where there are fences, so many generations have their models loaded before a record asks for them: the one that holds
+# now, and the next. The models of earlier ones are loaded on demand.
+_LOADED_AHEAD = 2
+# A model that only an earlier generation needs is dropped this many seconds after its last use.
+_IDLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class RetryPauses:
-    """Pauses before a failed load is tried again.
+class RegistrySettings:
+    """Settings of a registry.
 
     Attributes:
-      first: the first pause in seconds.
-      factor: the ratio of each pause to the one before.
-      longest: the upper limit of a pause in seconds.
+      pauses: the pauses before a failed load is tried again.
+      model_wait: the most seconds for which a batch waits for a model that its records must have.
+      model_memory: the bytes that the loaded models may take together; None for no limit.
+      deployment: the name of the deployment in status events, which is its consumer group.
     """
 
-    first: float = 1.0
-    factor: float = 2.0
-    longest: float = 60.0
-
-    def after(self, failures: int) -> float:
-        """The pause in seconds after this number of failures in a row, which is 1 or more."""
-        return min(self.longest, self.first * self.factor ** min(failures - 1, 32))
-
-
-@dataclass
-class _Live:
-    """A model that serves, or was replaced and waits for its last batch to end."""
-
-    version: PublishedVersion
-    model: LoadedModel
-    counter: CallCounter
-    users: int = 0
-    replaced: bool = False
-    calls_reported: int = 0
-
-    def statistics(self) -> ModelStatistics:
-        descriptor = self.version.descriptor
-        return self.counter.statistics(descriptor.model_name, descriptor.model_version, descriptor.description)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    version: PublishedVersion
-    count: int
-    due: float
+    pauses: RetryPauses = field(default_factory=RetryPauses)
+    model_wait: float = 60.0
+    model_memory: int | None = None
+    deployment: str = ""
 
 
 @dataclass
 class _Slot:
-    """The state of one data type, with failures by the offset of the version's message.
+    """The state of one data type: its plan, and the generation in effect with the versions that its arms use."""
 
-    A recreated topic may contain another version at the same offset, so a failure also records its version.
-    """
+    plan: Plan = ()
+    current: PlannedGeneration | None = None
+    serving: tuple[PublishedVersion, ...] = ()
 
-    candidates: Candidates = ()
-    serving: _Live | None = None
-    failures: dict[int, _Failure] = field(default_factory=dict)
+    def base(self) -> PlannedGeneration | None:
+        """The generation for the records behind no fence: the current one.
 
-    def rank(self) -> int:
-        """The index of the serving model among the candidates; their number if it is not one of them."""
-        serving = self.serving
-        if serving is None:
-            return len(self.candidates)
-        places = (place for place, one in enumerate(self.candidates) if one.same_model(serving.version))
-        return next(places, len(self.candidates))
+        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
+        them; it holds for the records before the fence nevertheless.
+        """
+        if self.current is not None or not self.is_fenced():
+            return self.current
+        return next((one for one in self.plan if one.fence is None), None)
 
-    def want(self, candidates: Candidates) -> None:
-        """Replaces the candidates, and forgets the failures of versions that are no longer among them."""
-        self.candidates = candidates
-        known = {one.offset: one for one in candidates}
-        self.failures = {at: one for at, one in self.failures.items() if known.get(at) == one.version}
+    def is_fenced(self) -> bool:
+        """Whether a generation of the plan has a fence."""
+        return any(one.fence is not None for one in self.plan)
 
-    def is_retired(self, live: _Live) -> bool:
-        """Whether no version of that model is a candidate any more."""
-        name = live.version.descriptor.model_name
-        return all(one.descriptor.model_name != name for one in self.candidates)
+    def adopt(self, plan: Plan) -> None:
+        """Takes over another plan, in which the current generation may be contained."""
+        self.plan = plan
+        if self.current is not None and self.current.offset is not None:
+            same = (one for one in plan if one.offset == self.current.offset)
+            self.current = next(same, self.current)
 
-
-class Lease:
-    """A model in use by one batch: `with registry.lease(data_type) as lease`.
-
-    `lease.model` is None if no model serves the data type.
-    """
-
-    def __init__(self, registry: ModelRegistry, live: _Live | None) -> None:
-        self._registry = registry
-        self._live = live
-
-    @property
-    def model(self) -> LoadedModel | None:
-        """The model that scores; it is not closed while the lease is held."""
-        return self._live.model if self._live else None
-
-    def count(self, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to the model's statistics: its numbers of records and errors, and its duration."""
-        if self._live is not None:
-            self._registry.count(self._live, records, errors, milliseconds)
-
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._registry.give_back(self._live)
+    def versions(self) -> list[PublishedVersion]:
+        """All versions of the plan."""
+        return [version for generation in self.plan for arm in generation.arms for version in arm.versions]
 
 
 class ModelRegistry:
@@ -136,124 +96,115 @@ class ModelRegistry:
 
     Args:
       worker: the name of this process in status events.
-      pauses: the pauses before a failed load is tried again.
-      clock: returns a number of seconds that never decreases; used for the pauses.
-      deployment: the name of the deployment in status events, which is its consumer group.
+      settings: the settings; None means the defaults.
+      clock: returns a number of seconds that never decreases; used for pauses and idle times.
     """
 
     def __init__(
         self,
         worker: str,
-        pauses: RetryPauses | None = None,
+        settings: RegistrySettings | None = None,
         clock: Callable[[], float] = time.monotonic,
-        deployment: str = "",
     ) -> None:
         self.worker = worker
-        self.deployment = deployment
-        self._pauses = pauses or RetryPauses()
+        self._settings = settings or RegistrySettings()
+        self.deployment = self._settings.deployment
         self._clock = clock
         self._changed = threading.Condition()
+        self._pool = ModelPool(self._settings.pauses, clock, self._settings.model_memory)
         self._slots: dict[str, _Slot] = {}
         self._events: list[StatusEvent] = []
+        self._closed = False
 
-    def update(self, candidates: Mapping[str, Candidates]) -> None:
-        """Takes over the candidates of the catalog, by data type; idempotent.
+    # --- What should be served.
 
-        A model without a candidate is retired: at once if its records have no other candidate, otherwise as soon as
-        one of them has loaded.
+    def update(self, plans: Mapping[str, Plan]) -> None:
+        """Takes over the plans of the catalog, by data type; idempotent.
+
+        A data type whose plan contains no version is retired at once; another one keeps its models until those of the
+        new plan can take their place.
         """
-        retired = []
         with self._changed:
-            for data_type in dict.fromkeys([*self._slots, *candidates]):
-                slot = self._slots.setdefault(data_type, _Slot())
-                slot.want(candidates.get(data_type, ()))
-                if not slot.candidates:
-                    self._report_retired(slot)
-                    retired.append(self._replace(slot, None))
-            self._changed.notify_all()
-        self._close_unused(retired)
+            for data_type in dict.fromkeys([*self._slots, *plans]):
+                self._slots.setdefault(data_type, _Slot()).adopt(plans.get(data_type, ()))
+            self._pool.keep_failures(version for slot in self._slots.values() for version in slot.versions())
+            unloaded = self._refresh()
+        self._close_models(unloaded)
 
     def next_load(self) -> PublishedVersion | None:
-        """The version to load now, or None; a version that failed to load is due again after its pause."""
+        """The version to load now, or None; a version that failed to load is due again after its pause.
+
+        The caller must report it to `loaded` or `failed`; no other caller gets it before that.
+        """
         with self._changed:
-            now = self._clock()
-            for slot in self._slots.values():
-                for version in slot.candidates[: slot.rank()]:
-                    failure = slot.failures.get(version.offset)
-                    if failure is None or failure.due <= now:
-                        self._report("loading", version)
-                        return version
-            return None
+            version = self._pool.next_load(self._wanted())
+            if version is not None:
+                self._report("loading", version)
+            return version
+
+    def wait_for_load(self, seconds: float) -> PublishedVersion | None:
+        """As `next_load`, but waits up to `seconds` for a version to load."""
+        deadline = self._clock() + seconds
+        with self._changed:
+            while True:
+                version = self.next_load()
+                left = deadline - self._clock()
+                if version is not None or left <= 0 or self._closed:
+                    return version
+                due = self._pool.next_due(self._wanted())
+                self._changed.wait(left if due is None else max(0.001, min(left, due)))
 
     def next_due(self) -> float | None:
         """Seconds until a failed load is due again; None if no load has failed."""
         with self._changed:
-            now = self._clock()
-            dues = [
-                slot.failures[version.offset].due - now
-                for slot in self._slots.values()
-                for version in slot.candidates[: slot.rank()]
-                if version.offset in slot.failures
-            ]
-            return max(0.0, min(dues)) if dues else None
+            return self._pool.next_due(self._wanted())
 
     def loaded(self, version: PublishedVersion, model: LoadedModel) -> None:
         """Puts a loaded model into service, or closes it if it is no longer wanted."""
         with self._changed:
-            slot = self._slots.get(version.descriptor.data_type)
-            wanted = slot is not None and 0 <= _place(slot.candidates, version) < slot.rank()
-            if slot is not None and wanted:
-                live = _Live(version, model, CallCounter(since=_now()))
-                slot.failures.pop(version.offset, None)
-                self._report_retired(slot)
-                old = self._replace(slot, live)
-                self._report("serving", version, statistics=live.statistics())
-                _LOGGER.info("model %s serves %r records", version.label, version.descriptor.data_type)
+            wanted = any(one.same_model(version) for one in (*self._pool.demands(), *self._wanted()))
+            if not wanted:
+                self._pool.discard(version)
                 self._changed.notify_all()
+            else:
+                pooled = self._pool.add(version, model)
+                unloaded = self._refresh()
+                self._report("serving", version, statistics=pooled.statistics())
+                _LOGGER.info("model %s serves", version.label)
         if wanted:
-            self._close_unused([old])
+            self._close_models(unloaded)
         else:
             model.close()
 
     def failed(self, version: PublishedVersion, error: Exception) -> None:
-        """Records a failed load, which is due again after a pause; the current model continues to serve."""
+        """Records a failed load, which is due again after a pause; the current models continue to serve."""
         with self._changed:
-            slot = self._slots.get(version.descriptor.data_type)
-            if slot is None or _place(slot.candidates, version) < 0:
+            known = [one for slot in self._slots.values() for one in slot.versions()]
+            if version not in known and version not in self._pool.demands():
+                self._pool.discard(version)
                 return
-            known = slot.failures.get(version.offset)
-            count = known.count + 1 if known else 1
-            pause = self._pauses.after(count)
-            slot.failures[version.offset] = _Failure(version, count, self._clock() + pause)
+            failure = self._pool.fail(version, str(error))
             self._report("failed", version, error=str(error))
-            instead = f"{slot.serving.version.label} still serves" if slot.serving else "no other model serves yet"
-            _LOGGER.error("model %s: %s; %s; next attempt in %g s", version.label, error, instead, pause)
+            pause = max(0.0, failure.due - self._clock())
+            _LOGGER.error("model %s: %s; %s; next attempt in %g s", version.label, error, self._instead(version), pause)
             self._changed.notify_all()
 
-    def lease(self, data_type: str) -> Lease:
-        """Leases the model that scores records of this data type; it stays open until the lease is returned."""
-        with self._changed:
-            slot = self._slots.get(data_type)
-            live = slot.serving if slot else None
-            if live is not None:
-                live.users += 1
-            return Lease(self, live)
+    # --- What serves.
 
-    def give_back(self, live: _Live) -> None:
-        """Ends a lease; called by `Lease`."""
-        with self._changed:
-            live.users -= 1
-            close = live.replaced and live.users == 0
-        if close:
-            self._close(live)
+    def lease(self, data_type: str, coordinates: Coordinates) -> Lease:
+        """Leases the models that score these records, which stay open until the lease is returned.
 
-    def count(self, live: _Live, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to a model's statistics; called by `Lease`."""
+        Waits for models that the records must have: those behind a fence, and those unloaded for want of memory.
+        """
         with self._changed:
-            live.counter.add(records, errors, milliseconds)
+            slot = self._slots.get(data_type) or _Slot()
+            deadline = self._clock() + self._settings.model_wait
+            parts = parts_of(slot.plan, slot.base(), coordinates)
+            leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
+            return Lease(leased, self.give_back, self.count)
 
     def settled(self) -> bool:
-        """Whether every candidate better than the serving model has failed, so that waiting would not help."""
+        """Whether every version that should be loaded has loaded or failed, so that waiting would not help."""
         with self._changed:
             return self._is_settled()
 
@@ -261,6 +212,8 @@ class ModelRegistry:
         """Waits up to `timeout` seconds for `settled`; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(self._is_settled, timeout)
+
+    # --- Events.
 
     def report_stopped(self, error: str) -> None:
         """Adds the event that the models topic is no longer followed."""
@@ -274,64 +227,204 @@ class ModelRegistry:
             return events
 
     def report_statistics(self) -> None:
-        """Adds an event for each model that was called since its last report.
+        """Adds an event for each model that was called since its last report, and drops models that are idle.
 
         The event replaces an earlier one of the same model that was not drained, so events do not pile up.
         """
         with self._changed:
-            serving = [slot.serving for slot in self._slots.values() if slot.serving is not None]
-            for live in serving:
-                if live.counter.calls != live.calls_reported:
-                    live.calls_reported = live.counter.calls
-                    self._forget_statistics(live.version.descriptor)
-                    self._report("statistics", live.version, statistics=live.statistics())
+            for pooled in self._pool.models():
+                if pooled.counter.calls != pooled.calls_reported:
+                    pooled.calls_reported = pooled.counter.calls
+                    self._forget_statistics(pooled.version)
+                    self._report("statistics", pooled.version, statistics=pooled.statistics())
+            unloaded = self._refresh()
+        self._close_models(unloaded)
 
     def close(self) -> None:
         """Releases all models; a model in use is released after its last batch."""
         with self._changed:
-            for slot in self._slots.values():
-                slot.candidates = ()
-            replaced = [self._replace(slot, None) for slot in self._slots.values()]
-        self._close_unused(replaced)
+            self._closed = True
+            self._slots.clear()
+            unloaded = self._pool.drop_others(())
+            self._changed.notify_all()
+        self._close_models(unloaded)
 
-    def _forget_statistics(self, of: ModelDescriptor) -> None:
-        about = ("statistics", of.model_name, of.model_version)
-        events = self._events
-        self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
+    # --- The generation in effect.
 
-    def _report_retired(self, slot: _Slot) -> None:
-        if slot.serving is not None and slot.is_retired(slot.serving):
-            self._report("retired", slot.serving.version)
-            _LOGGER.info("model %s is retired", slot.serving.version.label)
+    def _refresh(self) -> list[Unloaded]:
+        """Lets newer generations take effect where they can, and drops what is not needed any more."""
+        needed: list[PublishedVersion] = []
+        for slot in self._slots.values():
+            before = slot.serving
+            self._choose_current(slot)
+            self._report_retired(slot, before)
+            needed += self._needed(slot)
+        needed += self._pool.demands()
+        unloaded = self._pool.drop_others(needed)
+        unloaded += self._pool.shrink()
+        self._changed.notify_all()
+        return unloaded
+
+    def _choose_current(self, slot: _Slot) -> None:
+        if not slot.versions():
+            slot.current, slot.serving = None, ()
+            return
+        for generation in slot.plan:
+            if generation.fence is None and self._can_answer(generation):
+                slot.current = generation
+                best = (self._best(arm) for arm in generation.arms)
+                slot.serving = tuple(version for version in best if version is not None)
+                return
+
+    def _can_answer(self, generation: PlannedGeneration) -> bool:
+        answering = [arm for arm in generation.arms if arm.answers]
+        return all(self._best(arm) is not None for arm in answering)
+
+    def _best(self, arm: PlannedArm) -> PublishedVersion | None:
+        """The first version of the arm that was loaded."""
+        return next((version for version in arm.versions if self._pool.get(version) is not None), None)
+
+    def _report_retired(self, slot: _Slot, before: Iterable[PublishedVersion]) -> None:
+        """Reports the models that served and of which the plan contains no version."""
+        still = {version.identity for version in slot.serving}
+        names = {version.descriptor.model_name for version in slot.versions()}
+        for version in before:
+            if version.identity not in still and version.descriptor.model_name not in names:
+                self._report("retired", version)
+                _LOGGER.info("model %s is retired", version.label)
+
+    def _needed(self, slot: _Slot) -> Iterator[PublishedVersion]:
+        """The versions whose models are kept."""
+        required = list(self._required(slot))
+        if _contains(required, slot.current) or not _contains(slot.plan, slot.current):
+            yield from slot.serving
+        yield from (version for one in required if one is not slot.current for version in one.versions())
+        if slot.is_fenced():  # records before a fence may still come, so what they need is kept for a while
+            yield from (version for version in (*slot.versions(), *slot.serving) if self._is_recent(version))
+
+    def _is_recent(self, version: PublishedVersion) -> bool:
+        pooled = self._pool.get(version)
+        return pooled is not None and self._clock() - pooled.used_at < _IDLE_SECONDS
+
+    def _required(self, slot: _Slot) -> Iterator[PlannedGeneration]:
+        """The generations whose models are loaded before a record asks for them, the newest first.
+
+        Those below a fence are not needed any more once records behind it have come.
+        """
+        fenced = passed = False
+        for place, generation in enumerate(slot.plan):
+            if fenced and (place >= _LOADED_AHEAD or passed):
+                return
+            yield generation
+            if generation is slot.current:
+                return
+            if generation.fence is not None:
+                fenced = True
+                passed = passed or self._was_used(generation)
+
+    def _was_used(self, generation: PlannedGeneration) -> bool:
+        pooled = [self._pool.get(version) for version in generation.versions()]
+        return any(one is not None and one.counter.calls > 0 for one in pooled)
+
+    def _wanted(self) -> list[PublishedVersion]:
+        """The versions that should be loaded now, unless they have failed, in order of preference."""
+        return [version for slot in self._slots.values() for version in self._wanted_by(slot)]
+
+    def _wanted_by(self, slot: _Slot) -> Iterator[PublishedVersion]:
+        for generation in self._required(slot):
+            for arm in sorted(generation.arms, key=lambda arm: not arm.answers):
+                yield from self._better(arm)
+
+    def _better(self, arm: PlannedArm) -> Iterator[PublishedVersion]:
+        """The versions of the arm that come before its best loaded one."""
+        for version in arm.versions:
+            if self._pool.get(version) is not None:
+                return
+            yield version
 
     def _is_settled(self) -> bool:
-        return all(
-            version.offset in slot.failures
-            for slot in self._slots.values()
-            for version in slot.candidates[: slot.rank()]
-        )
+        return all(self._pool.failure(version) is not None for version in self._wanted())
 
-    @staticmethod
-    def _replace(slot: _Slot, live: _Live | None) -> _Live | None:
-        """Swaps the serving model, and returns the old one if no batch uses it.
+    def _instead(self, failed: PublishedVersion) -> str:
+        serving = [
+            version.label for slot in self._slots.values() if failed in slot.versions() for version in slot.serving
+        ]
+        return f"{', '.join(serving)} still serves" if serving else "no other model serves yet"
 
-        The caller closes it after it has released the lock, because closing may take long.
+    # --- Leases.
+
+    def _lease_part(self, rows: Rows, generation: PlannedGeneration | None, deadline: float) -> LeasedPart:
+        if generation is None:
+            return LeasedPart(rows)
+        segments = (tuple(self._lease_arm(arm, deadline) for arm in segment.arms) for segment in generation.segments)
+        return LeasedPart(rows, generation, tuple(segments))
+
+    def _lease_arm(self, arm: PlannedArm, deadline: float) -> LeasedArm:
+        version = self._best(arm) or next(iter(arm.versions), None)
+        if version is None:
+            return LeasedArm(arm, error=f"model {arm.label} is not in the models topic")
+        pooled = self._pool.get(version)
+        if pooled is None or pooled.model is None:
+            if not arm.answers:  # a shadow that is not loaded yet: its records do without it
+                return LeasedArm(arm, error=f"model {version.label} is not loaded")
+            try:
+                pooled = self._wait_for(version, deadline)
+            except ModelNotLoadedError as error:
+                return LeasedArm(arm, error=str(error))
+        self._pool.take(pooled)
+        return LeasedArm(arm, pooled, pooled.model)
+
+    def _wait_for(self, version: PublishedVersion, deadline: float) -> PooledModel:
+        """Waits until a model is loaded; the lock is released meanwhile.
+
+        Raises:
+          ModelNotLoadedError: when it cannot be loaded, or not in time.
         """
-        old, slot.serving = slot.serving, live
-        if old is None:
-            return None
-        old.replaced = True
-        return old if old.users == 0 else None
+        with self._pool.demanded(version):
+            self._changed.notify_all()
+            while True:
+                pooled, failure = self._pool.get(version), self._pool.failure(version)
+                if pooled is not None and pooled.model is not None:
+                    return pooled
+                if failure is not None:
+                    raise ModelNotLoadedError(f"model {version.label} could not be loaded: {failure.reason}")
+                left = deadline - self._clock()
+                if self._closed or left <= 0:
+                    raise ModelNotLoadedError(
+                        f"model {version.label} was not loaded within {self._settings.model_wait:g} s"
+                    )
+                self._changed.wait(left)
 
-    def _close_unused(self, replaced: Iterable[_Live | None]) -> None:
-        for live in replaced:
-            if live is not None:
-                self._close(live)
-
-    def _close(self, live: _Live) -> None:
-        live.model.close()
+    def hold(self, pooled: PooledModel) -> None:
+        """Keeps a model open that a lease holds now, until it is given back once more."""
         with self._changed:
-            self._report("released", live.version, statistics=live.statistics())
+            self._pool.take(pooled)
+
+    def give_back(self, models: Iterable[PooledModel]) -> None:
+        """Ends the use of models; called by `Lease`, and after `hold`."""
+        with self._changed:
+            unloaded = [one for pooled in models for one in self._pool.give_back(pooled)]
+        self._close_models(unloaded)
+
+    def count(self, pooled: PooledModel, records: int, errors: int, milliseconds: float) -> None:
+        """Adds a call to the statistics of a model; called by `Lease`."""
+        with self._changed:
+            pooled.counter.add(records, errors, milliseconds)
+
+    # --- Closing, and reporting.
+
+    def _close_models(self, unloaded: Iterable[Unloaded]) -> None:
+        """Closes models; the lock is not held, because closing may take long."""
+        for one in unloaded:
+            one.model.close()
+            with self._changed:
+                kind: EventKind = "released" if one.pooled.dropped else "unloaded"
+                self._report(kind, one.pooled.version, statistics=one.pooled.statistics())
+
+    def _forget_statistics(self, version: PublishedVersion) -> None:
+        about = ("statistics", version.descriptor.model_name, version.descriptor.model_version)
+        events = self._events
+        self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
 
     def _report(
         self,
@@ -356,8 +449,8 @@ class ModelRegistry:
         )
 
 
-def _place(candidates: Candidates, version: PublishedVersion) -> int:
-    return next((place for place, one in enumerate(candidates) if one.same_model(version)), -1)
+def _contains(generations: Iterable[PlannedGeneration], one: PlannedGeneration | None) -> bool:
+    return any(generation is one for generation in generations)
 
 
 def _now() -> int:

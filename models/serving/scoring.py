@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,42 +15,172 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall, ScoredRecords
-from models.errors import FieldValueError, MappingError, ScoringError
+from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
+from models.errors import ConditionError, FieldValueError, MappingError, ScoringError
+from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.record_type import DATA_TYPE_FIELD
 from models.results.encoder import NO_MODEL
+from models.routing.assignment import assign
+from models.routing.plan import PlannedArm, PlannedGeneration
+from models.routing.split import record_keys
 from models.serving.isolation import Isolation, Outcome
+from models.serving.leases import Coordinates, Lease, LeasedPart
 from models.serving.loading import LoadedModel
-from models.serving.registry import Lease, ModelRegistry
+from models.serving.pool import PooledModel
+from models.serving.registry import ModelRegistry
 from models.text import clean_text, error_text
 
 Rows = npt.NDArray[np.int64]
+Count = Callable[[int, int, float], None]
 
 
-def score_records(decoded: DecodedRecords, codec: RecordCodec, registry: ModelRegistry) -> list[ScoredRecords]:
+@dataclass(frozen=True)
+class ShadowWork:
+    """Records that a shadow is to score.
+
+    Attributes:
+      pooled, model: its model; whoever takes the work must lease it anew.
+      route: the arm.
+      batch, decoded: the records as they came, and decoded.
+      rows: those to score, by their rows in the decoded columns.
+    """
+
+    pooled: PooledModel
+    model: LoadedModel
+    route: RouteIdentity
+    batch: RecordBatch
+    decoded: DecodedRecords
+    rows: Rows
+
+
+class Shadows(Protocol):
+    """Scores shadows, off the path of the live answers."""
+
+    def take(self, work: ShadowWork) -> None:
+        """Takes records to score later, and returns at once."""
+
+
+def score_records(
+    batch: RecordBatch,
+    decoded: DecodedRecords,
+    codec: RecordCodec,
+    registry: ModelRegistry,
+    shadows: Shadows | None = None,
+) -> list[ScoredRecords]:
     """Scores decoded records with the models that are current now: each row is in one of the answers.
 
     Raises nothing that a record or a model can cause: whatever keeps a record from being scored is its call's error.
+
+    Args:
+      batch: the records as they came.
+      decoded: the same, decoded.
+      codec: that decoded them.
+      registry: the models.
+      shadows: takes what shadows are to score; None if they are not scored.
     """
     scored: list[ScoredRecords] = []
     for data_type, rows in by_data_type(decoded.columns, codec):
-        columns = decoded.columns if len(rows) == len(decoded) else decoded.columns.take(pa.array(rows))
-        with registry.lease(data_type) as lease:
-            if lease.model is None:
-                reason = clean_text(f"{NO_MODEL} for data type {data_type!r}")
-                scored.append(ScoredRecords(rows, ModelCall(None, _microseconds(), 0, len(rows), reason), None))
-            else:
-                scored.extend(_score_with(lease, lease.model, codec, columns, rows))
+        places = decoded.places[rows]
+        span = batch.span
+        coordinates = Coordinates(span.topic, span.partition, batch.offsets[places], batch.timestamps[places])
+        with registry.lease(data_type, coordinates) as lease:
+            for part in lease.parts:
+                if part.generation is None:
+                    scored.append(_no_answer(rows[part.rows], f"{NO_MODEL} for data type {data_type!r}"))
+                else:
+                    records = _Records(batch, decoded, codec, rows[part.rows])
+                    scored.extend(_score_part(lease, part, part.generation, records, shadows))
     return scored
 
 
-def _score_with(
-    lease: Lease, model: LoadedModel, codec: RecordCodec, columns: pa.RecordBatch, rows: Rows
+@dataclass(frozen=True)
+class _Records:
+    """The records for which one generation of a route holds, by their rows in the decoded columns."""
+
+    batch: RecordBatch
+    decoded: DecodedRecords
+    codec: RecordCodec
+    rows: Rows
+
+    @property
+    def columns(self) -> pa.RecordBatch:
+        return self.only(self.rows)
+
+    def only(self, rows: Rows) -> pa.RecordBatch:
+        """The columns of some rows."""
+        every = self.decoded.columns
+        return every if len(rows) == every.num_rows else every.take(pa.array(rows))
+
+    def keys(self) -> list[bytes]:
+        """What is hashed of each record if it is split by its key."""
+        places = self.decoded.places[self.rows]
+        span, offsets = self.batch.span, self.batch.offsets[places]
+        return record_keys(
+            self.batch.keys.take(pa.array(places)),
+            lambda index: f"{span.topic}-{span.partition}-{offsets[index]}".encode(),
+        )
+
+
+def _score_part(
+    lease: Lease, part: LeasedPart, generation: PlannedGeneration, records: _Records, shadows: Shadows | None
 ) -> Iterator[ScoredRecords]:
+    try:
+        assignment = assign(generation, records.columns, records.keys)
+    except ConditionError as error:
+        yield _no_answer(records.rows, str(error))
+        return
+    for assigned in assignment.answering:
+        rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
+        route = route_identity(generation, leased.arm)
+        if leased.pooled is None or leased.model is None:
+            yield _no_answer(rows, leased.error or NO_MODEL, route)
+        else:
+            count = partial(lease.count, leased.pooled)
+            yield from score_with(leased.model, count, records.codec, records.only(rows), rows, route)
+    if shadows is not None:
+        for assigned in assignment.shadows:
+            rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
+            route = route_identity(generation, leased.arm)
+            if leased.pooled is not None and leased.model is not None and route is not None:
+                shadows.take(ShadowWork(leased.pooled, leased.model, route, records.batch, records.decoded, rows))
+
+
+def route_identity(generation: PlannedGeneration, arm: PlannedArm) -> RouteIdentity | None:
+    """The arm as results name it; None without a route."""
+    return None if generation.offset is None else RouteIdentity(generation.offset, arm.name, arm.role)
+
+
+def _no_answer(rows: Rows, reason: str, route: RouteIdentity | None = None) -> ScoredRecords:
+    call = ModelCall(None, _microseconds(), 0, len(rows), clean_text(reason), route)
+    return ScoredRecords(rows, call, None)
+
+
+def score_with(
+    model: LoadedModel,
+    count: Count,
+    codec: RecordCodec,
+    columns: pa.RecordBatch,
+    rows: Rows,
+    route: RouteIdentity | None = None,
+) -> Iterator[ScoredRecords]:
+    """Scores records with one model.
+
+    Args:
+      model: the model; it must stay open until the last answer was taken.
+      count: is called with the records, errors and milliseconds of each call.
+      codec: that decoded the records.
+      columns: the records.
+      rows: their rows in the decoded columns.
+      route: the arm that answers.
+    """
     deadline = model.scorer.batch_deadline
-    calls = Isolation(partial(_call, model, codec, columns), math.inf if deadline is None else deadline)
-    return (_scored(lease, model, rows, outcome) for outcome in calls.score(len(rows)))
+    largest = model.largest_batch or len(rows)
+    for start in range(0, len(rows), largest):
+        chosen = columns if largest >= len(rows) else columns.slice(start, largest)
+        calls = Isolation(partial(_call, model, codec, chosen), math.inf if deadline is None else deadline)
+        for outcome in calls.score(chosen.num_rows):
+            yield _scored(count, model, rows[start : start + largest], outcome, route)
 
 
 def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[str, Rows]]:
@@ -98,17 +229,18 @@ def _call(model: LoadedModel, codec: RecordCodec, columns: pa.RecordBatch, indic
     return _Answer(outputs, version, start)
 
 
-def _scored(lease: Lease, model: LoadedModel, rows: Rows, outcome: Outcome[_Answer]) -> ScoredRecords:
-    answer, count, duration = outcome.answer, len(outcome.indices), round(outcome.seconds * 1e6)
-    lease.count(count, count if answer is None else 0, outcome.seconds * 1000)
-    chosen = rows if count == len(rows) else rows[list(outcome.indices)]
+def _scored(
+    count: Count, model: LoadedModel, rows: Rows, outcome: Outcome[_Answer], route: RouteIdentity | None
+) -> ScoredRecords:
+    answer, size, duration = outcome.answer, len(outcome.indices), round(outcome.seconds * 1e6)
+    count(size, size if answer is None else 0, outcome.seconds * 1000)
+    chosen = rows if size == len(rows) else rows[list(outcome.indices)]
     if answer is not None:
-        call = ModelCall(model.identity(answer.version), answer.start, duration, count)
+        call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
         return ScoredRecords(chosen, call, answer.outputs)
     error = _reason(outcome.error)
-    return ScoredRecords(
-        chosen, ModelCall(model.identity(None), _microseconds() - duration, duration, count, error), None
-    )
+    call = ModelCall(model.identity(None), _microseconds() - duration, duration, size, error, route)
+    return ScoredRecords(chosen, call, None)
 
 
 def _reason(error: Exception | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from models.text import clean_text, encode_text, limit_text
 
-EventKind = Literal["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]
+EventKind = Literal["loading", "serving", "failed", "released", "unloaded", "retired", "statistics", "gap", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class StatusEvent:
 
     Attributes:
       kind: loading, serving, failed (with `error`; the load is tried again), released (its last batch has ended),
-        retired, statistics (of a serving model), gap (records were missing), stopped (the worker no longer follows the
-        models topic, for the reason in `error`; its bundles will fail soon).
+        unloaded (for want of memory; it is loaded again on demand), retired, statistics (of a serving model), gap
+        (records were missing), stopped (the worker no longer follows the models topic, for the reason in `error`; its
+        bundles will fail soon).
       at: the time in milliseconds since 1970-01-01 UTC.
       worker: the process that reports the event.
       model_name, model_version, data_type: the model that the event is about; empty and 0 for gap and stopped.

@@ -15,6 +15,7 @@ from models.errors import ScoringError
 from models.records.batch import OffsetSpan, RecordBatch
 from models.records.codecs.base import RecordCodec
 from models.records.record_type import RecordType
+from models.routing.plan import implicit_plan
 from models.scorers.base import Scores
 from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.registry import ModelRegistry
@@ -135,7 +136,7 @@ def _registry(chance: random.Random, kind: RecordType) -> ModelRegistry:
     versions = {
         name: published(place + 1, f"m{place}", data_type=name) for place, name in enumerate(data_types) if name
     }
-    registry.update({name: (version,) for name, version in versions.items()})
+    registry.update({name: implicit_plan((version,)) for name, version in versions.items()})
     for version in versions.values():
         registry.loaded(version, fake_model(version, EchoScorer(_signature(chance, kind.codec), chance)))
     return registry

@@ -18,7 +18,9 @@ from models.model_topic.published import PublishedVersion
 from models.records.batch import Headers, OffsetSpan, RecordBatch
 from models.records.record_type import RecordFormat, RecordType
 from models.scorers.base import Scores
+from models.serving.leases import Coordinates
 from models.serving.loading import LoadedModel
+from models.serving.registry import ModelRegistry
 from models.tensors import Array, Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
@@ -80,6 +82,34 @@ def scorer_of(model: LoadedModel) -> FakeScorer:
     """The fake behind a model of `fake_model`."""
     assert isinstance(model.scorer, FakeScorer)
     return model.scorer
+
+
+class OneLease:
+    """A lease of the models for one record, of which there is one model at most."""
+
+    def __init__(self, registry: ModelRegistry, data_type: str = "m", offset: int = 0, timestamp: int = 0) -> None:
+        coordinates = Coordinates("records", 0, np.array([offset]), np.array([timestamp]))
+        self._lease = registry.lease(data_type, coordinates)
+        (part,) = self._lease.parts
+        self._arm = part.arms[0][0] if part.arms else None
+
+    @property
+    def model(self) -> LoadedModel | None:
+        return self._arm.model if self._arm else None
+
+    @property
+    def error(self) -> str | None:
+        return self._arm.error if self._arm else None
+
+    def count(self, records: int, errors: int, milliseconds: float) -> None:
+        if self._arm and self._arm.pooled:
+            self._lease.count(self._arm.pooled, records, errors, milliseconds)
+
+    def __enter__(self) -> OneLease:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lease.give_back([self._arm.pooled] if self._arm and self._arm.pooled else [])
 
 
 class NoOpener:

@@ -11,8 +11,10 @@ from models.kafka.client import KafkaSettings
 from models.model_topic.position import encode_position
 from models.records.outgoing import OutgoingBatch
 from models.results.decoder import ResultDecoder
+from models.routing.plan import implicit_plan
 from models.serving.assembly import ScoringSettings
-from models.serving.registry import ModelRegistry
+from models.serving.registry import ModelRegistry, RegistrySettings
+from models.serving.shadows import ShadowScorer
 from models.serving.status import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from transforms.model_updates import LOOK_SECONDS
@@ -34,6 +36,7 @@ class FakeFollower:
 
     told: list[dict[str, int]] = field(default_factory=list)
     waited: list[dict[str, int]] = field(default_factory=list)
+    fresh: list[int] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     closed: bool = False
 
@@ -43,6 +46,9 @@ class FakeFollower:
     def wait_current(self, positions: dict[str, int]) -> None:
         self.waited.append(positions)
         self.on_wait()
+
+    def wait_fresh(self, timestamp: int) -> None:
+        self.fresh.append(timestamp)
 
     def close(self) -> None:
         self.closed = True
@@ -58,14 +64,15 @@ class Process:
 
     def serve(self, number: int) -> None:
         version = published(number)
-        self.registry.update({"m": (version,)})
+        self.registry.update({"m": implicit_plan((version,))})
         self.registry.loaded(version, fake_model(version))
 
 
 @pytest.fixture
 def process() -> Iterator[Process]:
-    follower, registry = FakeFollower(), ModelRegistry("worker", deployment="group")
-    serving = Serving(registry, follower)  # type: ignore[arg-type]
+    follower, registry = FakeFollower(), ModelRegistry("worker", RegistrySettings(deployment="group"))
+    shadows = ShadowScorer(registry, SCORING, lambda message: None)
+    serving = Serving(registry, follower, shadows)  # type: ignore[arg-type]
     shared: ProcessShared[Serving] = ProcessShared()
     shared.value(lambda: serving)
     made: list[ScoreBatch] = []

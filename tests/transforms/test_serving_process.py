@@ -16,13 +16,16 @@ from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
+from models.serving.assembly import ScoringSettings
 from tests.conftest import MakeTopic
+from tests.models.fakes import OneLease
 from tests.saved_models import save_version_model
 from tests.transforms.bundles import eventually
 from transforms.process_shared import ProcessShared, close_all
 from transforms.serving_process import ModelsSettings, Serving
 
 INPUTS = {"x": ("user",)}
+SCORING = ScoringSettings({"records": RecordType.named("recommender")}, "results", "dead-letters")
 
 
 @pytest.fixture
@@ -50,13 +53,13 @@ def publish(settings: ModelsSettings, folder: Path, version: int, inline: bool) 
 
 
 def served(serving: Serving) -> int | None:
-    with serving.registry.lease("m") as lease:
+    with OneLease(serving.registry, "m") as lease:
         return lease.model.version.descriptor.model_version if lease.model else None
 
 
 def test_it_serves_models_live_at_the_start_and_later_ones(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
-    serving = Serving.start(settings)
+    serving = Serving.start(settings, SCORING)
     try:
         serving.follower.wait_current({})
         assert served(serving) == 1
@@ -86,7 +89,7 @@ def test_only_the_models_of_data_types_that_its_records_can_have_are_followed(
 def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(settings: ModelsSettings) -> None:
     topic = ModelPublisher(settings.kafka, settings.topic)
     topic.publish(ModelDescriptor("m", "tensorflow-saved-model", model_source_location="/nowhere", inputs=INPUTS))
-    serving = Serving.start(replace(settings, record_types=(RecordType.named("wine"),), deployment="group"))
+    serving = Serving.start(replace(settings, record_types=(RecordType.named("wine"),), deployment="group"), SCORING)
     try:
         serving.follower.wait_current({})
         assert serving.registry.drain_events() == []
@@ -105,7 +108,7 @@ def test_closing_leaves_no_consumer(settings: ModelsSettings, tmp_path: Path, mo
     consumer_of = KafkaSettings.consumer
     publish(settings, tmp_path / "1", 1, inline=True)
     monkeypatch.setattr(KafkaSettings, "consumer", counted)
-    serving = Serving.start(settings)
+    serving = Serving.start(settings, SCORING)
     serving.follower.wait_current({})
     assert served(serving) == 1
     serving.close()
@@ -130,9 +133,9 @@ class Closing:
 
 def test_closing_leaves_no_model_in_memory(settings: ModelsSettings, tmp_path: Path) -> None:
     publish(settings, tmp_path / "1", 1, inline=True)
-    serving = Serving.start(settings)
+    serving = Serving.start(settings, SCORING)
     serving.follower.wait_current({})
-    with serving.registry.lease("m") as lease:
+    with OneLease(serving.registry, "m") as lease:
         assert lease.model is not None
         scorer = weakref.ref(lease.model.scorer)
     serving.close()

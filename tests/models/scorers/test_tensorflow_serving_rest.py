@@ -16,6 +16,7 @@ import pytest
 
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.results.decoder import ResultDecoder
+from models.routing.plan import implicit_plan
 from models.scorers import load_scorer
 from models.scorers.remote import Address, RemoteCallError, RemoteOptions, ServedModel
 from models.scorers.tensorflow_serving_rest import (
@@ -231,7 +232,7 @@ def served(scorer: Any) -> ModelRegistry:
     """A registry in which this scorer serves the records of the tests."""
     version = published(1, data_type="m")
     registry = ModelRegistry("worker")
-    registry.update({"m": (version,)})
+    registry.update({"m": implicit_plan((version,))})
     registry.loaded(version, fake_model(version, scorer))
     return registry
 

@@ -14,8 +14,9 @@ from models.model_topic.published import PublishedVersion
 from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import LoadedModel, ModelLoader
-from models.serving.registry import ModelRegistry, RetryPauses
-from tests.models.fakes import X_SCHEMA, NoOpener, fake_model, scorer_of
+from models.serving.pool import RetryPauses
+from models.serving.registry import ModelRegistry, RegistrySettings
+from tests.models.fakes import X_SCHEMA, NoOpener, OneLease, fake_model, scorer_of
 
 WAIT = 20.0
 
@@ -47,6 +48,10 @@ class Topic(ModelsTopicReader):
     def look(self) -> TopicState:
         self._fail()
         return TopicState(self.topic_id, len(self.messages))
+
+    def end(self) -> int:
+        self._fail()
+        return len(self.messages)
 
     def catch_up(self, catalog: ModelCatalog, position: int) -> None:
         self._fail()
@@ -109,7 +114,7 @@ class Serving:
     clock: Clock
 
     def label(self, data_type: str = "m") -> str | None:
-        with self.registry.lease(data_type) as lease:
+        with OneLease(self.registry, data_type) as lease:
             return lease.model.version.label if lease.model else None
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -125,7 +130,7 @@ class Serving:
 @pytest.fixture
 def serving() -> Iterator[Serving]:
     topic, loader = Topic(), Loader()
-    registry = ModelRegistry("worker", RetryPauses(first=0.01))
+    registry = ModelRegistry("worker", RegistrySettings(RetryPauses(first=0.01)))
     clock = Clock()
     settings = FollowerSettings(patience=60.0, pauses=RetryPauses(first=0.001))
     made = Serving(topic, loader, registry, ModelFollower(topic, registry, loader, settings, clock), clock)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
 from models.model_topic.published import PublishedVersion
+from models.routing.plan import implicit_plan
 from models.serving.loading import LoadedModel
-from models.serving.registry import ModelRegistry, RetryPauses
-from tests.models.fakes import X_SCHEMA, FakeScorer, columns_of, fake_model, published, scorer_of
+from models.serving.pool import RetryPauses
+from models.serving.registry import ModelRegistry, RegistrySettings
+from tests.models.fakes import X_SCHEMA, FakeScorer, OneLease, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0
 
@@ -35,11 +37,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def registry(clock: Clock) -> ModelRegistry:
-    return ModelRegistry("worker", RetryPauses(first=1.0, factor=2.0, longest=5.0), clock)
+    return ModelRegistry("worker", RegistrySettings(RetryPauses(first=1.0, factor=2.0, longest=5.0)), clock)
 
 
 def want(registry: ModelRegistry, *versions: PublishedVersion) -> None:
-    registry.update({"m": versions} if versions else {})
+    registry.update({"m": implicit_plan(versions)} if versions else {})
 
 
 def load(registry: ModelRegistry, *broken: PublishedVersion) -> list[LoadedModel]:
@@ -55,7 +57,7 @@ def load(registry: ModelRegistry, *broken: PublishedVersion) -> list[LoadedModel
 
 
 def serving(registry: ModelRegistry, data_type: str = "m") -> str | None:
-    with registry.lease(data_type) as lease:
+    with OneLease(registry, data_type) as lease:
         return lease.model.version.label if lease.model else None
 
 
@@ -83,7 +85,7 @@ def test_a_model_is_loaded_swapped_in_and_the_old_one_released(registry: ModelRe
 def test_a_replaced_model_is_closed_only_after_its_last_lease(registry: ModelRegistry) -> None:
     want(registry, published(1))
     (model,) = load(registry)
-    one, other = registry.lease("m"), registry.lease("m")
+    one, other = OneLease(registry, "m"), OneLease(registry, "m")
     want(registry, published(2), published(1))
     load(registry)
     for lease in (one, other):
@@ -258,7 +260,7 @@ def test_pauses_of_many_failures_stay_finite() -> None:
 def test_a_retired_model_serves_no_more_and_is_released_after_its_last_lease(registry: ModelRegistry) -> None:
     want(registry, published(1))
     (model,) = load(registry)
-    lease = registry.lease("m")
+    lease = OneLease(registry, "m")
     want(registry)
     assert serving(registry) is None
     assert not scorer_of(model).closed.is_set()
@@ -288,15 +290,15 @@ def test_a_rollback_loads_the_earlier_version_and_serves_it(registry: ModelRegis
 
 def test_each_data_type_has_a_model_of_its_own(registry: ModelRegistry) -> None:
     other = published(7, "n", data_type="d")
-    registry.update({"m": (published(1),), "d": (other,)})
+    registry.update({"m": implicit_plan((published(1),)), "d": implicit_plan((other,))})
     load(registry)
     assert (serving(registry), serving(registry, "d"), serving(registry, "e")) == ("m/1", "n/7", None)
-    registry.update({"d": (other,)})
+    registry.update({"d": implicit_plan((other,))})
     assert (serving(registry), serving(registry, "d")) == (None, "n/7")
 
 
 def test_a_lease_of_no_model_counts_nothing(registry: ModelRegistry) -> None:
-    with registry.lease("nothing") as lease:
+    with OneLease(registry, "nothing") as lease:
         lease.count(1, 1, 1.0)
         assert lease.model is None
     registry.report_statistics()
@@ -304,9 +306,10 @@ def test_a_lease_of_no_model_counts_nothing(registry: ModelRegistry) -> None:
 
 
 def test_closing_releases_all_models_those_in_use_later(registry: ModelRegistry) -> None:
-    registry.update({"m": (published(1),), "d": (published(2, "n", data_type="d"),)})
+    other = published(2, "n", data_type="d")
+    registry.update({"m": implicit_plan((published(1),)), "d": implicit_plan((other,))})
     first, second = load(registry)
-    lease = registry.lease("m")
+    lease = OneLease(registry, "m")
     registry.close()
     assert scorer_of(second).closed.is_set()
     assert not scorer_of(first).closed.is_set()
@@ -324,7 +327,7 @@ def test_closing_releases_all_models_those_in_use_later(registry: ModelRegistry)
 def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) -> None:
     want(registry, published(1))
     load(registry)
-    with registry.lease("m") as lease:
+    with OneLease(registry, "m") as lease:
         lease.count(10, 0, 4.0)
         lease.count(2, 2, 2.0)
     registry.report_statistics()
@@ -340,7 +343,7 @@ def test_statistics_that_are_not_drained_do_not_pile_up(registry: ModelRegistry)
     want(registry, published(1))
     load(registry)
     for _ in range(1000):
-        with registry.lease("m") as lease:
+        with OneLease(registry, "m") as lease:
             lease.count(1, 0, 1.0)
         registry.report_statistics()
     assert kinds(registry) == ["loading 1", "serving 1", "statistics 1"]
@@ -349,7 +352,7 @@ def test_statistics_that_are_not_drained_do_not_pile_up(registry: ModelRegistry)
 def test_statistics_of_a_model_without_new_calls_are_reported_once(registry: ModelRegistry) -> None:
     want(registry, published(1))
     load(registry)
-    with registry.lease("m") as lease:
+    with OneLease(registry, "m") as lease:
         lease.count(1, 0, 1.0)
     registry.report_statistics()
     registry.report_statistics()
@@ -421,7 +424,7 @@ def test_another_version_at_the_offset_of_one_that_failed_is_tried_at_once(regis
 
 
 def test_events_name_the_deployment() -> None:
-    registry = ModelRegistry("worker", deployment="group")
+    registry = ModelRegistry("worker", RegistrySettings(deployment="group"))
     want(registry, published(1))
     load(registry)
     registry.report_stopped("two partitions")
@@ -463,7 +466,7 @@ def test_whatever_happens_a_leased_model_is_open_and_an_unused_one_is_closed(
     steps: list[str], data: st.DataObject
 ) -> None:
     clock = Clock()
-    registry = ModelRegistry("worker", RetryPauses(), clock)
+    registry = ModelRegistry("worker", clock=clock)
     models: list[LoadedModel] = []
     leases = []
     for step in steps:
@@ -476,14 +479,14 @@ def test_whatever_happens_a_leased_model_is_open_and_an_unused_one_is_closed(
         elif step == "fail" and (version := registry.next_load()):
             registry.failed(version, ModelLoadError("broken"))
         elif step == "lease":
-            leases.append(registry.lease("m"))
+            leases.append(OneLease(registry, "m"))
         elif step == "return" and leases:
             with leases.pop(data.draw(st.integers(0, len(leases) - 1))):
                 pass
         elif step == "tick":
             clock.now += 1.0
         used = {id(lease.model) for lease in leases if lease.model}
-        with registry.lease("m") as lease:
+        with OneLease(registry, "m") as lease:
             used.add(id(lease.model))
         assert all(scorer_of(model).closed.is_set() == (id(model) not in used) for model in models)
 
@@ -518,7 +521,7 @@ def test_during_swaps_no_lease_ever_sees_a_closed_model(registry: ModelRegistry)
     def score() -> None:
         last = 0
         while not done.is_set():
-            with registry.lease("m") as lease:
+            with OneLease(registry, "m") as lease:
                 model = lease.model
                 if model is None:
                     continue

@@ -21,6 +21,7 @@ from models.records.outgoing import OutgoingMessage
 from models.records.record_type import RecordFormat, RecordType
 from models.results.dead_letter import DeadLetter, decode_dead_letter
 from models.results.decoder import ResultDecoder
+from models.routing.plan import implicit_plan
 from models.scorers.base import Scores
 from models.serving.assembly import ScoredBatch, ScoringSettings, score_batch
 from models.serving.loading import LoadedModel, ModelLoader
@@ -88,7 +89,7 @@ class Named:
     def serve(self, version: PublishedVersion, model: Any) -> None:
         """Makes a loaded model the live one of its data type."""
         self.candidates[version.descriptor.data_type] = (version,)
-        self.registry.update(self.candidates)
+        self.registry.update({name: implicit_plan(versions) for name, versions in self.candidates.items()})
         self.registry.loaded(version, model)
 
 
@@ -144,6 +145,9 @@ def test_a_result_holds_the_record_the_outputs_and_who_gave_them(
         "digest": digest_of_path(path),
         "descriptorOffset": 99,
         "batchSize": 2,
+        "routeOffset": None,
+        "arm": None,
+        "role": None,
     }
 
 

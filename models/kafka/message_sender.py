@@ -1,0 +1,55 @@
+"""Sends messages to Kafka without waiting for the broker: for what may be lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from models.kafka.client import KafkaSettings
+from models.records.outgoing import OutgoingMessage
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class MessageSender:
+    """Sends messages that nobody waits for; failures are logged once for each kind of error. Thread-safe.
+
+    The producer is opened at the first message.
+
+    Args:
+      kafka: the brokers.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._logged: set[int] = set()
+
+    def send(self, message: OutgoingMessage) -> None:
+        """Hands a message to the producer; raises BufferError when its queue is full."""
+        with self._lock:
+            if self._producer is None:
+                self._producer = self._kafka.producer(**{"delivery.report.only.error": True})
+            producer = self._producer
+        try:
+            producer.produce(
+                message.topic,
+                message.value,
+                message.key,
+                headers=list(message.headers) or None,
+                on_delivery=self._on_failure,
+            )
+        except KafkaException as error:
+            self._log(message.topic, error.args[0])
+        producer.poll(0)
+
+    def _on_failure(self, error: KafkaError, message: Message) -> None:
+        self._log(message.topic(), error)
+
+    def _log(self, topic: str | None, error: KafkaError) -> None:
+        if error.code() not in self._logged:
+            self._logged.add(error.code())
+            _LOGGER.warning("topic %r: messages were not delivered: %s", topic, error.str())

@@ -1,0 +1,138 @@
+"""Leases: the models that one batch uses, and for which of its records each generation of a route holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from models.model_topic.route import Fence
+from models.routing.plan import PlannedArm, PlannedGeneration
+from models.serving.loading import LoadedModel
+from models.serving.pool import PooledModel
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Where the records of a batch come from: those of one partition, as columns.
+
+    Attributes:
+      topic, partition: of all of them.
+      offsets, timestamps: int64 [records]; timestamps in milliseconds since 1970-01-01 UTC.
+    """
+
+    topic: str
+    partition: int
+    offsets: npt.NDArray[np.int64]
+    timestamps: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def behind(self, fence: Fence) -> npt.NDArray[np.bool_]:
+        """Whether each record is at the fence or behind it: bool [records]."""
+        if fence.timestamp is not None:
+            late: npt.NDArray[np.bool_] = self.timestamps >= fence.timestamp
+            return late
+        first = fence.offsets.get((self.topic, self.partition))
+        if first is None:
+            return np.zeros(len(self), np.bool_)
+        behind: npt.NDArray[np.bool_] = self.offsets >= first
+        return behind
+
+
+@dataclass(frozen=True)
+class LeasedArm:
+    """An arm of a route and its model.
+
+    Attributes:
+      arm: the arm.
+      pooled: the model that is used; None if there is none.
+      model: the same, loaded.
+      error: why there is none.
+    """
+
+    arm: PlannedArm
+    pooled: PooledModel | None = None
+    model: LoadedModel | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class LeasedPart:
+    """The records for which one generation of a route holds.
+
+    Attributes:
+      rows: their indices in the batch, ascending.
+      generation: the generation; None if no model is defined for them.
+      arms: by segment and place, as in the generation.
+    """
+
+    rows: Rows
+    generation: PlannedGeneration | None = None
+    arms: tuple[tuple[LeasedArm, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The models in use by one batch: `with registry.lease(data_type, coordinates) as lease`.
+
+    A model is not closed while a lease of it is held.
+
+    Attributes:
+      parts: they cover all records of the batch.
+      give_back: ends the use of these models.
+      count: adds a call to the statistics of a model: records, errors, milliseconds.
+    """
+
+    parts: tuple[LeasedPart, ...]
+    give_back: Callable[[list[PooledModel]], None]
+    count: Callable[[PooledModel, int, int, float], None]
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back([arm.pooled for arm in self._arms() if arm.pooled is not None])
+
+    def _arms(self) -> Iterator[LeasedArm]:
+        return (arm for part in self.parts for segment in part.arms for arm in segment)
+
+
+def parts_of(
+    plan: tuple[PlannedGeneration, ...],
+    current: PlannedGeneration | None,
+    coordinates: Coordinates,
+) -> list[tuple[Rows, PlannedGeneration | None]]:
+    """Which generation holds for which records: each record is in one part.
+
+    A generation with a fence holds for all records behind it, unless a newer one does. For the others the current
+    generation holds: the newest one without a fence whose models are loaded. Where a generation without a fence is
+    newer than one with a fence, the fence counts only until that newer one is current.
+
+    Args:
+      plan: the generations, the newest first.
+      current: the generation without a fence that is in effect; None if there is none.
+      coordinates: of the records.
+    """
+    rows = np.arange(len(coordinates))
+    found: list[tuple[Rows, PlannedGeneration | None]] = []
+    for generation in plan:
+        if generation is current:
+            break
+        if generation.fence is None or not len(rows):
+            continue
+        behind = coordinates.behind(generation.fence)[rows]
+        if behind.any():
+            found.append((rows[behind], generation))
+            rows = rows[~behind]
+    if len(rows) or not found:
+        found.append((rows, current))
+    return found

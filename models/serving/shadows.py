@@ -1,0 +1,149 @@
+"""Scores the shadows of routes, off the path of the live answers.
+
+Each shadow has a thread and a queue of its own, so that one that is slow or hangs delays neither the live answers nor
+other shadows. A shadow that cannot keep up skips records: what would exceed its queue is dropped, logged and counted.
+Results of shadows are sent without waiting for the broker. They are therefore best effort: a worker that is killed
+loses what it has not sent, and a bundle that is done again sends its shadow results again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from models.model_topic.published import Identity
+from models.records.outgoing import OutgoingMessage
+from models.serving.assembly import ScoringSettings, assemble
+from models.serving.pool import PooledModel
+from models.serving.registry import ModelRegistry
+from models.serving.scoring import ShadowWork, score_with
+
+_LOGGER = logging.getLogger(__name__)
+
+QUEUE_RECORDS = 20_000
+"""The most records that wait for one shadow."""
+
+_LOG_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+
+Send = Callable[[OutgoingMessage], None]
+
+
+@dataclass
+class _Lane:
+    """The queue of one shadow, and its thread."""
+
+    work: queue.SimpleQueue[ShadowWork | None] = field(default_factory=queue.SimpleQueue)
+    waiting: int = 0
+    skipped: int = 0
+    logged_at: float = -_LOG_SECONDS
+
+
+class ShadowScorer:
+    """Scores shadows on threads of their own. Thread-safe.
+
+    Args:
+      registry: keeps the models open while shadows use them.
+      settings: where results go; without a shadow topic, shadows are scored for their statistics only.
+      send: sends a message without waiting; it may raise BufferError when it cannot take more.
+      limit: the most records that wait for one shadow.
+    """
+
+    def __init__(
+        self, registry: ModelRegistry, settings: ScoringSettings, send: Send, limit: int = QUEUE_RECORDS
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._send = send
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._lanes: dict[tuple[Identity, str], tuple[_Lane, threading.Thread]] = {}
+        self._closed = False
+
+    def take(self, work: ShadowWork) -> None:
+        """Takes records to score later, or skips them if too many wait already; returns at once."""
+        with self._lock:
+            if self._closed:
+                return
+            lane = self._lane(work)
+            if lane.waiting and lane.waiting + len(work.rows) > self._limit:
+                self._skip(lane, work, len(work.rows))
+                return
+            lane.waiting += len(work.rows)
+        self._registry.hold(work.pooled)
+        lane.work.put(work)
+
+    def skipped(self) -> int:
+        """The number of records that shadows have skipped because they could not keep up."""
+        with self._lock:
+            return sum(lane.skipped for lane, _ in self._lanes.values())
+
+    def close(self) -> None:
+        """Ends the threads, and waits two seconds at most for what they are doing."""
+        with self._lock:
+            self._closed = True
+            lanes = list(self._lanes.values())
+        for lane, _ in lanes:
+            lane.work.put(None)
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for _, thread in lanes:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _lane(self, work: ShadowWork) -> _Lane:
+        key = work.pooled.version.identity, work.route.arm
+        if key not in self._lanes:
+            lane = _Lane()
+            thread = threading.Thread(target=self._run, args=(lane,), name=f"shadow-{work.route.arm}", daemon=True)
+            self._lanes[key] = lane, thread
+            thread.start()
+        return self._lanes[key][0]
+
+    def _skip(self, lane: _Lane, work: ShadowWork, records: int) -> None:
+        lane.skipped += records
+        now = time.monotonic()
+        if now - lane.logged_at >= _LOG_SECONDS:
+            lane.logged_at = now
+            label = work.pooled.version.label
+            _LOGGER.warning("shadow %s cannot keep up; it has skipped %d records so far", label, lane.skipped)
+
+    def _run(self, lane: _Lane) -> None:
+        while True:
+            work = lane.work.get()
+            if work is None or self._closed:
+                return
+            try:
+                self._score(lane, work)
+            except Exception:  # whatever a shadow does, the live answers go on
+                _LOGGER.exception("shadow %s failed unexpectedly", work.pooled.version.label)
+            finally:
+                self._release(lane, work.pooled, len(work.rows))
+
+    def _release(self, lane: _Lane, pooled: PooledModel, records: int) -> None:
+        with self._lock:
+            lane.waiting -= records
+        self._registry.give_back([pooled])
+
+    def _score(self, lane: _Lane, work: ShadowWork) -> None:
+        decoded, count = work.decoded, partial(self._registry.count, work.pooled)
+        codec = self._settings.codec(work.batch.span.topic)
+        every = len(work.rows) == decoded.columns.num_rows
+        columns = decoded.columns if every else decoded.columns.take(work.rows)
+        scored = list(score_with(work.model, count, codec, columns, work.rows, work.route))
+        if self._settings.shadow_topic is None:
+            return
+        # Malformed records have their dead letters already.
+        batch = assemble(work.batch, replace(decoded, errors={}), scored, self._settings.for_shadows())
+        for run in batch.outgoing.runs:
+            if run.topic == self._settings.shadow_topic:
+                for place in range(len(run)):
+                    try:
+                        self._send(run.message(place))
+                    except BufferError:
+                        with self._lock:
+                            self._skip(lane, work, len(run) - place)
+                        return
