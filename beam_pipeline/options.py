@@ -99,6 +99,7 @@ class ServingOptions:
     dead_letter_topic: str
     record_schema: str | None = None
     status_topic: str | None = None
+    shadow_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
     on_gap: OnGap = "fail"
@@ -108,6 +109,9 @@ class ServingOptions:
     on_update: OnUpdate = "swap"
     data_types: str | None = None
     models_timeout: int = 60
+    model_wait: int = 60
+    model_memory: int | None = None
+    model_loads: int = 2
     engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
     result_headers: ResultHeaders = "record"
@@ -174,6 +178,9 @@ class ServingOptions:
             self.group,
             data_types,
             self.models_timeout,
+            self.model_wait,
+            None if self.model_memory is None else self.model_memory * 1_000_000,
+            self.model_loads,
         )
 
     def scoring(self) -> ScoringSettings:
@@ -182,5 +189,10 @@ class ServingOptions:
 
         cloud_events = self.result_headers == "cloud-events"
         return ScoringSettings(
-            self.record_types(), self.results_topic, self.dead_letter_topic, self.result_key, cloud_events
+            self.record_types(),
+            self.results_topic,
+            self.dead_letter_topic,
+            self.result_key,
+            cloud_events,
+            self.shadow_topic,
         )

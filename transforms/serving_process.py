@@ -64,12 +64,14 @@ class Serving:
       registry: the live models.
       follower: loads the models that the models topic asks for, on a thread of its own.
       shadows: scores the shadows of routes.
+      clients: the other clients, which are closed last.
       caught_up: set when the models that were live at the start of the process are loaded.
     """
 
     registry: ModelRegistry
     follower: ModelFollower
     shadows: ShadowScorer
+    clients: tuple[InlineModels | MessageSender, ...] = ()
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -88,7 +90,7 @@ class Serving:
         follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
         sender = MessageSender(settings.kafka)
-        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send))
+        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), (inline, sender))
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""
@@ -102,3 +104,5 @@ class Serving:
         """Stops the follower and releases the models; a model in use is released after its last batch."""
         self.shadows.close()
         self.follower.close()
+        for client in self.clients:
+            client.close()

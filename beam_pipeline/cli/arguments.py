@@ -106,6 +106,7 @@ OPTIONS = {
         Option("results-topic", "the topic for results"),
         Option("dead-letter-topic", "the topic for malformed records and descriptors, each with the reason"),
         Option("status-topic", "the topic for models' status events and statistics (default: neither is published)"),
+        Option("shadow-topic", "the topic for the results of shadows (default: only their statistics are published)"),
         Option(
             "record-schema",
             f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "
@@ -149,6 +150,19 @@ OPTIONS = {
             "then it fails, so that the runner restarts it",
             number=0,
         ),
+        Option(
+            "model-wait",
+            "how many seconds records wait at most for a model that they must be scored with: the one behind a fence, "
+            "or one that was unloaded",
+            number=0,
+        ),
+        Option(
+            "model-memory",
+            "how many megabytes the models of a worker process may take together; those used least recently are "
+            "unloaded, and loaded again on demand (default: no limit)",
+            number=1,
+        ),
+        Option("model-loads", "how many models a worker process loads at a time; one with --model-memory", number=1),
         Option(
             "engines",
             f"the model types whose engines a worker imports before its first record, separated by commas "
@@ -325,6 +339,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         "results-topic": options.results_topic,
         "dead-letter-topic": options.dead_letter_topic,
         "status-topic": options.status_topic,
+        "shadow-topic": options.shadow_topic,
     }
     taken: dict[str, str] = {}
     for name, topic in topics.items():

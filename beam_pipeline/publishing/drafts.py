@@ -10,8 +10,8 @@ from pathlib import Path
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
-from models.model_topic.published import PublishedVersion
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import load_scorer

@@ -47,6 +47,7 @@ _PATTERNS = {
     "results-topic": _TOPIC,
     "dead-letter-topic": _TOPIC,
     "status-topic": _TOPIC,
+    "shadow-topic": _TOPIC,
     "engines": r"[a-z0-9-]+(,[a-z0-9-]+)*",
     "start": r"earliest|latest|committed|[0-9]{1,18}|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?",
 }

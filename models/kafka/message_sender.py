@@ -12,6 +12,8 @@ from models.records.outgoing import OutgoingMessage
 
 _LOGGER = logging.getLogger(__name__)
 
+_CLOSE_SECONDS = 2.0
+
 
 class MessageSender:
     """Sends messages that nobody waits for; failures are logged once for each kind of error. Thread-safe.
@@ -45,6 +47,13 @@ class MessageSender:
         except KafkaException as error:
             self._log(message.topic, error.args[0])
         producer.poll(0)
+
+    def close(self) -> None:
+        """Waits up to two seconds for what has been handed over."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.flush(_CLOSE_SECONDS)
 
     def _on_failure(self, error: KafkaError, message: Message) -> None:
         self._log(message.topic(), error)

@@ -31,3 +31,8 @@ class InlineModels:
             except Exception:
                 self._reader.close()
                 raise
+
+    def close(self) -> None:
+        """Closes the consumer."""
+        with self._lock:
+            self._reader.close()

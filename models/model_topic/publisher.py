@@ -1,8 +1,7 @@
 """Publishes models: writes versions and pointers to the models topic.
 
-A version and its pointer are written in one Kafka transaction whose id is derived from the model's name. When two
-publishers of one model run at once, Kafka fences one of them before its messages become visible, so no version number
-is assigned twice. Publishing therefore requires a broker that supports transactions.
+A version and its pointer are written in one Kafka transaction (`models.model_topic.transactions`), so that no version
+number is assigned twice.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-
-from confluent_kafka import KafkaException, Producer
 
 from models.errors import ModelLoadError, PublishError
 from models.kafka.client import KafkaSettings
@@ -27,10 +24,8 @@ from models.model_topic.descriptor import (
 )
 from models.model_topic.published import PublishedVersion
 from models.model_topic.reader import ModelsTopicReader
+from models.model_topic.transactions import SECONDS, TopicTransactions
 
-_SECONDS = 30.0
-# The broker aborts the transaction of a crashed publisher after this time; until then readers wait for it.
-_TRANSACTION_MS = 30_000
 # An upper bound of what Kafka adds to a message: headers, lengths, checksums.
 _OVERHEAD_BYTES = 512
 
@@ -58,9 +53,14 @@ class ModelPublisher:
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka = kafka
         self._topic = topic
+        self._transactions = TopicTransactions(kafka, topic)
 
-    def publish(self, descriptor: ModelDescriptor) -> ModelDescriptor:
+    def publish(self, descriptor: ModelDescriptor, live: bool = True) -> ModelDescriptor:
         """Writes the next version of a model, makes it live, and returns the descriptor as it was written.
+
+        Args:
+          descriptor: the descriptor; its version is replaced.
+          live: whether the version becomes the live one; otherwise it waits for a route or a rollback to name it.
 
         Raises:
           PublishError: when the message is too large, or another publisher was faster.
@@ -68,13 +68,12 @@ class ModelPublisher:
         """
         self._check_size(descriptor, check_models_topic(self._kafka, self._topic))
         name = descriptor.model_name
-        producer = self._transactional_producer(name)
+        producer = self._transactions.producer(name)
         catalog = self.read()
         version = catalog.last_version(name) + 1
         numbered = replace(descriptor, model_version=version, published_at=_now())
-        live = _live_version(catalog, name)
-        pointer = ModelPointer(name, version, live, version, _now())
-        self._write(
+        pointer = _next_pointer(catalog, name, version, live)
+        self._transactions.write(
             producer,
             [
                 *self._kept(catalog, name),
@@ -93,7 +92,7 @@ class ModelPublisher:
           PublishError: when the model or the version is unknown, the version is already live, or another publisher
             was faster.
         """
-        producer = self._transactional_producer(name)
+        producer = self._transactions.producer(name)
         catalog = self.read()
         known = self._pointer(catalog, name)
         target = to if to is not None else known.previous_version
@@ -105,7 +104,7 @@ class ModelPublisher:
         if target == known.live_version:
             raise PublishError(f"model {name!r}: version {target} is already live")
         pointer = ModelPointer(name, target, known.live_version, catalog.last_version(name), _now())
-        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
+        self._transactions.write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def retire(self, name: str) -> ModelPointer:
@@ -114,29 +113,18 @@ class ModelPublisher:
         Raises:
           PublishError: when the model is unknown or already retired, or another publisher was faster.
         """
-        producer = self._transactional_producer(name)
+        producer = self._transactions.producer(name)
         catalog = self.read()
         known = self._pointer(catalog, name)
         if known.live_version is None:
             raise PublishError(f"model {name!r} is already retired")
         pointer = ModelPointer(name, None, known.live_version, catalog.last_version(name), _now())
-        self._write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
+        self._transactions.write(producer, [*self._kept(catalog, name), (pointer_key(name), encode_pointer(pointer))])
         return pointer
 
     def read(self) -> ModelCatalog:
-        """The catalog of everything written so far; waits for transactions that are open or just committed.
-
-        Messages of this model may be committed behind the open transaction of another model, and cannot be read until
-        that transaction ends. Without the wait their version numbers would be assigned again.
-
-        Raises:
-          KafkaUnreachableError: when no broker answers, or an open transaction does not end in time.
-          ModelsTopicError: when the topic cannot be used.
-        """
-        catalog = ModelCatalog()
-        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=2 * _SECONDS)) as reader:
-            reader.catch_up(catalog, reader.written_end())
-        return catalog
+        """The catalog of everything written so far; waits and raises as `TopicTransactions.read` does."""
+        return self._transactions.read()
 
     def versions(self) -> list[ListedVersion]:
         """All published versions, sorted by name and number; raises as `read` does."""
@@ -162,7 +150,7 @@ class ModelPublisher:
         The pointer to be written has the same bare key, so compaction would delete the originals.
         """
         kept = []
-        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=_SECONDS)) as reader:
+        with closing(ModelsTopicReader(self._kafka, self._topic, timeout=SECONDS)) as reader:
             for version in catalog.versions.values():
                 if version.bare and version.descriptor.model_name == name:
                     with suppress(ModelLoadError):  # compaction has already deleted its message
@@ -180,40 +168,17 @@ class ModelPublisher:
                 "or raise the topic's max.message.bytes"
             )
 
-    def _transactional_producer(self, name: str) -> Producer:
-        config = {"transactional.id": f"beam-serving.{self._topic}.{name}", "transaction.timeout.ms": _TRANSACTION_MS}
-        producer = self._kafka.producer(**config)
-        try:
-            producer.init_transactions(_SECONDS)
-        except KafkaException as error:
-            raise PublishError(
-                f"topic {self._topic!r}: the broker did not start a transaction: {error.args[0].str()}"
-            ) from error
-        return producer
-
-    def _write(self, producer: Producer, messages: list[tuple[bytes, bytes]]) -> None:
-        try:
-            producer.begin_transaction()
-            for key, value in messages:
-                producer.produce(self._topic, value, key, partition=0)
-            producer.commit_transaction(_SECONDS)
-        except KafkaException as error:
-            _abort(producer)
-            reason = error.args[0].str()
-            raise PublishError(
-                f"topic {self._topic!r}: nothing was published: {reason}; if another publisher was active, try again"
-            ) from error
-
 
 def _whole(version: PublishedVersion, reader: ModelsTopicReader) -> ModelDescriptor:
     content = reader.fetch(version.offset) if version.inline else None
     return replace(version.descriptor, model_bytes=content)
 
 
-def _abort(producer: Producer) -> None:
-    """Ends the transaction, because readers cannot get past an open one; ignores that of a fenced producer."""
-    with suppress(KafkaException):
-        producer.abort_transaction(_SECONDS)
+def _next_pointer(catalog: ModelCatalog, name: str, version: int, live: bool) -> ModelPointer:
+    if live:
+        return ModelPointer(name, version, _live_version(catalog, name), version, _now())
+    known = catalog.pointers[name].pointer if name in catalog.pointers else ModelPointer(name, None)
+    return replace(known, last_version=version, updated_at=_now())
 
 
 def _live_version(catalog: ModelCatalog, name: str) -> int | None:

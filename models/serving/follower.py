@@ -28,6 +28,7 @@ from models.errors import (
     ServingError,
 )
 from models.model_topic.catalog import ModelCatalog
+from models.model_topic.fences import FRESHNESS_MILLISECONDS
 from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.routing.plan import plans
 from models.serving.loading import ModelLoader
@@ -43,9 +44,6 @@ _STATISTICS_SECONDS = 2.0
 _FRESH_SECONDS = 0.2
 # Records come when the last batch is no older than this.
 _ACTIVE_SECONDS = 1.0
-# A batch may be scored with what was published up to this long before its last record. Fences lie at least twice as far
-# ahead of their publication (`models.model_topic.fences`), which leaves the rest for clocks that differ.
-FRESHNESS_MILLISECONDS = 500
 # The topic is checked this often even without new positions, in case the runner lost one.
 _LOOK_SECONDS = 30.0
 

@@ -1,4 +1,4 @@
-"""`beam-serving models publish|list|rollback|retire`: manages the versions in the models topic."""
+"""`beam-serving models`: manages the versions and routes in the models topic."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.commands.routes import (
+    ACTIONS,
+    add_fence,
+    add_route_actions,
+    check_route_arguments,
+    lead_of,
+    print_route,
+    run_route_action,
+)
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.scorers import SCORER_MODULES, prepare_engines
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from beam_pipeline.publishing.drafts import Draft
+    from models.kafka.client import KafkaSettings
     from models.model_topic.publisher import ListedVersion, ModelPublisher
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
@@ -35,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retire = add_action(actions, "retire", "stop scoring with a model; its versions are kept")
     retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
+    add_route_actions(actions, _OPTIONS)
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +53,10 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--path", metavar="P", help="a SavedModel on this machine: its folder, or a zip file of it")
     where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
+    parser.add_argument(
+        "--no-promote", action="store_true", help="publish the version without making it live, for a canary or a shadow"
+    )
+    add_fence(parser)
     add_options(parser, _PUBLISH_OPTIONS)
 
 
@@ -83,13 +98,19 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     require(values, ["models-topic"])
     if given.action == "publish":
         check_model_arguments(given)
+        lead_of(given)
+        if given.no_promote and given.fence is not None:
+            raise OptionsError("--fence makes the version answer from a record on, --no-promote does not; give one")
+    if given.action in ACTIONS:
+        check_route_arguments(given)
+        return run_route_action(given, kafka_settings(values), values["models_topic"])
     kafka = kafka_settings(values)
     from beam_pipeline.cli.tables import print_table
     from models.model_topic.publisher import ModelPublisher
 
     topic = ModelPublisher(kafka, values["models_topic"])
     if given.action == "publish":
-        return _publish(topic, given, values)
+        return _publish(kafka, topic, given, values)
     if given.action == "list":
         print_table(_table(topic.versions()))
         return 0
@@ -102,8 +123,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0
 
 
-def _publish(topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
+def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.model_topic.route_changes import promoted
+    from models.model_topic.route_publisher import RoutePublisher
     from models.records.record_type import RecordType
 
     draft = draft_from(given, given.path, given.location)
@@ -113,8 +136,20 @@ def _publish(topic: ModelPublisher, given: argparse.Namespace, values: dict[str,
     with without_start_lines():
         prepare_engines([draft.model_type])
     check_draft(draft, descriptor, schema)
-    published = topic.publish(descriptor)
-    print(f"{published.model_name}: version {published.model_version} is live, for {published.data_type!r} records")
+    lead = lead_of(given)
+    if given.no_promote or lead is not None:
+        published = topic.publish(descriptor, live=False)
+        print(f"{published.model_name}: version {published.model_version} is published, and not live")
+    else:
+        published = topic.publish(descriptor)
+        print(f"{published.model_name}: version {published.model_version} is live, for {published.data_type!r} records")
+    name, version = published.model_name, published.model_version
+    if lead is not None:
+        routes = RoutePublisher(kafka, values["models_topic"])
+        print_route(routes.change(published.data_type, lambda before: promoted(before, name, version), lead))
+        topic.rollback(name, version)
+    elif published.data_type in topic.read().routes and not given.no_promote:
+        print(f"the route of {published.data_type!r} decides what it scores; see 'beam-serving models promote'")
     return 0
 
 

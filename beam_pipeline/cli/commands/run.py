@@ -94,6 +94,6 @@ def check_topics(options: ServingOptions) -> None:
         if not partition_count(kafka.admin(), records.topic, _SECONDS):
             _LOGGER.warning("records topic %r does not exist yet", records.topic)
     check_models_topic(kafka, options.models_topic)
-    for topic in (options.results_topic, options.dead_letter_topic, options.status_topic):
+    for topic in (options.results_topic, options.dead_letter_topic, options.status_topic, options.shadow_topic):
         if topic is not None:
             ensure_topic(kafka, topic)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall, ModelIdentity
+from models.columns.scored import ModelCall, ModelIdentity, RouteIdentity
 from models.errors import SchemaError
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
@@ -30,6 +30,7 @@ SCORINGS = st.builds(
     st.integers(0, 2**40),
     st.integers(0, 2**31 - 1),
     st.none() | TEXTS,
+    st.none() | st.builds(RouteIdentity, st.integers(0, 2**62), TEXTS, st.sampled_from(["serve", "shadow"])),
 )
 DTYPES = st.one_of(
     npst.floating_dtypes(endianness="?"),
@@ -128,6 +129,9 @@ def metadata(scoring: ModelCall, offset: int) -> dict[str, Any]:
         "startTime": scoring.start,
         "duration": scoring.duration,
         "batchSize": scoring.batch_size,
+        "routeOffset": scoring.route and scoring.route.offset,
+        "arm": scoring.route and scoring.route.arm,
+        "role": scoring.route and scoring.route.role,
     }
 
 

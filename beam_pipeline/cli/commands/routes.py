@@ -1,0 +1,236 @@
+"""The actions of `beam-serving models` that change routes: promote, canary, shadow, withdraw, apply, history."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from beam_pipeline.cli.arguments import add_action, add_options
+from models.errors import OptionsError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from models.kafka.client import KafkaSettings
+    from models.model_topic.history import HistoryEntry
+    from models.model_topic.route import Generation, ModelRoute
+
+ACTIONS = ("promote", "canary", "shadow", "withdraw", "apply", "history")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+
+
+def add_route_actions(actions: Any, options: Sequence[str]) -> None:
+    """Adds the actions to those of `models`."""
+    promote = add_action(actions, "promote", "let a version answer all records")
+    canary = add_action(actions, "canary", "let a version answer a share of the records")
+    shadow = add_action(actions, "shadow", "let a version score records too; its results go to the shadow topic")
+    for action in (promote, canary, shadow):
+        action.add_argument("version", metavar="NAME/VERSION", help="the version of the model")
+        action.add_argument(
+            "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
+        )
+    for action, default in ((canary, "10%"), (shadow, "100%")):
+        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {default})")
+    withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
+    withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
+    withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
+    apply = add_action(actions, "apply", "make routes what a file declares")
+    apply.add_argument("--file", "-f", required=True, metavar="FILE", help="a YAML file of routes")
+    apply.add_argument("--dry-run", action="store_true", help="only print what would change")
+    for action in (promote, canary, shadow, withdraw, apply):
+        add_fence(action)
+        add_options(action, options)
+    history = add_action(actions, "history", "list what was published and routed")
+    history.add_argument("name", nargs="?", metavar="NAME", help="a model or data type (default: all)")
+    add_options(history, options)
+
+
+def add_fence(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that makes a change hold from one record on, for all workers."""
+    parser.add_argument(
+        "--fence",
+        metavar="2s",
+        help="switch at the same record on every worker: the first whose timestamp is so far from now (at least 1s; "
+        "default: each worker switches as soon as it has loaded the models)",
+    )
+
+
+def check_route_arguments(given: argparse.Namespace) -> None:
+    """Checks the arguments of an action without importing slow libraries; raises OptionsError."""
+    lead_of(given)
+    if given.action in ("promote", "canary", "shadow"):
+        version_named(given.version)
+    if given.action in ("canary", "shadow"):
+        share_named(given.share)
+
+
+def lead_of(given: argparse.Namespace) -> float | None:
+    """The seconds of --fence; None without the option. Raises OptionsError when it is malformed or too short."""
+    text = getattr(given, "fence", None)
+    return None if text is None else seconds_named("fence", text)
+
+
+def seconds_named(option: str, text: str) -> float:
+    """A duration such as 500ms, 2s or 1m, in seconds; raises OptionsError when it is none.
+
+    >>> seconds_named("fence", "1.5s"), seconds_named("fence", "2m")
+    (1.5, 120.0)
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)", text, re.ASCII)
+    if found is None:
+        raise OptionsError(f"--{option} {text!r} is not a duration such as 500ms, 2s or 1m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def share_named(text: str) -> float:
+    """A share such as 10% or 0.1, as a number; raises OptionsError when it is none.
+
+    >>> share_named("2.5%"), share_named("0.5")
+    (0.025, 0.5)
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text, re.ASCII)
+    if found is None:
+        raise OptionsError(f"--share {text!r} is not a share such as 10% or 0.1")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def version_named(text: str) -> tuple[str, int]:
+    """The name and number in NAME/VERSION; raises OptionsError when it is none.
+
+    >>> version_named("wine/3")
+    ('wine', 3)
+    """
+    name, _, number = text.rpartition("/")
+    if not name or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise OptionsError(f"{text!r} is not NAME/VERSION, for example wine/3")
+    return name, int(number)
+
+
+def run_route_action(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> int:
+    """Runs the action and returns the exit status."""
+    from models.model_topic.route_publisher import RoutePublisher
+
+    if given.action == "history":
+        return _history(given, kafka, topic)
+    publisher = RoutePublisher(kafka, topic)
+    if given.action == "apply":
+        return _apply(given, publisher)
+    if given.action == "withdraw":
+        return _withdraw(given, publisher)
+    name, number = version_named(given.version)
+    data_type = given.data_type or data_type_of(kafka, topic, name, number)
+    route = publisher.change(data_type, _change(given, name, number, data_type), lead_of(given))
+    print_route(route)
+    return 0
+
+
+def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> str:
+    """The data type of a version; raises PublishError when the topic does not contain it."""
+    from models.errors import PublishError
+    from models.model_topic.transactions import TopicTransactions
+
+    versions = TopicTransactions(kafka, topic).read().versions
+    if (name, number) not in versions:
+        existing = ", ".join(f"{one}/{version}" for one, version in sorted(versions)) or "none"
+        raise PublishError(f"version {name}/{number} is not in topic {topic!r}; existing versions: {existing}")
+    return versions[name, number].descriptor.data_type
+
+
+def print_route(route: ModelRoute) -> None:
+    """Prints the newest state of a route."""
+    from models.model_topic.history import describe_generation
+
+    print(f"{route.data_type}: {describe_generation(route.newest)}")
+
+
+def _change(
+    given: argparse.Namespace, name: str, number: int, data_type: str
+) -> Callable[[Generation | None], Generation]:
+    from models.errors import RouteError
+    from models.model_topic.route_changes import promoted, with_canary, with_shadow
+
+    if given.action == "promote":
+        return lambda generation: promoted(generation, name, number)
+    add, share = {"canary": with_canary, "shadow": with_shadow}[given.action], share_named(given.share)
+
+    def change(generation: Generation | None) -> Generation:
+        if generation is None:
+            raise RouteError(f"no model answers {data_type!r} records yet; promote {name}/{number} instead")
+        return add(generation, name, number, share)
+
+    return change
+
+
+def _withdraw(given: argparse.Namespace, publisher: Any) -> int:
+    from models.errors import RouteError
+    from models.model_topic.route_changes import without_arm
+
+    if given.arm is None:
+        if given.fence is not None:
+            raise OptionsError("--fence needs --arm: a deleted route has no fence")
+        publisher.remove(given.data_type)
+        print(f"{given.data_type}: no route; the live models answer")
+        return 0
+
+    def change(generation: Generation | None) -> Generation:
+        if generation is None:
+            raise RouteError(f"data type {given.data_type!r} has no route")
+        return without_arm(generation, given.arm)
+
+    print_route(publisher.change(given.data_type, change, lead_of(given)))
+    return 0
+
+
+def _apply(given: argparse.Namespace, publisher: Any) -> int:
+    from beam_pipeline.publishing.route_file import read_routes
+    from models.model_topic.history import describe_generation
+    from models.model_topic.route_changes import same_route
+
+    declared, published = read_routes(given.file), publisher.routes()
+    for data_type, generation in declared.items():
+        known = published.get(data_type)
+        if generation is None and known is None:
+            print(f"{data_type}: unchanged, no route")
+        elif generation is None:
+            print(f"{data_type}: the route is deleted")
+            if not given.dry_run:
+                publisher.remove(data_type)
+        elif known is not None and same_route(known.route.newest, generation):
+            print(f"{data_type}: unchanged")
+        else:
+            before = "no route" if known is None else describe_generation(known.route.newest)
+            print(f"{data_type}: {before} -> {describe_generation(generation)}")
+            if not given.dry_run:
+                publisher.change(data_type, lambda _, new=generation: new, lead_of(given))
+    return 0
+
+
+def _history(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> int:
+    from beam_pipeline.cli.tables import print_table
+    from models.model_topic.history import read_history
+
+    entries = [
+        one
+        for one in read_history(kafka, topic)
+        if given.name is None or one.subject in (given.name, f"route/{given.name}")
+    ]
+    print_table(_history_table(entries))
+    return 0
+
+
+def _history_table(entries: Sequence[HistoryEntry]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("offset", "time (UTC)", "subject"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("change", overflow="fold")
+    for one in entries:
+        moment = datetime.datetime.fromtimestamp(one.at / 1000, datetime.timezone.utc)
+        table.add_row(str(one.offset), f"{moment:%m-%d %H:%M:%S}" if one.at else "", one.subject, one.change)
+    return table

@@ -1,0 +1,97 @@
+"""Files of routes, for `beam-serving models apply`: which models answer which data types, declared.
+
+routes:
+wine:
+arms:
+- {name: live, model: wine, version: 3, weight: 0.9}
+- {name: canary, model: wine, version: 4, weight: 0.1, role: candidate}
+transaction:
+split-by: [customer]
+segments:
+- when: "amount > 1000 and country in ['DE', 'FR']"
+arms: [{name: large, model: fraud-large}]
+arms: [{name: live, model: fraud, version: 7}]
+recommender: null          # no route: the live models answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.errors import DescriptorError, OptionsError
+from models.model_topic.route import Arm, Generation, Segment
+
+_ARM_KEYS = ("name", "model", "version", "weight", "role")
+_ROUTE_KEYS = ("arms", "segments", "split-by", "salt")
+
+
+def read_routes(path: str) -> dict[str, Generation | None]:
+    """The routes in a file, by data type; None where a data type shall have none.
+
+    Raises:
+      OptionsError: when the file cannot be read, or is not such a file; the message names the entry.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionsError(f"--file {path!r}: {error}") from error
+    if not isinstance(content, dict) or set(content) != {"routes"} or not isinstance(content["routes"], dict):
+        raise OptionsError(f"--file {path!r}: it must contain `routes`, a mapping of data types, and nothing else")
+    return {str(name): _route(f"--file {path!r}: {name}", entry) for name, entry in content["routes"].items()}
+
+
+def _route(where: str, entry: object) -> Generation | None:
+    if entry is None:
+        return None
+    route = _mapping(where, entry, _ROUTE_KEYS)
+    try:
+        listed = _list(where, route, "segments")
+        segments = [_segment(f"{where}: segments[{place}]", one) for place, one in enumerate(listed)]
+        default = Segment(_arms(where, route))
+        split_by = tuple(str(one) for one in _list(where, route, "split-by"))
+        return Generation((*segments, default), None, split_by, str(route.get("salt", "")))
+    except DescriptorError as error:
+        raise OptionsError(f"{where}: {error}") from error
+
+
+def _segment(where: str, entry: object) -> Segment:
+    segment = _mapping(where, entry, ("when", "arms"))
+    if not isinstance(segment.get("when"), str):
+        raise OptionsError(f"{where}: `when` must be a condition")
+    return Segment(_arms(where, segment), segment["when"])
+
+
+def _arms(where: str, entry: Mapping[str, Any]) -> tuple[Arm, ...]:
+    return tuple(_arm(f"{where}: arms[{place}]", one) for place, one in enumerate(_list(where, entry, "arms")))
+
+
+def _arm(where: str, entry: object) -> Arm:
+    arm = _mapping(where, entry, _ARM_KEYS)
+    version, weight = arm.get("version"), arm.get("weight", 1.0)
+    if not isinstance(arm.get("model"), str):
+        raise OptionsError(f"{where}: `model` must be the name of a model")
+    if version is not None and type(version) is not int:
+        raise OptionsError(f"{where}: `version` must be a whole number, not {version!r}")
+    if type(weight) not in (int, float):
+        raise OptionsError(f"{where}: `weight` must be a number, not {weight!r}")
+    return Arm(str(arm.get("name", arm["model"])), arm["model"], version, float(weight), arm.get("role", "serve"))
+
+
+def _mapping(where: str, entry: object, known: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise OptionsError(f"{where}: it must be a mapping with {', '.join(known)}")
+    unknown = sorted(str(key) for key in entry if key not in known)
+    if unknown:
+        raise OptionsError(f"{where}: {unknown[0]!r} is unknown; it may contain {', '.join(known)}")
+    return entry
+
+
+def _list(where: str, entry: Mapping[str, Any], key: str) -> list[Any]:
+    found = entry.get(key, [])
+    if not isinstance(found, list):
+        raise OptionsError(f"{where}: `{key}` must be a list")
+    return found

@@ -1,0 +1,114 @@
+"""How routes change: pure functions from one generation to the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.errors import RouteError
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.route import Arm, Generation, Segment
+
+LIVE, CANARY = "live", "canary"
+"""The names of the arms that the commands create. A record keeps its arm while the arm keeps its name."""
+
+
+def current_generation(catalog: ModelCatalog, data_type: str) -> Generation | None:
+    """The newest generation of a route or, without one, a generation that does what happens without a route.
+
+    None if no model scores records of this data type.
+    """
+    published = catalog.routes.get(data_type)
+    if published is not None:
+        return published.route.newest
+    candidates = catalog.candidates().get(data_type, ())
+    if not candidates:
+        return None
+    live = candidates[0].descriptor
+    return Generation((Segment((Arm(LIVE, live.model_name, live.model_version),)),))
+
+
+def promoted(generation: Generation | None, model: str, version: int) -> Generation:
+    """A version answers all records. The split stays, so that a later canary gets the same keys again."""
+    segments = (Segment((Arm(LIVE, model, version),)),)
+    if generation is None:
+        return Generation(segments)
+    return Generation(segments, None, generation.split_by, generation.salt)
+
+
+def with_canary(generation: Generation, model: str, version: int, share: float) -> Generation:
+    """A version answers a share of the records, from 0 to 1, and the others answer the rest as before.
+
+    A canary that is there already is replaced.
+
+    Raises:
+      RouteError: when the share is not between 0 and 1, or the route has segments: write a file and apply it.
+
+    >>> live = promoted(None, "wine", 1)
+    >>> [(arm.name, arm.label, arm.weight) for arm in with_canary(live, "wine", 2, 0.1).arms]
+    [('live', 'wine/1', 0.9), ('canary', 'wine/2', 0.1)]
+    """
+    if not 0 < share < 1:
+        raise RouteError(f"the share of a canary is between 0 and 1, not {share:g}; `promote` gives it all records")
+    others = [arm for arm in _only_segment(generation).arms if arm.name != CANARY]
+    total = sum(arm.weight for arm in others if arm.answers)
+    scaled = [
+        replace(arm, weight=round(arm.weight / total * (1 - share), 12)) if arm.answers else arm for arm in others
+    ]
+    canary = Arm(CANARY, model, version, share, "candidate")
+    return _changed(generation, (*scaled, canary))
+
+
+def with_shadow(generation: Generation, model: str, version: int, share: float) -> Generation:
+    """A version also scores a share of the records, above 0 up to 1; its answers go to the shadow topic.
+
+    Raises:
+      RouteError: when the share is not in that range, or the route has segments.
+    """
+    if not 0 < share <= 1:
+        raise RouteError(f"the share of a shadow is above 0 and at most 1, not {share:g}")
+    name = f"shadow-{model}-{version}"
+    others = [arm for arm in _only_segment(generation).arms if arm.name != name]
+    return _changed(generation, (*others, Arm(name, model, version, share, "shadow")))
+
+
+def without_arm(generation: Generation, name: str) -> Generation:
+    """The same without an arm; the others that answer share its records.
+
+    Raises:
+      RouteError: when there is no such arm, it is the only one that answers, or the route has segments.
+    """
+    arms = _only_segment(generation).arms
+    if all(arm.name != name for arm in arms):
+        raise RouteError(f"the route has no arm {name!r}; it has {', '.join(arm.name for arm in arms)}")
+    return _changed(generation, tuple(arm for arm in arms if arm.name != name))
+
+
+def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
+    """Raises RouteError when an arm names a model or version that the topic does not contain."""
+    for arm in generation.arms:
+        existing = sorted(number for name, number in catalog.versions if name == arm.model)
+        if not existing:
+            known = ", ".join(sorted({name for name, _ in catalog.versions})) or "none"
+            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is unknown; existing models: {known}")
+        if arm.version is None and not catalog.live(arm.model):
+            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is retired; name a version")
+        if arm.version is not None and arm.version not in existing:
+            raise RouteError(
+                f"arm {arm.name!r}: model {arm.model!r} has no version {arm.version}; existing versions: "
+                f"{', '.join(map(str, existing))}"
+            )
+
+
+def same_route(one: Generation, other: Generation) -> bool:
+    """Whether both answer records in the same way, whenever they began."""
+    return replace(one, fence=None, offset=None) == replace(other, fence=None, offset=None)
+
+
+def _only_segment(generation: Generation) -> Segment:
+    if len(generation.segments) > 1:
+        raise RouteError("the route has arms for segments of the records; change its file and apply it")
+    return generation.segments[0]
+
+
+def _changed(generation: Generation, arms: tuple[Arm, ...]) -> Generation:
+    return Generation((Segment(arms),), None, generation.split_by, generation.salt)

@@ -1,0 +1,91 @@
+"""Kafka transactions on the models topic.
+
+Each has an id derived from what it changes. When two publishers change the same thing at once, Kafka fences one of them
+before its messages become visible. Publishing therefore requires a broker that supports transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+
+from confluent_kafka import KafkaException, Producer
+
+from models.errors import PublishError
+from models.kafka.client import KafkaSettings
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.reader import ModelsTopicReader
+
+SECONDS = 30.0
+# The broker aborts the transaction of a crashed publisher after this time; until then readers wait for it.
+_TRANSACTION_MS = 30_000
+
+
+class TopicTransactions:
+    """Reads the models topic and writes to it, for publishers.
+
+    Each call opens its own clients and closes its readers, so an instance holds no connection between calls.
+
+    Args:
+      kafka: the brokers.
+      topic: the models topic.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self.kafka = kafka
+        self.topic = topic
+
+    def read(self) -> ModelCatalog:
+        """The catalog of everything written so far; waits for transactions that are open or just committed.
+
+        Messages of one publisher may be committed behind the open transaction of another one, and cannot be read until
+        that transaction ends. Without the wait their version numbers would be assigned again.
+
+        Raises:
+          KafkaUnreachableError: when no broker answers, or an open transaction does not end in time.
+          ModelsTopicError: when the topic cannot be used.
+        """
+        catalog = ModelCatalog()
+        with closing(ModelsTopicReader(self.kafka, self.topic, timeout=2 * SECONDS)) as reader:
+            reader.catch_up(catalog, reader.written_end())
+        return catalog
+
+    def producer(self, name: str) -> Producer:
+        """A producer for the transactions that change what has this name; it fences all earlier ones.
+
+        Raises:
+          PublishError: when the broker does not start transactions.
+        """
+        config = {"transactional.id": f"beam-serving.{self.topic}.{name}", "transaction.timeout.ms": _TRANSACTION_MS}
+        producer = self.kafka.producer(**config)
+        try:
+            producer.init_transactions(SECONDS)
+        except KafkaException as error:
+            raise PublishError(
+                f"topic {self.topic!r}: the broker did not start a transaction: {error.args[0].str()}"
+            ) from error
+        return producer
+
+    def write(self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Writes messages, all of them or none.
+
+        Raises:
+          PublishError: when they could not be written, for example because another publisher was faster.
+        """
+        try:
+            producer.begin_transaction()
+            for key, value in messages:
+                producer.produce(self.topic, value, key, partition=0)
+            producer.commit_transaction(SECONDS)
+        except KafkaException as error:
+            _abort(producer)
+            reason = error.args[0].str()
+            raise PublishError(
+                f"topic {self.topic!r}: nothing was published: {reason}; if another publisher was active, try again"
+            ) from error
+
+
+def _abort(producer: Producer) -> None:
+    """Ends the transaction, because readers cannot get past an open one; ignores that of a fenced producer."""
+    with suppress(KafkaException):
+        producer.abort_transaction(SECONDS)
