@@ -1,37 +1,73 @@
-"""Switches between versions at fences, under load, with workers killed on the way: which results are on the wrong side?
+"""Route changes at fences, under load, with workers killed on the way: which results are on the wrong side?
 
-The oracle knows the fences that the publisher announced and Kafka's timestamp of each record. The rightful version of a
-record is that of the last announced switch whose fence is not behind the record.
+The oracle knows the fences that the publisher announced, Kafka's timestamp of each record, and the specification of the
+split in plain Python. The rightful arm of a record is the one that the split picks in the last announced route whose
+fence is not behind the record.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.model_topic.route import Generation
-from models.model_topic.route_changes import promoted
+import numpy as np
+
+from models.model_topic.route import Arm, Generation, Segment
 from models.model_topic.route_publisher import RoutePublisher
 from tests.end_to_end.deployment import Deployment, Result, describe
 from tests.end_to_end.kafka_tail import KafkaTail
+from tests.models.routing.test_split import choose
 
 NAME = "switched"
+ROW = {"user": 1, "products": [], "dataType": NAME}
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What a campaign does.
+
+    Attributes:
+      changes: how many route changes.
+      rounds: into how many rounds they are divided; the deployment is disturbed after each.
+      most_arms: how many arms a route has at most.
+      lead: seconds from a publication to its fence.
+      pause: seconds between two publications.
+      a_second: records a second and partition.
+      seed: of the random routes.
+    """
+
+    changes: int
+    rounds: int = 1
+    most_arms: int = 1
+    lead: float = 1.5
+    pause: float = 0.2
+    a_second: int = 200
+    seed: int = 1
 
 
 @dataclass
-class Switches:
-    """The switches so far: the fence of each, in milliseconds since 1970-01-01 UTC, and its version."""
+class Announced:
+    """The routes so far: the fence of each, in milliseconds since 1970-01-01 UTC, and its arms."""
 
     fences: list[int] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
+    arms: list[tuple[Arm, ...]] = field(default_factory=list)
 
-    def rightful(self, timestamp: int) -> int:
-        """The version that a record with this timestamp must be scored by."""
-        return self.versions[bisect_right(self.fences, timestamp) - 1]
+    def place(self, timestamp: int) -> int:
+        """The route that holds for a record with this timestamp."""
+        return bisect_right(self.fences, timestamp) - 1
+
+    def rightful(self, result: Result, timestamp: int) -> Arm:
+        """The arm that must have answered. The records have no key, so their coordinates are hashed."""
+        arms = self.arms[self.place(timestamp)]
+        coordinates = "{topic}-{partition}-{offset}".format(**result.metadata).encode()
+        name = choose(coordinates, {arm.name: arm.weight for arm in arms}) if len(arms) > 1 else arms[0].name
+        return next(arm for arm in arms if arm.name == name)
 
 
 @dataclass(frozen=True)
@@ -39,48 +75,57 @@ class Outcome:
     """What a campaign found.
 
     Attributes:
-      switches: how many there were.
+      changes: how many route changes there were.
       results: how many results were checked, duplicates included.
       records: how many records they answer.
-      wrong: results on the wrong side of a fence.
+      wrong: results that another arm than the rightful one gave.
       unanswered: results without an answer.
-      slowest: the longest time in seconds from a record to its result.
+      worst_share: how far the share of an arm is from its weight, in standard deviations, at most.
+      latencies: seconds from a record's timestamp to the start of its scoring: median, 99th percentile, largest.
     """
 
-    switches: int
+    changes: int
     results: int
     records: int
     wrong: tuple[Result, ...]
     unanswered: tuple[Result, ...]
-    slowest: float
+    worst_share: float
+    latencies: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        median, late, last = self.latencies
+        return (
+            f"{self.results} results of {self.records} records at {self.changes} route changes: {len(self.wrong)} on the "
+            f"wrong side, {len(self.unanswered)} without an answer; shares off by {self.worst_share:.1f} standard "
+            f"deviations at most; scored after {median:.3f} s (median), {late:.3f} s (p99), {last:.1f} s at most"
+        )
 
 
-def publish_versions(deployment: Deployment, models: list[Path]) -> None:
-    """Publishes one version of the model for each folder, without making one after the first live."""
+def publish_versions(deployment: Deployment, models: Sequence[Path]) -> None:
+    """Publishes one version of the model for each folder; only the first becomes the live one."""
     for number, model in enumerate(models):
         deployment.models.publish(describe(NAME, model, {"x": ("user",)}), live=number == 0)
 
 
-def switch(deployment: Deployment, switches: Switches, count: int, lead: float, pause: float, seed: int) -> None:
-    """Publishes fenced switches to random versions, one after another."""
-    random_of = random.Random(seed)
+def change_routes(
+    deployment: Deployment, announced: Announced, campaign: Campaign, count: int, versions: int, seed: int
+) -> None:
+    """Publishes random routes with fences, one after another."""
+    chance = random.Random(seed)
     publisher = RoutePublisher(deployment.kafka, deployment.topic("models"))
-    versions = sorted(number for name, number in deployment.models.read().versions if name == NAME)
-    if not switches.versions:
-        switches.fences.append(0)
-        switches.versions.append(versions[0])
     for _ in range(count):
-        version = random_of.choice([one for one in versions if one != switches.versions[-1]])
+        chosen = chance.sample(range(1, versions + 1), chance.randint(1, min(campaign.most_arms, versions)))
+        arms = tuple(Arm(f"arm-{number}", NAME, number, chance.choice([0.5, 1.0, 3.0])) for number in chosen)
 
-        def change(before: Generation | None, to: int = version) -> Generation:
-            return promoted(before, NAME, to)
+        def change(_: Generation | None, arms: tuple[Arm, ...] = arms) -> Generation:
+            return Generation((Segment(arms),))
 
-        fence = publisher.change(NAME, change, lead).newest.fence
+        fence = publisher.change(NAME, change, campaign.lead).newest.fence
         assert fence is not None
         assert fence.timestamp is not None
-        switches.fences.append(fence.timestamp)
-        switches.versions.append(version)
-        time.sleep(pause)
+        announced.fences.append(fence.timestamp)
+        announced.arms.append(arms)
+        time.sleep(campaign.pause)
 
 
 def timestamps(deployment: Deployment) -> dict[tuple[int, int], int]:
@@ -93,55 +138,74 @@ def timestamps(deployment: Deployment) -> dict[tuple[int, int], int]:
         tail.close()
 
 
-def check(deployment: Deployment, switches: Switches, sent: list[list[int]]) -> Outcome:
+def check(deployment: Deployment, announced: Announced, sent: list[list[int]]) -> Outcome:
     """Waits for the results of all records, and checks each result that is in the topic."""
-    answered = deployment.results_of_all(sent, seconds=120.0)
-    everything = deployment.results_to_the_end()
+    answered = deployment.results_of_all(sent, seconds=180.0)
     moments = timestamps(deployment)
-    of_switches = [one for one in everything if one.record["dataType"] == NAME]
-    unanswered = tuple(one for one in of_switches if one.error is not None)
-    wrong = tuple(
-        one
-        for one in of_switches
-        if one.error is None
-        and (one.version != switches.rightful(moments[one.where]) or one.values("version") != [one.version])
+    results = [one for one in deployment.results_to_the_end() if one.record["dataType"] == NAME]
+    wrong, unanswered, latencies = [], [], []
+    shares: dict[int, Counter[str]] = {}
+    seen = set()
+    for one in results:
+        moment = moments[one.where]
+        arm = announced.rightful(one, moment)
+        if one.error is not None:
+            unanswered.append(one)
+        elif (one.version, one.values("version")) != (arm.version, [arm.version]) or one.metadata["arm"] != arm.name:
+            wrong.append(one)
+        latencies.append(one.metadata["startTime"] / 1e6 - moment / 1e3)
+        if one.where not in seen:
+            seen.add(one.where)
+            shares.setdefault(announced.place(moment), Counter())[str(one.metadata["arm"])] += 1
+    return Outcome(
+        len(announced.fences) - 1,
+        len(results),
+        len(answered),
+        tuple(wrong),
+        tuple(unanswered),
+        _worst_share(announced, shares),
+        (float(np.median(latencies)), float(np.percentile(latencies, 99)), max(latencies)),
     )
-    slowest = max(one.metadata["startTime"] / 1e6 - moments[one.where] / 1e3 for one in of_switches)
-    return Outcome(len(switches.fences) - 1, len(of_switches), len(answered), wrong, unanswered, slowest)
+
+
+def _worst_share(announced: Announced, shares: dict[int, Counter[str]]) -> float:
+    worst = 0.0
+    for place, counts in shares.items():
+        total = counts.total()
+        weights = {arm.name: arm.weight for arm in announced.arms[place]}
+        for name, weight in weights.items():
+            share = weight / sum(weights.values())
+            if share < 1:
+                worst = max(worst, abs(counts[name] - total * share) / math.sqrt(total * share * (1 - share)))
+    return worst
 
 
 def run(
     deployment: Deployment,
-    models: list[Path],
-    count: int,
-    disturb: Callable[[int], None],
-    rounds: int = 1,
-    lead: float = 1.5,
-    pause: float = 0.2,
-    a_second: int = 200,
-    seed: int = 1,
+    models: Sequence[Path],
+    campaign: Campaign,
+    start: Callable[[], object],
+    disturb: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Runs a campaign on a deployment that has not been started.
 
     Args:
       deployment: where.
       models: folders of models that answer their version, the first one for version 1, and so on.
-      count: how many switches.
-      disturb: called after each round with its number: kills, restarts or rescales the deployment.
-      rounds: into how many rounds the switches are divided.
-      lead: seconds from a publication to its fence.
-      pause: seconds between two publications.
-      a_second: records a second and partition.
-      seed: of the random versions.
+      campaign: what is done.
+      start: starts the deployment.
+      disturb: called after each round with its number; it kills, restarts or rescales the deployment.
     """
     publish_versions(deployment, models)
-    deployment.start()
-    row = {"user": 1, "products": [], "dataType": NAME}
-    deployment.score(row)
-    switches = Switches()
-    with deployment.records_coming(row, a_second) as sent:
-        for number in range(rounds):
-            switch(deployment, switches, count // rounds, lead, pause, seed + number)
+    first = (Arm("live", NAME, 1),)
+    RoutePublisher(deployment.kafka, deployment.topic("models")).change(NAME, lambda _: Generation((Segment(first),)))
+    announced = Announced([0], [first])
+    start()
+    deployment.score(ROW)
+    with deployment.records_coming(ROW, campaign.a_second) as sent:
+        for number in range(campaign.rounds):
+            count, seed = campaign.changes // campaign.rounds, campaign.seed * 1_000 + number
+            change_routes(deployment, announced, campaign, count, len(models), seed)
             disturb(number)
-        time.sleep(lead + 1.0)
-    return check(deployment, switches, sent)
+        time.sleep(campaign.lead + 1.0)
+    return check(deployment, announced, sent)

@@ -35,13 +35,12 @@ def chosen(weights: dict[str, float], salt: str = "") -> list[str]:
     return [names[place] for place in choose_arms(hashes_of(KEYS), names, list(weights.values()), salt)]
 
 
+WEIGHTS = st.just(0.0) | st.floats(1e-6, 1e6)
+
+
 @given(
     st.lists(st.binary(max_size=20), max_size=8),
-    st.dictionaries(
-        st.text(max_size=5), st.just(0.0) | st.floats(1e-6, 1e6), min_size=1, max_size=5
-    ).filter(lambda weights: any(weights.values())),
-        lambda x: any(x.values())
-    ),
+    st.dictionaries(st.text(max_size=5), WEIGHTS, min_size=1, max_size=5).filter(lambda arms: any(arms.values())),
     st.text(max_size=3),
 )
 def test_columns_split_as_the_specification_says(keys: list[bytes], weights: dict[str, float], salt: str) -> None:
