@@ -95,8 +95,8 @@ class Outcome:
     def __str__(self) -> str:
         median, late, last = self.latencies
         return (
-            f"{self.results} results of {self.records} records at {self.changes} route changes: {len(self.wrong)} on the "
-            f"wrong side, {len(self.unanswered)} without an answer; shares off by {self.worst_share:.1f} standard "
+            f"{self.results} results of {self.records} records at {self.changes} route changes: {len(self.wrong)} on "
+            f"the wrong side, {len(self.unanswered)} without an answer; shares off by {self.worst_share:.1f} standard "
             f"deviations at most; scored after {median:.3f} s (median), {late:.3f} s (p99), {last:.1f} s at most"
         )
 

@@ -34,7 +34,8 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
             "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
         )
     for action, default in ((canary, "10%"), (shadow, "100%")):
-        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {default})")
+        shown = default.replace("%", "%%")
+        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {shown})")
     withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
