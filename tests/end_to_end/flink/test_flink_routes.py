@@ -27,6 +27,7 @@ def test_each_record_is_answered_by_its_rightful_arm_by_every_worker(
         deployment.start(f"--savepoint-on-stop={cluster.savepoint_folder.as_uri()}")
 
     def disturb(number: int) -> None:
+        deployment.wait_for_more_results()  # the workers of the round run
         if number:
             cluster.kill_worker()
             return
