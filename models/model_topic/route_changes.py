@@ -95,18 +95,17 @@ def restored(route: ModelRoute) -> Generation:
 
 
 def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
-    """Raises RouteError when an arm names a model or version that the topic does not contain."""
-    for arm in generation.arms:
-        existing = sorted(number for name, number in catalog.versions if name == arm.model)
+    """Raises RouteError when an arm or graph names a model or version that the topic does not contain."""
+    for where, model, version in generation.models:
+        existing = sorted(number for name, number in catalog.versions if name == model)
         if not existing:
             known = ", ".join(sorted({name for name, _ in catalog.versions})) or "none"
-            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is unknown; existing models: {known}")
-        if arm.version is None and not catalog.live(arm.model):
-            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is retired; name a version")
-        if arm.version is not None and arm.version not in existing:
+            raise RouteError(f"{where}: model {model!r} is unknown; existing models: {known}")
+        if version is None and not catalog.live(model):
+            raise RouteError(f"{where}: model {model!r} is retired; name a version")
+        if version is not None and version not in existing:
             raise RouteError(
-                f"arm {arm.name!r}: model {arm.model!r} has no version {arm.version}; existing versions: "
-                f"{', '.join(map(str, existing))}"
+                f"{where}: model {model!r} has no version {version}; existing versions: {', '.join(map(str, existing))}"
             )
 
 
@@ -122,4 +121,6 @@ def _only_segment(generation: Generation) -> Segment:
 
 
 def _changed(generation: Generation, arms: tuple[Arm, ...]) -> Generation:
-    return Generation((Segment(arms),), None, generation.split_by, generation.salt)
+    named = {arm.graph for arm in arms}
+    graphs = tuple(graph for graph in generation.graphs if graph.name in named)
+    return Generation((Segment(arms),), None, generation.split_by, generation.salt, graphs=graphs)

@@ -78,7 +78,7 @@ class _Slot:
 
     def versions(self) -> list[PublishedVersion]:
         """All versions of the plan."""
-        return [version for generation in self.plan for arm in generation.arms for version in arm.versions]
+        return [version for generation in self.plan for version in generation.versions()]
 
 
 class ModelRegistry:
@@ -262,7 +262,7 @@ class ModelRegistry:
         for generation in slot.plan:
             if generation.fence is None and self._can_answer(generation):
                 slot.current = generation
-                best = (self._best(arm) for arm in generation.arms)
+                best = (self._best(one) for arm in generation.arms for one in arm.needs)
                 slot.serving = tuple(version for version in best if version is not None)
                 return
 
@@ -282,7 +282,7 @@ class ModelRegistry:
 
     def _can_answer(self, generation: PlannedGeneration) -> bool:
         answering = [arm for arm in generation.arms if arm.answers]
-        return all(self._best(arm) is not None for arm in answering)
+        return all(self._best(one) is not None for arm in answering for one in arm.needs)
 
     def _best(self, arm: PlannedArm) -> PublishedVersion | None:
         """The first version of the arm that was loaded."""
@@ -337,7 +337,8 @@ class ModelRegistry:
     def _wanted_by(self, slot: _Slot) -> Iterator[PublishedVersion]:
         for generation in self._required(slot):
             for arm in sorted(generation.arms, key=lambda arm: not arm.answers):
-                yield from self._better(arm)
+                for one in arm.needs:
+                    yield from self._better(one)
 
     def _better(self, arm: PlannedArm) -> Iterator[PublishedVersion]:
         """The versions of the arm that come before its best loaded one."""
@@ -364,6 +365,9 @@ class ModelRegistry:
         return LeasedPart(rows, generation, tuple(segments))
 
     def _lease_arm(self, arm: PlannedArm, deadline: float) -> LeasedArm:
+        if arm.graph is not None:
+            models = {key: self._lease_arm(one, deadline) for key, one in arm.graph.models.items()}
+            return LeasedArm(arm, models=models)
         version = self._best(arm) or next(iter(arm.versions), None)
         if version is None:
             return LeasedArm(arm, error=f"model {arm.label} is not in the models topic")
