@@ -87,7 +87,18 @@ def seconds_named(option: str, text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def share_named(text: str) -> float:
+def number_named(option: str, text: str) -> float:
+    """A number from 0 such as 0.2 or 1e-6; raises OptionsError when it is none.
+
+    >>> number_named("tolerance", "1e-3")
+    0.001
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
+        raise OptionsError(f"--{option} {text!r} is not a number from 0 such as 0.2 or 1e-6")
+    return float(text)
+
+
+def share_named(text: str, option: str = "share") -> float:
     """A share such as 10% or 0.1, as a number; raises OptionsError when it is none.
 
     >>> share_named("2.5%"), share_named("0.5")
@@ -95,7 +106,7 @@ def share_named(text: str) -> float:
     """
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text, re.ASCII)
     if found is None:
-        raise OptionsError(f"--share {text!r} is not a share such as 10% or 0.1")
+        raise OptionsError(f"--{option} {text!r} is not a share such as 10% or 0.1")
     return float(found[1]) / (100 if found[2] else 1)
 
 
