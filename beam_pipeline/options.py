@@ -181,6 +181,7 @@ class ServingOptions:
             self.model_wait,
             None if self.model_memory is None else self.model_memory * 1_000_000,
             self.model_loads,
+            self.status_topic,
         )
 
     def scoring(self) -> ScoringSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
@@ -19,6 +20,8 @@ from transforms.process_shared import ProcessShared
 from transforms.serving_process import ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
+
+_REPORT_SECONDS = 1.0
 
 
 class ScoreRecords(beam.PTransform):
@@ -80,10 +83,19 @@ class ScoreBatch(beam.DoFn):
 
     def setup(self) -> None:
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
+        self._report_at = 0.0
         self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))
 
     def teardown(self) -> None:
         self._shared.leave()
+
+    def _due(self) -> bool:
+        """Whether the statistics of candidates are due, which are sent once a second."""
+        now = time.monotonic()
+        if now < self._report_at:
+            return False
+        self._report_at = now + _REPORT_SECONDS
+        return True
 
     def process(self, element: RecordBatch, positions: Iterable[bytes]) -> Iterator[OutgoingBatch]:
         newest = self._newest.of(positions)
@@ -111,6 +123,10 @@ class ScoreBatch(beam.DoFn):
             self._swaps.inc(event.kind == "serving")
             self._stops.inc(event.kind == "stopped")
             if self._status_topic is not None:
+                yield _message(self._status_topic, event)
+        if self._status_topic is not None and self._due():
+            for arm in self._serving.shadows.tallies.changes():
+                event = StatusEvent.of_candidate(arm, registry.worker, registry.deployment)
                 yield _message(self._status_topic, event)
         if batch.gap is not None and self._status_topic is not None:
             yield _message(self._status_topic, StatusEvent.of_gap(batch.gap, registry.worker, registry.deployment))

@@ -16,10 +16,13 @@ from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
 from models.serving.follower import FollowerSettings, ModelFollower
+from models.serving.guard import RouteGuard
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener
+
+Client = InlineModels | MessageSender | RouteGuard
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ModelsSettings:
       wait: the most seconds for which records wait for a model that they must be scored with.
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
+      status_topic: where workers report; None: nowhere, so that candidates are not watched.
     """
 
     kafka: KafkaSettings
@@ -49,6 +53,7 @@ class ModelsSettings:
     wait: float = 60.0
     memory: int | None = None
     loads: int = 2
+    status_topic: str | None = None
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
@@ -64,14 +69,14 @@ class Serving:
       registry: the live models.
       follower: loads the models that the models topic asks for, on a thread of its own.
       shadows: scores the shadows of routes.
-      clients: the other clients, which are closed last.
+      clients: the other clients of the brokers, which are closed last.
       caught_up: set when the models that were live at the start of the process are loaded.
     """
 
     registry: ModelRegistry
     follower: ModelFollower
     shadows: ShadowScorer
-    clients: tuple[InlineModels | MessageSender, ...] = ()
+    clients: tuple[Client, ...] = ()
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -90,7 +95,19 @@ class Serving:
         follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
         sender = MessageSender(settings.kafka)
-        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), (inline, sender))
+        clients: list[Client] = [inline, sender]
+        if settings.status_topic is not None:
+            guard = RouteGuard(
+                settings.kafka,
+                settings.topic,
+                settings.status_topic,
+                settings.deployment,
+                settings.scores,
+                registry.has_guardrails,
+            )
+            guard.start()
+            clients.append(guard)
+        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), tuple(clients))
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""
