@@ -361,6 +361,21 @@ def named_record_type(values: Mapping[str, Any], records: RecordsTopic) -> Recor
     return records.record_type(values.get("schema_registry"), values.get("schema_registry_config", {}))
 
 
+def optional_record_type(values: Mapping[str, Any]) -> RecordType | None:
+    """The record type that models are checked against; None when no record schema is named.
+
+    Args:
+      values: as `read_options` gives them, with the options `RECORD_TYPE`.
+
+    Raises:
+      SchemaError, OptionsError: when there is no such schema, or an option is missing.
+    """
+    schema = values.get("record_schema")
+    if schema is None:
+        return None
+    return named_record_type(values, RecordsTopic("", schema, values.get("record_format", "avro")))
+
+
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:
     """The settings for connecting to the brokers, checked without connecting; raises OptionsError."""
     require(values, ["bootstrap-servers"])

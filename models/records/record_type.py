@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models.records.codecs.base import RecordCodec
 
 Row = dict[str, Any]
-RecordFormat = Literal["avro", "json", "confluent-avro", "tf-example"]
+RecordFormat = Literal["avro", "json", "confluent-avro", "json-schema", "tf-example"]
 DATA_TYPE_FIELD = "dataType"
 # Schemas of a schema registry, as `--record-schema` names them, and the subject of the records in a type's options.
 SUBJECT_PREFIX = "subject:"

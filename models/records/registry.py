@@ -27,6 +27,10 @@ from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)
 
+# What registries call the types of schemas.
+AVRO, JSON = "AVRO", "JSON"
+_TYPES = {AVRO: "an Avro schema", JSON: "a JSON Schema"}
+
 SchemaKey = int | uuid.UUID
 Answer = TypeVar("Answer")
 
@@ -154,11 +158,22 @@ class SchemaRegistry:
           SchemaError: when it is not an Avro schema.
           RegistryUnreachableError: when the registry does not answer.
         """
-        what = f"schema {describe_key(key)}"
-        if isinstance(key, int) and key > _LARGEST_ID:  # no registry gives such an id; some fail when asked for it
-            raise UnknownSchemaError(f"{what} is unknown to the registry")
-        found = self._ask(what, lambda client: self._fetch(client, key), patient)
-        return self._complete(found, what, patient)
+        return self._complete(self._found(key, patient), _named(key), patient)
+
+    def check_type(self, key: SchemaKey, schema_type: str, patient: bool = True) -> None:
+        """Checks that a schema exists, and is of a type.
+
+        Args:
+          key: the id or the GUID of the schema.
+          schema_type: what the registry calls the type: AVRO, JSON or PROTOBUF.
+          patient: wait for a registry that does not answer; otherwise fail at once.
+
+        Raises:
+          UnknownSchemaError: when the registry has no such schema.
+          SchemaError: when it is of another type.
+          RegistryUnreachableError: when the registry does not answer.
+        """
+        _check_type(self._found(key, patient), schema_type, _named(key))
 
     def latest(self, subject: str) -> str:
         """The text of a subject's latest schema when this process first asked for it, with its references inlined.
@@ -172,8 +187,8 @@ class SchemaRegistry:
             self._latest.setdefault(subject, json.dumps(self._complete(found, what, patient=False)))
         return self._latest[subject]
 
-    def register(self, subject: str, schema: Mapping[str, Any], patient: bool = True) -> int:
-        """The id of a schema under a subject, where it is registered unless it is there.
+    def register(self, subject: str, schema: Mapping[str, Any], patient: bool = True, schema_type: str = AVRO) -> int:
+        """The id of a schema under a subject; the schema is registered if the subject does not have it yet.
 
         Raises:
           SchemaError: when the registry refuses it, for example as incompatible with the subject's schemas.
@@ -182,20 +197,25 @@ class SchemaRegistry:
         self._connected()
         from confluent_kafka.schema_registry import Schema
 
-        wanted = Schema(json.dumps(schema), "AVRO")
+        wanted = Schema(json.dumps(schema), schema_type)
         what = f"subject {subject!r}"
         try:
             return int(self._ask(what, lambda client: client.lookup_schema(subject, wanted).schema_id, patient))
         except UnknownSchemaError:
             return int(self._ask(what, lambda client: client.register_schema(subject, wanted), patient))
 
+    def _found(self, key: SchemaKey, patient: bool) -> Any:
+        what = _named(key)
+        if isinstance(key, int) and key > _LARGEST_ID:  # no registry gives such an id; some fail when asked for it
+            raise UnknownSchemaError(f"{what} is unknown to the registry")
+        return self._ask(what, lambda client: self._fetch(client, key), patient)
+
     def _fetch(self, client: Any, key: SchemaKey) -> Any:
         return client.get_schema(key) if isinstance(key, int) else client.get_schema_by_guid(str(key))
 
     def _complete(self, found: Any, what: str, patient: bool) -> Any:
         """A registered schema as JSON has it, with what it refers to."""
-        if found.schema_type not in (None, "AVRO"):
-            raise SchemaError(f"{what} is not an Avro schema but {found.schema_type}")
+        _check_type(found, AVRO, what)
 
         def referred(subject: str, version: int) -> Any:
             ask = f"version {version} of subject {subject!r}"
@@ -252,6 +272,16 @@ def describe_key(key: SchemaKey) -> str:
       'id 7'
     """
     return f"id {key}" if isinstance(key, int) else f"GUID {key}"
+
+
+def _named(key: SchemaKey) -> str:
+    return f"schema {describe_key(key)}"
+
+
+def _check_type(found: Any, schema_type: str, what: str) -> None:
+    actual = found.schema_type or AVRO
+    if actual != schema_type:
+        raise SchemaError(f"{what} is not {_TYPES[schema_type]} but {actual}")
 
 
 def _why_unreachable(error: Exception, what: str, url: str) -> str:

@@ -7,7 +7,16 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
+    add_action,
+    add_options,
+    kafka_settings,
+    optional_record_type,
+    pairs,
+    read_options,
+    require,
+)
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.scorers import SCORER_MODULES, prepare_engines
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
     from models.model_topic.publisher import ListedVersion, ModelPublisher
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
-_PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
+_PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,15 +113,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _publish(topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
-    from models.records.record_type import RecordType
 
     draft = draft_from(given, given.path, given.location)
-    record_format = values.get("record_format", "avro")
-    schema = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
+    record_type = optional_record_type(values)
     descriptor = draft_descriptor(draft)
     with without_start_lines():
         prepare_engines([draft.model_type])
-    check_draft(draft, descriptor, schema)
+    check_draft(draft, descriptor, record_type)
     published = topic.publish(descriptor)
     print(f"{published.model_name}: version {published.model_version} is live, for {published.data_type!r} records")
     return 0

@@ -121,6 +121,20 @@ def test_publish_list_rollback_and_retire(command: Cli, tmp_path: Path, capsys: 
     assert "existing versions: 1, 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("record_format", ["confluent-avro", "json-schema"])
+def test_publish_checks_the_inputs_against_a_record_schema_also_where_records_need_a_registry(
+    command: Cli, tmp_path: Path, record_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish = ["models", "publish", "--name", "recommender", "--type", "tensorflow-saved-model"]
+    publish += ["--path", str(save_recommender(tmp_path / "model")), "--record-format", record_format]
+    assert command(*publish, "--input", "users=user") == 2
+    assert "missing: --schema-registry" in capsys.readouterr().err
+    publish += ["--schema-registry", "http://127.0.0.1:9"]  # a named schema is not looked up there
+    assert command(*publish, "--input", "users=usr") == 1
+    assert "'usr'" in capsys.readouterr().err
+    assert command(*publish, "--input", "users=user") == 0
+
+
 def test_publish_refuses_what_cannot_be(command: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model"]
     assert command(*publish, "--path", str(tmp_path / "nothing")) == 2

@@ -21,9 +21,10 @@ from models.columns.scored import ModelCall
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
 from models.records.batch import VALUE_SCHEMA_HEADER, Headers
 from models.records.codecs.base import DecodedRecords
-from models.records.codecs.confluent_avro import ConfluentAvroCodec, RegistryFraming
+from models.records.codecs.confluent_avro import ConfluentAvroCodec
 from models.records.record_type import RecordType
 from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
+from models.records.registry_framing import RegistryFraming
 from models.results.decoder import ResultDecoder
 from models.results.encoder import Origin, ResultEncoder
 from models.results.schema import register_result_schema
