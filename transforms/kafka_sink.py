@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from models.kafka.client import ConnectionLog, KafkaSettings
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
-from models.results.dead_letter import DeadLetter, encode_dead_letter
+from models.results.dead_letter import DeadLetter, DeadLetterTopic, encode_dead_letter
 from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,18 +40,20 @@ class WriteToKafka(beam.PTransform):
 
     Args:
       kafka: the brokers.
-      dead_letter_topic: for messages that are too large.
+      dead_letters: the topic of dead letters, which are framed here as it says; messages that are too large go there.
       offsets: to commit acknowledged spans to, where all of them come to one process; then none is given on.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+    ) -> None:
         super().__init__()
         self._kafka = kafka
-        self._dead_letter_topic = dead_letter_topic
+        self._dead_letters = dead_letters
         self._offsets = offsets
 
     def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
-        produce = ProduceMessages(self._kafka, self._dead_letter_topic, self._offsets)
+        produce = ProduceMessages(self._kafka, self._dead_letters, self._offsets)
         return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
 
@@ -60,9 +63,11 @@ class ProduceMessages(beam.DoFn):
     Each instance has a producer of its own, so that it waits for its own messages only.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+    ) -> None:
         self._kafka = kafka
-        self._dead_letter_topic = dead_letter_topic
+        self._dead_letters = dead_letters
         self._offsets = offsets
         self._written = Metrics.counter("ProduceMessages", "messages")
         self._too_large = Metrics.counter("ProduceMessages", "too_large")
@@ -79,7 +84,7 @@ class ProduceMessages(beam.DoFn):
 
     def process(self, element: OutgoingBatch) -> None:
         for run in element.runs:
-            self._send_run(element.span, run)
+            self._send_run(element.span, self._framed(run))
         for message in element.messages:
             self._send(element.span, message)
         self._written.inc(len(element))
@@ -105,6 +110,12 @@ class ProduceMessages(beam.DoFn):
         self._producer = None
         if self._offsets is not None:
             self._offsets.leave()
+
+    def _framed(self, run: OutgoingRun) -> OutgoingRun:
+        """Dead letters as their topic frames them; other messages as they are."""
+        if run.topic != self._dead_letters.name:
+            return run
+        return replace(run, values=[self._dead_letters.frame(value) for value in run.values])
 
     def _send_run(self, span: OffsetSpan, run: OutgoingRun) -> None:
         """As `_send` for each message, without an object for each: one callback serves them all."""
@@ -163,7 +174,7 @@ class ProduceMessages(beam.DoFn):
         too_large = error.code() in _TOO_LARGE
         if too_large and message.offset is not None:
             self._replace(span, message, message.offset)
-        elif too_large and message.topic != self._dead_letter_topic:
+        elif too_large and message.topic != self._dead_letters.name:
             _LOGGER.error("%s; it answers for no record and is dropped", _too_large_text(message))
             self._dropped.inc()
         else:
@@ -176,8 +187,8 @@ class ProduceMessages(beam.DoFn):
         _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, offset, reason)
         self._too_large.inc()
         letter = DeadLetter(reason, span.topic, span.partition, offset, 0, None, None, (), 0)
-        value = encode_dead_letter(letter)
-        self._send(span, OutgoingMessage(self._dead_letter_topic, letter.coordinates.encode(), value))
+        value = self._dead_letters.frame(encode_dead_letter(letter))
+        self._send(span, OutgoingMessage(self._dead_letters.name, letter.coordinates.encode(), value))
 
 
 def _too_large_text(message: OutgoingMessage) -> str:

@@ -165,6 +165,12 @@ OPTIONS = {
             "ce_source, ...)",
             ("record", "cloud-events"),
         ),
+        Option(
+            "dead-letter-format",
+            "the encoding of dead letters: avro (single-object encoding), or confluent-avro (with the id of their "
+            "schema in the schema registry, so that any Kafka tool can read them)",
+            ("avro", "confluent-avro"),
+        ),
         Option("kafka-config", "a librdkafka setting, such as security.protocol=SSL", pairs=True),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )

@@ -1,4 +1,4 @@
-"""JSON records that name a JSON Schema of a registry, end to end on Prism."""
+"""JSON records that name a JSON Schema of a registry, and registered dead letters, end to end on Prism."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -50,6 +51,7 @@ def test_records_of_several_json_schemas_are_scored_and_the_malformed_are_dead_l
             "runner-options": [f"--prism_location={prism_location}"],
             "schema-registry": schema_registry.url,
             "record-schema": str(schema),
+            "dead-letter-format": "confluent-avro",
         },
         tmp_path / "deployment",
     )
@@ -70,9 +72,12 @@ def test_records_of_several_json_schemas_are_scored_and_the_malformed_are_dead_l
         results = deployment.results_of([offsets[0], offsets[2]])
         assert [one.record for one in results] == [old, new]
         assert [one.values("version") for one in results] == [[1], [1]]
-        letters = deployment.dead_letters([offsets[1], offsets[3]])
-        assert "schema id 2147483647 is unknown to the registry" in letters[offsets[1]].reason
-        assert "not framed with a schema id" in letters[offsets[3]].reason
-        assert letters[offsets[1]].value == unknown
+        tail = deployment._letters_tail
+        assert tail.until(lambda: len(tail.messages) == 2, 60.0), deployment._log_end()
+        read, where = AvroDeserializer(client), SerializationContext(deployment.topic("dead-letters"), "value")
+        letters = {one["offset"]: one for one in (read(message.value(), where) for message in tail.messages)}
+        assert "schema id 2147483647 is unknown to the registry" in letters[offsets[1]]["reason"]
+        assert "not framed with a schema id" in letters[offsets[3]]["reason"]
+        assert letters[offsets[1]]["value"] == unknown
     finally:
         deployment.close()
