@@ -33,6 +33,7 @@ from models.records.codecs.avro import AvroCodec
 from models.records.codecs.avro_resolution import AvroResolution, same_encoding
 from models.records.codecs.avro_schema import checked_schema
 from models.records.codecs.avro_schema import read as read_avro
+from models.records.codecs.avro_structs import batch_of
 from models.records.codecs.base import DecodedRecords, Embedding, RecordCodec, malformed
 from models.records.record_type import SUBJECT_OPTION, SUBJECT_PREFIX, RecordFormat, RecordType
 from models.records.registered_schemas import RefusedSchema, RegisteredSchemas
@@ -139,8 +140,7 @@ class ConfluentAvroCodec:
         order = np.argsort(places)
         structs = pa.concat_arrays([part.columns.to_struct_array() for part in parts]).take(pa.array(order))
         embedded = [value for part in parts for value in part.embedded]
-        columns = pa.RecordBatch.from_struct_array(structs)
-        return DecodedRecords(columns, places[order], errors, [embedded[at] for at in order.tolist()])
+        return DecodedRecords(batch_of(structs), places[order], errors, [embedded[at] for at in order.tolist()])
 
     def _resolved(self, key: SchemaKey) -> AvroResolution | None:
         """How messages of a schema become messages of the reader's; None: they are read as they are."""

@@ -117,6 +117,15 @@ def test_a_batch_may_mix_schemas_and_all_become_the_readers(topic: Topic) -> Non
     assert decoded.embedded[0] == topic.write(V2, {"x": 1, "added": "none"})[0][5:]
 
 
+def test_a_batch_may_mix_schemas_also_where_a_column_is_a_union(topic: Topic) -> None:
+    union = {"name": "u", "type": ["string", "long"]}
+    reader, writer = {**V2, "fields": [*V2["fields"], union]}, {**V1, "fields": [*V1["fields"], union]}
+    (old,) = topic.write(writer, {"x": 1, "old": "", "u": "a"})
+    (new,) = topic.write(reader, {"x": 2, "added": "", "u": 5})
+    decoded = decode(topic.kind(reader), [old, new, old])
+    assert decoded.columns["u"].to_pylist() == ["a", 5, "a"]
+
+
 def test_a_schema_that_appears_later_is_looked_up_when_it_comes(topic: Topic) -> None:
     kind = topic.kind()
     assert len(decode(kind, topic.write(V2, {"x": 1, "added": ""}))) == 1
