@@ -53,6 +53,7 @@ class WriteToKafka(beam.PTransform):
         self._offsets = offsets
 
     def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
+        """Builds the step that sends the messages."""
         produce = ProduceMessages(self._kafka, self._dead_letters, self._offsets)
         return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
@@ -74,15 +75,18 @@ class ProduceMessages(beam.DoFn):
         self._dropped = Metrics.counter("ProduceMessages", "dropped")
 
     def setup(self) -> None:
+        """Takes the process's committer, if there is one. The producer is created with the first message."""
         self._producer: Producer | None = None
         self._committer = self._offsets.enter() if self._offsets else None
 
     def start_bundle(self) -> None:
+        """Forgets the previous bundle, which may have failed."""
         self._sent = False
         self._spans: list[OffsetSpan] = []
         self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
 
     def process(self, element: OutgoingBatch) -> None:
+        """Sends the messages of a batch; waits only while the queue of the producer is full."""
         for run in element.runs:
             self._send_run(element.span, self._framed(run))
         for message in element.messages:
@@ -92,6 +96,11 @@ class ProduceMessages(beam.DoFn):
             self._spans.append(element.span)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Waits until every message is acknowledged, then commits the spans or emits them.
+
+        Raises:
+          SinkError: a message was not acknowledged, and no dead letter can replace it.
+        """
         self._await()
         while self._failures:
             failures, self._failures = self._failures, []
@@ -107,6 +116,7 @@ class ProduceMessages(beam.DoFn):
             yield WindowedValue(span, now, (GlobalWindow(),))
 
     def teardown(self) -> None:
+        """Releases the producer and the committer."""
         self._producer = None
         if self._offsets is not None:
             self._offsets.leave()

@@ -92,6 +92,7 @@ class ReadFromKafka(beam.PTransform):
         self._ahead = ahead
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[RecordBatch]:
+        """Builds the steps that find the partitions and read them."""
         shared: ProcessShared[PartitionReaders] = ProcessShared()
         find = beam.ParDo(FindPartitions(self._settings.kafka, shared, self._ahead))
         read = beam.ParDo(ReadPartition(self._settings, self._pace, shared, self._ahead))
@@ -117,9 +118,11 @@ class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvi
         self._watermarks = WallClockWatermarkProvider(ahead)
 
     def setup(self) -> None:
+        """Enters the readers that the steps of a worker process share."""
         self._shared.enter(PartitionReaders)
 
     def teardown(self) -> None:
+        """Leaves the shared readers; the last step to leave closes them."""
         self._shared.leave()
 
     @property
@@ -127,15 +130,19 @@ class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvi
         return self._shared.value(PartitionReaders)
 
     def create_tracker(self, restriction: Reading) -> ReadingTracker:
+        """A tracker that can be checkpointed and never split."""
         return ReadingTracker(restriction)
 
     def restriction_coder(self) -> ReadingCoder:
+        """The coder of restrictions in checkpoints."""
         return ReadingCoder()
 
     def initial_estimator_state(self, element: object, restriction: object) -> Timestamp:
+        """The watermark at which an element starts."""
         return self._watermarks.initial_estimator_state(element, restriction)
 
     def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
+        """A watermark that follows the wall clock."""
         return self._watermarks.create_watermark_estimator(estimator_state)
 
 
@@ -151,14 +158,17 @@ class FindPartitions(CheckpointedSource):
         self._kafka = kafka
 
     def setup(self) -> None:
+        """Creates the client that counts partitions."""
         super().setup()
         self._admin = self._kafka.admin()
         self._missing_said = False
 
     def initial_restriction(self, element: str) -> Reading:
+        """A topic of which no partition has been found yet."""
         return Reading(0, 0)
 
     def restriction_size(self, element: str, restriction: Reading) -> int:
+        """Always 1: the number of partitions to come is unknown."""
         return 1
 
     @beam.DoFn.unbounded_per_element()
@@ -168,6 +178,7 @@ class FindPartitions(CheckpointedSource):
         tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
         watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[TimestampedValue]:
+        """Emits the partitions that are new since the last call, then asks to be resumed."""
         reading = tracker.current_restriction()
         known = reading.position
         found = self._count(element)
@@ -217,6 +228,7 @@ class ReadPartition(CheckpointedSource):
                 time.sleep(_RETRY_SECONDS)
 
     def restriction_size(self, element: Partition, restriction: Reading) -> int:
+        """The number of offsets behind the position, plus 1 because the partition may grow."""
         return 1 if restriction.done else 1 + self._readers.backlog(element, restriction.position)
 
     @beam.DoFn.unbounded_per_element()
@@ -226,6 +238,7 @@ class ReadPartition(CheckpointedSource):
         tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
         watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[TimestampedValue]:
+        """Emits the batches that have been fetched, or a heartbeat, then asks to be resumed after a pause."""
         reading = tracker.current_restriction()
         position = reading.position
         with self._readers.lease(self._settings, element) as reader:

@@ -74,6 +74,7 @@ class CommitOffsets(beam.PTransform):
         self._offsets = offsets
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
+        """Builds the steps that join the spans of each partition and commit their frontiers."""
         keyed = spans | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[str, OffsetSpan])
         joined = keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan)
         return joined | "Commit" >> beam.ParDo(CommitSpans(self._offsets)).with_output_types(int)
@@ -92,6 +93,7 @@ class JoinSpans(beam.DoFn):
     def process(
         self, element: tuple[str, OffsetSpan], frontier: Any = beam.DoFn.StateParam(FRONTIER)
     ) -> Iterator[OffsetSpan]:
+        """Adds a span to its partition's frontier, and emits the frontier if it has advanced."""
         span = element[1]
         known = frontier.read() or OffsetFrontier(span.origin)
         advanced = known.add(span.start, span.end)
@@ -108,12 +110,19 @@ class CommitSpans(beam.DoFn):
         self._offsets = offsets
 
     def setup(self) -> None:
+        """Takes the process's committer."""
         self._committer = self._offsets.enter()
 
     def teardown(self) -> None:
+        """Leaves the committer; the last one to leave commits what is pending."""
         self._offsets.leave()
 
     def process(self, element: OffsetSpan) -> None:
+        """Hands a span to the committer.
+
+        Raises:
+          OffsetsNotCommittedError: the committer's thread has ended with an error.
+        """
         self._committer.acknowledge(element)
 
 
