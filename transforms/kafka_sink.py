@@ -1,4 +1,4 @@
-"""Writes messages to Kafka: a bundle ends only when each of its messages was acknowledged."""
+"""Writes messages to Kafka: a bundle ends only after the broker has acknowledged each of its messages."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 class SinkError(Exception):
-    """A message was not acknowledged; the bundle fails, and the runner or the next start does it again."""
+    """A message was not acknowledged; the bundle fails, and the runner or the next start repeats it."""
 
 
 class WriteToKafka(beam.PTransform):
-    """Writes a PCollection of `OutgoingBatch`; gives the span of each batch once it is acknowledged, or commits it.
+    """Writes a PCollection of `OutgoingBatch`, and emits or commits the span of each batch once it is acknowledged.
 
-    At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
-    again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
-    takes becomes a dead letter without the value, which stays where the coordinates say. One that answers for no record
-    (a status event) has no coordinates: it is dropped, logged and counted, since every retry would fail alike.
+    At least once: the producer is idempotent, so its own retries write nothing twice, but a repeated bundle writes its
+    messages again; the coordinates in them identify duplicates. A message that is too large for its topic becomes a
+    dead letter without the value, which stays at its coordinates. A status event answers for no record and has no
+    coordinates: if it is too large, it is dropped, logged and counted, because every retry would fail in the same way.
 
     Args:
       kafka: the brokers.
-      dead_letters: the topic of dead letters, which are framed here as it says; messages that are too large go there.
-      offsets: to commit acknowledged spans to, where all of them come to one process; then none is given on.
+      dead_letters: the topic of dead letters, which are framed here; it also receives messages that are too large.
+      offsets: commits the acknowledged spans where all of them reach one process; then no span is emitted.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class WriteToKafka(beam.PTransform):
 
 
 class ProduceMessages(beam.DoFn):
-    """Sends each batch's messages and, when all of the bundle are acknowledged, emits or commits the batches' spans.
+    """Sends the messages of a bundle and, once all of them are acknowledged, emits or commits the batches' spans.
 
-    Each instance has a producer of its own, so that it waits for its own messages only.
+    Each instance has its own producer, so that it waits only for its own messages.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class ProduceMessages(beam.DoFn):
         return replace(run, values=[self._dead_letters.frame(value) for value in run.values])
 
     def _send_run(self, span: OffsetSpan, run: OutgoingRun) -> None:
-        """As `_send` for each message, without an object for each: one callback serves them all."""
+        """Sends a run like `_send`, but with one callback for all messages and without an object for each of them."""
         if run.headers:
             for place in range(len(run)):
                 self._send(span, run.message(place))
@@ -137,7 +137,7 @@ class ProduceMessages(beam.DoFn):
         on_failure = partial(self._on_run_failure, span, run)
         for place, (key, value) in enumerate(zip(run.keys, run.values, strict=True)):
             try:
-                # By position: names would take half as long again as the call.
+                # Positional arguments: keyword arguments would make the call half as long again.
                 produce(topic, value, key, _ANY_PARTITION, on_failure)
             except (BufferError, KafkaException):  # a full queue, or a message that is too large
                 self._send(span, run.message(place))
@@ -180,7 +180,7 @@ class ProduceMessages(beam.DoFn):
             ConnectionLog.answered(self._kafka.bootstrap_servers)
 
     def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:
-        # The dead letters of `_replace` have no offset; too large even so, they must not get lost.
+        # The dead letters of `_replace` have no offset. If even one of them is too large, the bundle must fail.
         too_large = error.code() in _TOO_LARGE
         if too_large and message.offset is not None:
             self._replace(span, message, message.offset)
@@ -188,7 +188,7 @@ class ProduceMessages(beam.DoFn):
             _LOGGER.error("%s; it answers for no record and is dropped", _too_large_text(message))
             self._dropped.inc()
         else:
-            self._producer = None  # after some errors a producer is of no more use
+            self._producer = None  # some errors make a producer unusable
             raise SinkError(f"topic {message.topic!r}: a message was not acknowledged: {error.str()}")
 
     def _replace(self, span: OffsetSpan, message: OutgoingMessage, offset: int) -> None:

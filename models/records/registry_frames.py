@@ -58,7 +58,7 @@ def framed_id(message: bytes) -> int | None:
 
 
 def without_prefix(values: pa.BinaryArray, length: int) -> pa.BinaryArray:
-    """The messages without their first bytes; none of them is null or shorter. (Arrow's `binary_slice` fails on some.)
+    """The messages without their first bytes; none may be null or shorter. (Arrow's `binary_slice` fails on some.)
 
     Example:
       >>> without_prefix(pa.array([b"abc", b"de"], pa.binary()), 2).to_pylist()
@@ -77,7 +77,7 @@ def without_prefix(values: pa.BinaryArray, length: int) -> pa.BinaryArray:
 def unframe(
     values: pa.BinaryArray, headers: Mapping[int, Headers]
 ) -> tuple[list[tuple[Frame, npt.NDArray[np.int64]]], dict[int, str]]:
-    """The places of the messages of each schema, and why others name none."""
+    """The places of the messages of each schema, and the reasons why other messages name none."""
     starts = np.frombuffer(values.buffers()[1] or b"\0\0\0\0", np.int32, len(values) + 1, values.offset * 4)
     content = np.frombuffer(values.buffers()[2] or b"", np.uint8)
     content = np.concatenate([content, np.zeros(ID_FRAME, np.uint8)]) if len(content) < ID_FRAME else content
@@ -99,7 +99,7 @@ def unframe(
 def _by_id(
     content: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
 ) -> list[tuple[Frame, npt.NDArray[np.int64]]]:
-    """The places of each id, of messages that are framed with one."""
+    """The places of the messages of each id, among those that are framed with an id."""
     ids = np.zeros(len(places), np.int64)
     for byte in range(1, ID_FRAME):
         ids = ids << 8 | content[begins[places] + byte]
@@ -109,7 +109,7 @@ def _by_id(
 
 
 def _unframe_one(value: bytes | None, place: int, groups: dict[Frame, list[int]], reasons: dict[int, str]) -> None:
-    """A message that is not framed with an id: with a GUID, or not at all."""
+    """Adds a message that is not framed with an id to the groups, if it is framed with a GUID, or to the reasons."""
     if value is None:
         reasons[place] = NO_VALUE
     elif len(value) >= _GUID_FRAME and value[0] == _GUID_MARK:
@@ -121,7 +121,7 @@ def _unframe_one(value: bytes | None, place: int, groups: dict[Frame, list[int]]
 def _named_by_headers(
     values: pa.BinaryArray, headers: Mapping[int, Headers]
 ) -> tuple[dict[int, Frame], dict[int, str]]:
-    """The messages whose schema a header names, and why some headers cannot be read; where there is no value, none."""
+    """The messages with a value whose schema a header names, and the reasons why headers cannot be read."""
     named, reasons = {}, {}
     for place, one in headers.items():
         content = next((content for name, content in one if name == VALUE_SCHEMA_HEADER), None)

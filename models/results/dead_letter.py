@@ -1,4 +1,4 @@
-"""Dead letters: what could not be read, why, and where it came from."""
+"""Dead letters: messages that could not be read, the reasons, and their coordinates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeadLetter:
     """A message that could not be read.
 
     Attributes:
-      reason: why.
+      reason: the reason, in one line.
       topic, partition, offset, timestamp, key, value, headers: of the original message.
       rejected_at: milliseconds since 1970-01-01 UTC.
     """
@@ -78,7 +78,7 @@ class DeadLetterTopic:
 
 
 def encode_dead_letter(letter: DeadLetter) -> bytes:
-    """The letter in Avro's single-object encoding; its texts are repaired where they cannot be encoded."""
+    """The letter in Avro's single-object encoding. Characters that cannot be encoded are replaced."""
     value = {
         "reason": repair_text(letter.reason),
         "topic": repair_text(letter.topic),
@@ -132,13 +132,13 @@ def _letter_of(value: Mapping[str, Any]) -> DeadLetter:
 def dead_letters(topic: str, batch: RecordBatch, reasons: Mapping[int, str]) -> OutgoingRun:
     """The dead letters of some messages of a batch, in their order.
 
-    Raises nothing that a message can cause: if a letter cannot be encoded, one without key, value and headers names
-    that failure too; the record is still at its coordinates.
+    No message can cause an exception: if a letter cannot be encoded, key, value and headers are left out and the reason
+    names that failure, too; the record is still at its coordinates.
 
     Args:
       topic: the dead-letter topic.
-      batch: where the messages are.
-      reasons: by place of the message.
+      batch: the batch that contains the messages.
+      reasons: the reasons, by place of the message.
     """
     letters = [_letter(batch, place, reasons[place]) for place in sorted(reasons)]
     return OutgoingRun(
@@ -166,6 +166,6 @@ def _letter(batch: RecordBatch, place: int, reason: str) -> DeadLetter:
 def _encode_or_reduce(letter: DeadLetter) -> bytes:
     try:
         return encode_dead_letter(letter)
-    except Exception as error:  # whatever the message leads fastavro to
+    except Exception as error:  # fastavro raises arbitrary exceptions for some messages
         reason = clean_text(f"{letter.reason} (the message is left out, it cannot be encoded: {error_text(error)})")
         return encode_dead_letter(replace(letter, reason=reason, key=None, value=None, headers=()))

@@ -4,16 +4,16 @@ Messages name their schema as `models.records.registry_frames` says; a topic may
 headers, and schemas that change from one message to the next.
 
 Records are read with one schema: the one that was named, or the latest of a subject (`subject:NAME`) when the pipeline
-started. Messages that were written with another are resolved to it by Avro's rules, and stand in their results so.
+started. Messages that were written with another schema are resolved to it by Avro's rules, also in their results.
 
-| what is wrong | what comes of it |
+| problem | consequence |
 |---|---|
 | the registry does not know the id; the schema is not Avro, or does not resolve | a dead letter that names the id |
 | the message has no such frame, or its value is malformed | a dead letter |
 | the registry does not answer | records wait, and after a while the bundle fails (`models.records.registry`) |
 
-Options of the record type: those of `models.records.registry.registry_options`, and `subject`: of the records, to
-register their schema under when records are written.
+Options of the record type: those of `models.records.registry.registry_options`, and `subject`: the subject under which
+the schema is registered when records are written.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def make(kind: RecordType) -> RecordCodec:
 
 
 def results_embedding(options: Mapping[str, str]) -> Embedding:
-    """How to read results that name their schemas themselves; raises OptionsError when the options name no registry."""
+    """How to read results that name their schemas; raises OptionsError when the options name no registry."""
     return Embedding("avro", "bytes", RegistryFraming(RegistrySettings.from_options(options)))
 
 
@@ -74,10 +74,10 @@ class ConfluentAvroCodec:
 
     Args:
       name: the record type's name.
-      declared: the reader's schema, as JSON has it.
-      framing: of results; where the registry is.
-      subject: under which `encode` registers the schema.
-      clock: seconds, steadily rising.
+      declared: the reader's schema, parsed as JSON.
+      framing: the framing of results, which also names the registry.
+      subject: the subject under which `encode` registers the schema.
+      clock: returns a number of seconds that never decreases.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ConfluentAvroCodec:
         """See `RecordCodec`.
 
         Raises:
-          RegistryUnreachableError: when a schema is not known yet and the registry does not answer for long.
+          RegistryUnreachableError: a schema is not known yet, and the registry does not answer for a long time.
         """
         groups, reasons = unframe(values, headers or {})
         errors = {place: malformed(self.name, reason) for place, reason in reasons.items()}
@@ -111,7 +111,7 @@ class ConfluentAvroCodec:
     def _decode_group(
         self, frame: Frame, values: pa.BinaryArray, places: npt.NDArray[np.int64], errors: dict[int, str]
     ) -> DecodedRecords | None:
-        """Decodes the messages of one schema; adds to `errors`, by place among all, why some cannot be."""
+        """Decodes the messages of one schema; adds the reasons for malformed ones to `errors`, by place among all."""
         resolution = self._resolutions.of(frame.key)
         if isinstance(resolution, RefusedSchema):
             text = malformed(self.name, resolution.reason)
@@ -148,7 +148,7 @@ class ConfluentAvroCodec:
         return None if same_encoding(writer, self._declared) else _resolution(writer, self._declared)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; registers the schema under the subject of the options, or else the record's name."""
+        """See `RecordCodec`; registers the schema under the subject, by default the record type's name."""
         return self._record_header + self._avro.encode(row)
 
     @cached_property
@@ -158,7 +158,7 @@ class ConfluentAvroCodec:
 
 
 def _resolution(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> AvroResolution:
-    """Raises SchemaError, whatever a writer's schema leads fastavro to: one producer must not end the stream."""
+    """Raises only SchemaError, although fastavro raises arbitrary exceptions: one producer must not end the stream."""
     try:
         return AvroResolution(writer, reader)
     except SchemaError:

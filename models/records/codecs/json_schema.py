@@ -2,9 +2,9 @@
 
 Messages name their schema as `models.records.registry_frames` says. That schema must be a JSON Schema of the registry,
 but records are not validated against it: they are read as the format `json` reads them, with the deployment's own
-record schema. A topic may therefore mix schemas. The JSON of a record stands in its result as it came, without the id.
+record schema. A topic may therefore mix schemas. Results embed the JSON of a record unchanged, without the id.
 
-| what is wrong | what comes of it |
+| problem | consequence |
 |---|---|
 | the registry does not know the id, or the schema is not a JSON Schema | a dead letter that names the id |
 | the message has no such frame, or its JSON is malformed or does not follow the record schema | a dead letter |

@@ -1,8 +1,8 @@
 """Format `tf-example`: each message is one serialized `tf.Example`, decoded to columns by tfx-bsl, in C++.
 
-The schema (`tf_example_schema`) says which features there are. What becomes of a feature:
+The schema (`tf_example_schema`) declares the features, which become columns as follows:
 
-| the schema says | column | malformed |
+| the schema declares | column | malformed |
 |---|---|---|
 | exactly one value: `shape` of one item, or `value_count` 1 to 1 | scalar | any other number of values |
 | anything else | list | fewer or more values than `shape` or `value_count` allow |
@@ -14,8 +14,8 @@ a string, which must be UTF-8. Features that the schema does not name are ignore
 
 The column `@example` holds the message itself, for models that parse examples themselves.
 
-A decoder of tfx-bsl (1.21) keeps the rows that it has read before an error and gives them out with the next batch, and
-crashes when two threads use it: each call has a decoder of its own, which costs some microseconds.
+A decoder of tfx-bsl (1.21) keeps the rows that it has read before an error and returns them with the next batch, and it
+crashes when two threads use it. Each call therefore creates its own decoder, which costs some microseconds.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class TfExampleCodec:
         return DecodedRecords(batch, places, texts, list(map(encode_bytes, messages)))
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; fields that are no features are ignored, as fastavro does."""
+        """See `RecordCodec`; fields that are not features are ignored, as fastavro does."""
         names, columns = [], []
         for feature in self._features:
             value = row.get(feature.name)
@@ -133,7 +133,8 @@ class TfExampleCodec:
     def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
         """Why messages cannot be parsed, by place.
 
-        What is no example at all is found without features first: a decoder of many takes long to make.
+        Messages that are not examples are found without features first, because a decoder of many features is slow to
+        create.
         """
         numbered = list(enumerate(messages))
         refused = dict(_find_refused(numbered, lambda some: _parse_with(self._new_checker(), some)))
@@ -184,7 +185,7 @@ def _find_refused(
 
 
 def _reason(error: Exception) -> str:
-    """What tfx-bsl says, without the name of the status.
+    """The message of tfx-bsl, without the name of the status.
 
     Example:
       >>> _reason(RuntimeError("DATA_LOSS: Unable to parse example."))
