@@ -65,7 +65,7 @@ class InputMapping:
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What goes into a model.
+    """The inputs of a call of a model.
 
     Attributes:
       arrays: by input name; the first dimension is the number of rows.

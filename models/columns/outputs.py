@@ -67,8 +67,8 @@ def select_outputs(
 
 
 def _writable(name: str, array: Array) -> Array:
-    """The output in a dtype that a result can hold."""
-    if array.dtype.kind == "V":  # bfloat16 and its like
+    """The output in a dtype that results can contain."""
+    if array.dtype.kind == "V":  # bfloat16 and similar types
         return array.astype(np.float32)
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
         raise ScoringError(f"output {name!r} holds {int(array.max())}, which does not fit 64 bits with a sign")
@@ -78,7 +78,7 @@ def _writable(name: str, array: Array) -> Array:
 
 
 def no_outputs(signature: Signature, wanted: Mapping[str, str], records: int, exploded: bool) -> RecordOutputs:
-    """The outputs of records without a row: empty arrays, for which the model need not be called.
+    """The outputs of records without rows: empty arrays, for which no call of the model is needed.
 
     Args:
       signature: of the model.

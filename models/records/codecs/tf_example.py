@@ -131,7 +131,7 @@ class TfExampleCodec:
         return parsed
 
     def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
-        """Why messages cannot be parsed, by place.
+        """The reasons why messages cannot be parsed, by place.
 
         Messages that are not examples are found without features first, because a decoder of many features is slow to
         create.
@@ -142,7 +142,7 @@ class TfExampleCodec:
         return {**refused, **dict(_find_refused(rest, self._parse))}
 
     def _columns(self, parsed: pa.RecordBatch, count: int) -> tuple[list[pa.Array], _Rows, dict[int, str]]:
-        """A column for each feature, which rows follow the schema, and why the others do not."""
+        """A column for each feature, the rows that follow the schema, and the reasons why others do not."""
         good = np.ones(count, np.bool_)
         reasons: dict[int, str] = {}
         columns = []
@@ -159,7 +159,7 @@ class TfExampleCodec:
 
 
 class _RefusedError(Exception):
-    """tfx-bsl does not read these messages."""
+    """tfx-bsl refuses these messages."""
 
 
 def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
@@ -172,7 +172,7 @@ def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
 def _find_refused(
     numbered: Sequence[tuple[int, bytes]], parse: Callable[[Sequence[bytes]], Any]
 ) -> Iterator[tuple[int, str]]:
-    """The numbers of the messages that `parse` refuses, and why: by halves, so that few cost few calls."""
+    """The numbers of the messages that `parse` refuses, with reasons; found by halving, so few cost few calls."""
     try:
         parse([message for _, message in numbered])
     except _RefusedError as error:
@@ -196,7 +196,7 @@ def _reason(error: Exception) -> str:
 
 
 def _items(feature: Feature, lists: pa.LargeListArray, lengths: _Lengths) -> tuple[pa.Array, _Rows]:
-    """The items of all lists, and in which rows one is not the text that it should be."""
+    """The items of all lists, and the rows with an item that is not valid text."""
     items = lists.flatten()
     garbled = np.zeros(len(lengths), np.bool_)
     if feature.kind != "BYTES":
@@ -221,7 +221,7 @@ def _text(item: bytes) -> str | None:
 
 
 def _scalars(items: pa.Array, lengths: _Lengths) -> pa.Array:
-    """One value a row; null where there is not exactly one."""
+    """One value per row; null unless there is exactly one."""
     one = lengths == 1
     if one.all():
         return items
@@ -230,7 +230,7 @@ def _scalars(items: pa.Array, lengths: _Lengths) -> pa.Array:
 
 
 def _lists(items: pa.Array, lengths: _Lengths) -> pa.ListArray:
-    """One list a row; null where the length is below 0."""
+    """One list per row; null if the length is below 0."""
     bounds = np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]).astype(np.int32)
     missing = lengths < 0
     mask = pa.array(missing) if missing.any() else None
