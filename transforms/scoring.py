@@ -51,6 +51,7 @@ class ScoreRecords(beam.PTransform):
         self._score = ScoreBatch(models, scoring, on_update, status_topic)
 
     def expand(self, batches: beam.PCollection[RecordBatch]) -> beam.PCollection[OutgoingBatch]:
+        """Builds the step that scores."""
         score = beam.ParDo(self._score, self._updates.as_view(self._firing))
         return batches | "Score" >> score.with_output_types(OutgoingBatch)
 
@@ -82,11 +83,13 @@ class ScoreBatch(beam.DoFn):
         self._stops = Metrics.counter("ScoreBatch", "stopped_followers")
 
     def setup(self) -> None:
+        """Starts the process's follower, unless another instance has."""
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
         self._report_at = 0.0
         self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))
 
     def teardown(self) -> None:
+        """Leaves the shared registry and follower; the last instance to leave closes them."""
         self._shared.leave()
 
     def _due(self) -> bool:
@@ -98,6 +101,12 @@ class ScoreBatch(beam.DoFn):
         return True
 
     def process(self, element: RecordBatch, positions: Iterable[bytes]) -> Iterator[OutgoingBatch]:
+        """Scores a batch, and emits its messages together with pending status events.
+
+        Args:
+          element: the records.
+          positions: the side input, encoded positions of the models topic.
+        """
         newest = self._newest.of(positions)
         follower = self._serving.follower
         follower.follow(newest)
