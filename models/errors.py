@@ -63,6 +63,10 @@ class MissingExtraError(ModelLoadError):
     """A Python package that a model needs is missing; an extra of beam-serving installs it."""
 
 
+class AdmissionError(ModelLoadError):
+    """A model may not serve: it is too large or slow, or its answers are not the expected ones."""
+
+
 class ScorerOptionError(ModelLoadError):
     """An option of the descriptor is unknown to its scorer, or has an invalid value."""
 
@@ -97,6 +101,10 @@ class OffsetsNotCommittedError(ServingError):
 
 class PublishError(ServingError):
     """A model was not published; the message gives the reason and the remedy."""
+
+
+class RehearsalError(ServingError):
+    """A version cannot be rehearsed: it is unknown, answers already, or there are no records for it."""
 
 
 class OptionsError(ServingError):

@@ -6,6 +6,7 @@ in tests that need it (it takes seconds).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,6 +111,38 @@ def save_fraud_model(folder: Path) -> Path:
         return {"predictions": transaction * module.scale}
 
     return _save(module, folder, rebuild, {"transaction": tf.TensorSpec([None, 29], tf.float32)})
+
+
+def save_grading_model(
+    folder: Path, shift: float = 0.0, constant: bool = False, delay: float = 0.0, nan_above: float = math.inf
+) -> Path:
+    """`x` float32 [None] -> `amount` float32 [None]: x plus a shift; `scores` float32 [None, 3]: the highest is x's.
+
+    Args:
+      folder: where it is written.
+      shift: what is added to x.
+      constant: the answers are those for 0, whatever x is.
+      delay: seconds that each call takes.
+      nan_above: `amount` is NaN where x is above this.
+    """
+
+    def grade(x: Any) -> dict[str, Any]:
+        known = (0.0 * x if constant else x) + shift
+        if delay:
+            known += tf.cast(sleep(delay), tf.float32)
+        amount = tf.where(x > nan_above, tf.fill(tf.shape(x), math.nan), known)
+        return {"amount": amount, "scores": tf.nn.softmax(tf.stack([-known, 0.0 * known, known], axis=1))}
+
+    return _save(tf.Module(), folder, grade, {"x": tf.TensorSpec([None], tf.float32)})
+
+
+def save_logarithm_model(folder: Path) -> Path:
+    """`x` float32 [None] -> `logarithm` float32 [None]: minus infinity for 0, NaN below."""
+
+    def logarithm(x: Any) -> dict[str, Any]:
+        return {"logarithm": tf.math.log(x)}
+
+    return _save(tf.Module(), folder, logarithm, {"x": tf.TensorSpec([None], tf.float32)})
 
 
 def save_failing_model(folder: Path) -> Path:

@@ -22,7 +22,12 @@ OURS = {*ALLOWED, "tests", "benchmarks"}
 # Each engine is known to as few modules of `models` as possible: one file, relative to models/, is one line.
 ENGINES = {
     # The gRPC scorer packs its tensors with TensorFlow's own functions.
-    "tensorflow": {"scorers/tensorflow_saved_model.py", "scorers/tensorflow_serving_grpc.py"},
+    # Warm-up requests are files of TensorFlow's, with tensors in them.
+    "tensorflow": {
+        "scorers/tensorflow_saved_model.py",
+        "scorers/tensorflow_serving_grpc.py",
+        "scorers/warm_up_requests.py",
+    },
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
     "grpc": {"scorers/tensorflow_serving_grpc.py"},
     "urllib3": {"scorers/tensorflow_serving_rest.py"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
 from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.golden import GoldenSamples
 from models.model_topic.published import PublishedVersion
+from models.records.codecs.base import RecordCodec
 from models.records.record_type import RecordType
 from models.schemas import BUNDLED_RECORDS
-from models.scorers import load_scorer
-from models.scorers.base import ModelSource
-from models.serving.loading import WARM_UP_OPTION, ModelLoader, for_scorer, warm_up
+from models.serving.loading import LoadedModel, ModelLoader
 from transforms.file_systems import BeamOpener
 
 # The types of models that score in the worker's process. Only these have bytes to publish and to compute a digest of.
@@ -41,6 +41,7 @@ class Draft:
     outputs: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     description: str | None = None
+    golden: GoldenSamples | None = None
 
 
 def draft_descriptor(draft: Draft) -> ModelDescriptor:
@@ -64,6 +65,7 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
             outputs=draft.outputs,
             digest=digest,
             options=draft.options,
+            golden=draft.golden,
         )
     except DescriptorError as error:
         raise OptionsError(f"--name: {error}") from error
@@ -88,7 +90,7 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
 
 
 def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordType | None) -> None:
-    """Loads the model as a worker would, and scores a row of zeros.
+    """Loads the model as a worker would, with all checks of its admission.
 
     If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
     fit the model's inputs.
@@ -102,18 +104,19 @@ def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordTy
     version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)
     try:
         if record_type is not None:
-            codecs = [record_type.codec]
-            ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs).load(version).close()
+            _load(version, descriptor, [record_type.codec]).close()
             return
-        scorer = load_scorer(ModelSource(for_scorer(version.descriptor), descriptor.model_bytes, BeamOpener()))
+        model = _load(version, descriptor, [])
         try:
-            _check_inputs(descriptor, set(scorer.signature.inputs))
-            if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
-                warm_up(scorer)
+            _check_inputs(descriptor, set(model.scorer.signature.inputs))
         finally:
-            scorer.close()
+            model.close()
     except (ModelLoadError, OptionsError, MappingError) as error:
         raise PublishError(f"model {draft.name!r} was not published: {error}") from error
+
+
+def _load(version: PublishedVersion, descriptor: ModelDescriptor, codecs: Sequence[RecordCodec]) -> LoadedModel:
+    return ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs).load(version)
 
 
 def _check_inputs(descriptor: ModelDescriptor, known: set[str]) -> None:

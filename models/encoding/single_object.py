@@ -8,13 +8,15 @@ and a message of another schema from a broken one.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import fastavro
 import fastavro.schema
 
-from models.schemas import bundled_schema
+from models.schemas import ADDED_FIELDS, bundled_schema
 
 MARKER = b"\xc3\x01"
 HEADER_LENGTH = 10
@@ -30,6 +32,15 @@ def fingerprint(schema: dict[str, Any]) -> bytes:
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
+@dataclass(frozen=True)
+class _Edition:
+    """A schema as it was at some time: its header, itself, and the fields that it does not have yet."""
+
+    header: bytes
+    parsed: Any
+    lacks: tuple[str, ...]
+
+
 class SingleObjectCodec:
     """Encodes and decodes the values of one schema.
 
@@ -37,42 +48,54 @@ class SingleObjectCodec:
 
     Args:
       schema: an Avro record schema, parsed as JSON.
+      added: the fields that the schema has gained over time, in that order; all of them may be null. Messages without
+        them are read as well, and a value in which the last of them are null is written without those.
     """
 
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.header = MARKER + fingerprint(schema)
+    def __init__(self, schema: dict[str, Any], added: Sequence[str] = ()) -> None:
         self.name = str(schema["name"])
-        self._schema = fastavro.parse_schema(schema)
+        # The earliest first.
+        self._editions = [_edition(schema, tuple(added[place:])) for place in range(len(added) + 1)]
+        self.header = self._editions[-1].header
 
     def matches(self, message: bytes) -> bool:
-        """Whether the header of the message is that of this schema."""
-        return message.startswith(self.header)
+        """Whether the header of the message is that of this schema, at whatever time."""
+        return any(message.startswith(edition.header) for edition in self._editions)
 
     def encode(self, value: dict[str, Any]) -> bytes:
         """The value as a message; raises ValueError or TypeError when it does not conform to the schema."""
+        fits = (one for one in self._editions if all(value.get(name) is None for name in one.lacks))
+        edition = next(fits)  # the newest one lacks nothing
         buffer = io.BytesIO()
-        buffer.write(self.header)
-        fastavro.schemaless_writer(buffer, self._schema, value)
+        buffer.write(edition.header)
+        fastavro.schemaless_writer(buffer, edition.parsed, value)
         return buffer.getvalue()
 
     def decode(self, message: bytes) -> dict[str, Any]:
         """The value of a message; raises ValueError when its schema is another, or it is truncated or too long."""
-        if not self.matches(message):
+        edition = next((one for one in self._editions if message.startswith(one.header)), None)
+        if edition is None:
             raise ValueError(f"not a {self.name}: its first bytes are {message[:HEADER_LENGTH].hex() or 'none'}")
         buffer = io.BytesIO(message)
         buffer.seek(HEADER_LENGTH)
         try:
-            value = fastavro.schemaless_reader(buffer, self._schema, None)
+            value = fastavro.schemaless_reader(buffer, edition.parsed, None)
         except Exception as error:  # on broken bytes fastavro raises arbitrary exceptions, such as IndexError
             raise ValueError(f"broken {self.name}: {type(error).__name__}: {error}") from error
         if buffer.tell() != len(message):
             raise ValueError(f"broken {self.name}: {len(message) - buffer.tell()} bytes follow its end")
         if not isinstance(value, dict):
             raise ValueError(f"broken {self.name}: it is not a record")
-        return value
+        return {**value, **dict.fromkeys(edition.lacks)}
+
+
+def _edition(schema: dict[str, Any], lacks: tuple[str, ...]) -> _Edition:
+    fields = [field for field in schema["fields"] if field["name"] not in lacks]
+    edition = {**schema, "fields": fields}
+    return _Edition(MARKER + fingerprint(edition), fastavro.parse_schema(edition), lacks)
 
 
 @cache
 def bundled_codec(name: str) -> SingleObjectCodec:
     """The codec of a bundled schema, created once per process."""
-    return SingleObjectCodec(bundled_schema(name))
+    return SingleObjectCodec(bundled_schema(name), ADDED_FIELDS.get(name, ()))

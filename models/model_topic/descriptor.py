@@ -14,6 +14,7 @@ from typing import Any
 
 from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
+from models.model_topic.golden import GoldenSample, GoldenSamples
 from models.model_topic.names import check_model_name
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -40,6 +41,7 @@ class ModelDescriptor:
       digest: SHA-256 of the published model as 64 hexadecimal digits; None for a model in another process.
       options: options of the scorer; each scorer's module documents its own.
       published_at: milliseconds since 1970-01-01 UTC.
+      golden: records and the outputs that the model must give for them before it may serve; None without any.
     """
 
     model_name: str
@@ -55,6 +57,7 @@ class ModelDescriptor:
     digest: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     published_at: int = 0
+    golden: GoldenSamples | None = None
 
     def __post_init__(self) -> None:
         check_model_name(self.model_name)
@@ -155,6 +158,7 @@ def encode_descriptor(descriptor: ModelDescriptor) -> bytes:
         "digest": descriptor.digest,
         "options": dict(descriptor.options),
         "publishedAt": descriptor.published_at,
+        "golden": None if descriptor.golden is None else _encode_golden(descriptor.golden),
     }
     return bundled_codec("model_descriptor").encode(value)
 
@@ -202,7 +206,21 @@ def _descriptor(value: dict[str, Any]) -> ModelDescriptor:
         digest=value["digest"],
         options=value["options"],
         published_at=_milliseconds(value["publishedAt"]),
+        golden=None if value["golden"] is None else _decode_golden(value["golden"]),
     )
+
+
+def _encode_golden(golden: GoldenSamples) -> dict[str, Any]:
+    return {
+        "absoluteTolerance": golden.absolute_tolerance,
+        "relativeTolerance": golden.relative_tolerance,
+        "samples": [{"record": sample.record, "outputs": sample.outputs} for sample in golden.samples],
+    }
+
+
+def _decode_golden(value: dict[str, Any]) -> GoldenSamples:
+    samples = tuple(GoldenSample(**sample) for sample in value["samples"])
+    return GoldenSamples(samples, value["absoluteTolerance"], value["relativeTolerance"])
 
 
 def _pointer(value: dict[str, Any]) -> ModelPointer:

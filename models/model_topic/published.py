@@ -50,6 +50,7 @@ class PublishedVersion:
             tuple(sorted(one.outputs.items())),
             one.digest,
             tuple(sorted(one.options.items())),
+            one.golden,
         )
 
     def same_model(self, other: PublishedVersion | None) -> bool:

@@ -8,7 +8,6 @@ which is why the earlier generations travel with it: compaction keeps only the l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -22,6 +21,8 @@ Role = Literal["serve", "candidate", "shadow"]
 ROLES: tuple[Role, ...] = get_args(Role)
 ANSWERING: tuple[Role, ...] = ("serve", "candidate")
 """The roles whose answers go to the results topic."""
+
+LEAST_WEIGHT, LARGEST_WEIGHT = 1e-6, 1e6
 
 GENERATIONS_KEPT = 256
 """The most generations that a route contains; the message then has about 50 kB."""
@@ -56,8 +57,11 @@ class Arm:
             raise RouteError(f"arm {self.name!r}: it has either a model or a graph; the graph names its models itself")
         if self.role not in ROLES:
             raise RouteError(f"arm {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise RouteError(f"arm {self.name!r}: weight {self.weight} is not a number from 0")
+        if self.weight != 0 and not LEAST_WEIGHT <= self.weight <= LARGEST_WEIGHT:
+            raise RouteError(
+                f"arm {self.name!r}: weight {self.weight} is neither 0 nor a number from {LEAST_WEIGHT:g} to "
+                f"{LARGEST_WEIGHT:g}"
+            )
         if self.role == "shadow" and self.weight > 1:
             raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
         if self.version is not None and self.version < 1:

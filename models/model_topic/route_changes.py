@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from models.errors import RouteError
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.route import Arm, Generation, Segment
+from models.model_topic.route import Arm, Generation, ModelRoute, Segment
 
 LIVE, CANARY = "live", "canary"
 """The names of the arms that the commands create. A record keeps its arm while the arm keeps its name."""
@@ -81,6 +81,17 @@ def without_arm(generation: Generation, name: str) -> Generation:
     if all(arm.name != name for arm in arms):
         raise RouteError(f"the route has no arm {name!r}; it has {', '.join(arm.name for arm in arms)}")
     return _changed(generation, tuple(arm for arm in arms if arm.name != name))
+
+
+def restored(route: ModelRoute) -> Generation:
+    """What answered before the newest generation of a route.
+
+    Raises:
+      RouteError: when the route does not contain an earlier generation.
+    """
+    if len(route.generations) < 2:
+        raise RouteError(f"the route of {route.data_type!r} has no earlier state; name a version with `promote`")
+    return replace(route.generations[-2], fence=None, offset=None)
 
 
 def check_versions(generation: Generation, catalog: ModelCatalog) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 BUNDLED_RECORDS = ("recommender", "transaction", "wine")
+
+ADDED_FIELDS: Mapping[str, tuple[str, ...]] = {"model_descriptor": ("golden",)}
+"""The fields that schemas have gained since their first release, in that order; all may be null, which is the default.
+
+A message in which they are null is written with the earlier schema, so that workers of that release can read it.
+"""
 
 
 @cache

@@ -29,11 +29,13 @@ class ModelSource:
       descriptor: the published descriptor; its `model_bytes` is None here.
       content: the bytes of an inline model; None when the model has a location.
       opener: reads the location.
+      warm_up: whether requests that the model brings along for its warm-up are run before it is returned.
     """
 
     descriptor: ModelDescriptor
     content: bytes | None
     opener: Opener
+    warm_up: bool = True
 
 
 @dataclass(frozen=True)

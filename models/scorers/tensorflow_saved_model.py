@@ -4,6 +4,8 @@ The model is an inline zip file, or a location that is a folder or a zip file. O
 
 - `tags`: the tag set to load, comma-separated. Default: `serve` if the model has it, otherwise its first tag set.
 
+If the model brings warm-up requests along (`models.scorers.warm_up_requests`), it must be able to answer them.
+
 The model runs in a `tf.compat.v1.Session`, as it does in TensorFlow Serving and in the JVM's SavedModelBundle, and not
 through `tf.saved_model.load`. Measurements of both (TensorFlow 2.21, 2 cores):
 
@@ -56,6 +58,7 @@ def load(source: ModelSource) -> Scorer:
     Raises:
       ScorerOptionError: when an option is unknown, or the model lacks the tag set.
       DigestMismatchError: when the fetched model differs from the published one.
+      AdmissionError: when the model cannot answer a warm-up request that it brings along.
       ModelLoadError: when the model is missing or broken, or lacks the signature.
     """
     descriptor = source.descriptor
@@ -91,9 +94,23 @@ def _load(source: ModelSource, folder: tempfile.TemporaryDirectory[str]) -> Save
     fetched = fetch_model(descriptor, source.content, source.opener, Path(folder.name) / "download")
     model = open_saved_model(fetched.content, Path(folder.name) / "model")
     scorer = SavedModelScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
+    if source.warm_up:
+        _warm_up(scorer, model)
     if not _has_assets(model):
         folder.cleanup()
     return scorer
+
+
+def _warm_up(scorer: SavedModelScorer, model: Path) -> None:
+    """Runs the warm-up requests that the model brings along; closes it if it cannot answer one."""
+    # It imports TensorFlow, which this module leaves to the first model.
+    from models.scorers.warm_up_requests import run_warm_up_requests
+
+    try:
+        run_warm_up_requests(scorer, model)
+    except BaseException:
+        scorer.close()
+        raise
 
 
 class SavedModelScorer:

@@ -1,12 +1,10 @@
-"""Loads one version of a model: fetches it, opens it, plans its inputs, and warms it up."""
+"""Loads one version of a model: fetches it, opens it, plans its inputs, warms it up, and checks what it must pass."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +20,8 @@ from models.model_topic.published import PublishedVersion
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer
-from models.serving.memory import CountingOpener, resident_bytes
+from models.serving.admission import ADMISSION_OPTIONS, Admission
+from models.serving.memory import CountingOpener, LoadGate, resident_bytes
 from models.tensors import Array, Signature, TensorSpec
 
 _LOGGER = logging.getLogger(__name__)
@@ -141,37 +140,46 @@ class ModelLoader:
         self._fetch = fetch
         self._codecs = codecs
         self._measured = measured
-        self._alone = threading.Lock()
+        self._gate = LoadGate()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
         """Loads a version and warms it up; the caller closes the model.
 
         Raises:
+          AdmissionError: when the model does not pass what `models.serving.admission` checks; it is closed again.
           ServingError: when the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
-        started = time.monotonic()
         check_largest_batch(version.descriptor)
         check_inputs_from(version.descriptor)
-        with self._alone if self._measured else nullcontext():
-            model = self._load(version)
+        admission = Admission.of(version.descriptor.options)
+        with self._gate.passed(alone=self._measured or admission.largest_memory is not None):
+            started = time.monotonic()
+            model = self._load(version, admission)
         _LOGGER.info("model %s loaded in %.0f ms", version.label, (time.monotonic() - started) * 1000)
         return model
 
-    def _load(self, version: PublishedVersion) -> LoadedModel:
-        before = resident_bytes()
-        descriptor, opener = version.descriptor, CountingOpener(self._opener)
+    def _load(self, version: PublishedVersion, admission: Admission) -> LoadedModel:
+        before, started = resident_bytes(), time.monotonic()
+        descriptor, opener = version.descriptor, CountingOpener(self._opener, admission.check_bytes)
         content = self._fetch(version.offset) if version.inline else None
-        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener))
+        admission.check_bytes(len(content or b""))
+        warmed = descriptor.options.get(WARM_UP_OPTION, "true") != "false"
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener, warmed))
         try:
             mappings = self._plan(scorer.signature, descriptor)
-            if descriptor.options.get(WARM_UP_OPTION, "true") != "false":
-                warm_up(scorer, whole_record_samples(mappings))
+            if warmed:
+                admission.check_finite(warm_up(scorer, whole_record_samples(mappings)), "warm-up with zeros")
+            model = LoadedModel(version, scorer, mappings)
+            if descriptor.golden is not None:
+                admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])
+            # Memory that another model has freed is taken again without growth, hence the bytes of the published model.
+            model.memory = max(len(content or b"") + opener.downloaded, resident_bytes() - before)
+            admission.check_memory(model.memory)
+            admission.check_seconds(time.monotonic() - started)
         except BaseException:
             _close(scorer, version.label)
             raise
-        # Memory that another model has freed is taken again without growth, hence the bytes of the published model.
-        size = len(content or b"") + opener.downloaded
-        return LoadedModel(version, scorer, mappings, max(size, resident_bytes() - before))
+        return model
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
         """The input mapping for each record type; raises MappingError if no type can fill the inputs."""
@@ -199,7 +207,7 @@ def _close(scorer: Scorer, label: str) -> None:
 
 def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
     """The descriptor without the options that the loader handles itself, which scorers would reject as unknown."""
-    ours = (WARM_UP_OPTION, LARGEST_BATCH_OPTION, INPUTS_FROM_OPTION)
+    ours = (WARM_UP_OPTION, LARGEST_BATCH_OPTION, INPUTS_FROM_OPTION, *ADMISSION_OPTIONS)
     options = {name: value for name, value in descriptor.options.items() if name not in ours}
     return replace(descriptor, options=options)
 
@@ -229,8 +237,10 @@ def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[s
     return samples
 
 
-def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> None:
+def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> Mapping[str, Array]:
     """Scores one row of zeros or empty strings, so that the slow first call does not delay the first record.
+
+    Returns the outputs by the model's names.
 
     Args:
       scorer: the engine's side.
@@ -240,7 +250,7 @@ def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> None:
       ModelLoadError: when the model cannot score the row; the option warmup=false skips the call.
     """
     try:
-        scorer.score(sample_inputs(scorer.signature, samples))
+        return scorer.score(sample_inputs(scorer.signature, samples)).outputs
     except ServingError as error:
         raise ModelLoadError(f"warm-up failed: {error} (option {WARM_UP_OPTION}=false skips it)") from error
 

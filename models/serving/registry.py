@@ -65,16 +65,6 @@ class _Slot:
     current: PlannedGeneration | None = None
     serving: tuple[PublishedVersion, ...] = ()
 
-    def base(self) -> PlannedGeneration | None:
-        """The generation for the records behind no fence: the current one.
-
-        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
-        them; it holds for the records before the fence nevertheless.
-        """
-        if self.current is not None or not self.is_fenced():
-            return self.current
-        return next((one for one in self.plan if one.fence is None), None)
-
     def is_fenced(self) -> bool:
         """Whether a generation of the plan has a fence."""
         return any(one.fence is not None for one in self.plan)
@@ -199,7 +189,7 @@ class ModelRegistry:
         with self._changed:
             slot = self._slots.get(data_type) or _Slot()
             deadline = self._clock() + self._settings.model_wait
-            parts = parts_of(slot.plan, slot.base(), coordinates)
+            parts = parts_of(slot.plan, self._base(slot), coordinates)
             leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
             return Lease(leased, self.give_back, self.count)
 
@@ -275,6 +265,20 @@ class ModelRegistry:
                 best = (self._best(one) for arm in generation.arms for one in arm.needs)
                 slot.serving = tuple(version for version in best if version is not None)
                 return
+
+    def _base(self, slot: _Slot) -> PlannedGeneration | None:
+        """The generation for the records behind no fence: the current one.
+
+        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
+        them. It holds for the records before the fence nevertheless, unless its models have failed to load.
+        """
+        if slot.current is not None or not slot.is_fenced():
+            return slot.current
+        for generation in slot.plan:
+            failed = any(self._pool.failure(version) is not None for version in generation.versions())
+            if generation.fence is None and not failed:
+                return generation
+        return None
 
     def _can_answer(self, generation: PlannedGeneration) -> bool:
         answering = [arm for arm in generation.arms if arm.answers]

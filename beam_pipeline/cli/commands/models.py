@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
 from beam_pipeline.cli.commands.routes import (
     ACTIONS,
     add_fence,
     add_route_actions,
     check_route_arguments,
     lead_of,
+    number_named,
     print_route,
+    rollback_route,
     run_route_action,
 )
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
+from models.schemas import BUNDLED_RECORDS
 from models.scorers import SCORER_MODULES, prepare_engines
 
 if TYPE_CHECKING:
@@ -26,10 +31,13 @@ if TYPE_CHECKING:
 
     from beam_pipeline.publishing.drafts import Draft
     from models.kafka.client import KafkaSettings
+    from models.model_topic.golden import GoldenSamples
     from models.model_topic.publisher import ListedVersion, ModelPublisher
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
+_TOLERANCE = "0.0001"
 _PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
+_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_publish(add_action(actions, "publish", "check a model and make it the live version"))
     listing = add_action(actions, "list", "list all versions and show which are live")
     add_options(listing, _OPTIONS)
-    rollback = add_action(actions, "rollback", "make an earlier version live")
+    rollback = add_action(actions, "rollback", "restore the version or the route before")
     rollback.add_argument("name", metavar="NAME", help="the model's name")
     rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live version)")
+    add_fence(rollback)
     add_options(rollback, _OPTIONS)
     retire = add_action(actions, "retire", "stop scoring with a model; its versions are kept")
     retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
+    add_rehearse(actions)
     add_route_actions(actions, _OPTIONS)
 
 
@@ -55,6 +65,18 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
     parser.add_argument(
         "--no-promote", action="store_true", help="publish the version without making it live, for a canary or a shadow"
+    )
+    parser.add_argument(
+        "--golden",
+        metavar="FILE",
+        help='records and the outputs that the model must give for them, as lines of {"record": {...}, "outputs": '
+        "{...}}; they are checked now, and by every worker that loads the version",
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="X",
+        help="how far an output may be from the expected number of --golden: X plus X times the number (default: "
+        f"{_TOLERANCE})",
     )
     add_fence(parser)
     add_options(parser, _PUBLISH_OPTIONS)
@@ -94,11 +116,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the action; see `command_line.Command`."""
     set_up_logs(quiet=True)
-    values = read_options(given, _PUBLISH_OPTIONS if given.action == "publish" else _OPTIONS)
+    values = read_options(given, _OPTIONS_OF.get(given.action, _OPTIONS))
     require(values, ["models-topic"])
+    if given.action == ACTION:
+        check_rehearse_arguments(given, values)
+        return run_rehearse(given, values, kafka_settings(values))
     if given.action == "publish":
         check_model_arguments(given)
         lead_of(given)
+        _check_golden_arguments(given, values)
         if given.no_promote and given.fence is not None:
             raise OptionsError("--fence makes the version answer from a record on, --no-promote does not; give one")
     if given.action in ACTIONS:
@@ -115,6 +141,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         print_table(_table(topic.versions()))
         return 0
     if given.action == "rollback":
+        if rollback_route(given, kafka, values["models_topic"]):
+            return 0
+        if lead_of(given) is not None:
+            raise OptionsError(f"--fence needs a route, and {given.name} has none: use 'beam-serving models promote'")
         pointer = topic.rollback(given.name, given.to)
         print(f"{given.name}: version {pointer.live_version} is live")
         return 0
@@ -129,7 +159,7 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     from models.model_topic.route_publisher import RoutePublisher
     from models.records.record_type import RecordType
 
-    draft = draft_from(given, given.path, given.location)
+    draft = replace(draft_from(given, given.path, given.location), golden=_golden_from(given))
     record_format = values.get("record_format", "avro")
     schema = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
     descriptor = draft_descriptor(draft)
@@ -151,6 +181,23 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     elif published.data_type in topic.read().routes and not given.no_promote:
         print(f"the route of {published.data_type!r} decides what it scores; see 'beam-serving models promote'")
     return 0
+
+
+def _check_golden_arguments(given: argparse.Namespace, values: dict[str, Any]) -> None:
+    if given.golden is None and given.tolerance is not None:
+        raise OptionsError("--tolerance is for the outputs in --golden; give that as well")
+    known = "record_schema" in values or (given.data_type or given.name) in BUNDLED_RECORDS
+    if given.golden is not None and not known:
+        raise OptionsError("--golden needs --record-schema: the records in the file are those of a schema")
+    number_named("tolerance", given.tolerance or _TOLERANCE)
+
+
+def _golden_from(given: argparse.Namespace) -> GoldenSamples | None:
+    from beam_pipeline.publishing.golden_file import read_golden
+
+    if given.golden is None:
+        return None
+    return read_golden(given.golden, number_named("tolerance", given.tolerance or _TOLERANCE))
 
 
 def check_model_arguments(given: argparse.Namespace) -> None:

@@ -34,7 +34,8 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
             "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
         )
     for action, default in ((canary, "10%"), (shadow, "100%")):
-        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {default})")
+        shown = default.replace("%", "%%")
+        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {shown})")
     withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
@@ -86,7 +87,18 @@ def seconds_named(option: str, text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def share_named(text: str) -> float:
+def number_named(option: str, text: str) -> float:
+    """A number from 0 such as 0.2 or 1e-6; raises OptionsError when it is none.
+
+    >>> number_named("tolerance", "1e-3")
+    0.001
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
+        raise OptionsError(f"--{option} {text!r} is not a number from 0 such as 0.2 or 1e-6")
+    return float(text)
+
+
+def share_named(text: str, option: str = "share") -> float:
     """A share such as 10% or 0.1, as a number; raises OptionsError when it is none.
 
     >>> share_named("2.5%"), share_named("0.5")
@@ -94,7 +106,7 @@ def share_named(text: str) -> float:
     """
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text, re.ASCII)
     if found is None:
-        raise OptionsError(f"--share {text!r} is not a share such as 10% or 0.1")
+        raise OptionsError(f"--{option} {text!r} is not a share such as 10% or 0.1")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -138,6 +150,29 @@ def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> st
         existing = ", ".join(f"{one}/{version}" for one, version in sorted(versions)) or "none"
         raise PublishError(f"version {name}/{number} is not in topic {topic!r}; existing versions: {existing}")
     return versions[name, number].descriptor.data_type
+
+
+def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> bool:
+    """Restores what answered before the newest state of a model's route; False if no route concerns the model."""
+    from models.model_topic.route_changes import promoted, restored
+    from models.model_topic.route_publisher import RoutePublisher
+    from models.model_topic.transactions import TopicTransactions
+
+    catalog = TopicTransactions(kafka, topic).read()
+    data_types = {one.descriptor.data_type for (name, _), one in catalog.versions.items() if name == given.name}
+    routed = sorted(data_types & catalog.routes.keys())
+    if not routed:
+        return False
+    publisher = RoutePublisher(kafka, topic)
+    for data_type in routed:
+        route = catalog.routes[data_type].route
+        before = restored(route) if given.to is None else promoted(route.newest, given.name, given.to)
+        print_route(publisher.change(data_type, _always(before), lead_of(given)))
+    return True
+
+
+def _always(generation: Generation) -> Callable[[Generation | None], Generation]:
+    return lambda _: generation
 
 
 def print_route(route: ModelRoute) -> None:
@@ -205,7 +240,7 @@ def _apply(given: argparse.Namespace, publisher: Any) -> int:
             before = "no route" if known is None else describe_generation(known.route.newest)
             print(f"{data_type}: {before} -> {describe_generation(generation)}")
             if not given.dry_run:
-                publisher.change(data_type, lambda _, new=generation: new, lead_of(given))
+                publisher.change(data_type, _always(generation), lead_of(given))
     return 0
 
 

@@ -31,7 +31,7 @@ from models.records.codecs.avro_rows import EndlessTypeError, RowReader
 from models.records.codecs.avro_schema import read as read
 from models.records.codecs.avro_structs import batch_of, structs_of
 from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
-from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
+from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, decoded_row, malformed
 from models.records.record_type import RecordType, Row
 
 _LOGGER = logging.getLogger(__name__)
@@ -116,6 +116,10 @@ class AvroCodec:
             return structs, errors
         good = np.array([place not in errors for place in places], np.bool_)
         return structs.take(pa.array(np.where(good, np.cumsum(good) - 1, 0), mask=~good)), errors
+
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """See `RecordCodec`."""
+        return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`."""

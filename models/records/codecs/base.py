@@ -85,6 +85,13 @@ class RecordCodec(Protocol):
           headers: by place, of the messages that have some; only formats that put their schema there look at them.
         """
 
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """The columns of one record that is given by its fields, as if its message had been decoded; for samples.
+
+        Raises:
+          ValueError: when the row does not follow the schema; fastavro raises TypeError or KeyError, too.
+        """
+
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """One record as a message; for generators and tests.
 
@@ -110,6 +117,14 @@ def sample_of(field: pa.Field) -> bytes | None:
     """The sample of a column of whole messages; None of any other column."""
     sample: bytes | None = (field.metadata or {}).get(_SAMPLE)
     return sample
+
+
+def decoded_row(codec: RecordCodec, row: Mapping[str, Any]) -> pa.RecordBatch:
+    """The columns of one record, by way of its message; raises as `RecordCodec.columns_of` does."""
+    decoded = codec.decode(pa.array([codec.encode(row)], pa.binary()))
+    for reason in decoded.errors.values():
+        raise ValueError(reason)
+    return decoded.columns
 
 
 NO_VALUE = "the message has no value"

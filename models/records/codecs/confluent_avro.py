@@ -246,6 +246,10 @@ class ConfluentAvroCodec:
             reason = str(error) if describe_key(key) in str(error) else f"schema {describe_key(key)}: {error}"
             return _Refused(reason, self._clock() + _UNKNOWN_SECONDS)
 
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """See `RecordCodec`; registers nothing."""
+        return self._avro.columns_of(row)
+
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`; registers the schema under the subject of the options, or else the record's name."""
         return self._record_header + self._avro.encode(row)

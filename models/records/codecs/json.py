@@ -23,7 +23,7 @@ from models.records.batch import Headers
 from models.records.codecs.avro_schema import read as read
 from models.records.codecs.avro_structs import batch_of, structs_of
 from models.records.codecs.avro_types import AvroType, record_type, without_logical_types
-from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, malformed
+from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, RecordCodec, decoded_row, malformed
 from models.records.record_type import RecordType, Row
 from models.text import error_text
 
@@ -98,6 +98,10 @@ class JsonCodec:
                     place for place, value in zip(places, column, strict=True) if not follows(kind, [value])
                 )
         return sorted(suspects)
+
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """See `RecordCodec`."""
+        return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`."""

@@ -35,6 +35,7 @@ from models.records.codecs.base import (
     DecodedRecords,
     Embedding,
     RecordCodec,
+    decoded_row,
     malformed,
     whole_record_field,
 )
@@ -106,6 +107,10 @@ class TfExampleCodec:
         batch = pa.RecordBatch.from_arrays([*columns, whole], schema=self.fields)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
         return DecodedRecords(batch, places, texts, list(map(encode_bytes, messages)))
+
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """See `RecordCodec`."""
+        return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`; fields that are no features are ignored, as fastavro does."""

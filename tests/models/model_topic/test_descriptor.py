@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.encoding.single_object import bundled_codec
+from models.encoding.single_object import SingleObjectCodec, bundled_codec
 from models.errors import DescriptorError
 from models.model_topic.descriptor import (
     ModelDescriptor,
@@ -18,12 +19,22 @@ from models.model_topic.descriptor import (
     pointer_key,
     version_key,
 )
+from models.model_topic.golden import MOST_CHARACTERS, MOST_SAMPLES, GoldenSample, GoldenSamples
 from models.model_topic.names import check_name
+from models.model_topic.published import PublishedVersion
+from models.schemas import bundled_schema
 from tests.models.fakes import TEXTS
 
 NAMES = TEXTS.filter(lambda name: bool(name) and "/" not in name and name.isprintable() and name == name.strip())
 MOMENTS = st.integers(0, 253_402_300_799_999)  # to the end of the year 9999
 MAPS = st.dictionaries(TEXTS, TEXTS, max_size=3)
+TOLERANCES = st.floats(0, allow_nan=False, allow_infinity=False)
+GOLDEN = st.builds(
+    GoldenSamples,
+    st.lists(st.builds(GoldenSample, TEXTS, TEXTS), min_size=1, max_size=3).map(tuple),
+    TOLERANCES,
+    TOLERANCES,
+)
 DESCRIPTORS = st.builds(
     ModelDescriptor,
     model_name=NAMES,
@@ -38,6 +49,7 @@ DESCRIPTORS = st.builds(
     digest=st.none() | TEXTS,
     options=MAPS,
     published_at=MOMENTS,
+    golden=st.none() | GOLDEN,
 )
 NUMBERS = st.integers(0, 2**63 - 1)
 POINTERS = st.builds(
@@ -208,3 +220,58 @@ def test_a_huge_length_in_a_message_costs_nothing() -> None:
     header = bundled_codec("model_descriptor").header
     with pytest.raises(DescriptorError):
         decode_message(header + b"\xfe" + b"\xff" * 8 + b"\x01" + struct.pack("<q", 7))
+
+
+# --- Golden samples.
+
+SAMPLE = GoldenSample('{"x": 1}', '{"y": NaN}')
+
+
+def test_a_descriptor_without_golden_samples_is_written_as_before_there_were_any() -> None:
+    # The header that release 0.1.0 wrote: its workers read such a message, and it is what they wrote.
+    first = {name: value for name, value in bundled_schema("model_descriptor").items() if name != "fields"}
+    fields = [field for field in bundled_schema("model_descriptor")["fields"] if field["name"] != "golden"]
+    earlier = SingleObjectCodec({**first, "fields": fields})
+    descriptor = ModelDescriptor("m", "t", 3, model_source_location="there")
+    assert earlier.header.hex() == "c3018c236bb96c1f4b48"
+    assert encode_descriptor(descriptor).startswith(earlier.header)
+    assert decode_message(earlier.encode(earlier.decode(encode_descriptor(descriptor)))) == descriptor
+    assert not earlier.matches(encode_descriptor(replace(descriptor, golden=GoldenSamples((SAMPLE,)))))
+
+
+def test_golden_samples_are_read_as_json() -> None:
+    assert SAMPLE.row() == {"x": 1}
+    assert str(SAMPLE.expected()) == "{'y': nan}"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "3", '{"x"', "[" * 100_000])
+def test_a_golden_sample_that_is_no_json_object_is_refused_by_its_name(text: str) -> None:
+    with pytest.raises(DescriptorError, match="the record of a golden sample"):
+        GoldenSample(text, "{}").row()
+    with pytest.raises(DescriptorError, match="the outputs of a golden sample"):
+        GoldenSample("{}", text).expected()
+
+
+def test_too_many_or_too_large_golden_samples_are_refused() -> None:
+    GoldenSamples((SAMPLE,) * MOST_SAMPLES)
+    large = GoldenSample("x" * MOST_CHARACTERS, "")
+    GoldenSamples((large,))
+    for samples in ((), (SAMPLE,) * (MOST_SAMPLES + 1), (large, SAMPLE)):
+        with pytest.raises(DescriptorError, match="golden samples"):
+            GoldenSamples(samples)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
+def test_a_tolerance_that_is_no_number_from_0_is_refused(tolerance: float) -> None:
+    for absolute, relative in ((tolerance, 0.0), (0.0, tolerance)):
+        with pytest.raises(DescriptorError, match="tolerance"):
+            GoldenSamples((SAMPLE,), absolute, relative)
+
+
+def test_versions_that_differ_in_their_golden_samples_are_not_the_same_model() -> None:
+    plain = ModelDescriptor("m", "t", 1, model_source_location="there")
+    versions = [
+        PublishedVersion(replace(plain, golden=golden), 0, inline=False)
+        for golden in (None, GoldenSamples((SAMPLE,)), GoldenSamples((SAMPLE,), 0.5))
+    ]
+    assert len({version.identity for version in versions}) == 3

@@ -1,0 +1,49 @@
+"""Files of golden samples, for `beam-serving models publish --golden`: one JSON object a line.
+
+{"record": {"user": 5, "products": [1, 2]}, "outputs": {"predictions": [[0.5], [0.25]]}}
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from models.errors import DescriptorError, OptionsError
+from models.model_topic.golden import GoldenSample, GoldenSamples
+
+_KEYS = {"record", "outputs"}
+
+
+def read_golden(path: str, tolerance: float) -> GoldenSamples:
+    """The golden samples in a file; empty lines are skipped.
+
+    Args:
+      path: of the file.
+      tolerance: absolute and relative.
+
+    Raises:
+      OptionsError: when the file cannot be read, or is not such a file; the message names the line.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(f"--golden {path}: {error}") from error
+    samples = [_sample(f"--golden {path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    try:
+        return GoldenSamples(tuple(samples), tolerance, tolerance)
+    except DescriptorError as error:
+        raise OptionsError(f"--golden {path}: {error}") from error
+
+
+def _sample(where: str, line: str) -> GoldenSample:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise OptionsError(f"{where}: it is not JSON: {error}") from error
+    if not isinstance(value, dict) or value.keys() != _KEYS or not all(isinstance(one, dict) for one in value.values()):
+        raise OptionsError(f'{where}: it is not {{"record": {{...}}, "outputs": {{...}}}}')
+    return GoldenSample(_compact(value["record"]), _compact(value["outputs"]))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
