@@ -80,6 +80,17 @@ def save_recommender(folder: Path) -> Path:
     return _save(module, folder, recommend, {"users": column, "products": column})
 
 
+def save_linear_model(folder: Path, weights: list[float], bias: float = 0.0) -> Path:
+    """`v` float32 [None, n] -> `out` float32 [None]: the weighted sum of the values, and a bias."""
+    module = tf.Module()
+    module.weights, module.bias = tf.Variable(weights), tf.Variable(bias)
+
+    def answer(v: Any) -> dict[str, Any]:
+        return {"out": tf.linalg.matvec(v, module.weights) + module.bias}
+
+    return _save(module, folder, answer, {"v": tf.TensorSpec([None, len(weights)], tf.float32)})
+
+
 def save_wine_model(folder: Path) -> Path:
     """Signature `predict`: `inputs` float32 [None, 11] -> `outputs` [None, 9], of which each row sums to 1."""
     module = tf.Module()

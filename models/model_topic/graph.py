@@ -404,6 +404,8 @@ class Graph:
             raise RouteError(f"its output {self.output!r} is not a step; steps: {known}")
         self._check_cycles()
         self._check_connected()
+        if not any(True for _ in self.uses):
+            raise RouteError("none of its steps is a model")
 
     def _check_cycles(self) -> None:
         try:

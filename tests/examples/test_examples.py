@@ -69,7 +69,7 @@ class Reader:
             "/tmp/sensor-model": str(self._folder / "sensor-model"),
         }
         command = [replaced.get(word, word) for word in words]
-        if command[1].endswith("send_records.py"):
+        if Path(command[1]).name.startswith("send_"):
             command += ["--bootstrap-servers", self._deployment.kafka.bootstrap_servers]
             command += ["--topic", self._deployment.topic("records")]
         programs = {"python": [sys.executable], "beam-serving": [sys.executable, "-m", "beam_pipeline"]}

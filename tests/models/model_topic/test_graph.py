@@ -115,6 +115,7 @@ def test_each_step_comes_behind_those_that_it_needs(graph: Graph) -> None:
         ([{"name": "a", "decide": "reconstruction-error", "of": "b"}], "a", "something `against` it"),
         ([{"name": "a", "transform": ""}], "a", "the name of an entry point"),
         ([{"name": "a", "transform": "t", "code": "import os"}], "a", "steps[0]: 'code' is unknown"),
+        ([{"name": "a", "transform": "t"}], "a", "none of its steps is a model"),
         ([7], "a", "steps[0]: it must be a mapping"),
     ],
 )

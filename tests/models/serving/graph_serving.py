@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +38,7 @@ class FunctionScorer:
 
     def __init__(self, function: Function) -> None:
         self._function = function
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        names = list(inspect.signature(function).parameters)
         shapes: dict[str, tuple[int | None, ...]] = {name: (None, None) if name == "v" else (None,) for name in names}
         self.signature = Signature("f", {name: TensorSpec(name, DOUBLE, shape) for name, shape in shapes.items()})
         self.digest: str | None = "0" * 64
