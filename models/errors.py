@@ -103,6 +103,10 @@ class PublishError(ServingError):
     """A model was not published; the message gives the reason and the remedy."""
 
 
+class RehearsalError(ServingError):
+    """A version cannot be rehearsed: it is unknown, answers already, or there are no records for it."""
+
+
 class OptionsError(ServingError):
     """A command line option or a configuration key is missing, unknown or malformed."""
 

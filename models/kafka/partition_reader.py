@@ -257,7 +257,7 @@ class PartitionReader:
             [timestamp for _, timestamp in map(Message.timestamp, messages)],
             list(map(Message.key, messages)),
             list(map(Message.value, messages)),
-            [_headers(message) for message in messages],
+            [headers_of(message) for message in messages],
             self._take_opening_gap() if offsets else None,
             self._known_committed() if offsets else 0,
         )
@@ -315,7 +315,8 @@ UNREADABLE_HEADERS = "headers.unreadable"
 """The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
 
 
-def _headers(message: Message) -> Headers:
+def headers_of(message: Message) -> Headers:
+    """The headers of a message; `UNREADABLE_HEADERS` alone if they cannot be read."""
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
 from beam_pipeline.cli.commands.routes import (
     ACTIONS,
     add_fence,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
 _PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
+_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retire = add_action(actions, "retire", "stop scoring with a model; its versions are kept")
     retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
+    add_rehearse(actions)
     add_route_actions(actions, _OPTIONS)
 
 
@@ -111,8 +114,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the action; see `command_line.Command`."""
     set_up_logs(quiet=True)
-    values = read_options(given, _PUBLISH_OPTIONS if given.action == "publish" else _OPTIONS)
+    values = read_options(given, _OPTIONS_OF.get(given.action, _OPTIONS))
     require(values, ["models-topic"])
+    if given.action == ACTION:
+        check_rehearse_arguments(given, values)
+        return run_rehearse(given, values, kafka_settings(values))
     if given.action == "publish":
         check_model_arguments(given)
         lead_of(given)
