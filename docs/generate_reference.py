@@ -125,6 +125,17 @@ def results_page() -> str:
             "`beam-serving models publish` writes them to the models topic, in Avro's single-object encoding.",
             "",
             *_schema_table("model_descriptor"),
+            "",
+            "## Routes",
+            "",
+            "`beam-serving models promote`, `canary`, `shadow`, `withdraw` and `apply` write them to the models topic,",
+            "keyed `route/DATA_TYPE`, in Avro's single-object encoding.",
+            "",
+            *_schema_table("model_route"),
+            "",
+            '??? note "The whole schema of routes"',
+            "",
+            *_indented(["```json", *json.dumps(bundled_schema("model_route"), indent=2).splitlines(), "```"]),
         ]
     )
 

@@ -1,17 +1,27 @@
 """Files of routes, for `beam-serving models apply`: which models answer which data types, declared.
 
 routes:
-wine:
-arms:
-- {name: live, model: wine, version: 3, weight: 0.9}
-- {name: canary, model: wine, version: 4, weight: 0.1, role: candidate}
-transaction:
-split-by: [customer]
-segments:
-- when: "amount > 1000 and country in ['DE', 'FR']"
-arms: [{name: large, model: fraud-large}]
-arms: [{name: live, model: fraud, version: 7}]
-recommender: null          # no route: the live models answer
+  wine:
+    arms:
+      - {name: live, model: wine, version: 3, weight: 0.9}
+      - {name: canary, model: wine, version: 4, weight: 0.1, role: candidate}
+  transaction:
+    split-by: [customer]
+    segments:
+      - when: "amount > 1000 and country in ['DE', 'FR']"
+        arms: [{name: large, model: fraud-large}]
+    arms: [{name: live, model: fraud, version: 7}]
+  loan:
+    graphs:
+      loan:
+        steps:
+          - {name: income, model: income-risk, version: 3}
+          - {name: debt, model: debt-risk, version: 1}
+          - {name: risk, combine: mean, of: [income, debt]}
+          - {name: decision, decide: threshold, of: [risk], at: [0.5], labels: [approve, deny]}
+        output: decision
+    arms: [{name: live, graph: loan}]
+  recommender: null          # no route: the live models answer
 """
 
 from __future__ import annotations
@@ -23,10 +33,11 @@ from typing import Any
 import yaml
 
 from models.errors import DescriptorError, OptionsError
+from models.model_topic.graph_encoding import graph_of
 from models.model_topic.route import Arm, Generation, Segment
 
-_ARM_KEYS = ("name", "model", "version", "weight", "role")
-_ROUTE_KEYS = ("arms", "segments", "split-by", "salt")
+_ARM_KEYS = ("name", "model", "version", "weight", "role", "graph")
+_ROUTE_KEYS = ("arms", "segments", "split-by", "salt", "graphs")
 
 
 def read_routes(path: str) -> dict[str, Generation | None]:
@@ -53,7 +64,9 @@ def _route(where: str, entry: object) -> Generation | None:
         segments = [_segment(f"{where}: segments[{place}]", one) for place, one in enumerate(listed)]
         default = Segment(_arms(where, route))
         split_by = tuple(str(one) for one in _list(where, route, "split-by"))
-        return Generation((*segments, default), None, split_by, str(route.get("salt", "")))
+        graphs = _mapping(f"{where}: graphs", route.get("graphs", {}), None)
+        made = tuple(graph_of(str(name), one) for name, one in graphs.items())
+        return Generation((*segments, default), None, split_by, str(route.get("salt", "")), graphs=made)
     except DescriptorError as error:
         raise OptionsError(f"{where}: {error}") from error
 
@@ -71,19 +84,26 @@ def _arms(where: str, entry: Mapping[str, Any]) -> tuple[Arm, ...]:
 
 def _arm(where: str, entry: object) -> Arm:
     arm = _mapping(where, entry, _ARM_KEYS)
-    version, weight = arm.get("version"), arm.get("weight", 1.0)
-    if not isinstance(arm.get("model"), str):
+    version, weight, graph = arm.get("version"), arm.get("weight", 1.0), arm.get("graph")
+    if graph is not None and not isinstance(graph, str):
+        raise OptionsError(f"{where}: `graph` must be the name of a graph")
+    if not isinstance(arm.get("model", "" if graph else None), str):
         raise OptionsError(f"{where}: `model` must be the name of a model")
     if version is not None and type(version) is not int:
         raise OptionsError(f"{where}: `version` must be a whole number, not {version!r}")
     if type(weight) not in (int, float):
         raise OptionsError(f"{where}: `weight` must be a number, not {weight!r}")
-    return Arm(str(arm.get("name", arm["model"])), arm["model"], version, float(weight), arm.get("role", "serve"))
+    model = arm.get("model", "")
+    name = str(arm.get("name", graph or model))
+    return Arm(name, model, version, float(weight), arm.get("role", "serve"), graph)
 
 
-def _mapping(where: str, entry: object, known: tuple[str, ...]) -> dict[str, Any]:
+def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[str, Any]:
+    """A mapping with the known keys; None: with names."""
     if not isinstance(entry, dict):
-        raise OptionsError(f"{where}: it must be a mapping with {', '.join(known)}")
+        raise OptionsError(f"{where}: it must be a mapping with {', '.join(known or ('names',))}")
+    if known is None:
+        return entry
     unknown = sorted(str(key) for key in entry if key not in known)
     if unknown:
         raise OptionsError(f"{where}: {unknown[0]!r} is unknown; it may contain {', '.join(known)}")

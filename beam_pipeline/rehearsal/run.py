@@ -26,8 +26,9 @@ from models.rehearsal.limits import Rehearsal
 from models.routing.plan import plans
 from models.scorers import prepare_engines
 from models.serving.admission import Admission
+from models.serving.calling import score_with
 from models.serving.loading import LoadedModel, ModelLoader
-from models.serving.scoring import by_data_type, score_with
+from models.serving.scoring import by_data_type
 from transforms.file_systems import BeamOpener
 
 

@@ -53,7 +53,7 @@ class Condition:
 
     def check(self, known: pa.Schema) -> None:
         """Checks that records with these fields can be tested; raises ConditionError as `holds` does."""
-        self.holds(known.empty_table().to_batches()[0] if known.names else pa.RecordBatch.from_pylist([], known))
+        self.holds(pa.RecordBatch.from_pylist([], known))
 
     def holds(self, columns: pa.RecordBatch) -> Booleans:
         """Which records meet the condition: bool [records].

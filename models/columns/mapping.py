@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from models.columns.field_values import TEXT, is_number, is_text, values_of
 from models.errors import FieldValueError, MappingError
-from models.records.codecs.base import RecordCodec, sample_of
+from models.records.codecs.base import sample_of
 from models.tensors import Array, Signature, TensorSpec
 
 # The usual names of the input of a model that parses serialized records: the message itself fills it.
@@ -78,13 +78,25 @@ class ModelInputs:
     rows: int
 
 
-def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec: RecordCodec) -> InputMapping:
+class Fields(Protocol):
+    """Named columns, such as those of a codec."""
+
+    @property
+    def name(self) -> str:
+        """What the records are called in errors."""
+
+    @property
+    def fields(self) -> pa.Schema:
+        """The columns."""
+
+
+def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec: Fields) -> InputMapping:
     """Finds the fields that fill each input of the signature.
 
     Args:
       signature: of the model.
       mapped: input to the fields that fill it, as the descriptor has it.
-      codec: whose columns will be scored.
+      codec: whose columns will be scored, or other columns.
 
     Raises:
       MappingError: when an input is neither a field nor mapped, or a mapped field or input does not exist.
@@ -104,7 +116,7 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
     return mapping
 
 
-def _plan_input(spec: TensorSpec, mapped: tuple[str, ...], codec: RecordCodec) -> InputColumn:
+def _plan_input(spec: TensorSpec, mapped: tuple[str, ...], codec: Fields) -> InputColumn:
     known = codec.fields
     fields = mapped or ((spec.name,) if spec.name in known.names else _whole_record(spec, known))
     if not fields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,27 @@ class RecordOutputs:
         start, end = (index, index + 1) if self.bounds is None else self.bounds[index : index + 2].tolist()
         bounds = None if self.bounds is None else np.array([0, end - start])
         return RecordOutputs({name: array[start:end] for name, array in self.arrays.items()}, bounds)
+
+    def take(self, places: npt.NDArray[np.int64]) -> RecordOutputs:
+        """The outputs of the records at these places, in that order."""
+        if self.bounds is None:
+            return RecordOutputs({name: array[places] for name, array in self.arrays.items()}, None)
+        starts, lengths = self.bounds[:-1][places], np.diff(self.bounds)[places]
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        rows = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], lengths)
+        return RecordOutputs({name: array[rows] for name, array in self.arrays.items()}, bounds)
+
+
+def joined_outputs(parts: Sequence[RecordOutputs]) -> RecordOutputs:
+    """The outputs of several lists of records, one list behind the other; all have the same names and shapes."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in first.arrays}
+    if first.bounds is None:
+        return RecordOutputs(arrays, None)
+    lengths = np.concatenate([np.diff(part.bounds) for part in parts if part.bounds is not None])
+    return RecordOutputs(arrays, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
 
 
 def select_outputs(

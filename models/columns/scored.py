@@ -45,6 +45,24 @@ class RouteIdentity:
 
 
 @dataclass(frozen=True)
+class StepCall:
+    """One step of a graph.
+
+    Attributes:
+      name: of the step.
+      model, version: what was called; None where the step called no model.
+      duration: microseconds.
+      error: why it gave no outputs; None if it did.
+    """
+
+    name: str
+    model: str | None
+    version: int | None
+    duration: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelCall:
     """One call of a model, or the lack of one.
 
@@ -55,6 +73,7 @@ class ModelCall:
       batch_size: how many records were scored together.
       error: why there are no outputs; None when there are.
       route: the arm that answered; None without a route.
+      steps: of the graph that answered; empty for a model.
     """
 
     model: ModelIdentity | None
@@ -63,6 +82,7 @@ class ModelCall:
     batch_size: int
     error: str | None = None
     route: RouteIdentity | None = None
+    steps: tuple[StepCall, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ which is why the earlier generations travel with it: compaction keeps only the l
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from models.columns.condition import parse_condition
 from models.errors import RouteError
+from models.model_topic.graph import Graph
 from models.model_topic.names import check_name
 
 Role = Literal["serve", "candidate", "shadow"]
@@ -22,21 +22,24 @@ ROLES: tuple[Role, ...] = get_args(Role)
 ANSWERING: tuple[Role, ...] = ("serve", "candidate")
 """The roles whose answers go to the results topic."""
 
+LEAST_WEIGHT, LARGEST_WEIGHT = 1e-6, 1e6
+
 GENERATIONS_KEPT = 256
 """The most generations that a route contains; the message then has about 50 kB."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the models of a route.
+    """One of the models of a route, or one of its graphs.
 
     Attributes:
       name: the name of the arm in results and in the split; unique within its segment.
-      model: the name of the model.
+      model: the name of the model; empty for a graph.
       version: its version; None means the live version, which a fenced generation does not allow.
       weight: the share of records, relative to the other arms that answer; of a shadow, the share of records that it
         scores as well, from 0 to 1.
       role: serve and candidate answer records; a shadow scores the records that others answer.
+      graph: the name of a graph of the generation; None for a model.
     """
 
     name: str
@@ -44,14 +47,21 @@ class Arm:
     version: int | None = None
     weight: float = 1.0
     role: Role = "serve"
+    graph: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        check_name(self.model)
+        if self.graph is None:
+            check_name(self.model)
+        elif self.model or self.version is not None:
+            raise RouteError(f"arm {self.name!r}: it has either a model or a graph; the graph names its models itself")
         if self.role not in ROLES:
             raise RouteError(f"arm {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise RouteError(f"arm {self.name!r}: weight {self.weight} is not a number from 0")
+        if self.weight != 0 and not LEAST_WEIGHT <= self.weight <= LARGEST_WEIGHT:
+            raise RouteError(
+                f"arm {self.name!r}: weight {self.weight} is neither 0 nor a number from {LEAST_WEIGHT:g} to "
+                f"{LARGEST_WEIGHT:g}"
+            )
         if self.role == "shadow" and self.weight > 1:
             raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
         if self.version is not None and self.version < 1:
@@ -64,7 +74,9 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """MODEL/VERSION, or MODEL where the live version is meant."""
+        """MODEL/VERSION, or MODEL where the live version is meant, or `graph NAME`."""
+        if self.graph is not None:
+            return f"graph {self.graph}"
         return self.model if self.version is None else f"{self.model}/{self.version}"
 
 
@@ -120,6 +132,7 @@ class Generation:
       split_by: the fields whose hash picks the arm of a record; empty means its key.
       salt: part of the hash; with the same salt, two routes split the same keys alike.
       offset: the offset of the message that introduced it; None for the newest generation of a message.
+      graphs: those that its arms name.
     """
 
     segments: tuple[Segment, ...]
@@ -127,24 +140,46 @@ class Generation:
     split_by: tuple[str, ...] = ()
     salt: str = ""
     offset: int | None = None
+    graphs: tuple[Graph, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.segments or any(one.condition is None for one in self.segments[:-1]):
             raise RouteError("only the last segment of a route is without a condition")
         if self.segments[-1].condition is not None:
             raise RouteError("the route has no arms for records that meet none of its conditions")
+        self._check_graphs()
         if self.fence is not None:
-            for arm in self.arms:
-                if arm.version is None:
+            for where, model, version in self.models:
+                if version is None:
                     raise RouteError(
-                        f"arm {arm.name!r}: a route with a fence names versions, because the live version of "
-                        f"{arm.model!r} may change at any record"
+                        f"{where}: a route with a fence names versions, because the live version of {model!r} may "
+                        "change at any record"
                     )
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms of all segments."""
         return tuple(arm for segment in self.segments for arm in segment.arms)
+
+    @property
+    def models(self) -> Iterator[tuple[str, str, int | None]]:
+        """Every model of an arm or graph: where it stands, its name, and its version, if one is named."""
+        yield from ((f"arm {arm.name!r}", arm.model, arm.version) for arm in self.arms if arm.graph is None)
+        for graph in self.graphs:
+            for step in graph.steps:
+                yield from ((f"graph {graph.name!r}, step {step.name!r}", use.model, use.version) for use in step.uses)
+
+    def _check_graphs(self) -> None:
+        named = {arm.graph for arm in self.arms if arm.graph is not None}
+        existing = [graph.name for graph in self.graphs]
+        for name in sorted(named.difference(existing)):
+            known = ", ".join(existing) or "none"
+            raise RouteError(f"graph {name!r} of an arm does not exist; graphs of the route: {known}")
+        for name in existing:
+            if existing.count(name) > 1:
+                raise RouteError(f"two graphs are named {name!r}; each needs a name of its own")
+            if name not in named:
+                raise RouteError(f"no arm names graph {name!r}; let an arm name it, or remove it")
 
 
 @dataclass(frozen=True)

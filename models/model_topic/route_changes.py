@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from models.errors import RouteError
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.route import Arm, Generation, Segment
+from models.model_topic.route import Arm, Generation, ModelRoute, Segment
 
 LIVE, CANARY = "live", "canary"
 """The names of the arms that the commands create. A record keeps its arm while the arm keeps its name."""
@@ -83,19 +83,29 @@ def without_arm(generation: Generation, name: str) -> Generation:
     return _changed(generation, tuple(arm for arm in arms if arm.name != name))
 
 
+def restored(route: ModelRoute) -> Generation:
+    """What answered before the newest generation of a route.
+
+    Raises:
+      RouteError: when the route does not contain an earlier generation.
+    """
+    if len(route.generations) < 2:
+        raise RouteError(f"the route of {route.data_type!r} has no earlier state; name a version with `promote`")
+    return replace(route.generations[-2], fence=None, offset=None)
+
+
 def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
-    """Raises RouteError when an arm names a model or version that the topic does not contain."""
-    for arm in generation.arms:
-        existing = sorted(number for name, number in catalog.versions if name == arm.model)
+    """Raises RouteError when an arm or graph names a model or version that the topic does not contain."""
+    for where, model, version in generation.models:
+        existing = sorted(number for name, number in catalog.versions if name == model)
         if not existing:
             known = ", ".join(sorted({name for name, _ in catalog.versions})) or "none"
-            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is unknown; existing models: {known}")
-        if arm.version is None and not catalog.live(arm.model):
-            raise RouteError(f"arm {arm.name!r}: model {arm.model!r} is retired; name a version")
-        if arm.version is not None and arm.version not in existing:
+            raise RouteError(f"{where}: model {model!r} is unknown; existing models: {known}")
+        if version is None and not catalog.live(model):
+            raise RouteError(f"{where}: model {model!r} is retired; name a version")
+        if version is not None and version not in existing:
             raise RouteError(
-                f"arm {arm.name!r}: model {arm.model!r} has no version {arm.version}; existing versions: "
-                f"{', '.join(map(str, existing))}"
+                f"{where}: model {model!r} has no version {version}; existing versions: {', '.join(map(str, existing))}"
             )
 
 
@@ -111,4 +121,6 @@ def _only_segment(generation: Generation) -> Segment:
 
 
 def _changed(generation: Generation, arms: tuple[Arm, ...]) -> Generation:
-    return Generation((Segment(arms),), None, generation.split_by, generation.salt)
+    named = {arm.graph for arm in arms}
+    graphs = tuple(graph for graph in generation.graphs if graph.name in named)
+    return Generation((Segment(arms),), None, generation.split_by, generation.salt, graphs=graphs)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
+from models.model_topic.graph import Graph
+from models.model_topic.graph_encoding import graph_of, mapping_of
 from models.model_topic.route import Arm, Fence, Generation, ModelRoute, Segment
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -36,7 +39,7 @@ def decode_route(value: bytes) -> ModelRoute:
             tuple(_decode_generation(one) for one in found["generations"]),
             _milliseconds(found["updatedAt"]),
         )
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise DescriptorError(f"the message is not a route: {error}") from error
 
 
@@ -50,6 +53,7 @@ def _encode_generation(one: Generation) -> dict[str, Any]:
             {"condition": segment.condition, "arms": [_encode_arm(arm) for arm in segment.arms]}
             for segment in one.segments
         ],
+        "graphs": [{"name": graph.name, "content": json.dumps(mapping_of(graph))} for graph in one.graphs],
     }
 
 
@@ -60,6 +64,7 @@ def _encode_arm(arm: Arm) -> dict[str, Any]:
         "version": arm.version,
         "weight": arm.weight,
         "role": arm.role,
+        "graph": arm.graph,
     }
 
 
@@ -76,7 +81,12 @@ def _decode_generation(value: dict[str, Any]) -> Generation:
         Segment(tuple(Arm(**arm) for arm in segment["arms"]), segment["condition"]) for segment in value["segments"]
     )
     fence = None if value["fence"] is None else _decode_fence(value["fence"])
-    return Generation(segments, fence, tuple(value["splitBy"]), value["salt"], value["offset"])
+    graphs = tuple(map(_decode_graph, value["graphs"]))
+    return Generation(segments, fence, tuple(value["splitBy"]), value["salt"], value["offset"], graphs)
+
+
+def _decode_graph(value: dict[str, Any]) -> Graph:
+    return graph_of(value["name"], json.loads(value["content"]))
 
 
 def _decode_fence(value: dict[str, Any]) -> Fence:

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall
+from models.columns.scored import ModelCall, StepCall
 from models.encoding import avro_bytes as avro
 from models.records.codecs.base import Embedding
 from models.results.json_values import json_value
@@ -105,8 +105,23 @@ def _shared_avro(call: ModelCall, origin: Origin) -> bytes:
             avro.encode_long(call.duration),
             avro.encode_long(call.batch_size),
             *map(avro.encode_optional, _routed(call)),
+            _encode_steps(call.steps),
         ]
     )
+
+
+def _encode_steps(steps: Sequence[StepCall]) -> bytes:
+    if not steps:
+        return avro.NULL
+    encoded = [
+        avro.encode_string(step.name)
+        + avro.encode_optional(step.model)
+        + avro.encode_optional(step.version)
+        + avro.encode_long(step.duration)
+        + avro.encode_optional(step.error)
+        for step in steps
+    ]
+    return avro.encode_long(1) + avro.encode_array(len(encoded), b"".join(encoded))
 
 
 def _routed(call: ModelCall) -> tuple[int | None, str | None, str | None]:
@@ -205,6 +220,17 @@ def _shared_json(call: ModelCall, origin: Origin) -> dict[str, Any]:
         "duration": call.duration,
         "batchSize": call.batch_size,
         **dict(zip(("routeOffset", "arm", "role"), _routed(call), strict=True)),
+        "steps": [_step_as_json(step) for step in call.steps] or None,
+    }
+
+
+def _step_as_json(step: StepCall) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "modelName": step.model,
+        "modelVersion": step.version,
+        "duration": step.duration,
+        "errors": step.error,
     }
 
 

@@ -6,10 +6,11 @@ first. A worker serves the first of an arm's versions that it can load.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from models.model_topic.catalog import ModelCatalog
+from models.model_topic.graph import Graph, ModelKey
 from models.model_topic.published import PublishedVersion
 from models.model_topic.route import ANSWERING, Arm, Fence, Generation, Role
 
@@ -19,9 +20,10 @@ class PlannedArm:
     """An arm and its versions.
 
     Attributes:
-      versions: in order of preference; empty if the topic contains none of them (any more).
+      versions: in order of preference; empty if the topic contains none of them (any more), and for a graph.
       name, role, weight: as in the route; without a route, the name is empty.
       label: the model as the route names it, for errors.
+      graph: the graph that answers instead of a model.
     """
 
     versions: tuple[PublishedVersion, ...]
@@ -29,11 +31,25 @@ class PlannedArm:
     role: Role = "serve"
     weight: float = 1.0
     label: str = ""
+    graph: PlannedGraph | None = None
 
     @property
     def answers(self) -> bool:
         """Whether records can get the answer of this arm."""
         return self.role in ANSWERING and self.weight > 0
+
+    @property
+    def needs(self) -> tuple[PlannedArm, ...]:
+        """The arms whose models it needs: itself, or those of its graph."""
+        return (self,) if self.graph is None else tuple(self.graph.models.values())
+
+
+@dataclass(frozen=True)
+class PlannedGraph:
+    """A graph and its models, each as an arm of its own."""
+
+    graph: Graph
+    models: Mapping[ModelKey, PlannedArm]
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class PlannedGeneration:
 
     def versions(self) -> Iterator[PublishedVersion]:
         """The versions of all arms."""
-        return (version for arm in self.arms for version in arm.versions)
+        return (version for arm in self.arms for one in arm.needs for version in one.versions)
 
 
 Plan = tuple[PlannedGeneration, ...]
@@ -87,14 +103,21 @@ def plans(catalog: ModelCatalog) -> dict[str, Plan]:
 
 
 def _planned(catalog: ModelCatalog, generation: Generation) -> PlannedGeneration:
+    graphs = {graph.name: graph for graph in generation.graphs}
     segments = tuple(
-        PlannedSegment(tuple(_planned_arm(catalog, arm) for arm in one.arms), one.condition)
+        PlannedSegment(tuple(_planned_arm(catalog, arm, graphs) for arm in one.arms), one.condition)
         for one in generation.segments
     )
     return PlannedGeneration(segments, generation.fence, generation.split_by, generation.salt, generation.offset)
 
 
-def _planned_arm(catalog: ModelCatalog, arm: Arm) -> PlannedArm:
+def _planned_arm(catalog: ModelCatalog, arm: Arm, graphs: Mapping[str, Graph]) -> PlannedArm:
+    if arm.graph is not None:
+        graph = graphs[arm.graph]
+        models = {
+            use.key: _planned_arm(catalog, Arm(arm.name, *use.key, arm.weight, arm.role), graphs) for use in graph.uses
+        }
+        return PlannedArm((), arm.name, arm.role, arm.weight, arm.label, PlannedGraph(graph, models))
     if arm.version is None:
         versions = catalog.live(arm.model)
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
+from models.model_topic.graph import ModelKey
 from models.model_topic.route import Fence
 from models.routing.plan import PlannedArm, PlannedGeneration
 from models.serving.loading import LoadedModel
@@ -55,12 +56,26 @@ class LeasedArm:
       pooled: the model that is used; None if there is none.
       model: the same, loaded.
       error: why there is none.
+      models: of a graph: its models, each as an arm of its own.
     """
 
     arm: PlannedArm
     pooled: PooledModel | None = None
     model: LoadedModel | None = None
     error: str | None = None
+    models: Mapping[ModelKey, LeasedArm] = field(default_factory=dict)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its model is loaded, or all those of its graph."""
+        if self.arm.graph is None:
+            return self.model is not None
+        return all(one.is_loaded for one in self.models.values())
+
+    def pooled_models(self) -> list[PooledModel]:
+        """The models that are used: one, or those of the graph."""
+        own = [self.pooled] if self.pooled is not None else []
+        return own + [pooled for one in self.models.values() for pooled in one.pooled_models()]
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.give_back([arm.pooled for arm in self._arms() if arm.pooled is not None])
+        self.give_back([pooled for arm in self._arms() for pooled in arm.pooled_models()])
 
     def _arms(self) -> Iterator[LeasedArm]:
         return (arm for part in self.parts for segment in part.arms for arm in segment)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.artifacts.fetching import Opener
-from models.columns.mapping import InputMapping, plan_inputs, to_model_inputs
+from models.columns.mapping import Fields, InputMapping, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
 from models.errors import MappingError, ModelLoadError, ScorerOptionError, ServingError
@@ -28,6 +28,8 @@ _LOGGER = logging.getLogger(__name__)
 
 WARM_UP_OPTION = "warmup"
 LARGEST_BATCH_OPTION = "max-batch"
+INPUTS_FROM_OPTION = "inputs-from"
+INPUTS_FROM_STEPS = "steps"
 
 
 class LoadedModel:
@@ -73,14 +75,26 @@ class LoadedModel:
           FieldValueError: when a value of a record does not fit its input.
           ScoringError: when the call of the model fails.
         """
+        return self.score_mapped(self._mapping(codec), columns)
+
+    def score_mapped(self, mapping: InputMapping, columns: pa.RecordBatch) -> tuple[RecordOutputs, int | None]:
+        """As `score`, with inputs that are filled as `plan` has found."""
         descriptor = self.version.descriptor
-        mapping = self._mapping(codec)
         inputs = to_model_inputs(mapping, columns)
         if inputs.rows == 0:
             signature = self.scorer.signature
             return no_outputs(signature, descriptor.outputs, columns.num_rows, mapping.exploded), None
         scores = self.scorer.score(inputs.arrays)
         return select_outputs(scores.outputs, descriptor.outputs, inputs.rows, inputs.bounds), scores.model_version
+
+    def plan(self, inputs: Mapping[str, Sequence[str]], fields: Fields) -> InputMapping:
+        """How these columns fill the model's inputs; raises MappingError if they cannot.
+
+        Args:
+          inputs: the columns that fill an input, which go before those that the descriptor names.
+          fields: the columns.
+        """
+        return plan_inputs(self.scorer.signature, {**self.version.descriptor.inputs, **inputs}, fields)
 
     def _mapping(self, codec: RecordCodec) -> InputMapping:
         if codec not in self._mappings:
@@ -136,6 +150,7 @@ class ModelLoader:
           ServingError: when the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
         check_largest_batch(version.descriptor)
+        check_inputs_from(version.descriptor)
         admission = Admission.of(version.descriptor.options)
         with self._gate.passed(alone=self._measured or admission.largest_memory is not None):
             started = time.monotonic()
@@ -168,6 +183,8 @@ class ModelLoader:
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
         """The input mapping for each record type; raises MappingError if no type can fill the inputs."""
+        if descriptor.options.get(INPUTS_FROM_OPTION) == INPUTS_FROM_STEPS:
+            return {}
         mappings = {}
         errors = []
         for codec in self._codecs:
@@ -190,7 +207,7 @@ def _close(scorer: Scorer, label: str) -> None:
 
 def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
     """The descriptor without the options that the loader handles itself, which scorers would reject as unknown."""
-    ours = (WARM_UP_OPTION, LARGEST_BATCH_OPTION, *ADMISSION_OPTIONS)
+    ours = (WARM_UP_OPTION, LARGEST_BATCH_OPTION, INPUTS_FROM_OPTION, *ADMISSION_OPTIONS)
     options = {name: value for name, value in descriptor.options.items() if name not in ours}
     return replace(descriptor, options=options)
 
@@ -200,6 +217,13 @@ def check_largest_batch(descriptor: ModelDescriptor) -> None:
     found = descriptor.options.get(LARGEST_BATCH_OPTION)
     if found is not None and not (found.isascii() and found.isdigit() and 0 < int(found) < 2**31):
         raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records from 1")
+
+
+def check_inputs_from(descriptor: ModelDescriptor) -> None:
+    """Raises ScorerOptionError unless the option says that the steps of a graph fill the inputs, or is not given."""
+    found = descriptor.options.get(INPUTS_FROM_OPTION, INPUTS_FROM_STEPS)
+    if found != INPUTS_FROM_STEPS:
+        raise ScorerOptionError(f"option {INPUTS_FROM_OPTION}={found!r} is not {INPUTS_FROM_STEPS!r}")
 
 
 def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[str, bytes]:

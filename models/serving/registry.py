@@ -65,16 +65,6 @@ class _Slot:
     current: PlannedGeneration | None = None
     serving: tuple[PublishedVersion, ...] = ()
 
-    def base(self) -> PlannedGeneration | None:
-        """The generation for the records behind no fence: the current one.
-
-        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
-        them; it holds for the records before the fence nevertheless.
-        """
-        if self.current is not None or not self.is_fenced():
-            return self.current
-        return next((one for one in self.plan if one.fence is None), None)
-
     def is_fenced(self) -> bool:
         """Whether a generation of the plan has a fence."""
         return any(one.fence is not None for one in self.plan)
@@ -88,7 +78,7 @@ class _Slot:
 
     def versions(self) -> list[PublishedVersion]:
         """All versions of the plan."""
-        return [version for generation in self.plan for arm in generation.arms for version in arm.versions]
+        return [version for generation in self.plan for version in generation.versions()]
 
 
 class ModelRegistry:
@@ -199,7 +189,7 @@ class ModelRegistry:
         with self._changed:
             slot = self._slots.get(data_type) or _Slot()
             deadline = self._clock() + self._settings.model_wait
-            parts = parts_of(slot.plan, slot.base(), coordinates)
+            parts = parts_of(slot.plan, self._base(slot), coordinates)
             leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
             return Lease(leased, self.give_back, self.count)
 
@@ -272,13 +262,27 @@ class ModelRegistry:
         for generation in slot.plan:
             if generation.fence is None and self._can_answer(generation):
                 slot.current = generation
-                best = (self._best(arm) for arm in generation.arms)
+                best = (self._best(one) for arm in generation.arms for one in arm.needs)
                 slot.serving = tuple(version for version in best if version is not None)
                 return
 
+    def _base(self, slot: _Slot) -> PlannedGeneration | None:
+        """The generation for the records behind no fence: the current one.
+
+        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
+        them. It holds for the records before the fence nevertheless, unless its models have failed to load.
+        """
+        if slot.current is not None or not slot.is_fenced():
+            return slot.current
+        for generation in slot.plan:
+            failed = any(self._pool.failure(version) is not None for version in generation.versions())
+            if generation.fence is None and not failed:
+                return generation
+        return None
+
     def _can_answer(self, generation: PlannedGeneration) -> bool:
         answering = [arm for arm in generation.arms if arm.answers]
-        return all(self._best(arm) is not None for arm in answering)
+        return all(self._best(one) is not None for arm in answering for one in arm.needs)
 
     def _best(self, arm: PlannedArm) -> PublishedVersion | None:
         """The first version of the arm that was loaded."""
@@ -333,7 +337,8 @@ class ModelRegistry:
     def _wanted_by(self, slot: _Slot) -> Iterator[PublishedVersion]:
         for generation in self._required(slot):
             for arm in sorted(generation.arms, key=lambda arm: not arm.answers):
-                yield from self._better(arm)
+                for one in arm.needs:
+                    yield from self._better(one)
 
     def _better(self, arm: PlannedArm) -> Iterator[PublishedVersion]:
         """The versions of the arm that come before its best loaded one."""
@@ -360,6 +365,9 @@ class ModelRegistry:
         return LeasedPart(rows, generation, tuple(segments))
 
     def _lease_arm(self, arm: PlannedArm, deadline: float) -> LeasedArm:
+        if arm.graph is not None:
+            models = {key: self._lease_arm(one, deadline) for key, one in arm.graph.models.items()}
+            return LeasedArm(arm, models=models)
         version = self._best(arm) or next(iter(arm.versions), None)
         if version is None:
             return LeasedArm(arm, error=f"model {arm.label} is not in the models topic")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -14,9 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
-from models.errors import ConditionError, FieldValueError, MappingError, ScoringError
+from models.columns.scored import RouteIdentity, ScoredRecords
+from models.errors import ConditionError
 from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.record_type import DATA_TYPE_FIELD
@@ -24,15 +21,12 @@ from models.results.encoder import NO_MODEL
 from models.routing.assignment import assign
 from models.routing.plan import PlannedArm, PlannedGeneration
 from models.routing.split import record_keys
-from models.serving.isolation import Isolation, Outcome
-from models.serving.leases import Coordinates, Lease, LeasedPart
-from models.serving.loading import LoadedModel
-from models.serving.pool import PooledModel
+from models.serving.calling import no_answer, score_with
+from models.serving.graph_scoring import score_graph
+from models.serving.leases import Coordinates, LeasedArm, LeasedPart
 from models.serving.registry import ModelRegistry
-from models.text import clean_text, error_text
 
 Rows = npt.NDArray[np.int64]
-Count = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,13 @@ class ShadowWork:
     """Records that a shadow is to score.
 
     Attributes:
-      pooled, model: its model; whoever takes the work must lease it anew.
-      route: the arm.
+      leased: the arm and its models; whoever takes the work must hold them.
+      route: the arm as results name it.
       batch, decoded: the records as they came, and decoded.
       rows: those to score, by their rows in the decoded columns.
     """
 
-    pooled: PooledModel
-    model: LoadedModel
+    leased: LeasedArm
     route: RouteIdentity
     batch: RecordBatch
     decoded: DecodedRecords
@@ -87,10 +80,10 @@ def score_records(
         with registry.lease(data_type, coordinates) as lease:
             for part in lease.parts:
                 if part.generation is None:
-                    scored.append(_no_answer(rows[part.rows], f"{NO_MODEL} for data type {data_type!r}"))
+                    scored.append(no_answer(rows[part.rows], f"{NO_MODEL} for data type {data_type!r}"))
                 else:
                     records = _Records(batch, decoded, codec, rows[part.rows])
-                    scored.extend(_score_part(lease, part, part.generation, records, shadows))
+                    scored.extend(_score_part(registry, part, part.generation, records, shadows))
     return scored
 
 
@@ -123,64 +116,54 @@ class _Records:
 
 
 def _score_part(
-    lease: Lease, part: LeasedPart, generation: PlannedGeneration, records: _Records, shadows: Shadows | None
+    registry: ModelRegistry, part: LeasedPart, generation: PlannedGeneration, records: _Records, shadows: Shadows | None
 ) -> Iterator[ScoredRecords]:
     try:
         assignment = assign(generation, records.columns, records.keys)
     except ConditionError as error:
-        yield _no_answer(records.rows, str(error))
+        yield no_answer(records.rows, str(error))
         return
     for assigned in assignment.answering:
         rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
         route = route_identity(generation, leased.arm)
-        if leased.pooled is None or leased.model is None:
-            yield _no_answer(rows, leased.error or NO_MODEL, route)
-        else:
-            count = partial(lease.count, leased.pooled)
-            yield from score_with(leased.model, count, records.codec, records.only(rows), rows, route)
+        yield from score_arm(leased, registry, records.codec, records.only(rows), rows, route)
     if shadows is not None:
         for assigned in assignment.shadows:
             rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
             route = route_identity(generation, leased.arm)
-            if leased.pooled is not None and leased.model is not None and route is not None:
-                shadows.take(ShadowWork(leased.pooled, leased.model, route, records.batch, records.decoded, rows))
+            if leased.is_loaded and route is not None:
+                shadows.take(ShadowWork(leased, route, records.batch, records.decoded, rows))
+
+
+def score_arm(
+    leased: LeasedArm,
+    registry: ModelRegistry,
+    codec: RecordCodec,
+    columns: pa.RecordBatch,
+    rows: Rows,
+    route: RouteIdentity | None,
+) -> Iterator[ScoredRecords]:
+    """Scores records with the model or graph of an arm, whose models must stay open until the last answer was taken.
+
+    Args:
+      leased: the arm.
+      registry: counts the calls.
+      codec: that decoded the records.
+      columns: the records.
+      rows: their rows in the decoded columns.
+      route: the arm as results name it.
+    """
+    if leased.arm.graph is not None and route is not None:
+        yield from score_graph(leased.arm.graph, leased, registry, codec, columns, rows, route)
+    elif leased.pooled is None or leased.model is None:
+        yield no_answer(rows, leased.error or NO_MODEL, route)
+    else:
+        yield from score_with(leased.model, partial(registry.count, leased.pooled), codec, columns, rows, route)
 
 
 def route_identity(generation: PlannedGeneration, arm: PlannedArm) -> RouteIdentity | None:
     """The arm as results name it; None without a route."""
     return None if generation.offset is None else RouteIdentity(generation.offset, arm.name, arm.role)
-
-
-def _no_answer(rows: Rows, reason: str, route: RouteIdentity | None = None) -> ScoredRecords:
-    call = ModelCall(None, _microseconds(), 0, len(rows), clean_text(reason), route)
-    return ScoredRecords(rows, call, None)
-
-
-def score_with(
-    model: LoadedModel,
-    count: Count,
-    codec: RecordCodec,
-    columns: pa.RecordBatch,
-    rows: Rows,
-    route: RouteIdentity | None = None,
-) -> Iterator[ScoredRecords]:
-    """Scores records with one model.
-
-    Args:
-      model: the model; it must stay open until the last answer was taken.
-      count: is called with the records, errors and milliseconds of each call.
-      codec: that decoded the records.
-      columns: the records.
-      rows: their rows in the decoded columns.
-      route: the arm that answers.
-    """
-    deadline = model.scorer.batch_deadline
-    largest = model.largest_batch or len(rows)
-    for start in range(0, len(rows), largest):
-        chosen = columns if largest >= len(rows) else columns.slice(start, largest)
-        calls = Isolation(partial(_call, model, codec, chosen), math.inf if deadline is None else deadline)
-        for outcome in calls.score(chosen.num_rows):
-            yield _scored(count, model, rows[start : start + largest], outcome, route)
 
 
 def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[str, Rows]]:
@@ -211,43 +194,3 @@ def _data_types(columns: pa.RecordBatch) -> pa.StringArray | None:
     if pa.types.is_union(column.type):
         return pa.array([value if isinstance(value, str) else None for value in column.to_pylist()], pa.string())
     return column if pa.types.is_string(column.type) else None
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a model answered, and when it was called, in microseconds since 1970-01-01 UTC."""
-
-    outputs: RecordOutputs
-    version: int | None
-    start: int
-
-
-def _call(model: LoadedModel, codec: RecordCodec, columns: pa.RecordBatch, indices: Sequence[int]) -> _Answer:
-    start = _microseconds()
-    chosen = columns if len(indices) == columns.num_rows else columns.take(pa.array(indices, pa.int64()))
-    outputs, version = model.score(codec, chosen)
-    return _Answer(outputs, version, start)
-
-
-def _scored(
-    count: Count, model: LoadedModel, rows: Rows, outcome: Outcome[_Answer], route: RouteIdentity | None
-) -> ScoredRecords:
-    answer, size, duration = outcome.answer, len(outcome.indices), round(outcome.seconds * 1e6)
-    count(size, size if answer is None else 0, outcome.seconds * 1000)
-    chosen = rows if size == len(rows) else rows[list(outcome.indices)]
-    if answer is not None:
-        call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
-        return ScoredRecords(chosen, call, answer.outputs)
-    error = _reason(outcome.error)
-    call = ModelCall(model.identity(None), _microseconds() - duration, duration, size, error, route)
-    return ScoredRecords(chosen, call, None)
-
-
-def _reason(error: Exception | None) -> str:
-    if error is None or isinstance(error, (ScoringError, FieldValueError, MappingError)):
-        return clean_text(str(error))
-    return error_text(error)
-
-
-def _microseconds() -> int:
-    return time.time_ns() // 1000

@@ -12,16 +12,15 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
 from models.serving.assembly import ScoringSettings, assemble
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import ShadowWork, score_with
+from models.serving.scoring import ShadowWork, score_arm
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class ShadowScorer:
         self._send = send
         self._limit = limit
         self._lock = threading.Lock()
-        self._lanes: dict[tuple[Identity, str], tuple[_Lane, threading.Thread]] = {}
+        self._lanes: dict[tuple[tuple[Identity, ...], str], tuple[_Lane, threading.Thread]] = {}
         self._closed = False
 
     def take(self, work: ShadowWork) -> None:
@@ -75,7 +74,8 @@ class ShadowScorer:
                 self._skip(lane, work, len(work.rows))
                 return
             lane.waiting += len(work.rows)
-        self._registry.hold(work.pooled)
+        for pooled in work.leased.pooled_models():
+            self._registry.hold(pooled)
         lane.work.put(work)
 
     def skipped(self) -> int:
@@ -95,7 +95,7 @@ class ShadowScorer:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _lane(self, work: ShadowWork) -> _Lane:
-        key = work.pooled.version.identity, work.route.arm
+        key = tuple(one.version.identity for one in work.leased.pooled_models()), work.route.arm
         if key not in self._lanes:
             lane = _Lane()
             thread = threading.Thread(target=self._run, args=(lane,), name=f"shadow-{work.route.arm}", daemon=True)
@@ -108,8 +108,7 @@ class ShadowScorer:
         now = time.monotonic()
         if now - lane.logged_at >= _LOG_SECONDS:
             lane.logged_at = now
-            label = work.pooled.version.label
-            _LOGGER.warning("shadow %s cannot keep up; it has skipped %d records so far", label, lane.skipped)
+            _LOGGER.warning("shadow %s cannot keep up; it has skipped %d records so far", _label(work), lane.skipped)
 
     def _run(self, lane: _Lane) -> None:
         while True:
@@ -119,21 +118,21 @@ class ShadowScorer:
             try:
                 self._score(lane, work)
             except Exception:  # whatever a shadow does, the live answers go on
-                _LOGGER.exception("shadow %s failed unexpectedly", work.pooled.version.label)
+                _LOGGER.exception("shadow %s failed unexpectedly", _label(work))
             finally:
-                self._release(lane, work.pooled, len(work.rows))
+                self._release(lane, work.leased.pooled_models(), len(work.rows))
 
-    def _release(self, lane: _Lane, pooled: PooledModel, records: int) -> None:
+    def _release(self, lane: _Lane, models: Sequence[PooledModel], records: int) -> None:
         with self._lock:
             lane.waiting -= records
-        self._registry.give_back([pooled])
+        self._registry.give_back(models)
 
     def _score(self, lane: _Lane, work: ShadowWork) -> None:
-        decoded, count = work.decoded, partial(self._registry.count, work.pooled)
+        decoded = work.decoded
         codec = self._settings.codec(work.batch.span.topic)
         every = len(work.rows) == decoded.columns.num_rows
         columns = decoded.columns if every else decoded.columns.take(work.rows)
-        scored = list(score_with(work.model, count, codec, columns, work.rows, work.route))
+        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route))
         if self._settings.shadow_topic is None:
             return
         # Malformed records have their dead letters already.
@@ -147,3 +146,8 @@ class ShadowScorer:
                         with self._lock:
                             self._skip(lane, work, len(run) - place)
                         return
+
+
+def _label(work: ShadowWork) -> str:
+    arm = work.leased.arm
+    return arm.label if work.leased.pooled is None else work.leased.pooled.version.label

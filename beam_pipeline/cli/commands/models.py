@@ -18,6 +18,7 @@ from beam_pipeline.cli.commands.routes import (
     lead_of,
     number_named,
     print_route,
+    rollback_route,
     run_route_action,
 )
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
@@ -45,9 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_publish(add_action(actions, "publish", "check a model and make it the live version"))
     listing = add_action(actions, "list", "list all versions and show which are live")
     add_options(listing, _OPTIONS)
-    rollback = add_action(actions, "rollback", "make an earlier version live")
+    rollback = add_action(actions, "rollback", "restore the version or the route before")
     rollback.add_argument("name", metavar="NAME", help="the model's name")
     rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live version)")
+    add_fence(rollback)
     add_options(rollback, _OPTIONS)
     retire = add_action(actions, "retire", "stop scoring with a model; its versions are kept")
     retire.add_argument("name", metavar="NAME", help="the model's name")
@@ -139,6 +141,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         print_table(_table(topic.versions()))
         return 0
     if given.action == "rollback":
+        if rollback_route(given, kafka, values["models_topic"]):
+            return 0
+        if lead_of(given) is not None:
+            raise OptionsError(f"--fence needs a route, and {given.name} has none: use 'beam-serving models promote'")
         pointer = topic.rollback(given.name, given.to)
         print(f"{given.name}: version {pointer.live_version} is live")
         return 0

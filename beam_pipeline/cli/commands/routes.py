@@ -34,7 +34,8 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
             "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
         )
     for action, default in ((canary, "10%"), (shadow, "100%")):
-        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {default})")
+        shown = default.replace("%", "%%")
+        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {shown})")
     withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
@@ -151,6 +152,29 @@ def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> st
     return versions[name, number].descriptor.data_type
 
 
+def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> bool:
+    """Restores what answered before the newest state of a model's route; False if no route concerns the model."""
+    from models.model_topic.route_changes import promoted, restored
+    from models.model_topic.route_publisher import RoutePublisher
+    from models.model_topic.transactions import TopicTransactions
+
+    catalog = TopicTransactions(kafka, topic).read()
+    data_types = {one.descriptor.data_type for (name, _), one in catalog.versions.items() if name == given.name}
+    routed = sorted(data_types & catalog.routes.keys())
+    if not routed:
+        return False
+    publisher = RoutePublisher(kafka, topic)
+    for data_type in routed:
+        route = catalog.routes[data_type].route
+        before = restored(route) if given.to is None else promoted(route.newest, given.name, given.to)
+        print_route(publisher.change(data_type, _always(before), lead_of(given)))
+    return True
+
+
+def _always(generation: Generation) -> Callable[[Generation | None], Generation]:
+    return lambda _: generation
+
+
 def print_route(route: ModelRoute) -> None:
     """Prints the newest state of a route."""
     from models.model_topic.history import describe_generation
@@ -216,7 +240,7 @@ def _apply(given: argparse.Namespace, publisher: Any) -> int:
             before = "no route" if known is None else describe_generation(known.route.newest)
             print(f"{data_type}: {before} -> {describe_generation(generation)}")
             if not given.dry_run:
-                publisher.change(data_type, lambda _, new=generation: new, lead_of(given))
+                publisher.change(data_type, _always(generation), lead_of(given))
     return 0
 
 

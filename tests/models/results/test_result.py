@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall, ModelIdentity, RouteIdentity
+from models.columns.scored import ModelCall, ModelIdentity, RouteIdentity, StepCall
 from models.errors import SchemaError
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
@@ -31,6 +31,10 @@ SCORINGS = st.builds(
     st.integers(0, 2**31 - 1),
     st.none() | TEXTS,
     st.none() | st.builds(RouteIdentity, st.integers(0, 2**62), TEXTS, st.sampled_from(["serve", "shadow"])),
+    st.lists(
+        st.builds(StepCall, TEXTS, st.none() | TEXTS, st.none() | LONGS, st.integers(0, 2**40), st.none() | TEXTS),
+        max_size=3,
+    ).map(tuple),
 )
 DTYPES = st.one_of(
     npst.floating_dtypes(endianness="?"),
@@ -132,6 +136,17 @@ def metadata(scoring: ModelCall, offset: int) -> dict[str, Any]:
         "routeOffset": scoring.route and scoring.route.offset,
         "arm": scoring.route and scoring.route.arm,
         "role": scoring.route and scoring.route.role,
+        "steps": [
+            {
+                "name": step.name,
+                "modelName": step.model,
+                "modelVersion": step.version,
+                "duration": step.duration,
+                "errors": step.error,
+            }
+            for step in scoring.steps
+        ]
+        or None,
     }
 
 

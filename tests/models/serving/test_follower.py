@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Topic(ModelsTopicReader):
         self.messages: list[tuple[bytes, bytes | None]] = []
         self.topic_id = "first"
         self.errors: list[Exception] = []
+        self.asked = 0
         self.closed = threading.Event()
         self.changed = threading.Condition()
 
@@ -51,6 +53,7 @@ class Topic(ModelsTopicReader):
 
     def end(self) -> int:
         self._fail()
+        self.asked += 1
         return len(self.messages)
 
     def catch_up(self, catalog: ModelCatalog, position: int) -> None:
@@ -239,6 +242,68 @@ def test_an_unreachable_broker_is_tried_again(serving: Serving, monkeypatch: pyt
     serving.follower.start()
     serving.follower.wait_current(at(position))
     assert serving.label() == "m/1"
+
+
+# --- Freshness.
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def test_a_batch_is_scored_with_what_was_published_before_its_records(serving: Serving) -> None:
+    serving.topic.publish(1)
+    serving.follower.start()
+    serving.follower.wait_current({})
+    time.sleep(0.6)  # what is known is now older than what a record of now needs
+    serving.topic.publish(2, 1)  # no position tells of it
+    serving.follower.wait_fresh(now())
+    serving.wait_for(lambda: serving.label() == "m/2")
+
+
+def test_a_record_of_the_past_or_of_the_future_waits_for_nothing_that_cannot_be(serving: Serving) -> None:
+    serving.follower.start()
+    serving.follower.wait_current({})
+    serving.follower.wait_fresh(0)
+    serving.follower.wait_fresh(now() + 1_000_000)
+
+
+def test_a_follower_that_has_stopped_does_not_hold_records_back(serving: Serving) -> None:
+    serving.topic.errors = [ModelsTopicError("two partitions")]
+    serving.follower.start()
+    serving.wait_until_stopped()
+    serving.follower.wait_fresh(now())
+
+
+def test_an_unreachable_broker_holds_records_back_until_it_answers(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.serving.follower._RETRY_SECONDS", 0.01)
+    serving.follower.start()
+    serving.follower.wait_current({})
+    time.sleep(0.6)
+    serving.topic.errors = [KafkaUnreachableError("away")] * 3
+    serving.follower.wait_fresh(now())
+    assert serving.topic.errors == []
+
+
+def test_while_records_come_the_topics_end_is_asked_for_so_that_they_need_not_wait(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.serving.follower._FRESH_SECONDS", 0.02)
+    serving.follower.start()
+    serving.follower.wait_current({})
+    serving.follower.wait_fresh(now())
+    asked = serving.topic.asked
+    deadline = time.monotonic() + WAIT
+    while serving.topic.asked < asked + 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    serving.clock.now += 2.0  # no record for a while
+    time.sleep(0.1)
+    asked = serving.topic.asked
+    time.sleep(0.2)
+    assert serving.topic.asked <= asked + 1
 
 
 # --- A follower that fails.

@@ -148,6 +148,7 @@ def test_a_result_holds_the_record_the_outputs_and_who_gave_them(
         "routeOffset": None,
         "arm": None,
         "role": None,
+        "steps": None,
     }
 
 

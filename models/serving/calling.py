@@ -1,0 +1,112 @@
+"""Calls one model with the columns of records."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.columns.outputs import RecordOutputs
+from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
+from models.errors import FieldValueError, MappingError, ScoringError
+from models.records.codecs.base import RecordCodec
+from models.serving.isolation import Isolation, Outcome
+from models.serving.loading import LoadedModel
+from models.text import clean_text, error_text
+
+Rows = npt.NDArray[np.int64]
+Count = Callable[[int, int, float], None]
+Score = Callable[[pa.RecordBatch], tuple[RecordOutputs, "int | None"]]
+
+
+def no_answer(rows: Rows, reason: str, route: RouteIdentity | None = None) -> ScoredRecords:
+    """Records that no model was called with, and why."""
+    call = ModelCall(None, microseconds(), 0, len(rows), clean_text(reason), route)
+    return ScoredRecords(rows, call, None)
+
+
+def score_with(
+    model: LoadedModel,
+    count: Count,
+    codec: RecordCodec,
+    columns: pa.RecordBatch,
+    rows: Rows,
+    route: RouteIdentity | None = None,
+) -> Iterator[ScoredRecords]:
+    """Scores records with one model.
+
+    Args:
+      model: the model; it must stay open until the last answer was taken.
+      count: is called with the records, errors and milliseconds of each call.
+      codec: that decoded the records.
+      columns: the records.
+      rows: their rows in the decoded columns.
+      route: the arm that answers.
+    """
+    yield from score_by(model, partial(model.score, codec), count, columns, rows, route)
+
+
+def score_by(
+    model: LoadedModel,
+    score: Score,
+    count: Count,
+    columns: pa.RecordBatch,
+    rows: Rows,
+    route: RouteIdentity | None = None,
+) -> Iterator[ScoredRecords]:
+    """As `score_with`, where `score` calls the model with columns of records."""
+    deadline = model.scorer.batch_deadline
+    largest = model.largest_batch or len(rows)
+    for start in range(0, len(rows), largest):
+        chosen = columns if largest >= len(rows) else columns.slice(start, largest)
+        calls = Isolation(partial(_call, score, chosen), math.inf if deadline is None else deadline)
+        for outcome in calls.score(chosen.num_rows):
+            yield _scored(count, model, rows[start : start + largest], outcome, route)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a model answered, and when it was called, in microseconds since 1970-01-01 UTC."""
+
+    outputs: RecordOutputs
+    version: int | None
+    start: int
+
+
+def _call(score: Score, columns: pa.RecordBatch, indices: Sequence[int]) -> _Answer:
+    start = microseconds()
+    chosen = columns if len(indices) == columns.num_rows else columns.take(pa.array(indices, pa.int64()))
+    outputs, version = score(chosen)
+    return _Answer(outputs, version, start)
+
+
+def _scored(
+    count: Count, model: LoadedModel, rows: Rows, outcome: Outcome[_Answer], route: RouteIdentity | None
+) -> ScoredRecords:
+    answer, size, duration = outcome.answer, len(outcome.indices), round(outcome.seconds * 1e6)
+    count(size, size if answer is None else 0, outcome.seconds * 1000)
+    chosen = rows if size == len(rows) else rows[list(outcome.indices)]
+    if answer is not None:
+        call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
+        return ScoredRecords(chosen, call, answer.outputs)
+    error = reason_of(outcome.error)
+    call = ModelCall(model.identity(None), microseconds() - duration, duration, size, error, route)
+    return ScoredRecords(chosen, call, None)
+
+
+def reason_of(error: Exception | None) -> str:
+    """Why a call failed, as results say it."""
+    if error is None or isinstance(error, (ScoringError, FieldValueError, MappingError)):
+        return clean_text(str(error))
+    return error_text(error)
+
+
+def microseconds() -> int:
+    """Microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000

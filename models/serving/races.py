@@ -1,0 +1,102 @@
+"""Races: models that are called at the same time, of which those count that answer in time.
+
+A call cannot be ended from outside, so each has a daemon thread of its own, and one that is late goes on. Its model is
+held open meanwhile. A model with too many late calls is not called any more until one of them ends, so that a stalled
+model costs a bounded number of threads.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+LATE_CALLS = 4
+"""The most calls of a model that are under way in races of a process."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entrant(Generic[T]):
+    """A model that takes part in a race.
+
+    Attributes:
+      key: equal for calls of the same model.
+      call: calls it; it must not raise.
+      hold: is called before the call.
+      release: is called after it, even if the race is over.
+    """
+
+    key: object
+    call: Callable[[], T]
+    hold: Callable[[], None]
+    release: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Arrival(Generic[T]):
+    """The answer of an entrant, by its index in the race."""
+
+    entrant: int
+    answer: T
+
+
+class Racecourse:
+    """Where races of a process take place. Thread-safe."""
+
+    def __init__(self, late_calls: int = LATE_CALLS) -> None:
+        self._late_calls = late_calls
+        self._under_way = Counter[object]()
+        self._lock = threading.Lock()
+
+    def race(
+        self, entrants: Sequence[Entrant[T]], deadline: float, is_over: Callable[[Sequence[Arrival[T]]], bool]
+    ) -> list[Arrival[T]]:
+        """Calls all entrants at once.
+
+        Args:
+          entrants: the models.
+          deadline: seconds after which no answer counts any more.
+          is_over: whether these answers are enough.
+
+        Returns:
+          The answers that came in time, in the order of their arrival.
+        """
+        ends = time.monotonic() + deadline
+        finish: queue.SimpleQueue[Arrival[T]] = queue.SimpleQueue()
+        started = sum(self._start(place, one, finish) for place, one in enumerate(entrants))
+        arrived: list[Arrival[T]] = []
+        while len(arrived) < started and not is_over(arrived):
+            try:
+                arrived.append(finish.get(timeout=max(0.0, ends - time.monotonic())))
+            except queue.Empty:
+                break
+        return arrived
+
+    def _start(self, place: int, entrant: Entrant[T], finish: queue.SimpleQueue[Arrival[T]]) -> bool:
+        with self._lock:
+            if self._under_way[entrant.key] >= self._late_calls:
+                return False
+            self._under_way[entrant.key] += 1
+        entrant.hold()
+        threading.Thread(target=self._run, args=(place, entrant, finish), name="graph-race", daemon=True).start()
+        return True
+
+    def _run(self, place: int, entrant: Entrant[T], finish: queue.SimpleQueue[Arrival[T]]) -> None:
+        try:
+            answer = entrant.call()
+        finally:
+            with self._lock:
+                self._under_way[entrant.key] -= 1
+                self._under_way += Counter()  # forgets those without calls
+            entrant.release()
+        finish.put(Arrival(place, answer))
+
+
+RACECOURSE = Racecourse()
+"""The one of this process."""

@@ -1,0 +1,180 @@
+"""The commands that change routes, against a real broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.cli.command_line import main
+from models.kafka.client import KafkaSettings
+from models.model_topic.route_publisher import RoutePublisher
+from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
+from tests.saved_models import save_version_model
+
+__all__ = ["command", "kafka"]
+
+Shown = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def published(command: Cli, tmp_path: Path, capsys: Shown) -> Callable[..., None]:
+    """Publishes a version of model m."""
+
+    def publish(version: int, *words: str) -> None:
+        path = str(save_version_model(tmp_path / str(version), version))
+        ours = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--input", "x=user"]
+        assert command(*ours, "--path", path, *words) == 0
+        capsys.readouterr()
+
+    return publish
+
+
+def route(command: Cli, kafka: KafkaSettings) -> list[tuple[str, str, float, str]]:
+    routes = RoutePublisher(kafka, command.topics["models-topic"]).routes()
+    return [(arm.name, arm.label, arm.weight, arm.role) for arm in routes["m"].route.newest.arms] if routes else []
+
+
+def test_a_version_goes_from_shadow_to_canary_to_all_records_and_back(
+    command: Cli, kafka: KafkaSettings, published: Callable[..., None], capsys: Shown
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    assert command("models", "shadow", "m/2", "--share", "50%") == 0
+    assert capsys.readouterr().out == "m: live m/1 100 %; shadow shadow-m-2 m/2 50 %\n"
+    assert command("models", "canary", "m/2") == 0
+    assert route(command, kafka)[-1] == ("canary", "m/2", 0.1, "candidate")
+    assert command("models", "withdraw", "m", "--arm", "shadow-m-2") == 0
+    assert command("models", "promote", "m/2", "--fence", "1500ms") == 0
+    assert "live m/2 100 %, from 20" in capsys.readouterr().out
+    assert route(command, kafka) == [("live", "m/2", 1.0, "serve")]
+    assert command("models", "rollback", "m") == 0
+    assert [one[1] for one in route(command, kafka)] == ["m/1", "m/2"]
+    assert command("models", "rollback", "m", "--to", "1", "--fence", "2s") == 0
+    assert route(command, kafka) == [("live", "m/1", 1.0, "serve")]
+    assert command("models", "withdraw", "m") == 0
+    assert route(command, kafka) == []
+    capsys.readouterr()
+    assert command("models", "history", "m") == 0
+    told = capsys.readouterr().out
+    assert "version 2 was published" in told
+    assert "candidate canary m/2 10 %" in told
+    assert "the route was deleted" in told
+
+
+def test_a_version_is_published_with_a_fence(
+    command: Cli, kafka: KafkaSettings, published: Callable[..., None]
+) -> None:
+    published(1)
+    published(2, "--fence", "2s")
+    (before, after) = RoutePublisher(kafka, command.topics["models-topic"]).routes()["m"].route.generations
+    assert (before.arms[0].label, after.arms[0].label) == ("m/1", "m/2")
+    assert after.fence is not None
+
+
+def test_a_version_published_beside_a_route_says_that_the_route_decides(
+    command: Cli, tmp_path: Path, published: Callable[..., None], capsys: Shown
+) -> None:
+    published(1)
+    assert command("models", "promote", "m/1") == 0
+    path = str(save_version_model(tmp_path / "2", 2))
+    words = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--input", "x=user"]
+    assert command(*words, "--path", path) == 0
+    assert "the route of 'm' decides what it scores" in capsys.readouterr().out
+
+
+FILE = """
+routes:
+  m:
+    salt: one
+    split-by: [user]
+    segments:
+      - when: user > 100
+        arms: [{name: large, model: m, version: 2}]
+    arms:
+      - {name: live, model: m, version: 1, weight: 3}
+      - {name: canary, model: m, version: 2, weight: 1, role: candidate}
+"""
+
+
+def test_a_file_is_applied_once_and_says_what_it_changes(
+    command: Cli, kafka: KafkaSettings, tmp_path: Path, published: Callable[..., None], capsys: Shown
+) -> None:
+    published(1)
+    published(2)
+    file = tmp_path / "routes.yaml"
+    file.write_text(FILE)
+    apply = ["models", "apply", "-f", str(file)]
+    change = "if user > 100: large m/2 100 %; otherwise: live m/1 75 %; candidate canary m/2 25 %, split by user"
+    assert command(*apply, "--dry-run") == 0
+    assert capsys.readouterr().out == f"m: no route -> {change}\n"
+    assert route(command, kafka) == []
+    assert command(*apply) == 0
+    capsys.readouterr()
+    assert command(*apply) == 0
+    assert capsys.readouterr().out == "m: unchanged\n"
+    file.write_text("routes: {m: null}")
+    assert command(*apply) == 0
+    assert route(command, kafka) == []
+    capsys.readouterr()
+    assert command(*apply) == 0
+    assert capsys.readouterr().out == "m: unchanged, no route\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("routes: [", "while parsing"),
+        ("other: {}", "it must contain `routes`"),
+        ("routes: {m: {arm: []}}", "m: 'arm' is unknown; it may contain arms, segments, split-by, salt"),
+        ("routes: {m: {arms: []}}", "m: no arm of the route answers records"),
+        ("routes: {m: {arms: [{version: 1}]}}", "arms[0]: `model` must be the name of a model"),
+        ("routes: {m: {arms: [{model: m, version: one}]}}", "`version` must be a whole number, not 'one'"),
+        ("routes: {m: {arms: [{model: m, weight: heavy}]}}", "`weight` must be a number, not 'heavy'"),
+        ("routes: {m: {arms: [{model: m, role: boss}]}}", "role 'boss' is not one of serve, candidate, shadow"),
+        ("routes: {m: {arms: {}}}", "`arms` must be a list"),
+        ("routes: {m: {segments: [{arms: [{model: m}]}], arms: [{model: m}]}}", "`when` must be a condition"),
+        ("routes: {m: {segments: [{when: 'a =', arms: [{model: m}]}], arms: [{model: m}]}}", "cannot be read"),
+        ("routes: {m: 1}", "m: it must be a mapping"),
+    ],
+)
+def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
+    command: Cli, tmp_path: Path, capsys: Shown, content: str, reason: str
+) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(content)
+    assert command("models", "apply", "--file", str(file)) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "reason"),
+    [
+        (["promote", "m"], 2, "'m' is not NAME/VERSION"),
+        (["promote", "m/0"], 2, "'m/0' is not NAME/VERSION"),
+        (["promote", "m/1", "--fence", "soon"], 2, "--fence 'soon' is not a duration"),
+        (["canary", "m/1", "--share", "some"], 2, "--share 'some' is not a share"),
+        (["apply", "--file", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["promote", "m/9"], 1, "version m/9 is not in topic"),
+        (["canary", "m/2", "--share", "100%"], 1, "between 0 and 1"),
+        (["promote", "m/2", "--fence", "100ms"], 1, "at least 1 s"),
+        (["canary", "m/2", "--data-type", "other"], 1, "no model answers 'other' records yet"),
+        (["withdraw", "m"], 1, "data type 'm' has no route"),
+        (["withdraw", "m", "--fence", "2s"], 2, "--fence needs --arm"),
+        (["rollback", "m", "--fence", "2s"], 2, "--fence needs a route"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason(
+    command: Cli, published: Callable[..., None], capsys: Shown, words: list[str], status: int, reason: str
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    assert command("models", *words) == status
+    assert reason in capsys.readouterr().err
+
+
+def test_a_version_is_either_fenced_or_not_live(capsys: Shown) -> None:
+    words = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--path", "p"]
+    assert main([*words, "--models-topic", "m", "--bootstrap-servers", "h:1", "--no-promote", "--fence", "2s"]) == 2
+    assert "give one" in capsys.readouterr().err

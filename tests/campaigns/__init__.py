@@ -1,0 +1,1 @@
+"""Long runs against a pipeline under load, whose results are checked one by one."""
