@@ -124,6 +124,10 @@ class JsonSchemaCodec:
     def _check(self, key: SchemaKey) -> None:
         self._registry.check_type(key, JSON)
 
+    def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        """See `RecordCodec`; registers nothing."""
+        return self._json.columns_of(row)
+
     def encode(self, row: Mapping[str, Any]) -> bytes:
         """See `RecordCodec`; registers a JSON Schema that the records follow, unless the subject has it."""
         return self._header + self._json.encode(row)
