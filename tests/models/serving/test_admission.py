@@ -136,6 +136,12 @@ def test_a_sample_may_be_a_record_of_any_topic_that_the_model_can_score(grading:
     load(version_of(grading, golden(({"x": 1.0}, {"amount": 1.0}))), other, X).close()
 
 
+def test_a_model_that_is_filled_by_the_steps_of_a_graph_has_no_golden_samples(grading: Path) -> None:
+    version = version_of(grading, golden(({"x": 1.0}, {})), options={"inputs-from": "steps"})
+    with pytest.raises(AdmissionError, match="golden sample 1: no records fill the inputs of the model"):
+        load(version)
+
+
 def test_a_sample_that_the_model_cannot_score_is_refused_with_its_reason(tmp_path: Path) -> None:
     folder = save_failing_model(tmp_path / "model")
     with pytest.raises(AdmissionError, match=r"golden sample 2 cannot be scored: .*x is below 0"):
