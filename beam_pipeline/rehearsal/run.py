@@ -93,12 +93,20 @@ def _version(catalog: ModelCatalog, name: str, number: int) -> PublishedVersion:
 
 
 def _live(catalog: ModelCatalog, candidate: PublishedVersion) -> PublishedVersion | None:
-    """The version that answers most records of the data type now, those of special segments aside."""
-    plan = plans(catalog).get(candidate.descriptor.data_type)
-    if not plan:
+    """The version that answers most records of the data type now, those of special segments aside.
+
+    Raises:
+      RehearsalError: when a graph does.
+    """
+    data_type = candidate.descriptor.data_type
+    plan = plans(catalog).get(data_type, ())
+    arms = [arm for arm in plan[0].segments[-1].arms if arm.role == "serve" and arm.answers] if plan else []
+    if not arms:
         return None
-    arms = [arm for arm in plan[0].segments[-1].arms if arm.role == "serve" and arm.answers and arm.versions]
-    return max(arms, key=lambda arm: arm.weight).versions[0] if arms else None
+    serving = max(arms, key=lambda arm: arm.weight)
+    if serving.graph is not None:
+        raise RehearsalError(f"a graph answers {data_type!r} records; name the version to compare with --against")
+    return serving.versions[0] if serving.versions else None
 
 
 def _loaded(loader: ModelLoader, version: PublishedVersion) -> LoadedModel:

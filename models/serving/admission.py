@@ -211,7 +211,7 @@ def _decoded(sample: GoldenSample, codecs: Sequence[RecordCodec]) -> tuple[Recor
             return codec, codec.columns_of(row)
         except Exception as error:  # fastavro and tfx-bsl raise whatever the values lead them to
             reasons.append(f"it is not a record of {codec.name!r}: {error_text(error)}")
-    raise AdmissionError(reasons[0] if reasons else "no record schema is known that it could follow")
+    raise AdmissionError(reasons[0] if reasons else "no records fill the inputs of the model")
 
 
 def _with_bytes(value: Any) -> Any:

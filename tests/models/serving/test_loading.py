@@ -13,6 +13,7 @@ from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.local_opener import LocalOpener
 from models.columns.outputs import RecordOutputs
 from models.errors import (
+    AdmissionError,
     DigestMismatchError,
     FieldValueError,
     MappingError,
@@ -242,6 +243,13 @@ def test_a_model_that_cannot_be_closed_does_not_hide_why_it_was_rejected(
         load_spy(monkeypatch, spy)
     assert spy.closed.is_set()
     assert "cannot be closed" in caplog.text
+
+
+def test_a_model_that_is_not_admitted_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(X)
+    with pytest.raises(AdmissionError, match="max-load-seconds"):
+        load_spy(monkeypatch, spy, **{"max-load-seconds": "0.000000001"})
+    assert spy.closed.is_set()
 
 
 def test_an_option_skips_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

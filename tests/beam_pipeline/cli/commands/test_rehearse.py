@@ -266,6 +266,20 @@ def test_the_serving_arm_of_a_route_is_what_a_candidate_is_compared_with(serving
     assert figures(serving, candidate, "--against", "grade/1", *PATIENT)["against"] == "grade/1"
 
 
+def test_a_graph_that_answers_is_not_compared_with(serving: Deployment) -> None:
+    routes = serving.folder / "routes.yaml"
+    routes.write_text(
+        "routes: {grade: {graphs: {both: {steps: [{name: only, model: grade, version: 1}], output: only}}, "
+        "arms: [{name: live, graph: both}]}}"
+    )
+    assert serving("apply", "-f", str(routes))[0] == 0
+    candidate = serving.candidate(save_grading_model(serving.folder / "m"))
+    status, _, err = serving("rehearse", candidate)
+    assert status == 1
+    assert "a graph answers 'grade' records; name the version to compare with --against" in err
+    assert figures(serving, candidate, "--against", "grade/1", *PATIENT)["broken_limits"] == []
+
+
 def test_the_newest_records_are_taken_and_malformed_ones_are_counted(deployment: Deployment) -> None:
     deployment.send([*messages([-50.0] * 30), *messages([50.0] * 10), b"\xff"])
     live = save_failing_model(deployment.folder / "live")
