@@ -35,9 +35,13 @@ ENGINES = {
         "kafka/client.py",
         "kafka/partition_reader.py",
         "kafka/topics.py",
-        "model_topic/publisher.py",
+        "kafka/message_sender.py",
         "model_topic/reader.py",
+        "model_topic/route_publisher.py",
+        "model_topic/transactions.py",
         "records/registry.py",
+        # The guard is a member of a group, and reads the status topic.
+        "serving/guard.py",
     },
 }
 

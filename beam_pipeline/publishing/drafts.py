@@ -116,7 +116,7 @@ def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordTy
 
 
 def _load(version: PublishedVersion, descriptor: ModelDescriptor, codecs: Sequence[RecordCodec]) -> LoadedModel:
-    return ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs).load(version)
+    return ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs, publishing=True).load(version)
 
 
 def _check_inputs(descriptor: ModelDescriptor, known: set[str]) -> None:

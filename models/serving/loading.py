@@ -127,6 +127,8 @@ class ModelLoader:
       fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
       codecs: the codecs of the records that the models will score.
       measured: whether models are loaded one at a time, so that the memory that each of them takes can be measured.
+      publishing: whether a model that gives NaN or infinity for zeros is refused. Workers do not ask for that, because
+        such a model may have been published, and may serve, for good reasons.
     """
 
     def __init__(
@@ -135,11 +137,13 @@ class ModelLoader:
         fetch: Callable[[int], bytes],
         codecs: Sequence[RecordCodec],
         measured: bool = False,
+        publishing: bool = False,
     ) -> None:
         self._opener = opener
         self._fetch = fetch
         self._codecs = codecs
         self._measured = measured
+        self._publishing = publishing
         self._gate = LoadGate()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
@@ -168,7 +172,9 @@ class ModelLoader:
         try:
             mappings = self._plan(scorer.signature, descriptor)
             if warmed:
-                admission.check_finite(warm_up(scorer, whole_record_samples(mappings)), "warm-up with zeros")
+                outputs = warm_up(scorer, whole_record_samples(mappings))
+                if self._publishing:
+                    admission.check_finite(outputs, "warm-up with zeros")
             model = LoadedModel(version, scorer, mappings)
             if descriptor.golden is not None:
                 admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])

@@ -151,12 +151,14 @@ def test_a_sample_that_the_model_cannot_score_is_refused_with_its_reason(tmp_pat
 # --- NaN and infinity.
 
 
-def test_a_model_that_gives_nan_for_zeros_is_refused_unless_it_may(tmp_path: Path) -> None:
+def test_a_model_that_gives_nan_for_zeros_cannot_be_published_unless_it_may_and_workers_load_it(tmp_path: Path) -> None:
     folder = save_logarithm_model(tmp_path / "model")
+    publishing = ModelLoader(LocalOpener(), lambda _: b"", [X.codec], publishing=True)
     with pytest.raises(AdmissionError, match="warm-up with zeros: 1 of 1 values of output 'logarithm' are NaN or inf"):
-        load(version_of(folder))
-    load(version_of(folder, options=options_of(allow_non_finite="true"))).close()
-    load(version_of(folder, options={"warmup": "false"})).close()
+        publishing.load(version_of(folder))
+    publishing.load(version_of(folder, options=options_of(allow_non_finite="true"))).close()
+    publishing.load(version_of(folder, options={"warmup": "false"})).close()
+    load(version_of(folder)).close()
 
 
 def test_nan_for_a_golden_sample_is_refused_unless_it_is_expected(tmp_path: Path) -> None:
