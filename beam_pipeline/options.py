@@ -100,6 +100,7 @@ class ServingOptions:
     record_schema: str | None = None
     status_topic: str | None = None
     shadow_topic: str | None = None
+    feedback_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
     on_gap: OnGap = "fail"
@@ -181,6 +182,7 @@ class ServingOptions:
             self.model_wait,
             None if self.model_memory is None else self.model_memory * 1_000_000,
             self.model_loads,
+            self.feedback_topic,
         )
 
     def scoring(self) -> ScoringSettings:

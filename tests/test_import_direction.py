@@ -38,6 +38,7 @@ ENGINES = {
         "model_topic/publisher.py",
         "model_topic/reader.py",
         "records/registry.py",
+        "serving/feedback.py",
     },
 }
 

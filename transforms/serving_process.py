@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
@@ -15,6 +16,7 @@ from models.model_topic.reader import ModelsTopicReader
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
+from models.serving.feedback import FeedbackFollower
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
@@ -37,6 +39,7 @@ class ModelsSettings:
       wait: the most seconds for which records wait for a model that they must be scored with.
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
+      feedback_topic: from whose rewards bandits learn; None if they do not.
     """
 
     kafka: KafkaSettings
@@ -49,11 +52,15 @@ class ModelsSettings:
     wait: float = 60.0
     memory: int | None = None
     loads: int = 2
+    feedback_topic: str | None = None
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
         possible = any(one.may_score(data_type) for one in self.record_types)
         return possible and (not self.data_types or data_type in self.data_types)
+
+
+Client: TypeAlias = "InlineModels | MessageSender | FeedbackFollower"
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Serving:
     registry: ModelRegistry
     follower: ModelFollower
     shadows: ShadowScorer
-    clients: tuple[InlineModels | MessageSender, ...] = ()
+    clients: tuple[Client, ...] = ()
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -90,7 +97,12 @@ class Serving:
         follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
         sender = MessageSender(settings.kafka)
-        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), (inline, sender))
+        clients: tuple[Client, ...] = (inline, sender)
+        if settings.feedback_topic is not None:
+            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
+            feedback.start()
+            clients = (feedback, *clients)
+        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), clients)
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""

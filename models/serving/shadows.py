@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
 from models.serving.assembly import ScoringSettings, assemble
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import ShadowWork, score_arm
+from models.serving.scoring import ShadowWork, coordinates_of, score_arm
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,8 +132,9 @@ class ShadowScorer:
         decoded = work.decoded
         codec = self._settings.codec(work.batch.span.topic)
         every = len(work.rows) == decoded.columns.num_rows
+        coordinates = partial(coordinates_of, work.batch, decoded, work.rows)
         columns = decoded.columns if every else decoded.columns.take(work.rows)
-        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route))
+        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route, coordinates))
         if self._settings.shadow_topic is None:
             return
         # Malformed records have their dead letters already.
