@@ -102,6 +102,7 @@ class ServingOptions:
     record_schema: str | None = None
     status_topic: str | None = None
     shadow_topic: str | None = None
+    feedback_topic: str | None = None
     record_format: RecordFormat = "avro"
     start: str = "committed"
     on_gap: OnGap = "fail"
@@ -185,6 +186,7 @@ class ServingOptions:
             None if self.model_memory is None else self.model_memory * 1_000_000,
             self.model_loads,
             self.status_topic,
+            self.feedback_topic,
         )
 
     def dead_letters(self) -> DeadLetterTopic:

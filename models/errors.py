@@ -31,6 +31,10 @@ class RouteError(DescriptorError):
     """A route contradicts itself, or names what does not exist."""
 
 
+class FeedbackError(ServingError):
+    """A message of the feedback topic is malformed."""
+
+
 class ConditionError(RouteError):
     """A condition of a route cannot be read, or cannot be applied to the fields of the records."""
 

@@ -42,6 +42,7 @@ ENGINES = {
         "records/registry.py",
         # The guard is a member of a group, and reads the status topic.
         "serving/guard.py",
+        "serving/feedback.py",
     },
 }
 

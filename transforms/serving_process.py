@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
@@ -15,14 +16,13 @@ from models.model_topic.reader import ModelsTopicReader
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
+from models.serving.feedback import FeedbackFollower
 from models.serving.follower import FollowerSettings, ModelFollower
 from models.serving.guard import RouteGuard
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener
-
-Client = InlineModels | MessageSender | RouteGuard
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class ModelsSettings:
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
       status_topic: where workers report; None: nowhere, so that candidates are not watched.
+      feedback_topic: from whose rewards bandits learn; None if they do not.
     """
 
     kafka: KafkaSettings
@@ -54,11 +55,15 @@ class ModelsSettings:
     memory: int | None = None
     loads: int = 2
     status_topic: str | None = None
+    feedback_topic: str | None = None
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
         possible = any(one.may_score(data_type) for one in self.record_types)
         return possible and (not self.data_types or data_type in self.data_types)
+
+
+Client: TypeAlias = "InlineModels | MessageSender | FeedbackFollower | RouteGuard"
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,10 @@ class Serving:
         follower.start()
         sender = MessageSender(settings.kafka)
         clients: list[Client] = [inline, sender]
+        if settings.feedback_topic is not None:
+            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
+            feedback.start()
+            clients.insert(0, feedback)
         if settings.status_topic is not None:
             guard = RouteGuard(
                 settings.kafka,
@@ -106,7 +115,7 @@ class Serving:
                 registry.has_guardrails,
             )
             guard.start()
-            clients.append(guard)
+            clients.insert(0, guard)
         return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), tuple(clients))
 
     def settle(self) -> None:

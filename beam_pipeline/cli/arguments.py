@@ -107,6 +107,7 @@ OPTIONS = {
         Option("dead-letter-topic", "the topic for malformed records and descriptors, each with the reason"),
         Option("status-topic", "the topic for models' status events and statistics (default: neither is published)"),
         Option("shadow-topic", "the topic for the results of shadows (default: only their statistics are published)"),
+        Option("feedback-topic", "the topic of rewards, from which the bandits of graphs learn (default: they do not)"),
         Option(
             "record-schema",
             f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "
@@ -346,6 +347,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         "dead-letter-topic": options.dead_letter_topic,
         "status-topic": options.status_topic,
         "shadow-topic": options.shadow_topic,
+        "feedback-topic": options.feedback_topic,
     }
     taken: dict[str, str] = {}
     for name, topic in topics.items():

@@ -103,7 +103,7 @@ def choose_arms(hashes: Hashes, names: Sequence[str], weights: Sequence[float], 
     costs = np.full((len(names), len(hashes)), np.inf)
     for place, (name, weight) in enumerate(zip(names, weights, strict=True)):
         if weight > 0:
-            costs[place] = -np.log(_uniform(hashes, name, salt)) / weight
+            costs[place] = -np.log(uniform_of(hashes, name, salt)) / weight
     chosen: npt.NDArray[np.intp] = np.argmin(costs, axis=0)
     return chosen
 
@@ -112,10 +112,10 @@ def chosen_share(hashes: Hashes, name: str, share: float, salt: str = "") -> npt
     """Whether each record is in the share of its own that an arm takes, as a shadow does: bool [records]."""
     if share >= 1:
         return np.ones(len(hashes), np.bool_)
-    return _uniform(hashes, name, salt) < share
+    return uniform_of(hashes, name, salt) < share
 
 
-def _uniform(hashes: Hashes, name: str, salt: str) -> npt.NDArray[np.float64]:
+def uniform_of(hashes: Hashes, name: str, salt: str) -> npt.NDArray[np.float64]:
     """A number between 0 and 1 for each record, independent from arm to arm."""
     arm = np.uint64(xxhash.xxh64_intdigest(f"{salt}\0{name}".encode()))
     mixed = hashes ^ arm

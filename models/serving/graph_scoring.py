@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -38,6 +38,7 @@ def score_graph(
     columns: pa.RecordBatch,
     rows: Rows,
     route: RouteIdentity,
+    coordinates: Callable[[], Sequence[bytes]],
 ) -> Iterator[ScoredRecords]:
     """Scores records with the graph of an arm, whose models must stay open until the last answer was taken.
 
@@ -49,9 +50,10 @@ def score_graph(
       columns: the records.
       rows: their rows in the decoded columns.
       route: the arm as results name it.
+      coordinates: gives TOPIC-PARTITION-OFFSET of each record.
     """
     graph, start, began = planned.graph, microseconds(), time.perf_counter()
-    run = GraphRun(graph, leased, registry, codec, columns)
+    run = GraphRun(graph, leased, registry, codec, columns, coordinates)
     run_steps(graph.needs, run.run, _executor())
     duration = round((time.perf_counter() - began) * 1e6)
     identity = ModelIdentity(graph.name, None, GRAPH_TYPE, f"{GRAPH_TYPE}:{graph.name}", None, route.offset)

@@ -31,10 +31,13 @@ from models.graphs.answers import (
     with_outputs,
     with_steps,
 )
+from models.graphs.bandits import Choice
+from models.graphs.bandits import choose as choose_model
 from models.graphs.combining import combine, vote_of_outputs
 from models.graphs.deciding import decide
 from models.graphs.transforms import transform
 from models.model_topic.graph import (
+    BanditStep,
     CombineStep,
     DecideStep,
     Graph,
@@ -47,6 +50,7 @@ from models.model_topic.graph import (
 )
 from models.records.codecs.base import RecordCodec
 from models.results.encoder import NO_MODEL
+from models.routing.split import hashes_of
 from models.serving.calling import Score, microseconds, no_answer, reason_of, score_by
 from models.serving.isolation import Isolation
 from models.serving.leases import LeasedArm
@@ -72,13 +76,20 @@ class GraphRun:
     Args:
       graph: the graph.
       leased: its models.
-      registry: counts the calls.
+      registry: counts the calls, and knows the rewards that bandits choose by.
       codec: that decoded the records.
       columns: the records; their rows are numbered from 0 here.
+      coordinates: gives TOPIC-PARTITION-OFFSET of each record.
     """
 
     def __init__(
-        self, graph: Graph, leased: LeasedArm, registry: ModelRegistry, codec: RecordCodec, columns: pa.RecordBatch
+        self,
+        graph: Graph,
+        leased: LeasedArm,
+        registry: ModelRegistry,
+        codec: RecordCodec,
+        columns: pa.RecordBatch,
+        coordinates: Callable[[], Sequence[bytes]],
     ) -> None:
         self.answers: dict[str, Answer] = {}
         self._graph = graph
@@ -86,6 +97,7 @@ class GraphRun:
         self._registry = registry
         self._codec = codec
         self._columns = columns
+        self._coordinates = coordinates
         self._rows: Rows = np.arange(columns.num_rows)
 
     def run(self, name: str) -> None:
@@ -104,6 +116,8 @@ class GraphRun:
         rows = answered_by_all(self._rows, self.answers, step.references)
         if isinstance(step, RaceStep):
             return (self._consensus(step, rows) if step.consensus else self._race(step, rows)) if len(rows) else []
+        if isinstance(step, BanditStep):
+            return self._bandit(step, rows)
         groups = alike(rows, self.answers, step.references)
         return [part for group in groups for part in _compute(group, partial(self._outputs, step))]
 
@@ -196,6 +210,18 @@ class GraphRun:
             ScoredRecords(group, ModelCall(None, microseconds(), 0, len(group)), self.answers[target].of(group))
             for group in groups
         ]
+
+    # --- Bandits.
+
+    def _bandit(self, step: BanditStep, rows: Rows) -> Parts:
+        coordinates = self._coordinates()
+        choices = [
+            Choice(self._graph.name, step.name, use.model, self._leased.models[use.key].version_number)
+            for use in step.choices
+        ]
+        tallies = [self._registry.rewards.of(choice) for choice in choices]
+        chosen = choose_model(step, choices, tallies, hashes_of([coordinates[row] for row in rows.tolist()]))
+        return [part for place, use in enumerate(step.choices) for part in self._call(use, rows[chosen == place])]
 
     # --- Races.
 

@@ -66,6 +66,11 @@ class LeasedArm:
     models: Mapping[ModelKey, LeasedArm] = field(default_factory=dict)
 
     @property
+    def version_number(self) -> int | None:
+        """The version of its model; None if there is none."""
+        return None if self.pooled is None else self.pooled.version.descriptor.model_version
+
+    @property
     def is_loaded(self) -> bool:
         """Whether its model is loaded, or all those of its graph."""
         if self.arm.graph is None:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from models.errors import ModelNotLoadedError
+from models.graphs.bandits import Rewards
 from models.model_topic.published import PublishedVersion
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
@@ -84,6 +85,9 @@ class _Slot:
 class ModelRegistry:
     """The live models of a process. Thread-safe.
 
+    Attributes:
+      rewards: of the models among which bandits choose.
+
     Args:
       worker: the name of this process in status events.
       settings: the settings; None means the defaults.
@@ -105,6 +109,7 @@ class ModelRegistry:
         self._slots: dict[str, _Slot] = {}
         self._events: list[StatusEvent] = []
         self._closed = False
+        self.rewards = Rewards()
 
     # --- What should be served.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -151,7 +151,8 @@ def _score_part(
     for assigned in assignment.answering:
         rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
         route = route_identity(generation, leased.arm)
-        answers = score_arm(leased, registry, records.codec, records.only(rows), rows, route)
+        coordinates = partial(coordinates_of, records.batch, records.decoded, rows)
+        answers = score_arm(leased, registry, records.codec, records.only(rows), rows, route, coordinates)
         if shadows is None or route is None or leased.arm.guardrails is None:
             yield from answers
         else:
@@ -190,6 +191,7 @@ def score_arm(
     columns: pa.RecordBatch,
     rows: Rows,
     route: RouteIdentity | None,
+    coordinates: Callable[[], list[bytes]],
 ) -> Iterator[ScoredRecords]:
     """Scores records with the model or graph of an arm, whose models must stay open until the last answer was taken.
 
@@ -200,13 +202,20 @@ def score_arm(
       columns: the records.
       rows: their rows in the decoded columns.
       route: the arm as results name it.
+      coordinates: gives TOPIC-PARTITION-OFFSET of each record, for the steps of a graph that choose by them.
     """
     if leased.arm.graph is not None and route is not None:
-        yield from score_graph(leased.arm.graph, leased, registry, codec, columns, rows, route)
+        yield from score_graph(leased.arm.graph, leased, registry, codec, columns, rows, route, coordinates)
     elif leased.pooled is None or leased.model is None:
         yield no_answer(rows, leased.error or NO_MODEL, route)
     else:
         yield from score_with(leased.model, partial(registry.count, leased.pooled), codec, columns, rows, route)
+
+
+def coordinates_of(batch: RecordBatch, decoded: DecodedRecords, rows: Rows) -> list[bytes]:
+    """TOPIC-PARTITION-OFFSET of records, which are given by their rows in the decoded columns."""
+    span, offsets = batch.span, batch.offsets[decoded.places[rows]].tolist()
+    return [f"{span.topic}-{span.partition}-{offset}".encode() for offset in offsets]
 
 
 def route_identity(generation: PlannedGeneration, arm: PlannedArm) -> RouteIdentity | None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
@@ -21,7 +22,7 @@ from models.serving.arm_tallies import ArmTallies
 from models.serving.assembly import ScoringSettings, assemble
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import Candidate, ShadowWork, score_arm
+from models.serving.scoring import Candidate, ShadowWork, coordinates_of, score_arm
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -160,8 +161,9 @@ class ShadowScorer:
         decoded = work.decoded
         codec = self._settings.codec(work.batch.span.topic)
         every = len(work.rows) == decoded.columns.num_rows
+        coordinates = partial(coordinates_of, work.batch, decoded, work.rows)
         columns = decoded.columns if every else decoded.columns.take(work.rows)
-        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route))
+        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route, coordinates))
         if work.candidate is not None:
             candidate = work.candidate
             self.tallies.compared(candidate.key, candidate.answers, scored, candidate.tolerance)
