@@ -41,7 +41,7 @@ class Pace:
     Attributes:
       idle_seconds: the pause after a bundle that found nothing, when nothing has come for a second.
       live_seconds: the pause after a bundle that found all there was, and for a second after the last record.
-      busy_seconds: the pause after a bundle that found more than it took.
+      busy_seconds: the pause after a bundle that left at least a whole list behind.
       batches: lists of records a bundle at most.
       news_seconds: the pause after a bundle that found anything at all, if longer than the others.
       heartbeat_seconds: an empty list after this long without a record, so that models load and events flow
@@ -55,18 +55,18 @@ class Pace:
     news_seconds: float = 0.0
     heartbeat_seconds: float = 1.0
 
-    def pause(self, took: bool, backlog: int, quiet_seconds: float = 0.0) -> Duration:
-        """The pause after a bundle that took something, or not, and left so many offsets behind.
+    def pause(self, took: bool, more: bool, quiet_seconds: float = 0.0) -> Duration:
+        """The pause after a bundle that took something, or not, and left a whole list of offsets behind, or not.
 
         When it took nothing, those may hold no record: the end of a transaction takes an offset, too.
 
         Args:
           took: whether it took records.
-          backlog: how many offsets it left.
+          more: whether it left enough for another list.
           quiet_seconds: since the last record.
         """
         if took:
-            return Duration(seconds=max(self.busy_seconds if backlog else self.live_seconds, self.news_seconds))
+            return Duration(seconds=max(self.busy_seconds if more else self.live_seconds, self.news_seconds))
         return Duration(seconds=self.live_seconds if quiet_seconds < _LIVE_SECONDS else self.idle_seconds)
 
 
@@ -247,12 +247,17 @@ class ReadPartition(CheckpointedSource):
                 position = batch.span.end
                 reader.took_at = reader.quiet_since = time.monotonic()
                 yield TimestampedValue(batch, watermark.element_timestamp())
+                if len(batch) < self._settings.max_records:
+                    # All there was. What has arrived meanwhile is a record or two, and a list of them costs the stages
+                    # behind as much as a longer one.
+                    break
             backlog = reader.backlog(position)
             quiet_seconds = time.monotonic() - reader.took_at
             if self._heartbeat_due(reader):
                 yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
         self._backlog.set(backlog)
-        tracker.defer_remainder(self._pace.pause(position > reading.position, backlog, quiet_seconds))
+        more = backlog >= self._settings.max_records
+        tracker.defer_remainder(self._pace.pause(position > reading.position, more, quiet_seconds))
 
     def _heartbeat_due(self, reader: PartitionReader) -> bool:
         now = time.monotonic()
