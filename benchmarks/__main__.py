@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka import Consumer
 
+from benchmarks.anatomy import anatomy
 from benchmarks.checkpoints import before_and_after
 from benchmarks.contenders import BARE_LOOP, BEAM_SERVING, EVERYBODY, Runner, contender, make_topics, publish
 from benchmarks.measurement import (
@@ -43,7 +44,7 @@ from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
-_FIGURES = ("throughput", "latency", "checkpoints", "stages", "routes", "update")
+_FIGURES = ("throughput", "latency", "anatomy", "checkpoints", "stages", "routes", "swaps", "update")
 _START_SECONDS = 90.0
 _WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
 
@@ -90,6 +91,26 @@ def latency(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str
     for place, title in enumerate(("latency at 500 records/s, p50", "latency at 500 records/s, p99")):
         flat = {name: [one[place] for one in values] for name, values in figures.items()}
         print("\n".join(Compared(title, "ms", flat).table(BARE_LOOP)), flush=True)
+
+
+def show_anatomy(kafka: KafkaSettings, model: Path, runner: Runner, folder: Path, turns: int, seconds: float) -> None:
+    """500 records a second: the phases of a record's latency, with our own pipeline only."""
+    values = records(10_000)
+    for turn in range(turns):
+        topics = make_topics(kafka)
+        reader = results_reader(kafka, topics.results)
+        traces = folder / f"traces-{turn}"
+        traces.mkdir()
+        with (
+            contender(BEAM_SERVING, kafka, topics, model, "latest", runner, traces),
+            SteadyRecords(kafka, topics.records, values, 500.0) as steady,
+        ):
+            read_results(reader, 1_000, _START_SECONDS)
+            time.sleep(_WARM_SECONDS)
+            read_results(reader, 1, 5.0)
+            found = read_results(reader, int(500 * seconds), 10 * seconds)
+        sent = read_results(results_reader(kafka, topics.records), steady.sent, 30.0)
+        print("\n".join(anatomy(sent, found, traces, topics.records).table()), flush=True)
 
 
 def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
@@ -209,10 +230,10 @@ def _loads_alone(model: Path, count: int) -> list[float]:
 
 
 @contextmanager
-def runner_named(name: str, parallelism: int, folder: Path) -> Iterator[Runner]:
-    """The runner of that name, and what it needs for as long as the context lasts."""
+def runner_named(name: str, parallelism: int, folder: Path, options: Sequence[str]) -> Iterator[Runner]:
+    """The runner of that name with further options, and what it needs for as long as the context lasts."""
     if name != "FlinkRunner":
-        yield Runner(name)
+        yield Runner(name, tuple(options))
         return
     with LocalFlinkCluster(FlinkClusterSettings(slots=parallelism, work_folder=folder)) as cluster:
         yield Runner(
@@ -221,6 +242,7 @@ def runner_named(name: str, parallelism: int, folder: Path) -> Iterator[Runner]:
                 f"--flink-master={cluster.rest_address}",
                 f"--environment_config={cluster.worker_pool_address}",
                 f"--parallelism={parallelism}",
+                *options,
             ),
             FlinkRest(cluster.rest_address),
         )
@@ -229,12 +251,7 @@ def runner_named(name: str, parallelism: int, folder: Path) -> Iterator[Runner]:
 def main() -> int:
     """Measures what is named, or everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what",
-        nargs="*",
-        choices=["throughput", "latency", "update", "checkpoints", "stages", "routes", "swaps", []],
-        default=[],
-    )
+    parser.add_argument("what", nargs="*", choices=[*_FIGURES, []], default=[])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--count", type=int, default=400_000, help="records of a throughput measurement")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a latency measurement")
@@ -243,7 +260,8 @@ def main() -> int:
     parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
     parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
     parser.add_argument("--who", action="append", choices=EVERYBODY, help="whom to measure; several: repeat it")
-    given = parser.parse_args()
+    parser.epilog = "All other options go to the runner, for example --max_bundle_time_mills=20."
+    given, rest = parser.parse_known_args()
     who = given.who or EVERYBODY
     folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
     try:
@@ -254,12 +272,13 @@ def main() -> int:
         subprocess.run([sys.executable, "-c", code, str(model)], stderr=subprocess.DEVNULL, check=True)
         with (
             LocalBroker(BrokerSettings(work_folder=folder / "broker")) as broker,
-            runner_named(given.runner, given.parallelism, folder / "flink") as runner,
+            runner_named(given.runner, given.parallelism, folder / "flink", rest) as runner,
         ):
             kafka = KafkaSettings(broker.bootstrap_servers)
             steps: dict[str, Callable[[], None]] = {
                 "throughput": lambda: throughput(kafka, model, runner, who, given.turns, given.count),
                 "latency": lambda: latency(kafka, model, runner, who, given.turns, given.seconds),
+                "anatomy": lambda: show_anatomy(kafka, model, runner, folder, given.turns, given.seconds),
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, given.count),
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, 100_000))), flush=True),

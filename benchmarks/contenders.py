@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from confluent_kafka.admin import NewTopic
 
 from benchmarks.recommender import INPUTS
+from benchmarks.traced import FOLDER
 from models.artifacts.digest import digest_of_path
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
@@ -35,12 +37,12 @@ class Topics:
 
 
 def make_topics(kafka: KafkaSettings, partitions: int = 1) -> Topics:
-    """New topics; results carry the broker's time of arrival."""
+    """New topics; records and results carry the broker's time of arrival."""
     mark = uuid.uuid4().hex[:8]
     topics = Topics(f"records-{mark}", f"results-{mark}", f"models-{mark}")
     wanted = [
-        NewTopic(topics.records, partitions, 1),
-        NewTopic(topics.results, partitions, 1, config={"message.timestamp.type": "LogAppendTime"}),
+        NewTopic(name, partitions, 1, config={"message.timestamp.type": "LogAppendTime"})
+        for name in (topics.records, topics.results)
     ]
     admin = kafka.admin()
     for future in admin.create_topics(wanted).values():
@@ -65,13 +67,27 @@ class Runner:
 
 @contextmanager
 def contender(
-    name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner
+    name: str,
+    kafka: KafkaSettings,
+    topics: Topics,
+    model: Path,
+    start: str,
+    runner: Runner,
+    traces: Path | None = None,
 ) -> Iterator[None]:
-    """Runs one of them from `start` (earliest or latest) for as long as the context lasts."""
+    """Runs one of them from `start` (earliest or latest) for as long as the context lasts.
+
+    With a folder for traces, beam-serving writes to it when each batch passes its steps.
+    """
     if name == BEAM_SERVING:
         publish(kafka, topics, model)
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(_command(name, kafka, topics, model, start, runner), stdout=log, stderr=log)
+        command = _command(name, kafka, topics, model, start, runner)
+        environment = dict(os.environ)
+        if traces is not None:
+            command[command.index("beam_pipeline")] = "benchmarks.traced"
+            environment[FOLDER] = str(traces)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             yield
             if process.poll() is not None:

@@ -41,7 +41,7 @@ class Pace:
     Attributes:
       idle_seconds: the pause after a bundle that found nothing, if the last record is more than a second old.
       live_seconds: the pause after a bundle that took everything, and after an empty one within a second of a record.
-      busy_seconds: the pause after a bundle that left records behind.
+      busy_seconds: the pause after a bundle that left at least a whole list behind.
       batches: the maximum number of lists of records in a bundle.
       news_seconds: the pause after a bundle that took any records, if longer than the others.
       heartbeat_seconds: how long a partition is quiet before an empty list is emitted, so that models load and events
@@ -55,18 +55,18 @@ class Pace:
     news_seconds: float = 0.0
     heartbeat_seconds: float = 1.0
 
-    def pause(self, took: bool, backlog: int, quiet_seconds: float = 0.0) -> Duration:
+    def pause(self, took: bool, more: bool, quiet_seconds: float = 0.0) -> Duration:
         """The pause after a bundle.
 
         Offsets that a bundle without records left behind may hold none: the end of a transaction takes an offset, too.
 
         Args:
           took: whether the bundle took records.
-          backlog: how many offsets it left behind.
+          more: whether it left enough for another list behind.
           quiet_seconds: the time since the last record.
         """
         if took:
-            return Duration(seconds=max(self.busy_seconds if backlog else self.live_seconds, self.news_seconds))
+            return Duration(seconds=max(self.busy_seconds if more else self.live_seconds, self.news_seconds))
         return Duration(seconds=self.live_seconds if quiet_seconds < _LIVE_SECONDS else self.idle_seconds)
 
 
@@ -260,12 +260,17 @@ class ReadPartition(CheckpointedSource):
                 position = batch.span.end
                 reader.took_at = reader.quiet_since = time.monotonic()
                 yield TimestampedValue(batch, watermark.element_timestamp())
+                if len(batch) < self._settings.max_records:
+                    # All there was. What has arrived meanwhile is a record or two, and a list of them costs the stages
+                    # behind as much as a longer one.
+                    break
             backlog = reader.backlog(position)
             quiet_seconds = time.monotonic() - reader.took_at
             if self._heartbeat_due(reader):
                 yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
         self._backlog.set(backlog)
-        tracker.defer_remainder(self._pace.pause(position > reading.position, backlog, quiet_seconds))
+        more = backlog >= self._settings.max_records
+        tracker.defer_remainder(self._pace.pause(position > reading.position, more, quiet_seconds))
 
     def _heartbeat_due(self, reader: PartitionReader) -> bool:
         now = time.monotonic()

@@ -102,6 +102,26 @@ def test_a_bundle_takes_so_many_lists_at_most_and_comes_back_at_once_for_more(re
     assert (idle.outputs, idle.rest, idle.pause) == ([], reading, 5.0)
 
 
+def test_what_arrives_during_a_bundle_waits_for_the_next_one(
+    read: Read, topic: str, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = PartitionReader.take
+
+    def take_and_let_another_arrive(self: PartitionReader, position: int, origin: int) -> RecordBatch:
+        batch = take(self, position, origin)
+        if len(batch):
+            put(topic, [b"late"])
+            eventually(lambda: self.backlog(batch.span.end))
+        return batch
+
+    monkeypatch.setattr(PartitionReader, "take", take_and_let_another_arrive)
+    put(topic, [b"x"])
+    source, partition = read(replace(QUIET, live_seconds=5.0))
+    bundle = eventually(lambda: (one := run_bundle(source, partition, Reading(0, 0))) and one.outputs and one)
+    assert texts(bundle.outputs) == [b"x"]
+    assert bundle.pause == 5, "a record is no reason to hurry"
+
+
 def test_a_checkpoint_within_a_bundle_loses_nothing_and_repeats_nothing(read: Read, topic: str, put: Put) -> None:
     values = [str(number).encode() for number in range(100)]
     put(topic, values)
@@ -283,21 +303,21 @@ def test_nobody_answers_and_nothing_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("took", "backlog", "quiet", "pause"),
+    ("took", "more", "quiet", "pause"),
     [
-        (True, 5, 0.0, 0.0),
-        (True, 0, 0.0, 3.0),
-        (False, 0, 0.9, 3.0),
-        (False, 5, 0.9, 3.0),
-        (False, 0, 1.0, 7.0),
-        (False, 5, 9.0, 7.0),
+        (True, True, 0.0, 0.0),
+        (True, False, 0.0, 3.0),
+        (False, False, 0.9, 3.0),
+        (False, True, 0.9, 3.0),
+        (False, False, 1.0, 7.0),
+        (False, True, 9.0, 7.0),
     ],
 )
 def test_the_pause_depends_on_what_is_left_and_on_when_the_last_record_came(
-    took: bool, backlog: int, quiet: float, pause: float
+    took: bool, more: bool, quiet: float, pause: float
 ) -> None:
     pace = Pace(idle_seconds=7.0, live_seconds=3.0)
-    assert pace.pause(took, backlog, quiet) == Duration(seconds=pause)
+    assert pace.pause(took, more, quiet) == Duration(seconds=pause)
 
 
 def test_a_partition_without_records_is_idle_from_the_start(read: Read) -> None:
@@ -307,8 +327,8 @@ def test_a_partition_without_records_is_idle_from_the_start(read: Read) -> None:
 
 def test_news_are_followed_by_a_pause_of_their_own() -> None:
     pace = Pace(idle_seconds=0.02, live_seconds=0.02, news_seconds=0.1)
-    assert pace.pause(True, 5) == pace.pause(True, 0) == Duration(seconds=0.1)
-    assert pace.pause(False, 0) == Duration(seconds=0.02)
+    assert pace.pause(True, True) == pace.pause(True, False) == Duration(seconds=0.1)
+    assert pace.pause(False, False) == Duration(seconds=0.02)
 
 
 def test_an_exception_in_a_bundle_closes_the_reader(read: Read, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
