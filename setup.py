@@ -65,6 +65,8 @@ setup(
             *SERVERS,
             "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",
+            # Confluent's JSON serializer, against which the format json-schema is tested, needs it.
+            "jsonschema>=4.18,<5",
             "mypy>=1.18,<3",
             "psutil>=6,<8",
             "pytest>=8,<10",

@@ -41,7 +41,7 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
     )
     offsets = GroupOffsets(kafka, options.group)
     # Where all spans come to one process, the sinks commit: one bundle less for each batch.
-    sink = WriteToKafka(kafka, letters, offsets if frontiers == "process" else None)
+    sink = WriteToKafka(kafka, options.dead_letters(), offsets if frontiers == "process" else None)
     acknowledged = (
         scored | "WriteResults" >> sink,
         updates.rejected | "WriteRejected" >> sink,

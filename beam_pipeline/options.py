@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
     from models.records.record_type import RecordFormat, RecordType
+    from models.results.dead_letter import DeadLetterTopic
     from models.serving.assembly import ResultKey, ScoringSettings
     from transforms.kafka_source import Pace
     from transforms.scoring import OnUpdate
@@ -29,6 +30,7 @@ NO_ENGINES = "none"
 REGISTRY_FORMATS = ("confluent-avro",)
 
 ResultHeaders = Literal["record", "cloud-events"]
+DeadLetterFormat = Literal["avro", "confluent-avro"]
 
 
 def latest_schema_of(topic: str) -> str:
@@ -116,6 +118,7 @@ class ServingOptions:
     engines: str = "tensorflow-saved-model"
     result_key: ResultKey = "record"
     result_headers: ResultHeaders = "record"
+    dead_letter_format: DeadLetterFormat = "avro"
     schema_registry: str | None = None
     schema_registry_config: Mapping[str, str] = field(default_factory=dict)
     kafka_config: Mapping[str, str] = field(default_factory=dict)
@@ -182,8 +185,22 @@ class ServingOptions:
             self.model_wait,
             None if self.model_memory is None else self.model_memory * 1_000_000,
             self.model_loads,
+            self.status_topic,
             self.feedback_topic,
         )
+
+    def dead_letters(self) -> DeadLetterTopic:
+        """The topic of dead letters and their format; raises OptionsError when it needs a registry and has none."""
+        from models.records.registry import RegistrySettings, registry_options
+        from models.records.registry_framing import RegistryFraming
+        from models.results.dead_letter import DeadLetterTopic
+
+        if self.dead_letter_format == "avro":
+            return DeadLetterTopic(self.dead_letter_topic)
+        if self.schema_registry is None:
+            raise OptionsError(f"missing: --schema-registry (--dead-letter-format {self.dead_letter_format} needs one)")
+        named = registry_options(self.schema_registry, self.schema_registry_config)
+        return DeadLetterTopic(self.dead_letter_topic, RegistryFraming(RegistrySettings.from_options(named)))
 
     def scoring(self) -> ScoringSettings:
         """The settings for scoring and for the messages it produces."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [throughput] [latency] [update] [checkpoints] [stages] [--runner R]`: see each function.
+"""`python -m benchmarks [FIGURE ...] [--runner R]`: measures figures, each by the function of its name.
 
 Measures on a real broker of its own, and on Flink on a cluster of its own.
 """
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from benchmarks.measurement import (
     results_reader,
 )
 from benchmarks.recommender import PRODUCTS_A_RECORD, records
+from benchmarks.routes import measure_routes
 from benchmarks.stages import measure_stages
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
@@ -41,7 +43,7 @@ from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
-_FIGURES = ("throughput", "latency", "checkpoints", "stages", "update")
+_FIGURES = ("throughput", "latency", "checkpoints", "stages", "routes", "update")
 _START_SECONDS = 90.0
 _WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
 
@@ -117,6 +119,50 @@ def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> N
     )
 
 
+def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) -> None:
+    """Latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every ten seconds."""
+    print("  p50 and p99 in ms; in brackets, the ratio to those without swaps")
+    base: list[float] = []
+    for megabytes in (0, 1, 100, 500):
+        model = folder / f"swapped-{megabytes}"
+        code = (
+            "import sys, pathlib; from benchmarks.recommender import save_model; "
+            "save_model(pathlib.Path(sys.argv[1]), megabytes=int(sys.argv[2]))"
+        )
+        subprocess.run([sys.executable, "-c", code, str(model), str(megabytes)], stderr=subprocess.DEVNULL, check=True)
+        figures = _latency_with_swaps(kafka, model, runner, seconds, swap=megabytes > 0)
+        base = base or figures
+        shown = ", ".join(f"{one:.1f} ({one / other:.2f} x)" for one, other in zip(figures, base, strict=True))
+        print(f"  {f'{megabytes} MB' if megabytes else 'no swaps':10}{shown}", flush=True)
+        shutil.rmtree(model)
+
+
+def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float, swap: bool) -> list[float]:
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    stopped = threading.Event()
+
+    def publish_again() -> None:
+        while not stopped.wait(10.0):
+            publish(kafka, topics, model)
+
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
+        SteadyRecords(kafka, topics.records, records(10_000), 500.0),
+    ):
+        read_results(reader, 1_000, _START_SECONDS)
+        time.sleep(_WARM_SECONDS)
+        read_results(reader, 1, 5.0)
+        thread = threading.Thread(target=publish_again if swap else stopped.wait)
+        thread.start()
+        try:
+            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
+        finally:
+            stopped.set()
+            thread.join()
+    return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
+
+
 def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
     """Checkpoint size and time on Flink, at 500 records a second, before and after the models topic grew."""
     if runner.rest is None:
@@ -184,7 +230,10 @@ def main() -> int:
     """Measures what is named, or everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", choices=["throughput", "latency", "update", "checkpoints", "stages", []], default=[]
+        "what",
+        nargs="*",
+        choices=["throughput", "latency", "update", "checkpoints", "stages", "routes", "swaps", []],
+        default=[],
     )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--count", type=int, default=400_000, help="records of a throughput measurement")
@@ -213,6 +262,8 @@ def main() -> int:
                 "latency": lambda: latency(kafka, model, runner, who, given.turns, given.seconds),
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, given.count),
+                "routes": lambda: print("\n".join(measure_routes(model, min(given.count, 100_000))), flush=True),
+                "swaps": lambda: swaps(kafka, folder, runner, given.seconds),
                 "update": lambda: update(kafka, model, runner, given.updates),
             }
             for name in given.what or steps:

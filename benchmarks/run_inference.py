@@ -23,6 +23,7 @@ from models.kafka.start_at import StartAt
 from models.records.batch import OffsetSpan, RecordBatch
 from models.records.outgoing import OutgoingBatch, OutgoingMessage
 from models.records.record_type import RecordType
+from models.results.dead_letter import DeadLetterTopic
 from models.results.schema import result_schema
 from runners.plan import plan_runner
 from transforms.kafka_sink import WriteToKafka
@@ -119,7 +120,7 @@ def main(
         | beam.ParDo(Decode())
         | RunInference(SavedModelHandler(model))
         | beam.ParDo(Encode(results_topic)).with_output_types(OutgoingBatch)
-        | WriteToKafka(kafka, f"{results_topic}-dead-letters")
+        | WriteToKafka(kafka, DeadLetterTopic(f"{results_topic}-dead-letters"))
         | "End" >> beam.Map(lambda _: 0)
         | "Keep" >> beam.Reshuffle()
     )

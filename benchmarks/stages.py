@@ -27,6 +27,7 @@ from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords
 from models.records.outgoing import OutgoingBatch
 from models.records.record_type import RecordType
+from models.results.dead_letter import DeadLetterTopic
 from models.serving.assembly import ScoringSettings, assemble
 from models.serving.loading import LoadedModel
 from transforms.kafka_sink import ProduceMessages
@@ -118,7 +119,7 @@ def _score(
 
 
 def _produce(kafka: KafkaSettings, topics: Topics, outgoing: Sequence[OutgoingBatch], times: StageTimes) -> None:
-    sink = ProduceMessages(kafka, f"{topics.results}-dead-letters")
+    sink = ProduceMessages(kafka, DeadLetterTopic(f"{topics.results}-dead-letters"))
     sink.setup()
 
     def bundles() -> None:

@@ -1,9 +1,10 @@
-"""Writes messages to Kafka: a bundle ends only when each of its messages was acknowledged."""
+"""Writes messages to Kafka: a bundle ends only after the broker has acknowledged each of its messages."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from models.kafka.client import ConnectionLog, KafkaSettings
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
-from models.results.dead_letter import DeadLetter, encode_dead_letter
+from models.results.dead_letter import DeadLetter, DeadLetterTopic, encode_dead_letter
 from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
@@ -26,60 +27,68 @@ _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 class SinkError(Exception):
-    """A message was not acknowledged; the bundle fails, and the runner or the next start does it again."""
+    """A message was not acknowledged; the bundle fails, and the runner or the next start repeats it."""
 
 
 class WriteToKafka(beam.PTransform):
-    """Writes a PCollection of `OutgoingBatch`; gives the span of each batch once it is acknowledged, or commits it.
+    """Writes a PCollection of `OutgoingBatch`, and emits or commits the span of each batch once it is acknowledged.
 
-    At least once: the producer is idempotent, so that its own retries write nothing twice, but a bundle that is done
-    again writes its messages again, recognisable by the coordinates in them. A message that is larger than its topic
-    takes becomes a dead letter without the value, which stays where the coordinates say. One that answers for no record
-    (a status event) has no coordinates: it is dropped, logged and counted, since every retry would fail alike.
+    At least once: the producer is idempotent, so its own retries write nothing twice, but a repeated bundle writes its
+    messages again; the coordinates in them identify duplicates. A message that is too large for its topic becomes a
+    dead letter without the value, which stays at its coordinates. A status event answers for no record and has no
+    coordinates: if it is too large, it is dropped, logged and counted, because every retry would fail in the same way.
 
     Args:
       kafka: the brokers.
-      dead_letter_topic: for messages that are too large.
-      offsets: to commit acknowledged spans to, where all of them come to one process; then none is given on.
+      dead_letters: the topic of dead letters, which are framed here; it also receives messages that are too large.
+      offsets: commits the acknowledged spans where all of them reach one process; then no span is emitted.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+    ) -> None:
         super().__init__()
         self._kafka = kafka
-        self._dead_letter_topic = dead_letter_topic
+        self._dead_letters = dead_letters
         self._offsets = offsets
 
     def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
-        produce = ProduceMessages(self._kafka, self._dead_letter_topic, self._offsets)
+        """Builds the step that sends the messages."""
+        produce = ProduceMessages(self._kafka, self._dead_letters, self._offsets)
         return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
 
 class ProduceMessages(beam.DoFn):
-    """Sends each batch's messages and, when all of the bundle are acknowledged, emits or commits the batches' spans.
+    """Sends the messages of a bundle and, once all of them are acknowledged, emits or commits the batches' spans.
 
-    Each instance has a producer of its own, so that it waits for its own messages only.
+    Each instance has its own producer, so that it waits only for its own messages.
     """
 
-    def __init__(self, kafka: KafkaSettings, dead_letter_topic: str, offsets: GroupOffsets | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+    ) -> None:
         self._kafka = kafka
-        self._dead_letter_topic = dead_letter_topic
+        self._dead_letters = dead_letters
         self._offsets = offsets
         self._written = Metrics.counter("ProduceMessages", "messages")
         self._too_large = Metrics.counter("ProduceMessages", "too_large")
         self._dropped = Metrics.counter("ProduceMessages", "dropped")
 
     def setup(self) -> None:
+        """Takes the process's committer, if there is one. The producer is created with the first message."""
         self._producer: Producer | None = None
         self._committer = self._offsets.enter() if self._offsets else None
 
     def start_bundle(self) -> None:
+        """Forgets the previous bundle, which may have failed."""
         self._sent = False
         self._spans: list[OffsetSpan] = []
         self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
 
     def process(self, element: OutgoingBatch) -> None:
+        """Sends the messages of a batch; waits only while the queue of the producer is full."""
         for run in element.runs:
-            self._send_run(element.span, run)
+            self._send_run(element.span, self._framed(run))
         for message in element.messages:
             self._send(element.span, message)
         self._written.inc(len(element))
@@ -87,6 +96,11 @@ class ProduceMessages(beam.DoFn):
             self._spans.append(element.span)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Waits until every message is acknowledged, then commits the spans or emits them.
+
+        Raises:
+          SinkError: a message was not acknowledged, and no dead letter can replace it.
+        """
         self._await()
         while self._failures:
             failures, self._failures = self._failures, []
@@ -102,12 +116,19 @@ class ProduceMessages(beam.DoFn):
             yield WindowedValue(span, now, (GlobalWindow(),))
 
     def teardown(self) -> None:
+        """Releases the producer and the committer."""
         self._producer = None
         if self._offsets is not None:
             self._offsets.leave()
 
+    def _framed(self, run: OutgoingRun) -> OutgoingRun:
+        """Dead letters as their topic frames them; other messages as they are."""
+        if run.topic != self._dead_letters.name:
+            return run
+        return replace(run, values=[self._dead_letters.frame(value) for value in run.values])
+
     def _send_run(self, span: OffsetSpan, run: OutgoingRun) -> None:
-        """As `_send` for each message, without an object for each: one callback serves them all."""
+        """Sends a run like `_send`, but with one callback for all messages and without an object for each of them."""
         if run.headers:
             for place in range(len(run)):
                 self._send(span, run.message(place))
@@ -116,7 +137,7 @@ class ProduceMessages(beam.DoFn):
         on_failure = partial(self._on_run_failure, span, run)
         for place, (key, value) in enumerate(zip(run.keys, run.values, strict=True)):
             try:
-                # By position: names would take half as long again as the call.
+                # Positional arguments: keyword arguments would make the call half as long again.
                 produce(topic, value, key, _ANY_PARTITION, on_failure)
             except (BufferError, KafkaException):  # a full queue, or a message that is too large
                 self._send(span, run.message(place))
@@ -159,15 +180,15 @@ class ProduceMessages(beam.DoFn):
             ConnectionLog.answered(self._kafka.bootstrap_servers)
 
     def _handle(self, span: OffsetSpan, message: OutgoingMessage, error: KafkaError) -> None:
-        # The dead letters of `_replace` have no offset; too large even so, they must not get lost.
+        # The dead letters of `_replace` have no offset. If even one of them is too large, the bundle must fail.
         too_large = error.code() in _TOO_LARGE
         if too_large and message.offset is not None:
             self._replace(span, message, message.offset)
-        elif too_large and message.topic != self._dead_letter_topic:
+        elif too_large and message.topic != self._dead_letters.name:
             _LOGGER.error("%s; it answers for no record and is dropped", _too_large_text(message))
             self._dropped.inc()
         else:
-            self._producer = None  # after some errors a producer is of no more use
+            self._producer = None  # some errors make a producer unusable
             raise SinkError(f"topic {message.topic!r}: a message was not acknowledged: {error.str()}")
 
     def _replace(self, span: OffsetSpan, message: OutgoingMessage, offset: int) -> None:
@@ -176,8 +197,8 @@ class ProduceMessages(beam.DoFn):
         _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, offset, reason)
         self._too_large.inc()
         letter = DeadLetter(reason, span.topic, span.partition, offset, 0, None, None, (), 0)
-        value = encode_dead_letter(letter)
-        self._send(span, OutgoingMessage(self._dead_letter_topic, letter.coordinates.encode(), value))
+        value = self._dead_letters.frame(encode_dead_letter(letter))
+        self._send(span, OutgoingMessage(self._dead_letters.name, letter.coordinates.encode(), value))
 
 
 def _too_large_text(message: OutgoingMessage) -> str:

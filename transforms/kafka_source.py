@@ -1,7 +1,7 @@
-"""Reads a Kafka topic natively: one restriction a partition, one element a list of records.
+"""Reads Kafka topics natively: one restriction per partition, one element per list of records.
 
-`ReadFromKafka` finds the partitions of a topic, also those added later, and reads each of them. A bundle takes what
-is there, ends, and is resumed after a pause: nothing waits inside a bundle.
+`ReadFromKafka` finds the partitions of each topic, including those added later, and reads them. A bundle takes the
+records that have been fetched, ends, and is resumed after a pause: nothing waits inside a bundle.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _LIVE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How a partition is read, bundle by bundle.
+    """How often a partition is read, and how much of it in one bundle.
 
     Attributes:
-      idle_seconds: the pause after a bundle that found nothing, when nothing has come for a second.
-      live_seconds: the pause after a bundle that found all there was, and for a second after the last record.
-      busy_seconds: the pause after a bundle that found more than it took.
-      batches: lists of records a bundle at most.
-      news_seconds: the pause after a bundle that found anything at all, if longer than the others.
-      heartbeat_seconds: an empty list after this long without a record, so that models load and events flow
-        while nothing comes; 0: none.
+      idle_seconds: the pause after a bundle that found nothing, if the last record is more than a second old.
+      live_seconds: the pause after a bundle that took everything, and after an empty one within a second of a record.
+      busy_seconds: the pause after a bundle that left records behind.
+      batches: the maximum number of lists of records in a bundle.
+      news_seconds: the pause after a bundle that took any records, if longer than the others.
+      heartbeat_seconds: how long a partition is quiet before an empty list is emitted, so that models load and events
+        flow without records; 0 for never.
     """
 
     idle_seconds: float = 0.03
@@ -56,14 +56,14 @@ class Pace:
     heartbeat_seconds: float = 1.0
 
     def pause(self, took: bool, backlog: int, quiet_seconds: float = 0.0) -> Duration:
-        """The pause after a bundle that took something, or not, and left so many offsets behind.
+        """The pause after a bundle.
 
-        When it took nothing, those may hold no record: the end of a transaction takes an offset, too.
+        Offsets that a bundle without records left behind may hold none: the end of a transaction takes an offset, too.
 
         Args:
-          took: whether it took records.
-          backlog: how many offsets it left.
-          quiet_seconds: since the last record.
+          took: whether the bundle took records.
+          backlog: how many offsets it left behind.
+          quiet_seconds: the time since the last record.
         """
         if took:
             return Duration(seconds=max(self.busy_seconds if backlog else self.live_seconds, self.news_seconds))
@@ -71,17 +71,17 @@ class Pace:
 
 
 class ReadFromKafka(beam.PTransform):
-    """Reads topics: a PCollection of `RecordBatch` in the global window.
+    """Reads topics until the pipeline is stopped, and returns a PCollection of `RecordBatch`.
 
-    Elements are in the global window, their timestamps well ahead of the watermark; the records' own timestamps are in
-    the batch. Batches of one partition are emitted in the order of their offsets, and their spans tile it. What was
-    emitted and not acknowledged when a runner without checkpoints stops is emitted again by the next start.
+    Elements are in the global window, with timestamps well ahead of the watermark; the records' own timestamps are in
+    the batch. Batches of one partition are emitted in the order of their offsets, and their spans tile it. On a runner
+    without checkpoints, the next start emits batches again that were not acknowledged.
 
     Args:
-      topics: read until the pipeline is stopped; each may appear later.
-      settings: where to start, how much to take, what to do about a gap.
-      pace: the pauses.
-      ahead: the watermark is a year ahead of the wall clock: for sources that side inputs are made of.
+      topics: the topics; each may be created later.
+      settings: where to start, how much to take, and what to do about a gap.
+      pace: the pauses between bundles.
+      ahead: whether the watermark is a year ahead of the wall clock, as the source of a side input needs.
     """
 
     def __init__(self, topics: Sequence[str], settings: ReadSettings, pace: Pace, ahead: bool = False) -> None:
@@ -92,6 +92,7 @@ class ReadFromKafka(beam.PTransform):
         self._ahead = ahead
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[RecordBatch]:
+        """Builds the steps that find the partitions and read them."""
         shared: ProcessShared[PartitionReaders] = ProcessShared()
         find = beam.ParDo(FindPartitions(self._settings.kafka, shared, self._ahead))
         read = beam.ParDo(ReadPartition(self._settings, self._pace, shared, self._ahead))
@@ -110,16 +111,18 @@ def _named(_: bytes, topics: Sequence[str]) -> Sequence[str]:
 
 
 class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
-    """What both steps have: restrictions that are only ever checkpointed, and a watermark that follows the clock."""
+    """The base of both steps: restrictions are only ever checkpointed, and the watermark follows the clock."""
 
     def __init__(self, shared: ProcessShared[PartitionReaders], ahead: bool) -> None:
         self._shared = shared
         self._watermarks = WallClockWatermarkProvider(ahead)
 
     def setup(self) -> None:
+        """Enters the readers that the steps of a worker process share."""
         self._shared.enter(PartitionReaders)
 
     def teardown(self) -> None:
+        """Leaves the shared readers; the last step to leave closes them."""
         self._shared.leave()
 
     @property
@@ -127,22 +130,26 @@ class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvi
         return self._shared.value(PartitionReaders)
 
     def create_tracker(self, restriction: Reading) -> ReadingTracker:
+        """A tracker that can be checkpointed and never split."""
         return ReadingTracker(restriction)
 
     def restriction_coder(self) -> ReadingCoder:
+        """The coder of restrictions in checkpoints."""
         return ReadingCoder()
 
     def initial_estimator_state(self, element: object, restriction: object) -> Timestamp:
+        """The watermark at which an element starts."""
         return self._watermarks.initial_estimator_state(element, restriction)
 
     def create_watermark_estimator(self, estimator_state: Timestamp) -> WallClockWatermark:
+        """A watermark that follows the wall clock."""
         return self._watermarks.create_watermark_estimator(estimator_state)
 
 
 class FindPartitions(CheckpointedSource):
-    """A topic to its partitions: at first all there are, later each that is added, and all of a recreated topic.
+    """Emits the partitions of a topic: first all of them, later each one that is added, and all of a recreated topic.
 
-    Its watermark is of the same kind as that of the reading: a later one would run ahead of partitions that are
+    Its watermark is of the same kind as that of `ReadPartition`: a later one would run ahead of partitions that are
     found later, and Prism runs a stage with a side input only while its input's watermark moves.
     """
 
@@ -151,14 +158,17 @@ class FindPartitions(CheckpointedSource):
         self._kafka = kafka
 
     def setup(self) -> None:
+        """Creates the client that counts partitions."""
         super().setup()
         self._admin = self._kafka.admin()
         self._missing_said = False
 
     def initial_restriction(self, element: str) -> Reading:
+        """A topic of which no partition has been found yet."""
         return Reading(0, 0)
 
     def restriction_size(self, element: str, restriction: Reading) -> int:
+        """Always 1: the number of partitions to come is unknown."""
         return 1
 
     @beam.DoFn.unbounded_per_element()
@@ -168,6 +178,7 @@ class FindPartitions(CheckpointedSource):
         tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
         watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[TimestampedValue]:
+        """Emits the partitions that are new since the last call, then asks to be resumed."""
         reading = tracker.current_restriction()
         known = reading.position
         found = self._count(element)
@@ -193,7 +204,7 @@ class FindPartitions(CheckpointedSource):
 
 
 class ReadPartition(CheckpointedSource):
-    """A partition to lists of its records."""
+    """Emits the records of a partition as batches."""
 
     def __init__(
         self, settings: ReadSettings, pace: Pace, shared: ProcessShared[PartitionReaders], ahead: bool
@@ -206,7 +217,7 @@ class ReadPartition(CheckpointedSource):
         self._backlog = Metrics.gauge("ReadPartition", "backlog")
 
     def initial_restriction(self, element: Partition) -> Reading:
-        """Where reading begins; waits while no broker answers."""
+        """The offset at which reading begins; waits until a broker answers."""
         while True:
             try:
                 with self._readers.lease(self._settings, element) as reader:
@@ -217,6 +228,7 @@ class ReadPartition(CheckpointedSource):
                 time.sleep(_RETRY_SECONDS)
 
     def restriction_size(self, element: Partition, restriction: Reading) -> int:
+        """The number of offsets behind the position, plus 1 because the partition may grow."""
         return 1 if restriction.done else 1 + self._readers.backlog(element, restriction.position)
 
     @beam.DoFn.unbounded_per_element()
@@ -226,6 +238,7 @@ class ReadPartition(CheckpointedSource):
         tracker: RestrictionTracker = beam.DoFn.RestrictionParam(),
         watermark: WatermarkEstimator = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[TimestampedValue]:
+        """Emits the batches that have been fetched, or a heartbeat, then asks to be resumed after a pause."""
         reading = tracker.current_restriction()
         position = reading.position
         with self._readers.lease(self._settings, element) as reader:

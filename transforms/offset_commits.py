@@ -1,12 +1,11 @@
-"""Commits offsets to the consumer group, never ahead of what the sink has acknowledged.
+"""Commits offsets to the consumer group, never ahead of the messages that the broker has acknowledged.
 
-The source's own finalisation comes too early: its bundle ends before its records are scored. So the spans that the
-sink gives are joined, partition by partition, into one frontier without a hole, and that is committed.
+The source's own finalisation comes too early: its bundle ends before its records are scored. Instead, the spans that
+the sink emits are joined for each partition into a frontier without holes, which is committed.
 
-Where there is one worker process, all spans of a partition come there, the frontiers live in it, and the sink hands
-them over itself: a step of its own would be another bundle for each batch. Where there are several, the frontiers live
-in Beam's state, keyed by partition, and go into the runner's checkpoints; that costs several calls of the runner for
-each batch.
+With one worker process, the frontiers live in that process and the sink hands its spans over directly: a separate step
+would cost another bundle for each batch. With several, the frontiers live in Beam's state, keyed by partition, and are
+part of the runner's checkpoints, which costs several calls of the runner for each batch.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from transforms.process_shared import ProcessShared
 _LOGGER = logging.getLogger(__name__)
 
 _COMMIT_SECONDS = 0.2
-# So many unexpected errors in a row end the committer; a broker that refuses or is away is asked again without end.
+# This many unexpected errors in a row end the committer. A broker that refuses or does not answer is always retried.
 _ATTEMPTS = 5
 
 
@@ -42,8 +41,8 @@ class GroupOffsets:
     Attributes:
       kafka: the brokers.
       group: the consumer group.
-      shared: the committer of a worker process. It is closed before other shared values: what is acknowledged and not
-        committed is scored again by the next start.
+      shared: the committer of a worker process. It is closed before other shared values, because acknowledged records
+        that are not committed are scored again by the next start.
     """
 
     kafka: KafkaSettings
@@ -51,11 +50,11 @@ class GroupOffsets:
     shared: ProcessShared[GroupCommitter] = field(default_factory=lambda: ProcessShared(urgent=True))
 
     def enter(self) -> GroupCommitter:
-        """The process's committer, for a DoFn that is set up and will call `leave`."""
+        """The process's committer; called from a DoFn's `setup`, and followed by one `leave`."""
         return self.shared.enter(lambda: GroupCommitter(self.kafka, self.group))
 
     def leave(self) -> None:
-        """Called when that DoFn is torn down; the last one closes the committer."""
+        """Called from a DoFn's `teardown`; the last call closes the committer."""
         self.shared.leave()
 
 
@@ -63,7 +62,7 @@ class CommitOffsets(beam.PTransform):
     """Takes the acknowledged `OffsetSpan`s of any topics from any workers and commits their frontiers to a group.
 
     A commit carries the topic's id as its metadata, so that the next start can recognize a recreated topic. With one
-    worker process the sink commits by itself (`WriteToKafka`), and this is not needed.
+    worker process this step is not needed, because the sink commits (`WriteToKafka`).
 
     Args:
       offsets: of the group.
@@ -74,24 +73,26 @@ class CommitOffsets(beam.PTransform):
         self._offsets = offsets
 
     def expand(self, spans: beam.PCollection[OffsetSpan]) -> beam.PCollection[int]:
+        """Builds the steps that join the spans of each partition and commit their frontiers."""
         keyed = spans | "ByPartition" >> beam.Map(by_partition).with_output_types(tuple[str, OffsetSpan])
         joined = keyed | "Join" >> beam.ParDo(JoinSpans()).with_output_types(OffsetSpan)
         return joined | "Commit" >> beam.ParDo(CommitSpans(self._offsets)).with_output_types(int)
 
 
 def by_partition(span: OffsetSpan) -> tuple[str, OffsetSpan]:
-    """A span, keyed by its partition of its topic as it was made."""
+    """A span, keyed by its topic, partition and topic id, so that a recreated topic has keys of its own."""
     return f"{span.topic}/{span.partition}/{span.topic_id}", span
 
 
 class JoinSpans(beam.DoFn):
-    """Joins the spans of a partition in keyed state; emits what has no hole, as one span, whenever it has grown."""
+    """Joins the spans of a partition in keyed state, and emits the part without holes as one span when it grows."""
 
     FRONTIER = ReadModifyWriteStateSpec("frontier", OffsetFrontierCoder())
 
     def process(
         self, element: tuple[str, OffsetSpan], frontier: Any = beam.DoFn.StateParam(FRONTIER)
     ) -> Iterator[OffsetSpan]:
+        """Adds a span to its partition's frontier, and emits the frontier if it has advanced."""
         span = element[1]
         known = frontier.read() or OffsetFrontier(span.origin)
         advanced = known.add(span.start, span.end)
@@ -102,27 +103,34 @@ class JoinSpans(beam.DoFn):
 
 
 class CommitSpans(beam.DoFn):
-    """Hands the spans, which come in any order, to the pipeline's committer."""
+    """Hands the spans, which arrive in any order, to the process's committer."""
 
     def __init__(self, offsets: GroupOffsets) -> None:
         self._offsets = offsets
 
     def setup(self) -> None:
+        """Takes the process's committer."""
         self._committer = self._offsets.enter()
 
     def teardown(self) -> None:
+        """Leaves the committer; the last one to leave commits what is pending."""
         self._offsets.leave()
 
     def process(self, element: OffsetSpan) -> None:
+        """Hands a span to the committer.
+
+        Raises:
+          OffsetsNotCommittedError: the committer's thread has ended with an error.
+        """
         self._committer.acknowledge(element)
 
 
 class GroupCommitter:
-    """Commits the newest frontier of each partition a few times a second, in a thread of its own.
+    """Commits the newest frontier of each partition a few times a second, in its own thread.
 
-    Should that thread end with an error, the next bundle fails, so that the runner restarts the worker: otherwise
-    records would be scored for ever, and all of them again after the next start. Where the runner keeps the process,
-    the thread is started again when a bundle has failed, and commits what is pending.
+    If the thread ends with an error, the next bundle fails, so that the runner restarts the worker: otherwise records
+    would be scored without a commit, and all of them again after the next start. If the runner keeps the process, the
+    thread is started again after the failed bundle, and commits the pending offsets.
     """
 
     def __init__(self, kafka: KafkaSettings, group: str) -> None:
@@ -137,7 +145,7 @@ class GroupCommitter:
         self._thread = self._start()
 
     def acknowledge(self, span: OffsetSpan) -> None:
-        """Joins a span to its partition's frontier; an older frontier that was not committed yet is forgotten.
+        """Joins a span to its partition's frontier, which replaces an older one that is not committed yet.
 
         Raises:
           OffsetsNotCommittedError: when the thread that commits has ended with an error.
@@ -153,12 +161,12 @@ class GroupCommitter:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Commits what is pending and ends."""
+        """Commits the pending offsets and ends the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout=10.0)
-        if not self._thread.is_alive():  # else it is still in a call of the consumer's
+        if not self._thread.is_alive():  # otherwise it is still in a call of the consumer
             self._consumer.close()
 
     def _start(self) -> threading.Thread:
@@ -200,7 +208,7 @@ class GroupCommitter:
             self._pending = {**pending, **self._pending}
 
     def _commit_safely(self, pending: dict[tuple[str, int], TopicPartition]) -> bool:
-        """Commits; an unexpected error is a failed commit, and the last of several in a row is raised."""
+        """Commits offsets and returns whether that succeeded; raises the last of several unexpected errors in a row."""
         try:
             committed = self._commit(list(pending.values()))
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
@@ -19,6 +20,8 @@ from transforms.process_shared import ProcessShared
 from transforms.serving_process import ModelsSettings, Serving
 
 OnUpdate = Literal["swap", "wait"]
+
+_REPORT_SECONDS = 1.0
 
 
 class ScoreRecords(beam.PTransform):
@@ -48,6 +51,7 @@ class ScoreRecords(beam.PTransform):
         self._score = ScoreBatch(models, scoring, on_update, status_topic)
 
     def expand(self, batches: beam.PCollection[RecordBatch]) -> beam.PCollection[OutgoingBatch]:
+        """Builds the step that scores."""
         score = beam.ParDo(self._score, self._updates.as_view(self._firing))
         return batches | "Score" >> score.with_output_types(OutgoingBatch)
 
@@ -79,13 +83,30 @@ class ScoreBatch(beam.DoFn):
         self._stops = Metrics.counter("ScoreBatch", "stopped_followers")
 
     def setup(self) -> None:
+        """Starts the process's follower, unless another instance has."""
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
+        self._report_at = 0.0
         self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))
 
     def teardown(self) -> None:
+        """Leaves the shared registry and follower; the last instance to leave closes them."""
         self._shared.leave()
 
+    def _due(self) -> bool:
+        """Whether the statistics of candidates are due, which are sent once a second."""
+        now = time.monotonic()
+        if now < self._report_at:
+            return False
+        self._report_at = now + _REPORT_SECONDS
+        return True
+
     def process(self, element: RecordBatch, positions: Iterable[bytes]) -> Iterator[OutgoingBatch]:
+        """Scores a batch, and emits its messages together with pending status events.
+
+        Args:
+          element: the records.
+          positions: the side input, encoded positions of the models topic.
+        """
         newest = self._newest.of(positions)
         follower = self._serving.follower
         follower.follow(newest)
@@ -111,6 +132,10 @@ class ScoreBatch(beam.DoFn):
             self._swaps.inc(event.kind == "serving")
             self._stops.inc(event.kind == "stopped")
             if self._status_topic is not None:
+                yield _message(self._status_topic, event)
+        if self._status_topic is not None and self._due():
+            for arm in self._serving.shadows.tallies.changes():
+                event = StatusEvent.of_candidate(arm, registry.worker, registry.deployment)
                 yield _message(self._status_topic, event)
         if batch.gap is not None and self._status_topic is not None:
             yield _message(self._status_topic, StatusEvent.of_gap(batch.gap, registry.worker, registry.deployment))

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
@@ -18,10 +17,13 @@ from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
 from models.serving.feedback import FeedbackFollower
 from models.serving.follower import FollowerSettings, ModelFollower
+from models.serving.guard import RouteGuard
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener
+
+Client = InlineModels | MessageSender | RouteGuard | FeedbackFollower
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ModelsSettings:
       wait: the most seconds for which records wait for a model that they must be scored with.
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
+      status_topic: where workers report; None: nowhere, so that candidates are not watched.
       feedback_topic: from whose rewards bandits learn; None if they do not.
     """
 
@@ -52,15 +55,13 @@ class ModelsSettings:
     wait: float = 60.0
     memory: int | None = None
     loads: int = 2
+    status_topic: str | None = None
     feedback_topic: str | None = None
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
         possible = any(one.may_score(data_type) for one in self.record_types)
         return possible and (not self.data_types or data_type in self.data_types)
-
-
-Client: TypeAlias = "InlineModels | MessageSender | FeedbackFollower"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Serving:
       registry: the live models.
       follower: loads the models that the models topic asks for, on a thread of its own.
       shadows: scores the shadows of routes.
-      clients: the other clients, which are closed last.
+      clients: the other clients of the brokers, which are closed last.
       caught_up: set when the models that were live at the start of the process are loaded.
     """
 
@@ -97,12 +98,23 @@ class Serving:
         follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
         sender = MessageSender(settings.kafka)
-        clients: tuple[Client, ...] = (inline, sender)
+        clients: list[Client] = [inline, sender]
+        if settings.status_topic is not None:
+            guard = RouteGuard(
+                settings.kafka,
+                settings.topic,
+                settings.status_topic,
+                settings.deployment,
+                settings.scores,
+                registry.has_guardrails,
+            )
+            guard.start()
+            clients.append(guard)
         if settings.feedback_topic is not None:
             feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
             feedback.start()
-            clients = (feedback, *clients)
-        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), clients)
+            clients.append(feedback)
+        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), tuple(clients))
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""

@@ -180,6 +180,12 @@ OPTIONS = {
             "ce_source, ...)",
             ("record", "cloud-events"),
         ),
+        Option(
+            "dead-letter-format",
+            "the encoding of dead letters: avro (single-object encoding), or confluent-avro (with the id of their "
+            "schema in the schema registry, so that any Kafka tool can read them)",
+            ("avro", "confluent-avro"),
+        ),
         Option("kafka-config", "a librdkafka setting, such as security.protocol=SSL", pairs=True),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
@@ -376,6 +382,21 @@ def named_record_type(values: Mapping[str, Any], records: RecordsTopic) -> Recor
     if not records.schema and not records.topic:
         require(values, ["record-schema"])
     return records.record_type(values.get("schema_registry"), values.get("schema_registry_config", {}))
+
+
+def optional_record_type(values: Mapping[str, Any]) -> RecordType | None:
+    """The record type that models are checked against; None when no record schema is named.
+
+    Args:
+      values: as `read_options` gives them, with the options `RECORD_TYPE`.
+
+    Raises:
+      SchemaError, OptionsError: when there is no such schema, or an option is missing.
+    """
+    schema = values.get("record_schema")
+    if schema is None:
+        return None
+    return named_record_type(values, RecordsTopic("", schema, values.get("record_format", "avro")))
 
 
 def kafka_settings(values: Mapping[str, Any]) -> KafkaSettings:

@@ -5,6 +5,15 @@ routes:
     arms:
       - {name: live, model: wine, version: 3, weight: 0.9}
       - {name: canary, model: wine, version: 4, weight: 0.1, role: candidate}
+  cider:
+    arms:
+      - {name: live, model: cider, version: 1, weight: 0.99}
+      - name: canary
+        model: cider
+        version: 2
+        weight: 0.01
+        role: candidate
+        guardrails: {steps: [0.01, 0.1, 0.5, 1], min-records: 1000, max-errors: 0.01, min-agreement: 0.9}
   transaction:
     split-by: [customer]
     segments:
@@ -27,6 +36,7 @@ routes:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +44,11 @@ import yaml
 
 from models.errors import DescriptorError, OptionsError
 from models.model_topic.graph_encoding import graph_of
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Arm, Generation, Segment
 
-_ARM_KEYS = ("name", "model", "version", "weight", "role", "graph")
+_ARM_KEYS = ("name", "model", "version", "weight", "role", "guardrails", "graph")
+_GUARDRAILS = {one.name.replace("_", "-"): one.name for one in fields(Guardrails)}
 _ROUTE_KEYS = ("arms", "segments", "split-by", "salt", "graphs")
 
 
@@ -95,7 +107,22 @@ def _arm(where: str, entry: object) -> Arm:
         raise OptionsError(f"{where}: `weight` must be a number, not {weight!r}")
     model = arm.get("model", "")
     name = str(arm.get("name", graph or model))
-    return Arm(name, model, version, float(weight), arm.get("role", "serve"), graph)
+    limits = _guardrails(f"{where}: guardrails", arm["guardrails"]) if "guardrails" in arm else None
+    return Arm(name, model, version, float(weight), arm.get("role", "serve"), graph, limits)
+
+
+def _guardrails(where: str, entry: object) -> Guardrails:
+    given = _mapping(where, entry, tuple(_GUARDRAILS))
+    steps = [float(one) for one in _list(where, given, "steps") if type(one) in (int, float)]
+    if "steps" in given and len(steps) != len(given["steps"]):
+        raise OptionsError(f"{where}: `steps` must be a list of numbers")
+    limits: dict[str, Any] = {"steps": tuple(steps)} if "steps" in given else {}
+    for key, field in _GUARDRAILS.items():
+        if key in given and key != "steps":
+            if type(given[key]) not in ((int,) if key == "min-records" else (int, float)):
+                raise OptionsError(f"{where}: `{key}` must be a number, not {given[key]!r}")
+            limits[field] = given[key]
+    return Guardrails(**limits)
 
 
 def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[str, Any]:

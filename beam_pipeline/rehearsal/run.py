@@ -41,7 +41,7 @@ class RehearsalSettings:
       against: the version to compare it with; None for the one that answers now.
       last: how many records.
       batch: how many records a call scores at most.
-      tolerance: how far apart two numbers may be and still agree (`models.rehearsal.agreement`).
+      tolerance: how far apart two numbers may be and still agree (`models.columns.agreement`).
     """
 
     name: str

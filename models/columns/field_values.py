@@ -13,13 +13,13 @@ TEXT = np.dtype(object)
 
 
 def values_of(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
-    """The values of a column in the dtype of a model input: [rows], or [0] of a column of nothing.
+    """The values of a column in the dtype of a model input: [rows].
 
-    Null is NaN for an input of floats. Nothing is cut to fit: 1.5 is no whole number, 300 no uint8, and a number no
-    truth value. Texts, enums and bytes become arrays of bytes.
+    Null becomes NaN for an input of floats. Values are never rounded or cut: 1.5 does not fit a whole number, 300 does
+    not fit uint8, and a number does not fit a boolean. Texts, enums and bytes become arrays of bytes.
 
     Raises:
-      ValueError: when a value does not fit; the text says why.
+      ValueError: a value does not fit; the text names the reason.
 
     Example:
       >>> values_of(pa.array([1, None, 3]), np.dtype("float32"))

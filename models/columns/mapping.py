@@ -1,9 +1,9 @@
 """From the columns of records to the inputs of a model.
 
 A model input is filled by the field of its name, or by the field (or list of fields) that the descriptor maps to
-it. A list of fields, and an array field behind an input with a fixed second dimension, gives one row a record. An
-array field behind an input of one value a row gives one row an item: the record's scalars are repeated against
-it, and the outputs are cut back to their record. Where records have a column of whole messages, it fills an input that
+it. A list of fields, or an array field for an input with a fixed second dimension, becomes one row per record. An
+array field for an input with one value per row becomes one row per item: the record's scalars are repeated for each
+item, and the outputs are grouped by record again. If records have a column of whole messages, it fills an input that
 has one of the usual names of such inputs.
 """
 
@@ -40,10 +40,10 @@ class InputColumn:
     """How one model input is filled.
 
     Attributes:
-      spec: the input, as the signature has it.
+      spec: the input in the signature.
       fields: the record fields that fill it, in order.
-      kind: scalar: one field, one value a record; items: one array field, one row an item; vector: one array
-        field, one row a record; fields: several fields, one row a record.
+      kind: scalar: one field, one value per record; items: one array field, one row per item; vector: one array
+        field, one row per record; fields: several fields, one row per record.
     """
 
     spec: TensorSpec
@@ -53,19 +53,19 @@ class InputColumn:
 
 @dataclass(frozen=True)
 class InputMapping:
-    """How all inputs of a signature are filled; `exploded` where a record gives a row an item."""
+    """How all inputs of a signature are filled; `exploded` if a record becomes one row per item."""
 
     columns: tuple[InputColumn, ...]
 
     @property
     def exploded(self) -> bool:
-        """Whether a record gives as many rows as an array field has items."""
+        """Whether a record becomes as many rows as an array field has items."""
         return any(column.kind == "items" for column in self.columns)
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What goes into a model.
+    """The inputs of a call of a model.
 
     Attributes:
       arrays: by input name; the first dimension is the number of rows.

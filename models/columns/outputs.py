@@ -1,4 +1,4 @@
-"""What came out of a model, cut back to the records that went in."""
+"""The outputs of a model, grouped by the records of the call."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class RecordOutputs:
 
     Attributes:
       arrays: by output name.
-      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None: record i has row i.
+      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None if record i has row i.
     """
 
     arrays: dict[str, Array]
     bounds: npt.NDArray[np.int64] | None
 
     def of(self, index: int) -> dict[str, Array]:
-        """The outputs of one record: without the batch dimension, or one row an item."""
+        """The outputs of one record: without the batch dimension, or with one row per item."""
         if self.bounds is None:
             return {name: array[index, ...] for name, array in self.arrays.items()}
         rows = slice(self.bounds[index], self.bounds[index + 1])
@@ -65,12 +65,12 @@ def select_outputs(
     rows: int,
     bounds: npt.NDArray[np.int64] | None = None,
 ) -> RecordOutputs:
-    """The outputs of a call by the names that the result wants, ready to be cut back to their records.
+    """The outputs of a call, by their names in the result and grouped by record.
 
     Args:
-      outputs: by the model's names.
-      wanted: name in the result to the model's name; empty: all, by the model's names.
-      rows: the number of rows that went in.
+      outputs: the outputs, by the model's names.
+      wanted: maps names in the result to the model's names; empty for all outputs under the model's names.
+      rows: the number of rows of the inputs.
       bounds: as in `RecordOutputs`.
 
     Raises:
@@ -88,8 +88,8 @@ def select_outputs(
 
 
 def _writable(name: str, array: Array) -> Array:
-    """The output in a dtype that a result can hold."""
-    if array.dtype.kind == "V":  # bfloat16 and its like
+    """The output in a dtype that results can contain."""
+    if array.dtype.kind == "V":  # bfloat16 and similar types
         return array.astype(np.float32)
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
         raise ScoringError(f"output {name!r} holds {int(array.max())}, which does not fit 64 bits with a sign")
@@ -99,7 +99,7 @@ def _writable(name: str, array: Array) -> Array:
 
 
 def no_outputs(signature: Signature, wanted: Mapping[str, str], records: int, exploded: bool) -> RecordOutputs:
-    """The outputs of records without a row: empty arrays, for which the model need not be called.
+    """The outputs of records without rows: empty arrays, for which no call of the model is needed.
 
     Args:
       signature: of the model.

@@ -1,4 +1,4 @@
-"""Scored columns: the records that one call of a model answered, and which model that was."""
+"""Scored columns: the records of one call of a model, and the model's identity."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from models.columns.outputs import RecordOutputs
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model scored.
+    """The model that scored.
 
     Attributes:
-      name, version, model_type: as published; for a remote model the version that its server named, if any.
-      location: where the model was taken from, or its server's address.
+      name, version, model_type: as published; for a remote model, the version that its server reported, if any.
+      location: where the model was loaded from, or the address of its server.
       digest: SHA-256 of the model's bytes; None for a model in another process.
       descriptor_offset: the descriptor's offset in the models topic.
     """
@@ -64,14 +64,14 @@ class StepCall:
 
 @dataclass(frozen=True)
 class ModelCall:
-    """One call of a model, or the lack of one.
+    """One call of a model, or the reason why there was none.
 
     Attributes:
       model: the model that was called; None when there was none.
       start: microseconds since 1970-01-01 UTC.
       duration: microseconds.
-      batch_size: how many records were scored together.
-      error: why there are no outputs; None when there are.
+      batch_size: the number of records that were scored together.
+      error: the reason why there are no outputs; None if there are.
       route: the arm that answered; None without a route.
       steps: of the graph that answered; empty for a model.
     """
@@ -91,7 +91,7 @@ class ScoredRecords:
 
     Attributes:
       rows: int64, ascending: their rows in the decoded columns.
-      call: which model answered, or why none did.
+      call: the call of the model, or the reason why there was none.
       outputs: of these records, in that order; None when there are none: the reason is `call.error`.
     """
 

@@ -89,7 +89,8 @@ def describe_generation(generation: Generation) -> str:
     """
     segments = "; otherwise: ".join(_describe_segment(one) for one in generation.segments)
     split = f", split by {', '.join(generation.split_by)}" if generation.split_by else ""
-    return f"{segments}{split}{'' if generation.fence is None else _describe_fence(generation.fence)}"
+    fence = "" if generation.fence is None else _describe_fence(generation.fence)
+    return f"{segments}{split}{fence}{f' ({generation.note})' if generation.note else ''}"
 
 
 def _describe_segment(segment: Segment) -> str:

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from models.columns.condition import parse_condition
 from models.errors import RouteError
 from models.model_topic.graph import Graph
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.names import check_name
 
 Role = Literal["serve", "candidate", "shadow"]
@@ -40,6 +41,7 @@ class Arm:
         scores as well, from 0 to 1.
       role: serve and candidate answer records; a shadow scores the records that others answer.
       graph: the name of a graph of the generation; None for a model.
+      guardrails: within which a guard moves a candidate forward; None: only people do.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Arm:
     weight: float = 1.0
     role: Role = "serve"
     graph: str | None = None
+    guardrails: Guardrails | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -64,6 +67,10 @@ class Arm:
             )
         if self.role == "shadow" and self.weight > 1:
             raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
+        if self.guardrails is not None and self.role != "candidate":
+            raise RouteError(f"arm {self.name!r}: only a candidate has guardrails")
+        if self.guardrails is not None and self.graph is not None:
+            raise RouteError(f"arm {self.name!r}: a graph has no guardrails; change its weight in the file of routes")
         if self.version is not None and self.version < 1:
             raise RouteError(f"arm {self.name!r}: version {self.version} is below 1")
 
@@ -133,6 +140,7 @@ class Generation:
       salt: part of the hash; with the same salt, two routes split the same keys alike.
       offset: the offset of the message that introduced it; None for the newest generation of a message.
       graphs: those that its arms name.
+      note: why it was published, for people.
     """
 
     segments: tuple[Segment, ...]
@@ -141,6 +149,7 @@ class Generation:
     salt: str = ""
     offset: int | None = None
     graphs: tuple[Graph, ...] = ()
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not self.segments or any(one.condition is None for one in self.segments[:-1]):
@@ -148,6 +157,7 @@ class Generation:
         if self.segments[-1].condition is not None:
             raise RouteError("the route has no arms for records that meet none of its conditions")
         self._check_graphs()
+        self._check_guardrails()
         if self.fence is not None:
             for where, model, version in self.models:
                 if version is None:
@@ -168,6 +178,14 @@ class Generation:
         for graph in self.graphs:
             for step in graph.steps:
                 yield from ((f"graph {graph.name!r}, step {step.name!r}", use.model, use.version) for use in step.uses)
+
+    def _check_guardrails(self) -> None:
+        guarded = [arm for arm in self.arms if arm.guardrails is not None]
+        if guarded and (len(guarded) > 1 or len(self.segments) > 1):
+            raise RouteError(
+                f"arm {guarded[0].name!r} has guardrails, so it must be the only such arm, and the route cannot have "
+                "segments"
+            )
 
     def _check_graphs(self) -> None:
         named = {arm.graph for arm in self.arms if arm.graph is not None}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from models.errors import RouteError
 from models.model_topic.catalog import ModelCatalog
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Arm, Generation, ModelRoute, Segment
 
 LIVE, CANARY = "live", "canary"
@@ -35,10 +36,12 @@ def promoted(generation: Generation | None, model: str, version: int) -> Generat
     return Generation(segments, None, generation.split_by, generation.salt)
 
 
-def with_canary(generation: Generation, model: str, version: int, share: float) -> Generation:
+def with_canary(
+    generation: Generation, model: str, version: int, share: float, guardrails: Guardrails | None = None
+) -> Generation:
     """A version answers a share of the records, from 0 to 1, and the others answer the rest as before.
 
-    A canary that is there already is replaced.
+    A canary that is there already is replaced. With guardrails, a guard gives it more records, or takes it out.
 
     Raises:
       RouteError: when the share is not between 0 and 1, or the route has segments: write a file and apply it.
@@ -54,7 +57,7 @@ def with_canary(generation: Generation, model: str, version: int, share: float) 
     scaled = [
         replace(arm, weight=round(arm.weight / total * (1 - share), 12)) if arm.answers else arm for arm in others
     ]
-    canary = Arm(CANARY, model, version, share, "candidate")
+    canary = Arm(CANARY, model, version, share, "candidate", guardrails=guardrails)
     return _changed(generation, (*scaled, canary))
 
 
@@ -91,7 +94,7 @@ def restored(route: ModelRoute) -> Generation:
     """
     if len(route.generations) < 2:
         raise RouteError(f"the route of {route.data_type!r} has no earlier state; name a version with `promote`")
-    return replace(route.generations[-2], fence=None, offset=None)
+    return replace(route.generations[-2], fence=None, offset=None, note="")
 
 
 def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
@@ -111,7 +114,7 @@ def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
 
 def same_route(one: Generation, other: Generation) -> bool:
     """Whether both answer records in the same way, whenever they began."""
-    return replace(one, fence=None, offset=None) == replace(other, fence=None, offset=None)
+    return replace(one, fence=None, offset=None, note="") == replace(other, fence=None, offset=None, note="")
 
 
 def _only_segment(generation: Generation) -> Segment:

@@ -10,6 +10,7 @@ from models.encoding.single_object import bundled_codec
 from models.errors import DescriptorError
 from models.model_topic.graph import Graph
 from models.model_topic.graph_encoding import graph_of, mapping_of
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Arm, Fence, Generation, ModelRoute, Segment
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -49,6 +50,7 @@ def _encode_generation(one: Generation) -> dict[str, Any]:
         "fence": None if one.fence is None else _encode_fence(one.fence),
         "splitBy": list(one.split_by),
         "salt": one.salt,
+        "note": one.note,
         "segments": [
             {"condition": segment.condition, "arms": [_encode_arm(arm) for arm in segment.arms]}
             for segment in one.segments
@@ -65,7 +67,41 @@ def _encode_arm(arm: Arm) -> dict[str, Any]:
         "weight": arm.weight,
         "role": arm.role,
         "graph": arm.graph,
+        "guardrails": None if arm.guardrails is None else _encode_guardrails(arm.guardrails),
     }
+
+
+def _encode_guardrails(limits: Guardrails) -> dict[str, Any]:
+    return {
+        "steps": list(limits.steps),
+        "minRecords": limits.min_records,
+        "maxErrors": limits.max_errors,
+        "minAgreement": limits.min_agreement,
+        "maxSlowdown": limits.max_slowdown,
+        "tolerance": limits.tolerance,
+    }
+
+
+def _decode_arm(value: dict[str, Any]) -> Arm:
+    limits = value["guardrails"]
+    return Arm(
+        value["name"],
+        value["model"],
+        value["version"],
+        value["weight"],
+        value["role"],
+        value["graph"],
+        None
+        if limits is None
+        else Guardrails(
+            tuple(limits["steps"]),
+            limits["minRecords"],
+            limits["maxErrors"],
+            limits["minAgreement"],
+            limits["maxSlowdown"],
+            limits["tolerance"],
+        ),
+    )
 
 
 def _encode_fence(fence: Fence) -> dict[str, Any]:
@@ -78,11 +114,12 @@ def _encode_fence(fence: Fence) -> dict[str, Any]:
 
 def _decode_generation(value: dict[str, Any]) -> Generation:
     segments = tuple(
-        Segment(tuple(Arm(**arm) for arm in segment["arms"]), segment["condition"]) for segment in value["segments"]
+        Segment(tuple(_decode_arm(arm) for arm in segment["arms"]), segment["condition"])
+        for segment in value["segments"]
     )
     fence = None if value["fence"] is None else _decode_fence(value["fence"])
     graphs = tuple(map(_decode_graph, value["graphs"]))
-    return Generation(segments, fence, tuple(value["splitBy"]), value["salt"], value["offset"], graphs)
+    return Generation(segments, fence, tuple(value["splitBy"]), value["salt"], value["offset"], graphs, value["note"])
 
 
 def _decode_graph(value: dict[str, Any]) -> Graph:

@@ -1,7 +1,7 @@
 """Records as they come from Kafka: columns of them, with their coordinates.
 
-One element of the pipeline is one `RecordBatch`, a run of records of one partition: an element a record costs five
-to ten times as much.
+One element of the pipeline is one `RecordBatch`, a run of records of one partition. One element per record would cost
+five to ten times as much.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Headers = tuple[tuple[str, bytes | None], ...]
-# Where newer clients of schema registries name the schema of the value, and of the key.
+# The headers in which newer clients of schema registries name the schemas of the value and of the key.
 VALUE_SCHEMA_HEADER = "__value_schema_id"
 KEY_SCHEMA_HEADER = "__key_schema_id"
 Longs = npt.NDArray[np.int64]
@@ -23,14 +23,14 @@ Longs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OffsetSpan:
-    """A run of offsets of one partition, all of which one batch answers for.
+    """The run of offsets of one partition that one batch answers for.
 
-    The spans of a partition tile it: each starts where the one before ended, also across offsets that hold no
-    record (transaction markers, compacted records, reported gaps).
+    The spans of a partition tile it: each starts where the previous one ended, even if the offsets in between hold no
+    records (transaction markers, compacted records, reported gaps).
 
     Attributes:
       topic: the topic.
-      topic_id: the broker's identity of the topic, which changes when it is recreated; "" where the broker has none.
+      topic_id: the broker's identity of the topic, which changes when it is recreated; "" if the broker has none.
       partition: its partition.
       origin: the offset at which reading of the partition began.
       start: the first offset of the run.
@@ -61,11 +61,12 @@ class RecordBatch:
       span: the offsets that this batch answers for; an empty batch may have an empty span.
       offsets: int64 [records], where each record is.
       timestamps: int64 [records], milliseconds since 1970-01-01 UTC, as the broker has them.
-      keys: binary [records], null where there is no key.
+      keys: binary [records], null for a record without a key.
       values: binary [records], null where the value is empty (a tombstone).
-      headers: by place, of the records that have some: in their order, also repeated names.
-      gap: says what is missing before `span.end`, when records were lost to retention or to a recreated topic.
-      committed: the offset that the group had committed when reading began: all below it was done before; 0: none.
+      headers: the headers of records that have any, by place and in their order; names may be repeated.
+      gap: a description of the records that are missing before `span.end`, because of retention or a recreated topic.
+      committed: the offset that the group had committed when reading began, below which everything was done before; 0
+        if there was none.
     """
 
     span: OffsetSpan
@@ -121,7 +122,7 @@ class RecordBatch:
         return value
 
     def to_bytes(self) -> bytes:
-        """Columns one after the other: what `from_bytes` reads. Equal batches have equal bytes."""
+        """The columns one after the other, for `from_bytes`. Equal batches have equal bytes."""
         count = len(self.offsets)
         span = self.span
         topic = span.topic.encode()
@@ -174,7 +175,7 @@ def _length(value: bytes | None) -> int:
 
 
 def _pack_column(column: pa.BinaryArray) -> list[bytes | memoryview]:
-    """The length of each value, -1 for null, and then all values."""
+    """The length of each value (-1 for null), followed by all values."""
     count = len(column)
     _, offsets_buffer, content = column.buffers()
     if not count or offsets_buffer is None:
@@ -184,7 +185,7 @@ def _pack_column(column: pa.BinaryArray) -> list[bytes | memoryview]:
     values = memoryview(content or b"")[offsets[0] : offsets[-1]]
     if column.null_count:
         null = column.is_null().to_numpy(zero_copy_only=False)
-        if lengths[null].any():  # Arrow allows bytes below a null; equal batches have equal bytes all the same
+        if lengths[null].any():  # Arrow allows bytes behind a null, but equal batches must have equal bytes
             return _pack_column(pa.array(column.to_pylist(), pa.binary()))
         lengths = np.where(null, np.int32(-1), lengths)
     return [lengths.tobytes(), values]

@@ -1,4 +1,4 @@
-"""Messages for the Kafka sink: runs of them for one topic, and all that one input batch gave."""
+"""Messages for the Kafka sink: runs of messages for one topic, and all messages of one input batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OutgoingMessage:
 
     Attributes:
       topic, key, value, headers: as they are sent.
-      offset: of the record that it answers for; None: it answers for none.
+      offset: the offset of the record that the message answers for; None if it answers for none.
     """
 
     topic: str
@@ -26,14 +26,13 @@ class OutgoingMessage:
 
 @dataclass(frozen=True)
 class OutgoingRun:
-    """Messages for one topic, as columns with one entry for each message: an object for each would cost more than
-    to send it.
+    """Messages for one topic, as columns. An object for each message would cost more than sending it.
 
     Attributes:
-      topic: where they go.
+      topic: the topic of all messages.
       keys, values: as they are sent.
-      headers: by place, of the messages that have some.
-      offsets: of the records that they answer for.
+      headers: the headers of messages that have any, by place.
+      offsets: the offsets of the records that the messages answer for.
     """
 
     topic: str
@@ -54,10 +53,10 @@ class OutgoingRun:
 
 @dataclass(frozen=True)
 class OutgoingBatch:
-    """All that one input batch gave, on whatever topics: it is acknowledged as a whole.
+    """The messages of one input batch, for any topics, which are acknowledged as a whole.
 
     Attributes:
-      span: the offsets that are done when every message is acknowledged.
+      span: the offsets that are done once every message is acknowledged.
       runs: results and dead letters; each run in the order of its records.
       messages: single messages, such as status events.
     """

@@ -1,4 +1,4 @@
-"""Record types: the schema of records, and the format in which their messages come."""
+"""Record types: the schema of records, and the format of their messages."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from models.records.codecs.base import RecordCodec
 
 Row = dict[str, Any]
-RecordFormat = Literal["avro", "json", "confluent-avro", "tf-example"]
+RecordFormat = Literal["avro", "json", "confluent-avro", "json-schema", "tf-example"]
 DATA_TYPE_FIELD = "dataType"
-# Schemas of a schema registry, as `--record-schema` names them, and the subject of the records in a type's options.
+# The prefix of registry subjects in `--record-schema`, and the option that holds the subject of a topic's records.
 SUBJECT_PREFIX = "subject:"
 SUBJECT_OPTION = "subject"
 
 
 @dataclass(frozen=True)
 class RecordType:
-    """A type of records. It is a plain value, and pickles without the codec that it makes.
+    """A type of records: a plain value, which is pickled without its codec.
 
     Attributes:
       name: the bundled name, or the schema's own name; the data type of records that name none.
-      text: the schema, in the format's own language: of most an Avro record schema as JSON.
-      format: of the messages (`models.records.codecs`).
-      options: of the format's codec, such as where a schema registry is; each codec's module documents its own.
+      text: the schema in the language of the format: for most formats, an Avro record schema as JSON.
+      format: the format of the messages (`models.records.codecs`).
+      options: the options of the codec, such as the address of a schema registry; each codec's module lists its own.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RecordType:
     def named(
         cls, name: str, record_format: RecordFormat = "avro", options: Mapping[str, str] | None = None
     ) -> RecordType:
-        """The record type of a bundled name, of a schema file, or of what else the format knows schemas by.
+        """The record type of a bundled name, a schema file, or another name that the format supports.
 
         Raises:
           SchemaError: when there is no such schema, or it cannot be used with the format.
@@ -58,12 +58,12 @@ class RecordType:
         return schema
 
     def may_score(self, data_type: str) -> bool:
-        """Whether there can be records of a data type: without the field `dataType`, only of the type's own name."""
+        """Whether records can have a data type; without the field `dataType`, they only have the type's own name."""
         return DATA_TYPE_FIELD in self.codec.fields.names or data_type == self.name
 
     @cached_property
     def codec(self) -> RecordCodec:
-        """Decodes the messages; made once in each process.
+        """The codec of the messages, created once per process.
 
         Raises:
           SchemaError: when the schema cannot be used with the format.

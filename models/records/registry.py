@@ -1,9 +1,9 @@
 """A Confluent-compatible schema registry: schemas by id, GUID and subject.
 
-A schema that does not exist is one failure (`UnknownSchemaError`), a registry that does not answer is another: were
-the two mixed up, an outage would turn every record into a dead letter. So a registry that is unreachable, overloaded or
-refuses the credentials is asked again, with pauses and one line in the log, until `PATIENCE_SECONDS` are over; then
-`RegistryUnreachableError` fails the bundle, and the runner tries it again. No record is lost meanwhile.
+A schema that does not exist (`UnknownSchemaError`) is a different failure from a registry that does not answer. If the
+two were confused, an outage would turn every record into a dead letter. A registry that is unreachable, overloaded or
+refuses the credentials is therefore asked again, with pauses and one line in the log, for `PATIENCE_SECONDS`. Then
+`RegistryUnreachableError` fails the bundle, and the runner retries it. No record is lost in the meantime.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)
 
+# What registries call the types of schemas.
+AVRO, JSON = "AVRO", "JSON"
+_TYPES = {AVRO: "an Avro schema", JSON: "a JSON Schema"}
+
 SchemaKey = int | uuid.UUID
 Answer = TypeVar("Answer")
 
 PATIENCE_SECONDS = 120.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
-# We pause and retry ourselves: one attempt of the client is one request of limited length.
+# This module pauses and retries, so an attempt of the client is a single request with a time limit.
 _CLIENT_DEFAULTS: Mapping[str, object] = {"timeout": 10, "max.retries": 0}
 _NUMBERS = (
     "timeout",
@@ -43,9 +47,9 @@ _NUMBERS = (
     "retries.max.wait.ms",
 )
 _LARGEST_ID = (1 << 31) - 1
-# Worth another attempt: not allowed (yet), time-outs, too many requests. Whatever the server does wrong is, too.
+# Worth another attempt: not allowed (yet), time-outs, too many requests. So are all failures of the server.
 _TRANSIENT = (401, 403, 407, 408, 425, 429)
-# What a registry answers with status 404 when it is well, and has no such schema: version, subject or schema unknown.
+# The codes with which a healthy registry answers with status 404: unknown version, subject or schema.
 _NOT_FOUND = (40401, 40402, 40403)
 _OPTION_URL = "registry.url"
 _OPTION_CONFIG = "registry.config."
@@ -65,10 +69,10 @@ class RegistrySettings:
 
     @classmethod
     def from_options(cls, options: Mapping[str, str]) -> RegistrySettings:
-        """The settings that a record type's options hold.
+        """The settings among the options of a record type.
 
         Raises:
-          OptionsError: when there is no URL, or a setting cannot be right.
+          OptionsError: there is no URL, or a setting is malformed.
         """
         if not options.get(_OPTION_URL):
             raise OptionsError("missing: --schema-registry (the record format needs one)")
@@ -80,7 +84,7 @@ class RegistrySettings:
         return settings
 
     def check(self) -> None:
-        """Checks what can be checked without asking the registry; raises OptionsError."""
+        """Checks the settings without asking the registry; raises OptionsError."""
         for url in self.url.split(","):
             if urlsplit(url.strip()).scheme not in ("http", "https"):
                 raise OptionsError(f"--schema-registry {self.url!r} is not an http or https address")
@@ -91,7 +95,7 @@ class RegistrySettings:
 
 
 def registry_options(url: str | None, config: Mapping[str, str]) -> dict[str, str]:
-    """What a record type's options say of a registry; `RegistrySettings.from_options` reads it.
+    """The options of a record type that describe a registry; `RegistrySettings.from_options` reads them.
 
     Example:
       >>> registry_options("http://registry:8081", {"timeout": "5"})
@@ -104,7 +108,7 @@ def registry_options(url: str | None, config: Mapping[str, str]) -> dict[str, st
 
 
 def _with_numbers(config: Mapping[str, object]) -> dict[str, object]:
-    """The settings with numbers where the client wants them."""
+    """The settings, with numbers where the client requires them."""
     read = dict(config)
     for name in _NUMBERS:
         if name in read:
@@ -117,18 +121,18 @@ def _with_numbers(config: Mapping[str, object]) -> dict[str, object]:
 
 @cache
 def registry_at(settings: RegistrySettings) -> SchemaRegistry:
-    """The registry of this process at that address."""
+    """The client of a registry that this process shares."""
     return SchemaRegistry(settings)
 
 
 class SchemaRegistry:
-    """Asks a registry. Thread-safe; holds no lock while it asks; connects at first use.
+    """A client of a registry. Thread-safe; holds no lock during a request; connects at first use.
 
     Args:
-      settings: how to reach it.
-      patience: seconds for which a registry that does not answer is asked again; None: `PATIENCE_SECONDS`.
-      pause: waits so many seconds.
-      clock: seconds, steadily rising.
+      settings: how to reach the registry.
+      patience: seconds for which a registry that does not answer is asked again; None for `PATIENCE_SECONDS`.
+      pause: waits for a number of seconds.
+      clock: returns a number of seconds that never decreases.
     """
 
     def __init__(
@@ -154,14 +158,25 @@ class SchemaRegistry:
           SchemaError: when it is not an Avro schema.
           RegistryUnreachableError: when the registry does not answer.
         """
-        what = f"schema {describe_key(key)}"
-        if isinstance(key, int) and key > _LARGEST_ID:  # no registry gives such an id; some fail when asked for it
-            raise UnknownSchemaError(f"{what} is unknown to the registry")
-        found = self._ask(what, lambda client: self._fetch(client, key), patient)
-        return self._complete(found, what, patient)
+        return self._complete(self._found(key, patient), _named(key), patient)
+
+    def check_type(self, key: SchemaKey, schema_type: str, patient: bool = True) -> None:
+        """Checks that a schema exists, and is of a type.
+
+        Args:
+          key: the id or the GUID of the schema.
+          schema_type: what the registry calls the type: AVRO, JSON or PROTOBUF.
+          patient: wait for a registry that does not answer; otherwise fail at once.
+
+        Raises:
+          UnknownSchemaError: when the registry has no such schema.
+          SchemaError: when it is of another type.
+          RegistryUnreachableError: when the registry does not answer.
+        """
+        _check_type(self._found(key, patient), schema_type, _named(key))
 
     def latest(self, subject: str) -> str:
-        """The text of a subject's latest schema when this process first asked for it, with its references inlined.
+        """The text of a subject's latest schema, as of this process's first request, with its references inlined.
 
         Raises:
           UnknownSchemaError, SchemaError, RegistryUnreachableError: as `schema`; it does not wait.
@@ -172,8 +187,8 @@ class SchemaRegistry:
             self._latest.setdefault(subject, json.dumps(self._complete(found, what, patient=False)))
         return self._latest[subject]
 
-    def register(self, subject: str, schema: Mapping[str, Any], patient: bool = True) -> int:
-        """The id of a schema under a subject, where it is registered unless it is there.
+    def register(self, subject: str, schema: Mapping[str, Any], patient: bool = True, schema_type: str = AVRO) -> int:
+        """The id of a schema under a subject; the schema is registered if the subject does not have it yet.
 
         Raises:
           SchemaError: when the registry refuses it, for example as incompatible with the subject's schemas.
@@ -182,20 +197,27 @@ class SchemaRegistry:
         self._connected()
         from confluent_kafka.schema_registry import Schema
 
-        wanted = Schema(json.dumps(schema), "AVRO")
+        wanted = Schema(json.dumps(schema), schema_type)
         what = f"subject {subject!r}"
         try:
             return int(self._ask(what, lambda client: client.lookup_schema(subject, wanted).schema_id, patient))
         except UnknownSchemaError:
             return int(self._ask(what, lambda client: client.register_schema(subject, wanted), patient))
 
+    def _found(self, key: SchemaKey, patient: bool) -> Any:
+        what = _named(key)
+        if (
+            isinstance(key, int) and key > _LARGEST_ID
+        ):  # registries never assign such an id, and some fail when asked for it
+            raise UnknownSchemaError(f"{what} is unknown to the registry")
+        return self._ask(what, lambda client: self._fetch(client, key), patient)
+
     def _fetch(self, client: Any, key: SchemaKey) -> Any:
         return client.get_schema(key) if isinstance(key, int) else client.get_schema_by_guid(str(key))
 
     def _complete(self, found: Any, what: str, patient: bool) -> Any:
-        """A registered schema as JSON has it, with what it refers to."""
-        if found.schema_type not in (None, "AVRO"):
-            raise SchemaError(f"{what} is not an Avro schema but {found.schema_type}")
+        """A registered schema parsed as JSON, with the schemas that it refers to."""
+        _check_type(found, AVRO, what)
 
         def referred(subject: str, version: int) -> Any:
             ask = f"version {version} of subject {subject!r}"
@@ -207,7 +229,7 @@ class SchemaRegistry:
             raise SchemaError(f"{what} cannot be used: {error}") from error
 
     def _ask(self, what: str, request: Callable[[Any], Answer], patient: bool) -> Answer:
-        """Asks until there is an answer, or patience ends."""
+        """Repeats a request until there is an answer, or patience ends."""
         deadline = self._clock() + (self._patience if patient else 0.0)
         wait, failed = _FIRST_PAUSE, False
         client = self._connected()
@@ -245,7 +267,7 @@ class SchemaRegistry:
 
 
 def describe_key(key: SchemaKey) -> str:
-    """How an id or a GUID stands in messages.
+    """An id or a GUID as error texts show it.
 
     Example:
       >>> describe_key(7)
@@ -254,8 +276,18 @@ def describe_key(key: SchemaKey) -> str:
     return f"id {key}" if isinstance(key, int) else f"GUID {key}"
 
 
+def _named(key: SchemaKey) -> str:
+    return f"schema {describe_key(key)}"
+
+
+def _check_type(found: Any, schema_type: str, what: str) -> None:
+    actual = found.schema_type or AVRO
+    if actual != schema_type:
+        raise SchemaError(f"{what} is not {_TYPES[schema_type]} but {actual}")
+
+
 def _why_unreachable(error: Exception, what: str, url: str) -> str:
-    """The text for an error that may pass; raises what it means when it will not."""
+    """The text of an error that may be temporary; raises the right error if it is permanent."""
     from confluent_kafka.schema_registry import SchemaRegistryError
 
     text = error_text(error, 300)
@@ -263,7 +295,7 @@ def _why_unreachable(error: Exception, what: str, url: str) -> str:
         status = error.http_status_code
         if status == 404 and (error.error_code in _NOT_FOUND or "GUID" in what):
             raise UnknownSchemaError(f"{what} is unknown to the registry") from error
-        # A 404 of another kind is the answer of a wrong address.
+        # A 404 without one of those codes means that the address is wrong.
         if 400 <= status < 500 and status != 404 and status not in _TRANSIENT:
             raise SchemaError(f"{what}: the schema registry at {url} refused the request: {text}") from error
     return f"the schema registry at {url} did not give {what}: {text}"

@@ -1,4 +1,4 @@
-"""Avro schemas of a registry that refer to others, as one schema that stands by itself."""
+"""Turns an Avro schema of a registry that refers to others into one self-contained schema."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MOST_REFERENCES = 1_000
 
 
 def inline_references(found: Any, referred: Callable[[str, int], Any]) -> Any:
-    """A registered schema as JSON has it; the types that it refers to are defined where they are first used.
+    """A registered schema, parsed as JSON, with the types that it refers to defined where they are first used.
 
     Args:
       found: a `Schema` of confluent-kafka.
-      referred: gives the `Schema` of a version of a subject.
+      referred: returns the `Schema` of a version of a subject.
 
     Raises:
       SchemaError: when it, or what it refers to, cannot be read as Avro.
@@ -54,7 +54,7 @@ def _collect(
 
 
 def _defined(schema: Any, named: dict[str, Any], done: set[str]) -> Any:
-    """A parsed schema, in which names are full: each is defined at its first use."""
+    """A parsed schema, in which names are full, with each named type defined at its first use."""
     if isinstance(schema, list):
         return [_defined(branch, named, done) for branch in schema]
     if isinstance(schema, str):

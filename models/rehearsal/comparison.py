@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.columns.agreement import Flags, OutputKind, agreeing_records, kind_of, taken
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ScoredRecords
-from models.rehearsal.agreement import Flags, OutputKind, agreeing_records, kind_of, taken
 from models.rehearsal.shift import shift_of
 from models.serving.admission import non_finite
 from models.tensors import Array
@@ -75,7 +75,7 @@ class OutputComparison:
 
     Attributes:
       name: of the output in the result.
-      kind: how it was compared (`models.rehearsal.agreement`).
+      kind: how it was compared (`models.columns.agreement`).
       agreement: the share of records for which both agree, from 0 to 1.
       shift: the population stability index (`models.rehearsal.shift`).
     """

@@ -1,1 +1,1 @@
-"""The messages that records give: results and dead letters."""
+"""The messages that records become: results and dead letters."""

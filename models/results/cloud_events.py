@@ -1,8 +1,8 @@
-"""Results as CloudEvents: what a consumer that knows CloudEvents reads off a result's headers.
+"""Results as CloudEvents: the attributes in a result's headers.
 
 The binary content mode of the Kafka protocol binding (CloudEvents specification 1.0.2): the attributes are headers
 whose names begin with `ce_`, and the message itself is the event's data. An event's identity, `ce_source` and `ce_id`,
-is made of the record's coordinates, so that a result that is written again after a crash is the same event.
+consists of the record's coordinates, so a result that is written again after a crash is the same event.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CONTENT_TYPES = {"avro": b"application/avro", "json": b"application/json"}
 
 
 def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
-    """A record's headers without those that describe the record as an event, or name its schema, and not its result's.
+    """A record's headers without those that are only true of the record: its event attributes and its schema.
 
     Args:
-      headers: of the record.
-      with_key: whether the result has the record's key, too.
+      headers: the headers of the record.
+      with_key: whether the result also has the record's key.
 
     Example:
       >>> carried_headers((("trace", b"1"), ("ce_id", b"2"), ("Content-Type", b"text/plain")))

@@ -16,7 +16,7 @@ from models.results.schema import result_schema
 
 @dataclass(frozen=True)
 class ResultDecoder:
-    """Reads the results of records that are embedded so."""
+    """Reads the results of records with an embedding."""
 
     embedding: Embedding
 
@@ -57,7 +57,7 @@ def decode_any(decoders: Sequence[ResultDecoder], message: bytes) -> dict[str, A
 
 
 def result_as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """A decoded result with JSON's values only: what is not finite is null, bytes that are not text are base64."""
+    """A decoded result with JSON values only: non-finite numbers are null, and bytes that are not text are base64."""
     return {name: _plain(value) for name, value in result.items()}
 
 

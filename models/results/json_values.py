@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Converts values to what JSON can represent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def json_value(item: Any) -> Any:
-    r"""A value as JSON can hold it: what is not finite is null, bytes that are not text are base64.
+    r"""A value that JSON can represent: numbers that are not finite are null, and bytes that are not text are base64.
 
     Example:
       >>> [json_value(one) for one in (1.5, float("nan"), b"a", b"\xff")]

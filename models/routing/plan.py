@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.graph import Graph, ModelKey
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.published import PublishedVersion
 from models.model_topic.route import ANSWERING, Arm, Fence, Generation, Role
 
@@ -24,6 +25,7 @@ class PlannedArm:
       name, role, weight: as in the route; without a route, the name is empty.
       label: the model as the route names it, for errors.
       graph: the graph that answers instead of a model.
+      guardrails: of a candidate that a guard watches.
     """
 
     versions: tuple[PublishedVersion, ...]
@@ -32,6 +34,7 @@ class PlannedArm:
     weight: float = 1.0
     label: str = ""
     graph: PlannedGraph | None = None
+    guardrails: Guardrails | None = None
 
     @property
     def answers(self) -> bool:
@@ -117,10 +120,10 @@ def _planned_arm(catalog: ModelCatalog, arm: Arm, graphs: Mapping[str, Graph]) -
         models = {
             use.key: _planned_arm(catalog, Arm(arm.name, *use.key, arm.weight, arm.role), graphs) for use in graph.uses
         }
-        return PlannedArm((), arm.name, arm.role, arm.weight, arm.label, PlannedGraph(graph, models))
+        return PlannedArm((), arm.name, arm.role, arm.weight, arm.label, PlannedGraph(graph, models), arm.guardrails)
     if arm.version is None:
         versions = catalog.live(arm.model)
     else:
         version = catalog.versions.get((arm.model, arm.version))
         versions = () if version is None else (version,)
-    return PlannedArm(versions, arm.name, arm.role, arm.weight, arm.label)
+    return PlannedArm(versions, arm.name, arm.role, arm.weight, arm.label, guardrails=arm.guardrails)

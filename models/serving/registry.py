@@ -198,6 +198,12 @@ class ModelRegistry:
             leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
             return Lease(leased, self.give_back, self.count)
 
+    def has_guardrails(self) -> bool:
+        """Whether a candidate of a route has guardrails."""
+        with self._changed:
+            plans = [slot.plan for slot in self._slots.values()]
+        return any(arm.guardrails is not None for plan in plans for one in plan[:1] for arm in one.arms)
+
     def settled(self) -> bool:
         """Whether every version that should be loaded has loaded or failed, so that waiting would not help."""
         with self._changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -30,14 +30,30 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """What a candidate with guardrails has answered.
+
+    Attributes:
+      key: the data type, the offset of the route, and the name of the arm.
+      answers: to the records of one batch that it was given.
+      tolerance: by which numbers may differ from those of the serving arm.
+    """
+
+    key: tuple[str, int, str]
+    answers: tuple[ScoredRecords, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class ShadowWork:
-    """Records that a shadow is to score.
+    """Records that a shadow is to score, or that the serving arm scores for a comparison with a candidate.
 
     Attributes:
       leased: the arm and its models; whoever takes the work must hold them.
       route: the arm as results name it.
       batch, decoded: the records as they came, and decoded.
       rows: those to score, by their rows in the decoded columns.
+      candidate: what is compared with the answers, which then go nowhere; None for a shadow.
     """
 
     leased: LeasedArm
@@ -45,6 +61,7 @@ class ShadowWork:
     batch: RecordBatch
     decoded: DecodedRecords
     rows: Rows
+    candidate: Candidate | None = None
 
 
 class Shadows(Protocol):
@@ -52,6 +69,9 @@ class Shadows(Protocol):
 
     def take(self, work: ShadowWork) -> None:
         """Takes records to score later, and returns at once."""
+
+    def note(self, candidate: Candidate) -> None:
+        """Counts the answers of a candidate that cannot be compared."""
 
 
 def score_records(
@@ -83,7 +103,7 @@ def score_records(
                     scored.append(no_answer(rows[part.rows], f"{NO_MODEL} for data type {data_type!r}"))
                 else:
                     records = _Records(batch, decoded, codec, rows[part.rows])
-                    scored.extend(_score_part(registry, part, part.generation, records, shadows))
+                    scored.extend(_score_part(registry, data_type, part, part.generation, records, shadows))
     return scored
 
 
@@ -116,7 +136,12 @@ class _Records:
 
 
 def _score_part(
-    registry: ModelRegistry, part: LeasedPart, generation: PlannedGeneration, records: _Records, shadows: Shadows | None
+    registry: ModelRegistry,
+    data_type: str,
+    part: LeasedPart,
+    generation: PlannedGeneration,
+    records: _Records,
+    shadows: Shadows | None,
 ) -> Iterator[ScoredRecords]:
     try:
         assignment = assign(generation, records.columns, records.keys)
@@ -127,13 +152,36 @@ def _score_part(
         rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
         route = route_identity(generation, leased.arm)
         coordinates = partial(coordinates_of, records.batch, records.decoded, rows)
-        yield from score_arm(leased, registry, records.codec, records.only(rows), rows, route, coordinates)
+        answers = score_arm(leased, registry, records.codec, records.only(rows), rows, route, coordinates)
+        if shadows is None or route is None or leased.arm.guardrails is None:
+            yield from answers
+        else:
+            candidate = Candidate((data_type, route.offset, route.arm), tuple(answers), leased.arm.guardrails.tolerance)
+            yield from candidate.answers
+            _watch(candidate, part.arms[assigned.segment], generation, records, rows, shadows)
     if shadows is not None:
         for assigned in assignment.shadows:
             rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
             route = route_identity(generation, leased.arm)
             if leased.is_loaded and route is not None:
                 shadows.take(ShadowWork(leased, route, records.batch, records.decoded, rows))
+
+
+def _watch(
+    candidate: Candidate,
+    arms: Sequence[LeasedArm],
+    generation: PlannedGeneration,
+    records: _Records,
+    rows: Rows,
+    shadows: Shadows,
+) -> None:
+    """Has the serving arm score the records of a candidate, too, so that the answers can be compared."""
+    serving = next((one for one in arms if one.arm.role == "serve" and one.arm.answers), None)
+    route = None if serving is None else route_identity(generation, serving.arm)
+    if serving is None or route is None or not serving.is_loaded:
+        shadows.note(candidate)
+    else:
+        shadows.take(ShadowWork(serving, route, records.batch, records.decoded, rows, candidate))
 
 
 def score_arm(

@@ -18,10 +18,11 @@ from functools import partial
 
 from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
+from models.serving.arm_tallies import ArmTallies
 from models.serving.assembly import ScoringSettings, assemble
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import ShadowWork, coordinates_of, score_arm
+from models.serving.scoring import Candidate, ShadowWork, coordinates_of, score_arm
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ QUEUE_RECORDS = 20_000
 
 _LOG_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
+_IDLE_SECONDS = 30.0
 
 Send = Callable[[OutgoingMessage], None]
 
@@ -46,6 +48,11 @@ class _Lane:
 
 class ShadowScorer:
     """Scores shadows on threads of their own. Thread-safe.
+
+    The comparisons of candidates with the serving arm are done in the same way.
+
+    Attributes:
+      tallies: the statistics of candidates.
 
     Args:
       registry: keeps the models open while shadows use them.
@@ -64,9 +71,13 @@ class ShadowScorer:
         self._lock = threading.Lock()
         self._lanes: dict[tuple[tuple[Identity, ...], str], tuple[_Lane, threading.Thread]] = {}
         self._closed = False
+        self._skipped_before = 0
+        self.tallies = ArmTallies()
 
     def take(self, work: ShadowWork) -> None:
         """Takes records to score later, or skips them if too many wait already; returns at once."""
+        if work.candidate is not None:
+            self.note(work.candidate)
         with self._lock:
             if self._closed:
                 return
@@ -79,10 +90,14 @@ class ShadowScorer:
             self._registry.hold(pooled)
         lane.work.put(work)
 
+    def note(self, candidate: Candidate) -> None:
+        """Counts the answers of a candidate that cannot be compared."""
+        self.tallies.answered(candidate.key, candidate.answers)
+
     def skipped(self) -> int:
         """The number of records that shadows have skipped because they could not keep up."""
         with self._lock:
-            return sum(lane.skipped for lane, _ in self._lanes.values())
+            return self._skipped_before + sum(lane.skipped for lane, _ in self._lanes.values())
 
     def close(self) -> None:
         """Ends the threads, and waits two seconds at most for what they are doing."""
@@ -113,7 +128,12 @@ class ShadowScorer:
 
     def _run(self, lane: _Lane) -> None:
         while True:
-            work = lane.work.get()
+            try:
+                work = lane.work.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                if self._end(lane):
+                    return
+                continue
             if work is None or self._closed:
                 return
             try:
@@ -122,6 +142,15 @@ class ShadowScorer:
                 _LOGGER.exception("shadow %s failed unexpectedly", _label(work))
             finally:
                 self._release(lane, work.leased.pooled_models(), len(work.rows))
+
+    def _end(self, lane: _Lane) -> bool:
+        """Forgets a lane for which nothing has come for a while; False if something is on its way."""
+        with self._lock:
+            if lane.waiting:
+                return False
+            self._lanes = {key: one for key, one in self._lanes.items() if one[0] is not lane}
+            self._skipped_before += lane.skipped
+            return True
 
     def _release(self, lane: _Lane, models: Sequence[PooledModel], records: int) -> None:
         with self._lock:
@@ -135,6 +164,10 @@ class ShadowScorer:
         coordinates = partial(coordinates_of, work.batch, decoded, work.rows)
         columns = decoded.columns if every else decoded.columns.take(work.rows)
         scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route, coordinates))
+        if work.candidate is not None:
+            candidate = work.candidate
+            self.tallies.compared(candidate.key, candidate.answers, scored, candidate.tolerance)
+            return
         if self._settings.shadow_topic is None:
             return
         # Malformed records have their dead letters already.

@@ -7,9 +7,12 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from models.serving.arm_tallies import ArmStatistics
 from models.text import clean_text, encode_text, limit_text
 
-EventKind = Literal["loading", "serving", "failed", "released", "unloaded", "retired", "statistics", "gap", "stopped"]
+EventKind = Literal[
+    "loading", "serving", "failed", "released", "unloaded", "retired", "statistics", "candidate", "gap", "stopped"
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class StatusEvent:
 
     Attributes:
       kind: loading, serving, failed (with `error`; the load is tried again), released (its last batch has ended),
-        unloaded (for want of memory; it is loaded again on demand), retired, statistics (of a serving model), gap
+        unloaded (for want of memory; it is loaded again on demand), retired, statistics (of a serving model),
+        candidate (what a candidate with guardrails has answered), gap
         (records were missing), stopped (the worker no longer follows the models topic, for the reason in `error`; its
         bundles will fail soon).
       at: the time in milliseconds since 1970-01-01 UTC.
@@ -57,6 +61,7 @@ class StatusEvent:
       error: the reason of a failure.
       statistics: the model's statistics, for serving, statistics and released.
       deployment: the consumer group of the worker's deployment; empty in events of earlier releases.
+      arm: what a candidate has answered, for candidate.
     """
 
     kind: EventKind
@@ -68,11 +73,18 @@ class StatusEvent:
     error: str | None = None
     statistics: ModelStatistics | None = field(default=None)
     deployment: str = ""
+    arm: ArmStatistics | None = None
 
     @classmethod
     def of_gap(cls, text: str, worker: str, deployment: str = "") -> StatusEvent:
         """The event for a gap in the records."""
         return cls("gap", time.time_ns() // 1_000_000, worker, error=text, deployment=deployment)
+
+    @classmethod
+    def of_candidate(cls, arm: ArmStatistics, worker: str, deployment: str = "") -> StatusEvent:
+        """The event for what a candidate has answered."""
+        now = time.time_ns() // 1_000_000
+        return cls("candidate", now, worker, data_type=arm.data_type, deployment=deployment, arm=arm)
 
     @property
     def key(self) -> bytes:
@@ -94,8 +106,12 @@ class StatusEvent:
         """The event in a message; raises ValueError when the message is not a status event."""
         try:
             value: dict[str, Any] = json.loads(message)
-            statistics = value.pop("statistics", None)
-            return cls(**value, statistics=ModelStatistics(**statistics) if statistics else None)
+            statistics, arm = value.pop("statistics", None), value.pop("arm", None)
+            return cls(
+                **value,
+                statistics=ModelStatistics(**statistics) if statistics else None,
+                arm=ArmStatistics(**arm) if arm else None,
+            )
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a status event: {error}") from error
 

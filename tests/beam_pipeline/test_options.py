@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.cli.commands.run import check_options
 from beam_pipeline.options import ServingOptions
 from models.errors import OptionsError
+from models.records.registry import RegistrySettings
+from models.records.registry_framing import RegistryFraming
+from models.results.dead_letter import DeadLetterTopic
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 
@@ -36,6 +40,19 @@ def test_several_engines_are_named_with_commas_and_none_is_none() -> None:
     both = replace(OPTIONS, engines="tensorflow-saved-model, tensorflow-serving-rest")
     assert both.engine_types() == ("tensorflow-saved-model", "tensorflow-serving-rest")
     assert replace(OPTIONS, engines="none").engine_types() == ()
+
+
+def test_dead_letters_are_in_single_object_encoding_unless_their_schema_is_to_be_registered() -> None:
+    assert OPTIONS.dead_letters() == DeadLetterTopic("letters")
+    registered = replace(OPTIONS, dead_letter_format="confluent-avro", schema_registry="http://registry:8081")
+    framing = RegistryFraming(RegistrySettings("http://registry:8081"))
+    assert registered.dead_letters() == DeadLetterTopic("letters", framing)
+
+
+def test_registered_dead_letters_need_a_registry() -> None:
+    message = r"missing: --schema-registry \(--dead-letter-format confluent-avro needs one\)"
+    with pytest.raises(OptionsError, match=message):
+        check_options(replace(OPTIONS, dead_letter_format="confluent-avro"))
 
 
 @pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from models.model_topic.guardrails import Guardrails
+from models.model_topic.history import read_history
 from models.model_topic.route import Generation
-from models.model_topic.route_changes import with_shadow
+from models.model_topic.route_changes import with_canary, with_shadow
 from models.model_topic.route_publisher import RoutePublisher
 from tests.campaigns.fenced_switches import NAME, ROW, Campaign, publish_versions, run
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.kafka_tail import KafkaTail
+from tests.saved_models import save_version_model
 
 SaveVersion = Callable[..., Path]
 
@@ -62,3 +65,42 @@ def test_a_shadow_answers_to_the_shadow_topic_only(deploy: Deploy, version_model
     assert {one.where for one in results} <= set(last)
     assert {(one.version, one.metadata["role"]) for one in shadows} == {(2, "shadow")}
     assert all(one.version == 1 for one in deployment.results_to_the_end())
+
+
+def test_the_guard_gives_a_good_candidate_all_records_and_takes_a_bad_one_out(
+    deploy: Deploy, version_model: SaveVersion, tmp_path: Path
+) -> None:
+    deployment = deploy(partitions=2)
+    alike, other = version_model(1), save_version_model(tmp_path / "other", 99)
+    publish_versions(deployment, [alike, save_version_model(tmp_path / "alike", 1), other])
+    deployment.start()
+    deployment.score(ROW)
+    routes = RoutePublisher(deployment.kafka, deployment.topic("models"))
+    limits = Guardrails((0.2, 0.6, 1.0), min_records=200, max_slowdown=100.0)
+
+    def start_canary(version: int) -> None:
+        def change(live: Generation | None) -> Generation:
+            assert live is not None
+            return with_canary(live, NAME, version, 0.2, limits)
+
+        routes.change(NAME, change)
+
+    def arms() -> list[tuple[str, int | None]]:
+        return [(arm.name, arm.version) for arm in routes.routes()[NAME].route.newest.arms]
+
+    with deployment.records_coming(ROW, a_second=200) as sent:
+        start_canary(2)
+        deployment.eventually(lambda: arms() == [("live", 2)], "the good candidate serves", 90.0)
+        start_canary(3)
+        deployment.eventually(lambda: arms() == [("live", 2)], "the bad candidate is taken out", 90.0)
+    results = deployment.results_of_all(sent)
+    assert all(result.error is None for result in results)
+    touched = sum(result.version == 3 for result in results)
+    assert 0 < touched < 2_000
+    changes = [one.change for one in read_history(deployment.kafka, deployment.topic("models")) if "(" in one.change]
+    assert [change.partition("(")[2].partition(":")[0] for change in changes] == [
+        f"{NAME}/2 from 20 % to 60 %",
+        f"{NAME}/2 from 60 % to 100 %",
+        f"{NAME}/3 taken out",
+    ]
+    print(f"\nthe bad candidate answered {touched} of {len(results)} records; {changes[-1]}")

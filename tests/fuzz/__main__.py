@@ -7,6 +7,7 @@ import logging
 import secrets
 import sys
 
+from runners.local.schema_registry import LocalSchemaRegistry
 from tests.fuzz.run import FuzzError, fuzz
 from tests.fuzz.streams import STREAMS
 
@@ -21,7 +22,8 @@ def main() -> int:
     logging.disable(logging.ERROR)
     print(f"seed {arguments.seed}", flush=True)
     try:
-        tally = fuzz(arguments.records, arguments.seed, arguments.format or tuple(STREAMS))
+        with LocalSchemaRegistry() as registry:
+            tally = fuzz(arguments.records, arguments.seed, registry.url, arguments.format or tuple(STREAMS))
     except FuzzError as error:
         print(f"{error}\nrepeat it with --seed {arguments.seed}", file=sys.stderr)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from models.columns.field_values import is_text
 from models.errors import ScoringError
-from models.records.batch import OffsetSpan, RecordBatch
+from models.records.batch import VALUE_SCHEMA_HEADER, Headers, OffsetSpan, RecordBatch
 from models.records.codecs.base import RecordCodec
 from models.records.record_type import RecordType
 from models.routing.plan import implicit_plan
@@ -20,7 +21,7 @@ from models.scorers.base import Scores
 from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.registry import ModelRegistry
 from models.tensors import Array, Signature, TensorSpec
-from tests.fuzz.streams import STREAMS
+from tests.fuzz.streams import STREAMS, Stream
 from tests.models.fakes import FakeScorer, fake_model, published
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool", "object")
@@ -55,9 +56,20 @@ class Tally:
 
 
 def fuzz(
-    records: int, seed: int, formats: Sequence[str] = tuple(STREAMS), seconds: Callable[[], float] = time.process_time
+    records: int,
+    seed: int,
+    registry: str,
+    formats: Sequence[str] = tuple(STREAMS),
+    seconds: Callable[[], float] = time.process_time,
 ) -> Tally:
-    """Sends so many random records through; the seconds are those of the product, not of the making of records.
+    """Sends random records through the product.
+
+    Args:
+      records: how many.
+      seed: repeats a run.
+      registry: the address of a schema registry.
+      formats: the record formats, in turns.
+      seconds: a clock, which runs while the product works and not while records are made.
 
     Raises:
       FuzzError: when one round fails; it names the seed that repeats the round.
@@ -67,7 +79,9 @@ def fuzz(
     while tally.records < records:
         one = f"{seed}-{rounds}"
         try:
-            fuzz_round(one, formats[rounds % len(formats)], records - tally.records, tally, seconds)
+            chance = random.Random(one)
+            stream = STREAMS[formats[rounds % len(formats)]](chance, registry)
+            fuzz_round(chance, stream, records - tally.records, tally, seconds)
         except Exception as error:
             raise FuzzError(f"round {one} of {formats[rounds % len(formats)]} failed: {error!r}") from error
         rounds += 1
@@ -78,12 +92,12 @@ class FuzzError(Exception):
     """A record led to an exception, or not to one message."""
 
 
-def fuzz_round(name: str, record_format: str, most: int, tally: Tally, seconds: Callable[[], float]) -> None:
+def fuzz_round(chance: random.Random, stream: Stream, most: int, tally: Tally, seconds: Callable[[], float]) -> None:
     """One schema, one model, and some batches."""
-    chance = random.Random(name)
-    kind, make = STREAMS[record_format](chance)
+    kind, make = stream
     registry = _registry(chance, kind)
-    settings = ScoringSettings({TOPIC: kind}, "results", "dead-letters", chance.choice(("record", "coordinates")))
+    results = f"results-{uuid.uuid4().hex}"  # the schema of results is registered under the topic's name
+    settings = ScoringSettings({TOPIC: kind}, results, "dead-letters", chance.choice(("record", "coordinates")))
     pool = [make() for _ in range(POOL)]
     for _ in range(6):
         size = min(most, chance.choice((1, 2, 16, 500, 2_000)))
@@ -109,8 +123,14 @@ def _batch(chance: random.Random, pool: Sequence[bytes], size: int) -> RecordBat
         values[place] = _spoil(chance, values[place] or b"")
     keys = [chance.choice((None, b"", b"key", b"\xff")) for _ in range(size)]
     offsets = range(100, 100 + size)
-    headers = [(("h", b"1"), ("h", None)) if chance.random() < 0.1 else () for _ in range(size)]
+    headers = [_headers(chance) if chance.random() < 0.1 else () for _ in range(size)]
     return RecordBatch.of(OffsetSpan(TOPIC, "", 0, 0, 100, 100 + size), offsets, offsets, keys, values, headers)
+
+
+def _headers(chance: random.Random) -> Headers:
+    """Some headers; one of four names a schema, which may not exist."""
+    schema = chance.choice((None, b"", b"\0\0\0\0\x01", b"\x01" * 17, chance.randbytes(5)))
+    return (("h", b"1"), ("h", None)) if chance.random() < 0.75 else ((VALUE_SCHEMA_HEADER, schema),)
 
 
 def _spoil(chance: random.Random, value: bytes) -> bytes | None:

@@ -1,20 +1,28 @@
-"""Streams of random messages for each record format: a new format is one function and one line in `STREAMS`."""
+"""Streams of random messages for each record format: a new format is one function and one line in `STREAMS`.
+
+Each function takes the source of all randomness, and the address of a real schema registry for formats that need one.
+The registry chooses the ids, so a seed repeats a run exactly only with an empty registry.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from models.records.codecs.json_schema import json_schema_of
 from models.records.record_type import RecordType
+from models.records.registry import AVRO, JSON, RegistrySettings, registry_at, registry_options
+from models.records.registry_frames import frame_of
 from tests.fuzz.avro_messages import MessageMaker, SchemaMaker
 
 Stream = tuple[RecordType, Callable[[], bytes]]
 """A record type, and what makes messages that follow it."""
 
 
-def avro_stream(chance: random.Random) -> Stream:
+def avro_stream(chance: random.Random, registry: str) -> Stream:
     """Messages of a random Avro schema; one of four contains itself."""
     schema = SchemaMaker(chance, recursive=chance.random() < 0.25).record(chance.choice((1, 2, 3)))
     _name_a_data_type(chance, schema)
@@ -22,7 +30,7 @@ def avro_stream(chance: random.Random) -> Stream:
     return kind, MessageMaker(chance, schema, chance.choice((1, 3, 3, 20))).message
 
 
-def json_stream(chance: random.Random) -> Stream:
+def json_stream(chance: random.Random, registry: str) -> Stream:
     """JSON objects of a random schema of simple types; some values are not of their type."""
     types: list[Any] = ["long", "int", "double", "float", "string", "boolean", ["null", "long"], ["int", "string"]]
     types += [{"type": "array", "items": one} for one in types[:5]]
@@ -44,7 +52,7 @@ def json_stream(chance: random.Random) -> Stream:
     return RecordType("Test", json.dumps(schema), "json"), message
 
 
-def tf_example_stream(chance: random.Random) -> Stream:
+def tf_example_stream(chance: random.Random, registry: str) -> Stream:
     """Recommender records as tf.Examples."""
     kind = RecordType.named("recommender", "tf-example")
 
@@ -59,9 +67,49 @@ def tf_example_stream(chance: random.Random) -> Stream:
     return kind, message
 
 
-STREAMS: dict[str, Callable[[random.Random], Stream]] = {
+def confluent_avro_stream(chance: random.Random, registry: str) -> Stream:
+    """Avro messages of several registered schemas, not all of which can be resolved to the reader's."""
+    # Not recursive: Apicurio answers with status 500 to a schema that contains itself in a map.
+    schema = SchemaMaker(chance).record(chance.choice((1, 2)))
+    _name_a_data_type(chance, schema)
+    kind = RecordType("Test", json.dumps(schema), "confluent-avro", registry_options(registry, {}))
+    extra = {"name": "extra", "type": chance.choice(("string", "long", {"type": "array", "items": "double"}))}
+    writers = [schema, {**schema, "fields": [extra, *schema["fields"]]}]
+    if len(schema["fields"]) > 1:  # the first field may define a type that others use; the last one does not
+        writers.append({**schema, "fields": schema["fields"][:-1]})
+    makers = [MessageMaker(chance, writer, chance.choice((1, 3))).message for writer in writers]
+    frames = [_registered(registry, writer, AVRO) for writer in writers]
+
+    def message() -> bytes:
+        which = chance.choices(range(len(writers)), (8, 2, 1)[: len(writers)])[0]
+        return frames[which] + makers[which]()
+
+    return kind, message
+
+
+def json_schema_stream(chance: random.Random, registry: str) -> Stream:
+    """As `json_stream`, with the ids of two JSON Schemas; some messages name an Avro schema."""
+    plain, make = json_stream(chance, registry)
+    kind = RecordType("Test", plain.text, "json-schema", registry_options(registry, {}))
+    frames = [
+        _registered(registry, json_schema_of(plain.declared), JSON),
+        _registered(registry, {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}, JSON),
+        _registered(registry, plain.declared, AVRO),
+    ]
+    return kind, lambda: chance.choices(frames, (20, 20, 1))[0] + make()
+
+
+def _registered(registry: str, schema: Mapping[str, Any], schema_type: str) -> bytes:
+    """The frame of a schema that is registered under a subject of its own."""
+    known = registry_at(RegistrySettings(registry))
+    return frame_of(known.register(f"fuzz-{uuid.uuid4().hex}", schema, patient=False, schema_type=schema_type))
+
+
+STREAMS: dict[str, Callable[[random.Random, str], Stream]] = {
     "avro": avro_stream,
+    "confluent-avro": confluent_avro_stream,
     "json": json_stream,
+    "json-schema": json_schema_stream,
     "tf-example": tf_example_stream,
 }
 

@@ -11,13 +11,20 @@ from apache_beam.metrics.metricbase import MetricName
 from apache_beam.runners.worker import statesampler
 from apache_beam.utils.counters import CounterFactory
 from confluent_kafka import TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 from models.kafka.client import KafkaSettings
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
-from models.results.dead_letter import decode_dead_letter
+from models.records.registry import RegistrySettings
+from models.records.registry_framing import RegistryFraming
+from models.results.dead_letter import DeadLetterTopic, dead_letters, decode_dead_letter
+from runners.local.schema_registry import LocalSchemaRegistry
 from tests.conftest import MakeTopic
 from tests.end_to_end.kafka_tail import KafkaTail, headers_of
+from tests.models.fakes import batch_of
 from tests.models.kafka.test_client import java_partition
 from transforms.kafka_sink import ProduceMessages, SinkError
 from transforms.offset_commits import GroupOffsets
@@ -37,7 +44,7 @@ def topics(make_topic: MakeTopic, topic_names: Callable[[str], str]) -> tuple[st
 
 @pytest.fixture
 def sink(kafka: KafkaSettings, topics: tuple[str, str]) -> Iterator[ProduceMessages]:
-    made = ProduceMessages(kafka, topics[1])
+    made = ProduceMessages(kafka, DeadLetterTopic(topics[1]))
     made.setup()
     yield made
     made.teardown()
@@ -96,6 +103,25 @@ def test_keys_headers_and_empty_values_are_written_as_they_are(
     first, second = sorted(read(kafka, topics[0]), key=lambda message: message.key() is not None)
     assert (first.key(), first.value(), headers_of(first)) == (None, None, headers)
     assert (second.key(), second.value(), headers_of(second)) == (b"", b"", ())
+
+
+def test_dead_letters_are_framed_as_their_topic_says_and_results_are_left_alone(
+    kafka: KafkaSettings, topics: tuple[str, str], schema_registry: LocalSchemaRegistry
+) -> None:
+    letters = DeadLetterTopic(topics[1], RegistryFraming(RegistrySettings(schema_registry.url)))
+    batch = batch_of([b"broken"], [b"key"], start=40)
+    too_large = OutgoingMessage(topics[0], b"k", b"v" * 2 * MEGABYTE, offset=41)
+    sink = ProduceMessages(kafka, letters)
+    sink.setup()
+    result = OutgoingRun(topics[0], [b"k"], [b"result-bytes"], [40])
+    runs = [result, dead_letters(topics[1], batch, {0: "why"})]
+    write(sink, OutgoingBatch(batch.span, runs, [too_large]))
+    sink.teardown()
+    assert [message.value() for message in read(kafka, topics[0])] == [b"result-bytes"]
+    deserialize = AvroDeserializer(SchemaRegistryClient({"url": schema_registry.url}))
+    context = SerializationContext(topics[1], MessageField.VALUE)
+    found = [deserialize(message.value(), context) for message in read(kafka, topics[1])]
+    assert sorted((one["offset"], one["value"]) for one in found) == [(40, b"broken"), (41, None)]
 
 
 def test_a_key_goes_to_the_partition_that_java_would_choose(
@@ -170,7 +196,7 @@ def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
     kafka: KafkaSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
 ) -> None:
     tiny = make_topic(topic_names("tiny"), max_message_bytes=50)
-    sink = ProduceMessages(kafka, tiny)
+    sink = ProduceMessages(kafka, DeadLetterTopic(tiny))
     sink.setup()
     with pytest.raises(SinkError, match="not acknowledged"):
         write(sink, OutgoingBatch(span(0, 1), messages=[OutgoingMessage(tiny, b"k", b"x" * MEGABYTE, offset=0)]))
@@ -191,7 +217,7 @@ def counted() -> Iterator[Callable[[str], int]]:
 
 def test_a_full_queue_is_waited_for(kafka: KafkaSettings, topics: tuple[str, str]) -> None:
     narrow = KafkaSettings(kafka.bootstrap_servers, {"producer.queue.buffering.max.messages": "5"})
-    sink = ProduceMessages(narrow, topics[1])
+    sink = ProduceMessages(narrow, DeadLetterTopic(topics[1]))
     sink.setup()
     messages = [OutgoingMessage(topics[0], None, str(number).encode()) for number in range(100)]
     assert write(sink, OutgoingBatch(span(0, 100), messages=messages)) == [span(0, 100)]
@@ -233,7 +259,7 @@ def test_a_sink_with_a_group_commits_what_is_acknowledged_and_gives_nothing_on(
 ) -> None:
     group = f"group-{topics[0]}"
     records = make_topic(f"{topics[0]}-records", partitions=4)
-    sink = ProduceMessages(kafka, topics[1], GroupOffsets(kafka, group))
+    sink = ProduceMessages(kafka, DeadLetterTopic(topics[1]), GroupOffsets(kafka, group))
     sink.setup()
 
     def of(start: int, end: int) -> OffsetSpan:

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,14 @@ from models.errors import OptionsError, TopicError
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
+    from models.encoding.framing import MessageDecoder
     from models.kafka.client import KafkaSettings
     from models.records.codecs.base import RecordCodec
     from models.results.dead_letter import DeadLetter
 
-_SHOW = ("bootstrap-servers", "dead-letter-topic", "kafka-config")
-_REPLAY = (*_SHOW, "records-topic", *RECORD_TYPE)
+_KAFKA = ("bootstrap-servers", "dead-letter-topic", "kafka-config")
+_SHOW = (*_KAFKA, "schema-registry", "schema-registry-config")
+_REPLAY = (*_KAFKA, "records-topic", *RECORD_TYPE)
 _SHOWN_BYTES = 40
 _FLUSH_SECONDS = 60.0
 REPLAYED_HEADER = "replayed.from"
@@ -84,7 +86,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     if given.action == "show":
         values = read_options(given, _SHOW)
         require(values, ["dead-letter-topic"])
-        for letter in _read(kafka_settings(values), values["dead_letter_topic"], given.last, given.follow):
+        for letter in _read(values, given.last, given.follow):
             if not isinstance(letter, str):
                 print(_as_json(letter) if given.json else line(letter), flush=given.follow)
         return 0
@@ -111,27 +113,38 @@ class _Letters:
     replayed: set[str]
 
 
-def _read(
-    kafka: KafkaSettings, topic: str, last: int | None = None, follow: bool = False
-) -> Iterator[DeadLetter | str]:
+def _read(values: Mapping[str, Any], last: int | None = None, follow: bool = False) -> Iterator[DeadLetter | str]:
     """Yields the dead letters, and the coordinates (as text) of each letter that was replayed."""
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.dead_letter import decode_dead_letter
 
-    for message in read_topic(kafka, topic, last, follow):
+    registered = _registered_decoder(values)
+    for message in read_topic(kafka_settings(values), values["dead_letter_topic"], last, follow):
         if message.value() is None and message.key() is not None:
             yield message.key().decode("utf-8", "backslashreplace")
             continue
         try:
-            yield decode_dead_letter(message.value() or b"")
+            yield decode_dead_letter(message.value() or b"", registered)
         except ValueError as error:
             print(f"{message.topic()}-{message.partition()}@{message.offset()}: {error}", file=sys.stderr)
 
 
-def _all_letters(kafka: KafkaSettings, topic: str) -> _Letters:
+def _registered_decoder(values: Mapping[str, Any]) -> MessageDecoder | None:
+    """Reads letters that name their schema in the registry; None when no registry is named."""
+    if "schema_registry" not in values:
+        return None
+    from models.records.registry import RegistrySettings, registry_options
+    from models.records.registry_framing import RegistryFraming
+    from models.schemas import bundled_schema
+
+    named = registry_options(values["schema_registry"], values.get("schema_registry_config", {}))
+    return RegistryFraming(RegistrySettings.from_options(named)).decoder(bundled_schema("dead_letter"))
+
+
+def _all_letters(values: Mapping[str, Any]) -> _Letters:
     """The current content of the topic. A record that was rejected twice, because of a restart, is one letter."""
     found = _Letters({}, set())
-    for one in _read(kafka, topic):
+    for one in _read(values):
         if isinstance(one, str):
             found.replayed.add(one)
         else:
@@ -155,7 +168,7 @@ def _wanted(given: argparse.Namespace, letters: _Letters, topics: set[str]) -> l
 def _replay(given: argparse.Namespace, values: dict[str, Any]) -> int:
     kafka = kafka_settings(values)
     # Reads all letters before replaying any: a record that is put back may become a dead letter again meanwhile.
-    letters = _all_letters(kafka, values["dead_letter_topic"])
+    letters = _all_letters(values)
     topics = {one.topic: named_record_type(values, one).codec for one in records_topics(values)}
     wanted = _wanted(given, letters, set(topics))
     return max(

@@ -15,6 +15,7 @@ from beam_pipeline.cli.arguments import (
     add_options,
     kafka_settings,
     named_record_type,
+    optional_record_type,
     read_options,
     records_topics,
     require,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
 _RECORDS = ("bootstrap-servers", "records-topic", "kafka-config", *RECORD_TYPE[1:])
-_MODELS = ("bootstrap-servers", "models-topic", "record-schema", "record-format", "kafka-config")
+_MODELS = ("bootstrap-servers", "models-topic", "kafka-config", *RECORD_TYPE)
 _TICK_SECONDS = 0.002
 _PROGRESS_SECONDS = 5.0
 
@@ -158,11 +159,9 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     check_model_arguments(given)
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.model_topic.publisher import ModelPublisher
-    from models.records.record_type import RecordType
 
     topic = ModelPublisher(kafka_settings(values), values["models_topic"])
-    record_format = values.get("record_format", "avro")
-    record_type = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
+    record_type = optional_record_type(values)
     drafts = [draft_from(given, path) for path in given.paths]
     descriptors = [draft_descriptor(draft) for draft in drafts]
     with without_start_lines():

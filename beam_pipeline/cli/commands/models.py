@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_action, add_options, kafka_settings, pairs, read_options, require
+from beam_pipeline.cli.arguments import (
+    RECORD_TYPE,
+    add_action,
+    add_options,
+    kafka_settings,
+    optional_record_type,
+    pairs,
+    read_options,
+    require,
+)
 from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
 from beam_pipeline.cli.commands.routes import (
     ACTIONS,
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
-_PUBLISH_OPTIONS = (*_OPTIONS, "record-schema", "record-format")
+_PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE)
 _OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
@@ -157,15 +166,13 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.model_topic.route_changes import promoted
     from models.model_topic.route_publisher import RoutePublisher
-    from models.records.record_type import RecordType
 
     draft = replace(draft_from(given, given.path, given.location), golden=_golden_from(given))
-    record_format = values.get("record_format", "avro")
-    schema = RecordType.named(values["record_schema"], record_format) if "record_schema" in values else None
+    record_type = optional_record_type(values)
     descriptor = draft_descriptor(draft)
     with without_start_lines():
         prepare_engines([draft.model_type])
-    check_draft(draft, descriptor, schema)
+    check_draft(draft, descriptor, record_type)
     lead = lead_of(given)
     if given.no_promote or lead is not None:
         published = topic.publish(descriptor, live=False)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import add_action, add_options
-from models.errors import OptionsError
+from models.errors import DescriptorError, OptionsError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from models.kafka.client import KafkaSettings
+    from models.model_topic.guardrails import Guardrails
     from models.model_topic.history import HistoryEntry
     from models.model_topic.route import Generation, ModelRoute
 
@@ -33,9 +34,9 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
         action.add_argument(
             "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
         )
-    for action, default in ((canary, "10%"), (shadow, "100%")):
-        shown = default.replace("%", "%%")
-        action.add_argument("--share", default=default, metavar="P", help=f"the share of records (default: {shown})")
+    canary.add_argument("--share", metavar="P", help="the share of records (default: the first of --steps, or 10%%)")
+    shadow.add_argument("--share", metavar="P", help="the share of records (default: 100%%)")
+    _add_guardrails(canary)
     withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
@@ -48,6 +49,46 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
     history = add_action(actions, "history", "list what was published and routed")
     history.add_argument("name", nargs="?", metavar="NAME", help="a model or data type (default: all)")
     add_options(history, options)
+
+
+def _add_guardrails(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group(
+        "guardrails", "With --steps, a guard gives the canary more records step by step, or takes it out."
+    )
+    limits.add_argument("--steps", metavar="P,P...", help="the shares to give it in turn, such as 1%%,10%%,50%%,100%%")
+    limits.add_argument("--min-records", type=int, metavar="N", help="records before its next step (default: 1000)")
+    limits.add_argument("--max-errors", metavar="P", help="the largest share of errors (default: 1%%)")
+    limits.add_argument(
+        "--min-agreement",
+        metavar="P",
+        help="the smallest share of records on which it agrees with live (default: 90%%)",
+    )
+    limits.add_argument(
+        "--max-slowdown", type=float, metavar="X", help="how many times as long as live it may take (default: 3)"
+    )
+
+
+def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
+    """The guardrails that the arguments of `canary` describe; raises OptionsError when they contradict each other."""
+    from models.model_topic.guardrails import Guardrails
+
+    shares = {name: getattr(given, name) for name in ("max_errors", "min_agreement")}
+    limits: dict[str, Any] = {
+        name: share_named(text, name.replace("_", "-")) for name, text in shares.items() if text is not None
+    }
+    numbers = {name: getattr(given, name) for name in ("min_records", "max_slowdown")}
+    limits |= {name: number for name, number in numbers.items() if number is not None}
+    if given.steps is None:
+        if limits:
+            raise OptionsError(
+                f"--{next(iter(limits)).replace('_', '-')} needs --steps, by which the canary moves forward"
+            )
+        return None
+    steps = tuple(share_named(text, "steps") for text in given.steps.split(","))
+    try:
+        return Guardrails(steps, **limits)
+    except DescriptorError as error:
+        raise OptionsError(f"--steps {given.steps!r}: {error}") from error
 
 
 def add_fence(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +107,9 @@ def check_route_arguments(given: argparse.Namespace) -> None:
     if given.action in ("promote", "canary", "shadow"):
         version_named(given.version)
     if given.action in ("canary", "shadow"):
-        share_named(given.share)
+        share_of(given)
+    if given.action == "canary":
+        guardrails_of(given)
 
 
 def lead_of(given: argparse.Namespace) -> float | None:
@@ -96,6 +139,15 @@ def number_named(option: str, text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
         raise OptionsError(f"--{option} {text!r} is not a number from 0 such as 0.2 or 1e-6")
     return float(text)
+
+
+def share_of(given: argparse.Namespace) -> float:
+    """The share of records that `canary` or `shadow` gives; raises OptionsError when it is malformed."""
+    if given.share is not None:
+        return share_named(given.share)
+    if given.action == "shadow":
+        return 1.0
+    return 0.1 if given.steps is None else share_named(given.steps.split(",")[0], "steps")
 
 
 def share_named(text: str, option: str = "share") -> float:
@@ -190,12 +242,14 @@ def _change(
 
     if given.action == "promote":
         return lambda generation: promoted(generation, name, number)
-    add, share = {"canary": with_canary, "shadow": with_shadow}[given.action], share_named(given.share)
+    share, limits = share_of(given), guardrails_of(given) if given.action == "canary" else None
 
     def change(generation: Generation | None) -> Generation:
         if generation is None:
             raise RouteError(f"no model answers {data_type!r} records yet; promote {name}/{number} instead")
-        return add(generation, name, number, share)
+        if given.action == "shadow":
+            return with_shadow(generation, name, number, share)
+        return with_canary(generation, name, number, share, limits)
 
     return change
 

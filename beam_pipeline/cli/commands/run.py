@@ -45,6 +45,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     options = serving_options(read_options(given, RUN), [*read_runner_options(given), *rest])
     check_dashed_names(options.runner_arguments)
     check_options(options)
+    register_schemas(options)
     # Importing Beam takes seconds, so the checks above do without it and report mistakes at once.
     from beam_pipeline.cli.beam_arguments import check_beam_arguments
     from beam_pipeline.running import run as run_pipeline
@@ -62,20 +63,31 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def check_options(options: ServingOptions) -> None:
-    """Checks everything that can be checked without a broker; raises ServingError.
-
-    With a schema registry, the schema of the results is registered.
-    """
+    """Checks everything that can be checked without a broker; raises ServingError."""
     check_runner(options.runner)
     options.start_at()
     options.engine_types()
     options.kafka().check()
+    options.dead_letters()
     record_types = options.record_types()
-    from models.results.schema import check_result_schema, register_result_schema
+    from models.results.schema import check_result_schema
 
     for record_type in record_types.values():
         check_result_schema(record_type)
+
+
+def register_schemas(options: ServingOptions) -> None:
+    """Registers the schemas of results and dead letters if their formats need it, so that a refusal is reported now.
+
+    Raises:
+      SchemaError: the registry refuses a schema.
+      RegistryUnreachableError: the registry does not answer.
+    """
+    from models.results.schema import register_result_schema
+
+    for record_type in options.record_types().values():
         register_result_schema(record_type, options.results_topic)
+    options.dead_letters().register()
 
 
 def check_topics(options: ServingOptions) -> None:

@@ -7,5 +7,6 @@ CODEC_MODULES = {
     "avro": "models.records.codecs.avro",
     "json": "models.records.codecs.json",
     "confluent-avro": "models.records.codecs.confluent_avro",
+    "json-schema": "models.records.codecs.json_schema",
     "tf-example": "models.records.codecs.tf_example",
 }

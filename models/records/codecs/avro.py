@@ -36,7 +36,7 @@ from models.records.record_type import RecordType, Row
 
 _LOGGER = logging.getLogger(__name__)
 _SAMPLES = 20
-# Up to here columns take longer than messages one by one.
+# Up to this number of messages, decoding them one by one is faster than columns.
 _FEW_MESSAGES = 8
 _FEW_BYTES = 1_000
 
@@ -88,7 +88,7 @@ class AvroCodec:
         return DecodedRecords(columns, present.astype(np.int64), errors, values.to_pylist())
 
     def _decode_present(self, values: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str]]:
-        """One struct a message, and why some are malformed; their structs mean nothing."""
+        """One struct per message, and the reasons why some are malformed; the structs of those have no meaning."""
         if self._columns is None or (len(values) <= _FEW_MESSAGES and values.nbytes <= _FEW_BYTES):
             return self._decode_rows(values, range(len(values)))
         structs, errors, deferred = self._columns.read(values)
@@ -102,7 +102,7 @@ class AvroCodec:
         return structs, errors
 
     def _decode_rows(self, values: pa.BinaryArray, places: Sequence[int]) -> tuple[pa.StructArray, dict[int, str]]:
-        """One struct a place, null where the message is malformed, and why."""
+        """One struct per place, null for a malformed message, and the reasons."""
         rows: dict[int, Row] = {}
         errors: dict[int, str] = {}
         for place in places:
@@ -128,12 +128,12 @@ class AvroCodec:
         return buffer.getvalue()
 
 
-# Longer ones would make the self-test expensive, and no broker takes them by default.
+# Longer messages would make the self-test expensive, and brokers refuse them by default.
 _LONGEST_SAMPLE = 1 << 20
 
 
 def agrees_with_fastavro(columns: ColumnReader, kind: AvroType, parsed: Any) -> bool:
-    """Whether random records, written by fastavro, are read as fastavro reads them."""
+    """Whether this reader and fastavro agree on random records that fastavro has written."""
     if kind.least_bytes > _LONGEST_SAMPLE:
         return True
     try:
@@ -153,7 +153,7 @@ def agrees_with_fastavro(columns: ColumnReader, kind: AvroType, parsed: Any) -> 
 
 
 def same(read: Any, expected: Any) -> bool:
-    """Whether a value of Arrow's is the one of fastavro's: a map is a list of pairs there, and NaN is itself here."""
+    """Whether Arrow's value equals fastavro's: Arrow has lists of pairs for maps, and NaN equals NaN here."""
     if isinstance(expected, dict):
         if isinstance(read, list):
             read = dict(read)

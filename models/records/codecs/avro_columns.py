@@ -1,4 +1,4 @@
-"""Avro's binary encoding to Arrow columns, a whole batch at a time.
+"""Decodes Avro's binary encoding to Arrow columns, a whole batch at a time.
 
 A schema becomes a tree of readers, and each reads one value of every message (`avro_cursors`): a field costs the same
 number of numpy calls for one record as for two thousand. Arrays of numbers are read in one go, whatever their length.
@@ -25,12 +25,12 @@ _MOST_BLOCKS = 16
 # `_FEW_MESSAGES` of the batch have as many, it is left to the reader of single messages.
 _FEW_STEPS = 16
 _FEW_MESSAGES = 8
-# How often a batch may read each type of its schema, beside what its bytes are worth.
+# How often a batch may read each type of its schema, in addition to the steps that its bytes justify.
 _STEPS_A_TYPE = 64
 
 
 class ColumnReader:
-    """Reads messages of one record type. Stateless, and so thread-safe.
+    """Reads messages of one record type. Stateless, and therefore thread-safe.
 
     Args:
       kind: a record type.
@@ -40,7 +40,7 @@ class ColumnReader:
         self._kind = kind
 
     def read(self, messages: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str], set[int]]:
-        """Decodes messages, none of them null.
+        """Decodes messages, none of which may be null.
 
         Returns:
           One struct a message (meaningless for those that follow), the reason by place of each malformed message, and
@@ -60,7 +60,7 @@ class ColumnReader:
         return Cursors(content, starts.astype(np.int64) - int(starts[0]), steps), content
 
     def split(self, messages: pa.BinaryArray) -> FieldBytes:
-        """Decodes messages, none of them null, and finds out where in their bytes each field lies."""
+        """Decodes messages, none of which may be null, and locates each field in their bytes."""
         cursors, content = self._cursors(messages)
         rows = np.arange(len(messages))
         bounds, columns = [cursors.position.copy()], []
@@ -73,7 +73,7 @@ class ColumnReader:
 
 @dataclass(frozen=True)
 class FieldBytes:
-    """Where the fields of messages lie.
+    """The positions of the fields of messages.
 
     Attributes:
       content: the messages, one after the other.
@@ -253,7 +253,7 @@ def _read_blocks(item: AvroType, cursors: Cursors, rows: Longs, read: RunReader)
 
 
 def _joined(kind: AvroType, pieces: list[pa.Array], owners: list[Longs]) -> pa.Array:
-    """Pieces as one array, sorted by owner; those of an owner stay in their order."""
+    """Joins pieces to one array, sorted by owner; the pieces of an owner keep their order."""
     if not pieces:
         return pa.nulls(0, kind.arrow)
     if len(pieces) == 1:
@@ -263,14 +263,14 @@ def _joined(kind: AvroType, pieces: list[pa.Array], owners: list[Longs]) -> pa.A
 
 
 def _block_counts(item: AvroType, cursors: Cursors, rows: Longs) -> Longs:
-    """The number of items of the next block of each message; 0 where the array ends, and of malformed messages."""
+    """The number of items of the next block of each message; 0 at the end of the array and for malformed messages."""
     counts = cursors.longs(rows)
     if counts.min(initial=0) < 0:
         cursors.longs(rows[counts < 0])  # the block's size in bytes follows, for readers that skip it
         counts = np.abs(counts)
     least = item.least_bytes
     wrong = counts > (cursors.left(rows) // least if least else MOST_EMPTY_ITEMS)
-    wrong |= counts < 0  # the least long has no absolute value
+    wrong |= counts < 0  # the smallest long has no absolute value
     if not least:
         wrong |= cursors.count_empty_items(rows, counts, MOST_EMPTY_ITEMS)
     if wrong.any():
@@ -281,7 +281,7 @@ def _block_counts(item: AvroType, cursors: Cursors, rows: Longs) -> Longs:
 def _read_block(
     item: AvroType, cursors: Cursors, rows: Longs, counts: Longs, read: RunReader
 ) -> tuple[pa.Array, Longs]:
-    """The items of one block of each message; a message that ends within has none."""
+    """The items of one block of each message; none for a message that ends inside the block."""
     while True:
         try:
             return read(item, cursors, rows, counts), counts
@@ -305,7 +305,7 @@ def _read_empty_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Long
 
 
 def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> pa.Array:
-    """Items one after the other: the first of all messages, the second of all that have two, and so on."""
+    """Reads the first item of all messages, then the second item of those that have two, and so on."""
     long = counts > _steps_worth(counts)
     if long.any():
         cursors.defer(rows[long])
@@ -313,12 +313,12 @@ def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> 
     pieces, owners = [], []
     for step in range(int(counts.max(initial=0))):
         active = np.flatnonzero(counts > step)
-        if cursors.parked(rows[active]).all():  # items of malformed messages, which mean nothing
+        if cursors.parked(rows[active]).all():  # items of malformed messages, which have no meaning
             left = counts[active] - step
             pieces.append(_read(item, cursors, rows[active[:1]]).take(pa.array(np.zeros(left.sum(), np.int64))))
             owners.append(np.repeat(active, left))
             break
-        if cursors.exhausted(item.breadth):  # all of them: those that are done cannot be read again
+        if cursors.exhausted(item.breadth):  # all of them, because finished ones cannot be read again
             cursors.defer(rows)
             raise TruncatedError(counts > 0)
         pieces.append(_read(item, cursors, rows[active]))
@@ -327,7 +327,7 @@ def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> 
 
 
 def _steps_worth(counts: Longs) -> int:
-    """After how many items too few messages have more to be read together."""
+    """The number of items after which too few messages have more to be read together."""
     if len(counts) <= _FEW_MESSAGES:
         return _FEW_STEPS
     return max(_FEW_STEPS, int(np.partition(counts, -_FEW_MESSAGES)[-_FEW_MESSAGES]))

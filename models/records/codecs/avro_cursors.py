@@ -1,4 +1,4 @@
-"""Cursors over many Avro messages at once: one position a message, moved by whole columns.
+"""Cursors over many Avro messages at once: one position per message, moved by operations on whole columns.
 
 All messages of a batch lie one after the other in one buffer. What is read next is read for all messages together, so
 that a field costs a handful of numpy calls for the batch instead of a call for each record. (Avro specification 1.12,
@@ -24,11 +24,11 @@ Mask = npt.NDArray[np.bool_]
 _CONTINUED = np.uint64(0x8080808080808080)
 _SEVEN_BITS = np.uint64(0x7F)
 _ONE = np.uint64(1)
-# Zeros behind the messages: more than the widest value that is read in one go.
+# Zeros behind the messages, more than the widest value that is read at once.
 _PADDING = 2_048
-# A step of the reading is worth it for so many bytes; what needs more steps is read one by one.
+# The number of bytes that justify one step; messages that need more steps are read one by one.
 _BYTES_A_STEP = 256
-# From here on, slices are joined rather than gathered byte by byte.
+# From this length on, slices are joined instead of gathered byte by byte.
 _LONG_TEXT = 48
 
 
@@ -42,7 +42,7 @@ class Cursors:
     """
 
     def __init__(self, content: Bytes, starts: Longs, steps: int) -> None:
-        # One byte behind the last message: a cursor at the end of that one is not parked.
+        # One byte behind the last message, because a cursor at the end of that message is not parked.
         self._padding = len(content) + 1
         self._data = np.zeros(self._padding + _PADDING, np.uint8)
         self._data[: len(content)] = content
@@ -64,11 +64,11 @@ class Cursors:
 
     @cached_property
     def _terminators(self) -> Longs:
-        """Where a varint ends, if one begins before."""
+        """The places of all bytes that can end a varint."""
         return np.flatnonzero(self._data < 0x80)
 
     def exhausted(self, steps: int) -> bool:
-        """Takes so many steps; whether there have been too many."""
+        """Counts steps, and returns whether there have been too many."""
         self._steps_left -= steps
         return self._steps_left < 0
 
@@ -104,11 +104,11 @@ class Cursors:
             self.errors.setdefault(row, f"{left[row]} bytes follow its end")
 
     def left(self, rows: Longs) -> Longs:
-        """How many bytes each message has left."""
+        """The number of bytes that each message has left."""
         return self._end[rows] - self.position[rows]
 
     def _advance(self, rows: Longs, by: Longs | int) -> None:
-        """Moves on; messages that end before are malformed. Parked messages stay where they are."""
+        """Moves cursors forward; messages that are too short are malformed. Parked messages are not moved."""
         moved = self.position[rows] + by
         beyond = moved > self._end[rows]
         if self._any_parked:
@@ -158,7 +158,7 @@ class Cursors:
             values[places[wrong]] = lengths[places[wrong]] = 0
 
     def long_runs(self, rows: Longs, counts: Longs) -> Longs:
-        """For each message so many ints or longs in a row: all of them, message by message."""
+        """A number of consecutive ints or longs of each message, message by message."""
         ends = self._terminators
         first = np.searchsorted(ends, self.position[rows])
         last = first + counts - 1
@@ -185,7 +185,7 @@ class Cursors:
         return values
 
     def number_runs(self, rows: Longs, counts: Longs, dtype: str) -> npt.NDArray[np.generic]:
-        """For each message so many values of a fixed size in a row: all of them, message by message."""
+        """A number of consecutive values of a fixed size of each message, message by message."""
         size = np.dtype(dtype).itemsize
         short = counts * size > self.left(rows)
         if short.any():
@@ -198,7 +198,7 @@ class Cursors:
         return values
 
     def count_empty_items(self, rows: Longs, counts: Longs, most: int) -> Mask:
-        """Adds items that take no bytes; which messages have had too many."""
+        """Counts items that take no bytes, and returns which messages have too many."""
         if self._empty_items is None:
             self._empty_items = np.zeros(len(self.position), np.int64)
         wrong: Mask = counts > most - self._empty_items[rows]
@@ -206,7 +206,7 @@ class Cursors:
         return wrong
 
     def slices(self, rows: Longs, lengths: Longs) -> tuple[pa.Buffer, pa.Buffer]:
-        """The next bytes of each message: int32 offsets and content, as Arrow's binary arrays have them."""
+        """The next bytes of each message: int32 offsets and content, as in Arrow's binary arrays."""
         wrong = (lengths < 0) | (lengths > self.left(rows))
         if wrong.any():
             self.fail(rows, wrong, "a length reaches beyond its end")

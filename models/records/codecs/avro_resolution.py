@@ -1,4 +1,4 @@
-"""From the schema that a record was written with to the one that it is read with, by Avro's rules.
+"""Resolves messages from the writer's schema to the reader's, by Avro's rules.
 
 Both ends are bytes: a message becomes what the writer would have written with the reader's schema, and that is decoded
 to columns and stands in the result. (Avro specification 1.12, "Schema Resolution".)
@@ -26,7 +26,7 @@ from models.records.codecs.avro_types import AvroType, record_type, without_logi
 from models.text import error_text
 
 _FLOATS = {"float": "<f4", "double": "<f8"}
-# Encoded alike.
+# Types with the same encoding.
 _SAME_BYTES = {("int", "long"), ("string", "bytes"), ("bytes", "string")}
 _WIDENED = {("int", "float"), ("int", "double"), ("long", "float"), ("long", "double"), ("float", "double")}
 _REASON_LENGTH = 300
@@ -55,7 +55,7 @@ class AvroResolution:
         self._columns = ColumnReader(writes)
 
     def rewrite(self, values: pa.BinaryArray) -> tuple[list[bytes | None], dict[int, str]]:
-        """Rewrites messages, none of them null.
+        """Rewrites messages, none of which may be null.
 
         Returns:
           The messages by the reader's schema, None for those that cannot be rewritten, and the reason of each of these.
@@ -92,21 +92,21 @@ class AvroResolution:
         """
         source, target = io.BytesIO(value), io.BytesIO()
         try:
-            # Names of types tell branches of a union apart that hold the same values.
+            # The names of types distinguish branches of a union that hold the same values.
             row = fastavro.schemaless_reader(
                 source, self._writer, self._reader, return_record_name=True, return_named_type=True
             )
             if source.tell() != len(value):
                 raise ValueError(f"{len(value) - source.tell()} bytes follow its end")
             fastavro.schemaless_writer(target, self._reader, row)
-        except Exception as error:  # fastavro raises whatever the broken bytes lead it to
+        except Exception as error:  # on broken bytes fastavro raises arbitrary exceptions
             raise ValueError(error_text(error, _REASON_LENGTH)) from error
         return target.getvalue()
 
 
 @dataclass(frozen=True)
 class _Copied:
-    """Fields of the writer that stand one after the other in both: `first` up to `end`."""
+    """Fields of the writer that are consecutive in both schemas: from `first` up to `end`."""
 
     first: int
     end: int
@@ -114,7 +114,7 @@ class _Copied:
 
 @dataclass(frozen=True)
 class _Widened:
-    """A number of the writer's as a float or double."""
+    """A number of the writer that becomes a float or double."""
 
     place: int
     kind: str
@@ -124,7 +124,7 @@ _Piece = bytes | _Copied | _Widened
 
 
 def _plan(writes: AvroType, reads: AvroType, reader: Any) -> list[_Piece] | None:
-    """How a message of the reader's is put together from one of the writer's; None where that is not simple."""
+    """How a message of the reader is composed of parts of the writer's; None if that is not simple."""
     if writes.name != reads.name:
         return None
     pieces: list[_Piece] = []
@@ -146,7 +146,7 @@ def _plan(writes: AvroType, reads: AvroType, reader: Any) -> list[_Piece] | None
 
 
 def _taken(place: int, written: AvroType, wanted: AvroType) -> _Piece | None:
-    """A field that both have."""
+    """A field of both schemas."""
     if written == wanted and not _holds_union(written):
         return _Copied(place, place + 1)
     if (written.kind, wanted.kind) in _SAME_BYTES:
@@ -155,26 +155,26 @@ def _taken(place: int, written: AvroType, wanted: AvroType) -> _Piece | None:
 
 
 def _holds_union(kind: AvroType) -> bool:
-    """Whether there is a union of several types at any depth."""
+    """Whether the type contains a union of several types at any depth."""
     return bool(pa.types.is_union(kind.arrow)) or any(map(_holds_union, kind.children))
 
 
 def _default_bytes(declared: Mapping[str, Any], reader: Any) -> bytes | None:
-    """A field that the writer does not have; None when it has no default, or could have another name there."""
+    """A field that the writer does not have; None if it has no default, or may have another name there."""
     if "default" not in declared or declared.get("aliases"):
         return None
     buffer = io.BytesIO()
-    # The reader's parsed schema with this field alone: parsed again, its defaults would be taken for JSON's.
+    # The reader's parsed schema with only this field: if it were parsed again, its defaults would be read as JSON.
     alone = {**reader, "fields": [declared]}
     try:
         fastavro.schemaless_writer(buffer, alone, {declared["name"]: declared["default"]})
-    except Exception:  # a default that does not fit its type: resolution says so, for the records that want it
+    except Exception:  # the default does not fit its type: resolution reports that for the records that need it
         return None
     return buffer.getvalue()
 
 
 def _spliced(split: FieldBytes, pieces: Sequence[_Piece], count: int) -> list[bytes]:
-    """Messages put together; what is malformed or deferred gives bytes without a meaning."""
+    """The composed messages; for malformed or deferred ones, bytes without a meaning."""
     columns = [_piece_of_each(piece, split, count) for piece in pieces]
     if len(columns) == 1:
         return columns[0]
@@ -187,7 +187,7 @@ def _piece_of_each(piece: _Piece, split: FieldBytes, count: int) -> list[bytes]:
     if isinstance(piece, _Copied):
         begins, ends = split.bounds[piece.first].tolist(), split.bounds[piece.end].tolist()
         return [split.content[begin:end] for begin, end in zip(begins, ends, strict=True)]
-    # By way of a double, as other readers do: a long to a float is so rounded twice.
+    # Converted to a double first, as other readers do; a long that becomes a float is therefore rounded twice.
     with np.errstate(over="ignore"):
         numbers = split.columns[piece.place].to_numpy(zero_copy_only=False).astype("<f8").astype(_FLOATS[piece.kind])
     content, width = numbers.tobytes(), numbers.itemsize
@@ -195,7 +195,7 @@ def _piece_of_each(piece: _Piece, split: FieldBytes, count: int) -> list[bytes]:
 
 
 def _set_defaults(schema: Any, named: Mapping[str, Any]) -> None:
-    """Replaces the defaults of a parsed schema, as JSON has them, by values: JSON has bytes as text."""
+    """Replaces the JSON defaults of a parsed schema by values; JSON represents bytes as text."""
     for one in [schema, *named.values()]:
         _set_defaults_within(one, named)
 
@@ -215,7 +215,7 @@ def _set_defaults_within(schema: Any, named: Mapping[str, Any]) -> None:
 
 
 def _default_value(schema: Any, default: Any, named: Mapping[str, Any]) -> Any:
-    """A default as a value of its type; of a union, of the first branch."""
+    """A default as a value of its type, or of the first branch of a union."""
     if isinstance(schema, list):
         return _default_value(schema[0], default, named) if schema else default
     if isinstance(schema, str) and schema in named:
@@ -240,7 +240,7 @@ def _default_value(schema: Any, default: Any, named: Mapping[str, Any]) -> Any:
 
 
 def same_encoding(writer: Any, reader: Mapping[str, Any]) -> bool:
-    """Whether two schemas differ in nothing that matters to messages: not in their parsing canonical forms."""
+    """Whether two schemas encode messages alike: their parsing canonical forms are equal."""
     return bool(
         fastavro.schema.to_parsing_canonical_form(without_logical_types(writer))
         == fastavro.schema.to_parsing_canonical_form(without_logical_types(reader))

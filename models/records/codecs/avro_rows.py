@@ -1,4 +1,4 @@
-"""Avro messages one by one: for what whole columns are too clumsy for, within the same limits.
+"""Reads Avro messages one by one, for types that do not suit whole columns, within the same limits.
 
 fastavro, which would be faster, follows the bytes wherever they lead: it overflows the stack, and with it ends the
 process, on ten thousand levels of a type that contains itself, and never returns from an array of 2^60 nulls.
@@ -13,7 +13,7 @@ from typing import Any
 from models.records.codecs.avro_types import named_types
 from models.records.record_type import Row
 
-# Items that take no bytes, such as nulls in an array: ten bytes could ask for 2^60 of them.
+# A limit of items that take no bytes, such as nulls in an array: ten bytes could announce 2^60 of them.
 MOST_EMPTY_ITEMS = 4_096
 _INT_LIMIT = 1 << 31
 
@@ -51,11 +51,11 @@ class RowReader:
 
 
 class EndlessTypeError(ValueError):
-    """Each value of a type contains another one: there is no such value."""
+    """Each value of the type would contain another one, so it has no values."""
 
 
 class _Message:
-    """A message, and how far it has been read."""
+    """A message and the reading position in it."""
 
     __slots__ = ("at", "data", "empty_items")
 
@@ -87,7 +87,7 @@ class _Message:
         return content
 
     def below(self, count: int, reason: str) -> int:
-        """The next long, which must be the number of one of so many."""
+        """The next long, which must be below a count."""
         number = self.long()
         if not 0 <= number < count:
             raise ValueError(reason)
@@ -101,7 +101,7 @@ class _Message:
         return abs(count)
 
     def check_items(self, count: int, least_bytes: int) -> None:
-        """Refuses items that there cannot be."""
+        """Refuses more items than the message can contain."""
         if not least_bytes:
             self.empty_items += count
         if count * least_bytes > len(self.data) - self.at or self.empty_items > MOST_EMPTY_ITEMS:
@@ -154,7 +154,7 @@ _LEAST_BYTES = {"null": 0, "float": 4, "double": 8}
 
 
 class _Compiler:
-    """Makes the readers of types; a type that contains itself has one that refers to itself."""
+    """Creates the readers of types; the reader of a recursive type refers to itself."""
 
     def __init__(self, named: Mapping[str, Any]) -> None:
         self._named = named

@@ -1,4 +1,4 @@
-"""Rows to Arrow: values of an Avro type, one by one, as an array of the type's Arrow type."""
+"""Converts rows to Arrow: Python values of an Avro type to an array of its Arrow type."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from models.records.codecs.avro_types import AvroType
 from models.records.record_type import Row
 
 _LIMITS = {"int": 1 << 31, "long": 1 << 63}
-# What Arrow and Python raise for values that are not of the type.
+# The exceptions of Arrow and Python for values that are not of the type.
 _MISFIT = (pa.ArrowException, AttributeError, OverflowError, TypeError, ValueError)
 
 
 def batch_of(structs: pa.StructArray) -> pa.RecordBatch:
-    """The fields of structs, none of them null, as columns."""
+    """The fields of structs, none of which may be null, as columns."""
     if not structs.type.num_fields:
         return pa.RecordBatch.from_struct_array(structs)
-    # Not `from_struct_array`, which ends the process where a struct of a union has been through `take` (Arrow 25).
+    # Not `from_struct_array`, which ends the process if a struct of a union has been through `take` (Arrow 25).
     columns = [structs.field(place) for place in range(structs.type.num_fields)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(list(structs.type)))
 
 
 def structs_of(rows: Mapping[int, Row], kind: AvroType) -> tuple[pa.StructArray, dict[int, str]]:
-    """Rows by place as structs in that order, and why some fit no column."""
+    """Rows by place as structs in that order, and the reasons why some fit no column."""
     try:
         return array_of(list(rows.values()), kind), {}
     except _MISFIT:
@@ -43,7 +43,7 @@ def structs_of(rows: Mapping[int, Row], kind: AvroType) -> tuple[pa.StructArray,
 
 
 def array_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
-    """Values as Python has them, and None for null, as an array of the type's Arrow type."""
+    """Python values, with None for null, as an array of the type's Arrow type."""
     if kind.nullable_branch is not None:
         return array_of(values, kind.children[kind.nullable_branch])
     if kind.kind in _MAKERS and not (kind.kind == "union" and pa.types.is_null(kind.arrow)):
@@ -52,12 +52,12 @@ def array_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
 
 
 def _numbers_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
-    """Arrow refuses whole numbers that a double rounds; JSON has no other way to write a large double."""
+    """Converts whole numbers to floats first, because Arrow refuses those that a double rounds."""
     return pa.array([float(value) if isinstance(value, int) else value for value in values], kind.arrow)
 
 
 def _record_of(rows: Sequence[Any], kind: AvroType) -> pa.Array:
-    """Fields that the type leaves out are left out; fields that a row leaves out are null."""
+    """Structs with the fields of the type; fields that a row lacks are null."""
     if not kind.children:
         return pa.array([None if row is None else {} for row in rows], kind.arrow)
     columns = [
@@ -121,7 +121,7 @@ def _branch_of(value: Any, kind: AvroType) -> int:
 
 
 def holds(kind: AvroType, value: Any, exactly: bool = True) -> bool:
-    """Whether a value is one of the type; not exactly: also numbers that it rounds.
+    """Whether a value is of the type; if not `exactly`, also numbers that the type rounds.
 
     Example:
       >>> double, single = (AvroType(name, None, name) for name in ("double", "float"))

@@ -33,12 +33,12 @@ _PRIMITIVES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "string": pa.string(),
 }
-# Arrow makes room for a fixed_size_binary even where it is null or malformed.
+# Arrow reserves the space of a fixed_size_binary even for null and malformed values.
 _WIDEST_FIXED = 1_024
 
 
 class RecursiveTypeError(ValueError):
-    """A type contains itself: Arrow has no such type."""
+    """A type contains itself, which Arrow types cannot."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class AvroType:
 
     @cached_property
     def breadth(self) -> int:
-        """How many types there are in it, itself among them."""
+        """The number of types that it contains, including itself."""
         return 1 + sum(child.breadth for child in self.children)
 
     @cached_property
     def entry(self) -> AvroType:
-        """Of a map: what an entry is, as a record."""
+        """The type of a map's entries, as a record."""
         key, (value,) = AvroType("string", pa.string(), "string"), self.children
         arrow = pa.struct([pa.field("key", key.arrow), pa.field("value", value.arrow)])
         return AvroType("record", arrow, "entry", (key, value), ("key", "value"))
@@ -97,13 +97,13 @@ def avro_type(schema: Any) -> AvroType:
 
 
 def named_types(schema: Any) -> tuple[Any, dict[str, Any]]:
-    """The schema as fastavro has parsed it, and its named types by their full names."""
+    """The schema as parsed by fastavro, and its named types by their full names."""
     named: dict[str, Any] = {}
     return fastavro.parse_schema(schema, named), named
 
 
 def record_type(schema: Any) -> tuple[AvroType, bool]:
-    """The type of a record schema without the fields that contain themselves, and whether it is all of it."""
+    """The type of a record schema without recursive fields, and whether it is complete."""
     parsed, named = named_types(schema)
     try:
         return _type(parsed, named, ()), True

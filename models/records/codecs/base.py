@@ -1,12 +1,12 @@
-"""What every record codec is: from the bytes of messages to columns, and to how a record stands in its result.
+"""The interface of record codecs, which decode messages to columns and embed records in results.
 
-A module of this package serves one record format. It exposes two functions::
+Each module of this package serves one record format and exposes two functions::
 
     def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType
     def make(kind: RecordType) -> RecordCodec
 
-`read` finds the schema that a user named, where the user is; `make` is called in each process that decodes. Both raise
-`models.errors.SchemaError` when the schema cannot be used. A new format is one new file, one line in
+`read` finds the schema that a user named, on the user's machine; `make` is called in each process that decodes. Both
+raise `models.errors.SchemaError` if the schema cannot be used. A new format is one new file, one line in
 `models.records.codecs.CODEC_MODULES` and its name in `models.records.record_type.RecordFormat`.
 """
 
@@ -29,12 +29,12 @@ ResultEncoding = Literal["avro", "json"]
 
 @dataclass(frozen=True)
 class Embedding:
-    """How records of one type stand in their results, as the field `inputRecord`.
+    """How results embed records of one type, in the field `inputRecord`.
 
     Attributes:
-      encoding: of the results: avro, in Avro's single-object encoding, or json.
-      avro_type: of the field, as the JSON of an Avro schema; None for JSON, where it is any JSON value.
-      framing: of results in Avro: how they name their schema.
+      encoding: the encoding of results: avro or json.
+      avro_type: the type of the field, as the JSON of an Avro schema; None for JSON, where it is any JSON value.
+      framing: how results in Avro name their schema.
     """
 
     encoding: ResultEncoding
@@ -44,13 +44,13 @@ class Embedding:
 
 @dataclass(frozen=True)
 class DecodedRecords:
-    """The messages of a list that could be decoded, and why the others could not.
+    """The decoded messages of a list, and the reasons why others are malformed.
 
     Attributes:
-      columns: one row for each message that could be decoded, with the fields of the codec.
-      places: int64 [rows], ascending: where in the list each row came from.
+      columns: one row for each decoded message, with the fields of the codec.
+      places: int64 [rows], ascending: the place of each row's message in the list.
       errors: the reason, in one line, by place of each malformed message.
-      embedded: for each row the record as its result embeds it: encoded as `Embedding` says.
+      embedded: for each row, the record as `Embedding` describes it.
     """
 
     columns: pa.RecordBatch
@@ -63,7 +63,7 @@ class DecodedRecords:
 
 
 class RecordCodec(Protocol):
-    """Decodes the messages of one record type. Thread-safe; made in the process that decodes, never pickled."""
+    """Decodes the messages of one record type. Thread-safe; created in the process that decodes, and never pickled."""
 
     @property
     def name(self) -> str:
@@ -71,18 +71,18 @@ class RecordCodec(Protocol):
 
     @property
     def fields(self) -> pa.Schema:
-        """The columns that `decode` gives. A column may hold nulls where its field says so."""
+        """The columns that `decode` returns. Only a nullable field has a column with nulls."""
 
     @property
     def embedding(self) -> Embedding:
-        """How records stand in their results."""
+        """How results embed the records."""
 
     def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
-        """Decodes a list of messages; a malformed one spoils no other, whatever its bytes are.
+        """Decodes a list of messages. A malformed message does not affect the others, whatever its bytes are.
 
         Args:
-          values: null where the message has no value, which is an error of that message.
-          headers: by place, of the messages that have some; only formats that put their schema there look at them.
+          values: the values; null for a message without a value, which is an error of that message.
+          headers: the headers of messages that have any, by place; only formats that name schemas there use them.
         """
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
@@ -93,10 +93,10 @@ class RecordCodec(Protocol):
         """
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """One record as a message; for generators and tests.
+        """A record as a message, for generators and tests.
 
         Raises:
-          ValueError: when the row does not follow the schema; fastavro raises TypeError or KeyError, too.
+          ValueError: the row does not follow the schema; fastavro also raises TypeError and KeyError.
         """
 
 
@@ -104,17 +104,17 @@ _SAMPLE = b"beam-serving.sample"
 
 
 def whole_record_field(name: str, sample: bytes) -> pa.Field:
-    """A column that holds the messages themselves, for models that parse records on their own.
+    """A column that holds the messages themselves, for models that parse records.
 
     Args:
-      name: of the column.
-      sample: a message that follows the schema: such a model is warmed up with it, since it refuses an empty one.
+      name: the name of the column.
+      sample: a message that follows the schema, to warm such a model up, because it refuses an empty message.
     """
     return pa.field(name, pa.binary(), nullable=False, metadata={_SAMPLE: sample})
 
 
 def sample_of(field: pa.Field) -> bytes | None:
-    """The sample of a column of whole messages; None of any other column."""
+    """The sample of a column of whole messages; None for any other column."""
     sample: bytes | None = (field.metadata or {}).get(_SAMPLE)
     return sample
 
@@ -131,7 +131,7 @@ NO_VALUE = "the message has no value"
 
 
 def malformed(name: str, reason: str) -> str:
-    """The text of a message that could not be decoded.
+    """The error text of a message that cannot be decoded.
 
     Example:
       >>> malformed("wine", NO_VALUE)

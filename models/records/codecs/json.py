@@ -1,8 +1,8 @@
 r"""Format `json`: each message is one JSON object with the fields of an Avro record schema, in UTF-8.
 
 Unions are plain values, absent fields take their defaults, and fields that the schema does not name are ignored. The
-message stands in its result as it came. A text with a lone surrogate (`"\ud800"`) cannot be written as UTF-8 and is
-malformed, as is a number that no double holds.
+result embeds the message unchanged. A text with a lone surrogate (`"\ud800"`) cannot be written as UTF-8 and is
+malformed, as is a number that exceeds the range of a double.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, Reco
 from models.records.record_type import RecordType, Row
 from models.text import error_text
 
+# To explain an error, fastavro writes the value into a text at each level of unions, and that text again above: for 800
+# levels it takes 87 seconds. Deeper values are refused without an explanation.
+_EXPLAINED_DEPTH = 16
 _BOUNDS = {"int": 1 << 31, "long": 1 << 63}
 
 
@@ -40,7 +43,7 @@ class JsonCodec:
 
     Args:
       name: the record type's name.
-      declared: the Avro schema, as JSON has it.
+      declared: the Avro schema, parsed as JSON.
     """
 
     def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
@@ -77,14 +80,19 @@ class JsonCodec:
         return DecodedRecords(columns, places, texts, [messages[place] for place in places.tolist()])
 
     def _misfits(self, rows: Mapping[int, Row]) -> dict[int, str]:
-        """Why some rows do not follow the schema. Whole columns are checked first; rows only when a column fails."""
+        """Why some rows do not follow the schema. Whole columns are checked first, and rows if a column fails."""
         suspects = self._suspects(list(rows), list(rows.values())) if self._complete else list(rows)
         errors = {}
         for place in suspects:
             try:
                 filled = {**self._defaults, **rows[place]}
+                if fastavro.validation.validate(filled, self._parsed, raise_errors=False):
+                    continue
+                if _is_nested_deeper(filled, _EXPLAINED_DEPTH):
+                    errors[place] = "it does not follow the schema; it is nested too deeply to say where"
+                    continue
                 fastavro.validation.validate(filled, self._parsed, raise_errors=True)
-            except Exception as error:  # fastavro raises whatever the value leads it to
+            except Exception as error:  # fastavro raises arbitrary exceptions for some values
                 errors[place] = error_text(error)
         return errors
 
@@ -108,11 +116,24 @@ class JsonCodec:
         return json.dumps(row).encode()
 
 
+def _is_nested_deeper(value: Any, depth: int) -> bool:
+    """Whether objects and arrays are nested deeper than that."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            item
+            for one in level
+            if isinstance(one, (dict, list))
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def why_malformed(message: bytes, error: orjson.JSONDecodeError) -> str:
-    r"""The reason why a message cannot be read as JSON: the place of a lone surrogate, otherwise the parser's own.
+    r"""The reason why a message cannot be read as JSON: the place of a lone surrogate, or the parser's message.
 
     Example:
       >>> why_malformed(b'{"a": "\\ud800"}', orjson.JSONDecodeError("no low surrogate", "", 0))
@@ -122,12 +143,12 @@ def why_malformed(message: bytes, error: orjson.JSONDecodeError) -> str:
         return _find_surrogate(json.loads(message.decode()), "") or error_text(error)
     except UnicodeDecodeError as other:
         return error_text(other)
-    except (ValueError, RecursionError):  # nor can Python's own parser read it
+    except (ValueError, RecursionError):  # Python's own parser cannot read it either
         return error_text(error)
 
 
 def _find_surrogate(value: Any, path: str) -> str | None:
-    """Names the first text in the value, at whatever depth, that holds a lone surrogate."""
+    """Names the first text in the value, at any depth, that contains a lone surrogate."""
     if isinstance(value, str):
         found = _SURROGATE.search(value)
         where = path or "the value"
@@ -145,7 +166,7 @@ def _find_surrogate(value: Any, path: str) -> str | None:
 
 
 def follows(kind: AvroType, values: Sequence[Any]) -> bool:
-    """Whether values surely follow a type; of a type that is not simple, False.
+    """Whether values certainly follow a type; False for a type that is not simple.
 
     Example:
       >>> follows(AvroType("long", pa.int64(), "long"), [1, 2])

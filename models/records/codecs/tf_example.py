@@ -1,8 +1,8 @@
 """Format `tf-example`: each message is one serialized `tf.Example`, decoded to columns by tfx-bsl, in C++.
 
-The schema (`tf_example_schema`) says which features there are. What becomes of a feature:
+The schema (`tf_example_schema`) declares the features, which become columns as follows:
 
-| the schema says | column | malformed |
+| the schema declares | column | malformed |
 |---|---|---|
 | exactly one value: `shape` of one item, or `value_count` 1 to 1 | scalar | any other number of values |
 | anything else | list | fewer or more values than `shape` or `value_count` allow |
@@ -14,8 +14,8 @@ a string, which must be UTF-8. Features that the schema does not name are ignore
 
 The column `@example` holds the message itself, for models that parse examples themselves.
 
-A decoder of tfx-bsl (1.21) keeps the rows that it has read before an error and gives them out with the next batch, and
-crashes when two threads use it: each call has a decoder of its own, which costs some microseconds.
+A decoder of tfx-bsl (1.21) keeps the rows that it has read before an error and returns them with the next batch, and it
+crashes when two threads use it. Each call therefore creates its own decoder, which costs some microseconds.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class TfExampleCodec:
         return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; fields that are no features are ignored, as fastavro does."""
+        """See `RecordCodec`; fields that are not features are ignored, as fastavro does."""
         names, columns = [], []
         for feature in self._features:
             value = row.get(feature.name)
@@ -136,9 +136,10 @@ class TfExampleCodec:
         return parsed
 
     def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
-        """Why messages cannot be parsed, by place.
+        """The reasons why messages cannot be parsed, by place.
 
-        What is no example at all is found without features first: a decoder of many takes long to make.
+        Messages that are not examples are found without features first, because a decoder of many features is slow to
+        create.
         """
         numbered = list(enumerate(messages))
         refused = dict(_find_refused(numbered, lambda some: _parse_with(self._new_checker(), some)))
@@ -146,7 +147,7 @@ class TfExampleCodec:
         return {**refused, **dict(_find_refused(rest, self._parse))}
 
     def _columns(self, parsed: pa.RecordBatch, count: int) -> tuple[list[pa.Array], _Rows, dict[int, str]]:
-        """A column for each feature, which rows follow the schema, and why the others do not."""
+        """A column for each feature, the rows that follow the schema, and the reasons why others do not."""
         good = np.ones(count, np.bool_)
         reasons: dict[int, str] = {}
         columns = []
@@ -163,7 +164,7 @@ class TfExampleCodec:
 
 
 class _RefusedError(Exception):
-    """tfx-bsl does not read these messages."""
+    """tfx-bsl refuses these messages."""
 
 
 def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
@@ -176,7 +177,7 @@ def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
 def _find_refused(
     numbered: Sequence[tuple[int, bytes]], parse: Callable[[Sequence[bytes]], Any]
 ) -> Iterator[tuple[int, str]]:
-    """The numbers of the messages that `parse` refuses, and why: by halves, so that few cost few calls."""
+    """The numbers of the messages that `parse` refuses, with reasons; found by halving, so few cost few calls."""
     try:
         parse([message for _, message in numbered])
     except _RefusedError as error:
@@ -189,7 +190,7 @@ def _find_refused(
 
 
 def _reason(error: Exception) -> str:
-    """What tfx-bsl says, without the name of the status.
+    """The message of tfx-bsl, without the name of the status.
 
     Example:
       >>> _reason(RuntimeError("DATA_LOSS: Unable to parse example."))
@@ -200,7 +201,7 @@ def _reason(error: Exception) -> str:
 
 
 def _items(feature: Feature, lists: pa.LargeListArray, lengths: _Lengths) -> tuple[pa.Array, _Rows]:
-    """The items of all lists, and in which rows one is not the text that it should be."""
+    """The items of all lists, and the rows with an item that is not valid text."""
     items = lists.flatten()
     garbled = np.zeros(len(lengths), np.bool_)
     if feature.kind != "BYTES":
@@ -225,7 +226,7 @@ def _text(item: bytes) -> str | None:
 
 
 def _scalars(items: pa.Array, lengths: _Lengths) -> pa.Array:
-    """One value a row; null where there is not exactly one."""
+    """One value per row; null unless there is exactly one."""
     one = lengths == 1
     if one.all():
         return items
@@ -234,7 +235,7 @@ def _scalars(items: pa.Array, lengths: _Lengths) -> pa.Array:
 
 
 def _lists(items: pa.Array, lengths: _Lengths) -> pa.ListArray:
-    """One list a row; null where the length is below 0."""
+    """One list per row; null if the length is below 0."""
     bounds = np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]).astype(np.int32)
     missing = lengths < 0
     mask = pa.array(missing) if missing.any() else None

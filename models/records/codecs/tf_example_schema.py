@@ -1,4 +1,4 @@
-"""The schemas of `tf-example`: which features examples have, and how many values of each.
+"""The schemas of `tf-example`: the features of examples, and the number of values of each.
 
 `--record-schema` is one of these:
 
@@ -48,7 +48,7 @@ NEEDS_TFX_BSL = (
 Kind = Literal["INT", "FLOAT", "BYTES"]
 _ARROW = {"INT": pa.int64(), "FLOAT": pa.float32(), "BYTES": pa.binary()}
 _EMPTY: Mapping[str, Any] = {"INT": 0, "FLOAT": 0.0, "BYTES": b""}
-# Domains whose values are texts.
+# Domains with texts as values.
 _TEXT_DOMAINS = ("string_domain", "domain", "natural_language_domain", "url_domain", "mid_domain")
 _UNUSED_STAGES = ("DEPRECATED", "DISABLED", "PLANNED")
 _GZIP = b"\x1f\x8b\x08"
@@ -85,24 +85,24 @@ class Feature:
 
     @property
     def title(self) -> str:
-        """What errors call it."""
+        """The feature as error texts name it."""
         return f"feature {self.name!r}"
 
     @property
     def sample(self) -> Any:
-        """What it may be in an example."""
+        """The values that it may have in an example."""
         value = _EMPTY[self.kind] if self.first is None else self.first
         return value if self.scalar else [value] * max(1, self.least)
 
     def allows(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether there may be so many values; -1 stands for a missing feature."""
+        """Whether a number of values is allowed; -1 stands for a missing feature."""
         allowed = lengths >= self.least
         if self.most is not None:
             allowed &= lengths <= self.most
         return (lengths < 0) & (not self.required) | (lengths >= 0) & allowed
 
     def misfit(self, length: int) -> str:
-        """Why there may not be so many values."""
+        """The reason why a number of values is not allowed."""
         if length < 0:
             return f"{self.title} is missing"
         if self.least == self.most:
@@ -195,7 +195,7 @@ def _as_text(schema: Any) -> str:
 
 
 def features_of(name: str, schema: Any) -> tuple[Feature, ...]:
-    """The features that examples may have; those out of use are left out.
+    """The features that examples may have, without those that are no longer used.
 
     Raises:
       SchemaError: when one cannot be a column; the message names it.
@@ -235,7 +235,7 @@ def _feature(where: str, declared: Any, domains: Mapping[str, Any]) -> Feature:
 
 
 def _counts(where: str, declared: Any) -> tuple[int, int | None]:
-    """How many values there are, at least and at most."""
+    """The minimum and maximum number of values."""
     if declared.HasField("value_counts"):
         raise SchemaError(f"{where}: value_counts are of nested lists, which an example does not have")
     if declared.HasField("shape"):
@@ -339,7 +339,7 @@ def _examples(name: str, path: Path) -> list[bytes]:
 
 
 def read_tfrecords(file: BinaryIO) -> Iterator[bytes]:
-    """The records of a TFRecord file: each has its length and that one's checksum before it, and its own behind it.
+    """The records of a TFRecord file, each preceded by its length with a checksum, and followed by its own checksum.
 
     The checksums are not compared: what is broken is seen by parsing it.
 

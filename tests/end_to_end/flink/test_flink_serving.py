@@ -9,6 +9,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import NewPartitions
 
+from models.records.record_type import RecordFormat
 from runners.flink.cluster import LocalFlinkCluster
 from tests.end_to_end.deployment import Deployment
 from tests.end_to_end.flink.conftest import DeployOnFlink
@@ -21,11 +22,15 @@ UPDATES = 10
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize(("parallelism", "record_format"), [(1, "avro"), (2, "json")])
 def test_ten_updates_under_load_and_every_record_has_a_result_of_the_version_that_it_names(
-    make_cluster: MakeCluster, deploy: DeployOnFlink, version_model: SaveVersion, parallelism: int
+    make_cluster: MakeCluster,
+    deploy: DeployOnFlink,
+    version_model: SaveVersion,
+    parallelism: int,
+    record_format: RecordFormat,
 ) -> None:
-    deployment = deploy(make_cluster(slots=parallelism), parallelism)
+    deployment = deploy(make_cluster(slots=parallelism), parallelism, record_format=record_format)
     deployment.publish("m", version_model(1), X)
     process = deployment.start()
     with deployment.records_coming(record("m"), a_second=100) as sent:

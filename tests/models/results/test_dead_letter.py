@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from models.encoding.single_object import bundled_codec
 from models.records.outgoing import OutgoingBatch
-from models.results.dead_letter import DeadLetter, dead_letters, decode_dead_letter, encode_dead_letter
+from models.results.dead_letter import (
+    DeadLetter,
+    DeadLetterTopic,
+    dead_letters,
+    decode_dead_letter,
+    encode_dead_letter,
+)
 from tests.models.fakes import LONGS, TEXTS, batch_of
 
 CONTENTS = st.none() | st.binary(max_size=20)
@@ -37,6 +43,24 @@ def test_what_is_no_letter_raises_nothing_but_a_value_error(content: bytes, head
         decode_dead_letter(header + content)
     except ValueError as error:
         assert "DeadLetter" in str(error)
+
+
+def test_a_letter_with_a_schema_id_needs_a_registry_to_be_read(letter: DeadLetter) -> None:
+    framed = b"\0\0\0\0\x07" + encode_dead_letter(letter)[10:]
+    with pytest.raises(ValueError, match="schema id 7 of a registry; give --schema-registry"):
+        decode_dead_letter(framed)
+    with pytest.raises(ValueError, match="schema id 7 is not that of a DeadLetter"):
+        decode_dead_letter(framed, lambda _: {"reason": "why"})
+
+
+@pytest.fixture
+def letter() -> DeadLetter:
+    return DeadLetter("why", "records", 3, 42, 1042, b"key", b"broken", (("h", None),), 2)
+
+
+@given(LETTERS)
+def test_a_topic_in_single_object_encoding_leaves_letters_as_they_are(letter: DeadLetter) -> None:
+    assert DeadLetterTopic("dead").frame(encode_dead_letter(letter)) == encode_dead_letter(letter)
 
 
 def test_a_letter_holds_the_message_its_coordinates_and_the_reason() -> None:

@@ -26,11 +26,14 @@ from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
-from models.results.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
+from models.records.registry import RegistrySettings
+from models.records.registry_framing import RegistryFraming
+from models.results.dead_letter import DeadLetter, DeadLetterTopic, decode_dead_letter, encode_dead_letter
 from models.results.encoder import Origin, ResultEncoder
 from models.serving.status import ModelStatistics, StatusEvent
 from runners.local.embedded_broker import EmbeddedBroker
 from runners.local.kafka_broker import LocalBroker
+from runners.local.schema_registry import LocalSchemaRegistry
 from tests.conftest import MakeTopic
 from tests.saved_models import save_recommender, save_version_model
 
@@ -119,6 +122,20 @@ def test_publish_list_rollback_and_retire(command: Cli, tmp_path: Path, capsys: 
     assert "already retired" in capsys.readouterr().err
     assert command("models", "rollback", "recommender", "--to", "9") == 1
     assert "existing versions: 1, 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("record_format", ["confluent-avro", "json-schema"])
+def test_publish_checks_the_inputs_against_a_record_schema_also_where_records_need_a_registry(
+    command: Cli, tmp_path: Path, record_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish = ["models", "publish", "--name", "recommender", "--type", "tensorflow-saved-model"]
+    publish += ["--path", str(save_recommender(tmp_path / "model")), "--record-format", record_format]
+    assert command(*publish, "--input", "users=user") == 2
+    assert "missing: --schema-registry" in capsys.readouterr().err
+    publish += ["--schema-registry", "http://127.0.0.1:9"]  # a named schema is not looked up there
+    assert command(*publish, "--input", "users=usr") == 1
+    assert "'usr'" in capsys.readouterr().err
+    assert command(*publish, "--input", "users=user") == 0
 
 
 def test_publish_refuses_what_cannot_be(command: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,6 +359,31 @@ def test_dead_letters_are_shown_and_repaired_ones_put_back(
     ((key, value, headers),) = read_all(kafka, records, 1)
     assert (key, value) == (b"key", good)
     assert headers == [("trace", b"1"), ("replayed.from", f"{records}-0-3".encode())]
+
+
+def test_letters_with_a_registered_schema_are_shown_and_put_back_like_the_others(
+    command: Cli,
+    kafka: KafkaSettings,
+    make_topic: MakeTopic,
+    schema_registry: LocalSchemaRegistry,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    records, letters = (make_topic(command.topics[name]) for name in ("records-topic", "dead-letter-topic"))
+    topic = DeadLetterTopic(letters, RegistryFraming(RegistrySettings(schema_registry.url)))
+    good = RecordType.named("recommender").codec.encode(RECORD)
+    key, registered = letter(records, 4, good)
+    send(kafka, letters, letter(records, 3, good), (key, topic.frame(registered)))
+    assert command("dead-letters", "show") == 0
+    shown = capsys.readouterr()
+    assert (f"{records}-0-3" in shown.out, f"{records}-0-4" in shown.out) == (True, False)
+    assert "give --schema-registry to read it" in shown.err
+    where = ("--schema-registry", schema_registry.url)
+    assert command("dead-letters", "show", *where) == 0
+    shown = capsys.readouterr()
+    assert (f"{records}-0-3" in shown.out, f"{records}-0-4" in shown.out, shown.err) == (True, True, "")
+    assert command("dead-letters", "replay", "--all", *where) == 0
+    assert "2 put back" in capsys.readouterr().out
+    assert [value for _, value, _ in read_all(kafka, records, 2)] == [good, good]
 
 
 def test_replay_says_when_the_coordinates_are_those_of_no_dead_letter(

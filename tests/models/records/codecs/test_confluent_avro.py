@@ -21,9 +21,10 @@ from models.columns.scored import ModelCall
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
 from models.records.batch import VALUE_SCHEMA_HEADER, Headers
 from models.records.codecs.base import DecodedRecords
-from models.records.codecs.confluent_avro import ConfluentAvroCodec, RegistryFraming
+from models.records.codecs.confluent_avro import ConfluentAvroCodec
 from models.records.record_type import RecordType
 from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
+from models.records.registry_framing import RegistryFraming
 from models.results.decoder import ResultDecoder
 from models.results.encoder import Origin, ResultEncoder
 from models.results.schema import register_result_schema
@@ -114,6 +115,15 @@ def test_a_batch_may_mix_schemas_and_all_become_the_readers(topic: Topic) -> Non
     # As the reader's schema has them, and those of the same schema as they came.
     assert decoded.embedded[1] == new[0][5:]
     assert decoded.embedded[0] == topic.write(V2, {"x": 1, "added": "none"})[0][5:]
+
+
+def test_a_batch_may_mix_schemas_also_where_a_column_is_a_union(topic: Topic) -> None:
+    union = {"name": "u", "type": ["string", "long"]}
+    reader, writer = {**V2, "fields": [*V2["fields"], union]}, {**V1, "fields": [*V1["fields"], union]}
+    (old,) = topic.write(writer, {"x": 1, "old": "", "u": "a"})
+    (new,) = topic.write(reader, {"x": 2, "added": "", "u": 5})
+    decoded = decode(topic.kind(reader), [old, new, old])
+    assert decoded.columns["u"].to_pylist() == ["a", 5, "a"]
 
 
 def test_a_schema_that_appears_later_is_looked_up_when_it_comes(topic: Topic) -> None:

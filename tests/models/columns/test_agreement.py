@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from models.columns.agreement import agreeing_records, agreeing_rows, taken
 from models.columns.outputs import RecordOutputs
-from models.rehearsal.agreement import agreeing_records, agreeing_rows, taken
 
 SCORES = st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 1.0, math.nan, math.inf, -math.inf]))
 

@@ -1,0 +1,53 @@
+"""Guardrails: within which limits a candidate must stay, and by which steps it is given more records.
+
+A guard (`models.serving.guard`) reads them, and moves the candidate forward or takes it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import RouteError
+
+STEPS = (0.01, 0.1, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Guardrails:
+    """The limits of a candidate.
+
+    Attributes:
+      steps: the shares of records that it is given one after another, ascending, from above 0 to 1. The last one is 1:
+        the candidate then serves, and is not a candidate any more.
+      min_records: how many records it must have answered before its next step.
+      max_errors: the largest share of them that it may fail to answer.
+      min_agreement: the smallest share of records on which it agrees with the arm that serves, on the same records.
+      max_slowdown: how many times as long as that arm it may take for the same records.
+      tolerance: by which numbers may differ that agree, absolutely and relative to the number of the serving arm.
+    """
+
+    steps: tuple[float, ...] = STEPS
+    min_records: int = 1_000
+    max_errors: float = 0.01
+    min_agreement: float = 0.9
+    max_slowdown: float = 3.0
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] <= 0 or self.steps[-1] != 1:
+            raise RouteError(f"the steps of a candidate ascend from above 0 to 1, not {list(self.steps)}")
+        if self.min_records < 1:
+            raise RouteError(f"a candidate cannot be judged by {self.min_records} records")
+        for name, share in (("max_errors", self.max_errors), ("min_agreement", self.min_agreement)):
+            if not 0 <= share <= 1:
+                raise RouteError(f"{name} of a candidate is a share from 0 to 1, not {share}")
+        if not (self.max_slowdown > 0 and self.tolerance >= 0):
+            raise RouteError("max_slowdown of a candidate is above 0, and tolerance is not below it")
+
+    def next_step(self, share: float) -> float:
+        """The first step above a share; 1 if there is none.
+
+        >>> Guardrails().next_step(0.1)
+        0.5
+        """
+        return next((step for step in self.steps if step > share + 1e-9), 1.0)

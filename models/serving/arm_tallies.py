@@ -1,0 +1,130 @@
+"""What candidates have answered so far, beside what the serving arm answers to the same records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.columns.agreement import agreeing_records, taken
+from models.columns.scored import ScoredRecords
+
+_KEPT = 64
+
+
+@dataclass(frozen=True)
+class ArmStatistics:
+    """The answers of a candidate in one worker, since the state of the route began.
+
+    Attributes:
+      data_type: of the records.
+      route: the offset of the message that introduced this state of the route.
+      arm: the name of the candidate.
+      records: how many records it was given.
+      errors: how many of them it did not answer.
+      compared: how many of those that it answered the serving arm has answered, too.
+      agreeing: on how many of these both agree.
+      milliseconds, serving_milliseconds: how long both took for the calls that were compared.
+    """
+
+    data_type: str
+    route: int
+    arm: str
+    records: int = 0
+    errors: int = 0
+    compared: int = 0
+    agreeing: int = 0
+    milliseconds: float = 0.0
+    serving_milliseconds: float = 0.0
+
+    def plus(self, other: ArmStatistics) -> ArmStatistics:
+        """The sum of what two workers, or one worker at two times, have seen of the same arm."""
+        return replace(
+            self,
+            records=self.records + other.records,
+            errors=self.errors + other.errors,
+            compared=self.compared + other.compared,
+            agreeing=self.agreeing + other.agreeing,
+            milliseconds=self.milliseconds + other.milliseconds,
+            serving_milliseconds=self.serving_milliseconds + other.serving_milliseconds,
+        )
+
+    @property
+    def slowdown(self) -> float:
+        """How many times as long as the serving arm the candidate took for the same records; 0 before a comparison."""
+        return self.milliseconds / self.serving_milliseconds if self.serving_milliseconds else 0.0
+
+
+Key = tuple[str, int, str]
+
+
+class ArmTallies:
+    """Collects the statistics of the candidates of one worker. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tallies: dict[Key, ArmStatistics] = {}
+        self._changed: set[Key] = set()
+
+    def answered(self, key: Key, parts: Sequence[ScoredRecords]) -> None:
+        """Adds answers of a candidate.
+
+        Args:
+          key: the data type, the offset of the route, and the name of the arm.
+          parts: what it was given, and what it answered.
+        """
+        records = sum(len(part.rows) for part in parts)
+        errors = sum(len(part.rows) for part in parts if part.outputs is None)
+        self._add(key, ArmStatistics(*key, records, errors))
+
+    def compared(
+        self, key: Key, candidate: Sequence[ScoredRecords], serving: Sequence[ScoredRecords], tolerance: float
+    ) -> None:
+        """Adds a comparison of a candidate with the serving arm on the same records.
+
+        Args:
+          key: as in `answered`.
+          candidate: what the candidate answered.
+          serving: what the serving arm answered.
+          tolerance: by which numbers may differ that agree.
+        """
+        found = ArmStatistics(*key)
+        for one in candidate:
+            for other in serving:
+                if one.outputs is not None and other.outputs is not None:
+                    _, ours, theirs = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
+                    if len(ours):
+                        agreeing = _agreeing(one, other, ours, theirs, tolerance)
+                        found = found.plus(ArmStatistics(*key, compared=len(ours), agreeing=agreeing))
+        if found.compared:
+            times = [sum(part.call.duration for part in parts) / 1000 for parts in (candidate, serving)]
+            found = replace(found, milliseconds=times[0], serving_milliseconds=times[1])
+            self._add(key, found)
+
+    def changes(self) -> list[ArmStatistics]:
+        """The statistics that have changed since the last call; of each, everything since its route began."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            return [self._tallies[key] for key in sorted(changed)]
+
+    def _add(self, key: Key, statistics: ArmStatistics) -> None:
+        with self._lock:
+            known = self._tallies.pop(key, None)
+            self._tallies[key] = statistics if known is None else known.plus(statistics)
+            self._changed.add(key)
+            while len(self._tallies) > _KEPT:  # routes of the past
+                oldest = next(iter(self._tallies))
+                del self._tallies[oldest]
+                self._changed.discard(oldest)
+
+
+def _agreeing(one: ScoredRecords, other: ScoredRecords, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> int:
+    assert one.outputs is not None
+    assert other.outputs is not None
+    candidate, serving = taken(one.outputs, ours), taken(other.outputs, theirs)
+    agreeing = np.ones(len(ours), np.bool_)
+    for name in serving.arrays:
+        agreeing &= agreeing_records(name, candidate, serving, tolerance)
+    return int(np.count_nonzero(agreeing))

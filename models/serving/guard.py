@@ -1,0 +1,217 @@
+"""The guard of a deployment: moves candidates forward, or takes them out, by what workers report of them.
+
+Each worker process runs a guard, and one of them acts: the one to which Kafka's group protocol assigns the models
+topic, in the group `GROUP-guard`. If it is killed, another one takes over. Two that act at once, because one of them
+has not yet noticed that it lost the topic, do no harm: a decision is published only if the state of the route that was
+judged is still the newest one, in a transaction that fences the other.
+
+The guard reads the status topic, where workers send the statistics of candidates.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+from confluent_kafka import Consumer, TopicPartition
+
+from models.errors import RouteError, ServingError
+from models.kafka.client import KafkaSettings
+from models.model_topic.catalog import ModelCatalog
+from models.model_topic.reader import ModelsTopicReader
+from models.model_topic.route import Arm, Generation
+from models.model_topic.route_changes import promoted, with_canary, without_arm
+from models.model_topic.route_publisher import RoutePublisher
+from models.serving.arm_tallies import ArmStatistics
+from models.serving.status import StatusEvent
+from models.serving.verdicts import Verdict, judge
+
+_LOGGER = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+_REST_SECONDS = 5.0
+
+Key = tuple[str, int, str]
+
+
+class ReportedStatistics:
+    """The newest statistics of each candidate and worker; not thread-safe."""
+
+    def __init__(self, deployment: str) -> None:
+        self._deployment = deployment
+        self._known: dict[Key, dict[str, ArmStatistics]] = {}
+
+    def add(self, event: StatusEvent) -> None:
+        """Takes over what a worker reports; events of other kinds and deployments are ignored."""
+        if event.kind == "candidate" and event.arm is not None and event.deployment == self._deployment:
+            one = event.arm
+            self._known.setdefault((one.data_type, one.route, one.arm), {})[event.worker] = one
+
+    def total(self, key: Key) -> ArmStatistics:
+        """The sum of all workers."""
+        total = ArmStatistics(*key)
+        for one in self._known.get(key, {}).values():
+            total = total.plus(one)
+        return total
+
+    def keep(self, keys: set[Key]) -> None:
+        """Forgets all other candidates."""
+        self._known = {key: known for key, known in self._known.items() if key in keys}
+
+
+def next_generation(generation: Generation, candidate: Arm, verdict: Verdict) -> Generation:
+    """What follows a verdict about the candidate of a generation."""
+    assert candidate.guardrails is not None
+    assert candidate.version is not None
+    share = candidate.weight / sum(arm.weight for arm in generation.arms if arm.answers)
+    if verdict.decision == "back":
+        return _noted(without_arm(generation, candidate.name), f"{candidate.label} taken out: {verdict.reason}")
+    step = candidate.guardrails.next_step(share)
+    note = f"{candidate.label} from {100 * share:.4g} % to {100 * step:.4g} %: {verdict.reason}"
+    if step >= 1:
+        return _noted(promoted(generation, candidate.model, candidate.version), note)
+    changed = with_canary(generation, candidate.model, candidate.version, step, candidate.guardrails)
+    return _noted(changed, note)
+
+
+def _noted(generation: Generation, note: str) -> Generation:
+    return replace(generation, note=note)
+
+
+class RouteGuard:
+    """Watches the candidates of a deployment, on a thread of its own.
+
+    Args:
+      kafka: the brokers.
+      models_topic, status_topic: where routes are, and where workers report.
+      deployment: the consumer group of the deployment.
+      scores: whether the deployment scores records of a data type; routes of others are not its own.
+      needed: whether there is a candidate to watch; without one, no connection is opened.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        models_topic: str,
+        status_topic: str,
+        deployment: str,
+        scores: Callable[[str], bool],
+        needed: Callable[[], bool],
+    ) -> None:
+        self._kafka = kafka
+        self._models_topic = models_topic
+        self._status_topic = status_topic
+        self._deployment = deployment
+        self._scores = scores
+        self._needed = needed
+        self._publisher = RoutePublisher(kafka, models_topic)
+        self._acting = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="route-guard", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread, and lets another guard act."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._needed():
+                self._stop.wait(_LOOK_SECONDS)
+                continue
+            try:
+                self._watch()
+            except Exception as error:  # candidates wait; everything else goes on
+                _LOGGER.warning("candidates are not watched for a moment: %s", error)
+                self._stop.wait(_REST_SECONDS)
+
+    def _watch(self) -> None:
+        member = self._kafka.consumer(f"{self._deployment}-guard", **{"session.timeout.ms": 10_000})
+        try:
+            member.subscribe([self._models_topic], on_assign=self._assigned, on_revoke=self._revoked)
+            while not self._stop.is_set() and self._needed():
+                member.poll(_LOOK_SECONDS)
+                if self._acting:
+                    self._act(member)
+        finally:
+            self._acting = False
+            member.close()
+
+    def _assigned(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        # The assignment says who acts; the messages are read elsewhere.
+        for one in partitions:
+            one.offset = 0
+        member.assign(partitions)
+        member.pause(partitions)
+        self._acting = bool(partitions)
+
+    def _revoked(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        self._acting = False
+
+    def _act(self, member: Consumer) -> None:
+        """Acts until the topic is taken away."""
+        _LOGGER.info("this worker watches the candidates of %r", self._deployment)
+        status, reported, catalog = self._status_consumer(), ReportedStatistics(self._deployment), ModelCatalog()
+        try:
+            with closing(ModelsTopicReader(self._kafka, self._models_topic)) as reader:
+                while self._acting and not self._stop.is_set() and self._needed():
+                    for message in status.consume(1_000, _LOOK_SECONDS):
+                        if message.error() is None:
+                            self._take(reported, message.value())
+                    member.poll(0)
+                    reader.catch_up(catalog, reader.end())
+                    self._decide(catalog, reported)
+        finally:
+            status.close()
+
+    def _status_consumer(self) -> Consumer:
+        """Reads what comes from now on: the statistics that workers send say everything since a route began."""
+        consumer = self._kafka.consumer(f"{self._deployment}-guard-status")
+        partitions = consumer.list_topics(self._status_topic, timeout=10.0).topics[self._status_topic].partitions
+        places = [TopicPartition(self._status_topic, one) for one in partitions]
+        for place in places:
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=10.0)
+        consumer.assign(places)
+        return consumer
+
+    @staticmethod
+    def _take(reported: ReportedStatistics, value: bytes | None) -> None:
+        try:
+            reported.add(StatusEvent.from_json(value or b""))
+        except ValueError:
+            _LOGGER.debug("the status topic holds a message that is no status event")
+
+    def _decide(self, catalog: ModelCatalog, reported: ReportedStatistics) -> None:
+        watched = set()
+        for data_type, published in catalog.routes.items():
+            generation = published.route.newest
+            for arm in generation.arms:
+                if arm.guardrails is None or generation.offset is None or not self._scores(data_type):
+                    continue
+                key = data_type, generation.offset, arm.name
+                watched.add(key)
+                verdict = judge(arm.guardrails, reported.total(key))
+                if verdict is not None:
+                    self._publish(data_type, generation, arm, verdict)
+        reported.keep(watched)
+
+    def _publish(self, data_type: str, judged: Generation, candidate: Arm, verdict: Verdict) -> None:
+        def change(newest: Generation | None) -> Generation:
+            if newest is None or newest.offset != judged.offset:
+                raise RouteError("the route has changed since its candidate was judged")
+            return next_generation(newest, candidate, verdict)
+
+        try:
+            route = self._publisher.change(data_type, change)
+        except ServingError as error:
+            _LOGGER.warning("route of %r: no decision was published: %s", data_type, error)
+            return
+        _LOGGER.info("route of %r: %s", data_type, route.newest.note)

@@ -1,0 +1,63 @@
+"""Verdicts: whether a candidate moves forward, goes back, or needs more records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from models.model_topic.guardrails import Guardrails
+from models.serving.arm_tallies import ArmStatistics
+
+Decision = Literal["forward", "back"]
+
+# Before it has its records, a candidate is taken out only if chance explains what it did in fewer than one of 30,000
+# cases.
+_DEVIATIONS = 4.0
+_LEAST_RECORDS = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done with a candidate, and why, with the figures."""
+
+    decision: Decision
+    reason: str
+
+
+def judge(limits: Guardrails, seen: ArmStatistics) -> Verdict | None:
+    """Judges a candidate by what it has done since its last step; None if that takes more records.
+
+    Below `limits.min_records` it can only be taken out, and only by figures that chance does not explain (the bound of
+    a Wilson score interval). With them, the figures themselves decide.
+    """
+    enough = seen.records >= limits.min_records and (seen.compared > 0 or seen.errors == seen.records)
+    broken = _broken(limits, seen, 0.0 if enough else _DEVIATIONS)
+    if broken:
+        return Verdict("back", f"{broken}; {_figures(seen)}")
+    return Verdict("forward", _figures(seen)) if enough else None
+
+
+def _broken(limits: Guardrails, seen: ArmStatistics, deviations: float) -> str | None:
+    """The first limit that is broken for certain; None if there is none."""
+    if seen.records >= _LEAST_RECORDS and _bound(seen.errors, seen.records, -deviations) > limits.max_errors:
+        return f"more than {100 * limits.max_errors:g} % errors"
+    if seen.compared >= _LEAST_RECORDS and _bound(seen.agreeing, seen.compared, deviations) < limits.min_agreement:
+        return f"less than {100 * limits.min_agreement:g} % agreement"
+    if not deviations and seen.slowdown > limits.max_slowdown:
+        return f"more than {limits.max_slowdown:g} times the time"
+    return None
+
+
+def _bound(hits: int, trials: int, deviations: float) -> float:
+    """The bound of the Wilson score interval so many standard deviations above the share, or below it if negative."""
+    share, z = hits / trials, abs(deviations)
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (centre + math.copysign(spread, deviations)) / (1 + z * z / trials)
+
+
+def _figures(seen: ArmStatistics) -> str:
+    errors = 100 * seen.errors / seen.records
+    agreement = f"{100 * seen.agreeing / seen.compared:.3g} % agreement" if seen.compared else "nothing compared"
+    return f"{seen.records} records, {errors:.3g} % errors, {agreement}, {seen.slowdown:.2g} times the time"

@@ -1,0 +1,113 @@
+"""JSON that is made to exhaust a parser: each message is a row or an error, quickly, and spoils no other."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from models.records.codecs.base import DecodedRecords
+from models.records.record_type import RecordType
+from models.serving.assembly import ScoringSettings, score_batch
+from models.serving.registry import ModelRegistry
+from models.text import TEXT_LIMIT
+from tests.models.fakes import batch_of, schema_of
+
+# Each takes a few milliseconds on a quiet machine; what this excludes takes minutes, or ends the process.
+SECONDS_OF_PROCESSOR = 5.0
+MILLION = 1_000_000
+GOOD = b'{"x": 2.5, "next": null}'
+FLAT = schema_of(
+    "json",
+    x="double",
+    label=["null", "string"],
+    table=["null", {"type": "map", "values": "double"}],
+)
+RECURSIVE = schema_of("json", x="double", next=["null", "Test"])
+
+
+def message(**fields: Any) -> bytes:
+    return json.dumps({"x": 1.0, **fields}).encode()
+
+
+def raw(field: bytes) -> bytes:
+    """A message with a field as it stands."""
+    return b'{"x": 1.0, ' + field + b"}"
+
+
+def nested(levels: int, opening: bytes, closing: bytes, core: bytes = b"1") -> bytes:
+    return opening * levels + core + closing * levels
+
+
+def decode_among_others(kind: RecordType, bomb: bytes) -> DecodedRecords:
+    """Decodes a message between two good ones, and checks that each gives a message, and that the time is short."""
+    registry, values = ModelRegistry("worker"), [GOOD, bomb, GOOD]
+    began = time.process_time()
+    decoded = kind.codec.decode(pa.array(values, pa.binary()))
+    scored = score_batch(batch_of(values), registry, ScoringSettings({"records": kind}, "results", "letters"))
+    assert time.process_time() - began < SECONDS_OF_PROCESSOR
+    registry.close()
+    topics = {one.offset or 0: one.topic for one in scored.outgoing}
+    middle = "letters" if decoded.errors else "results"
+    assert [topics[offset] for offset in sorted(topics)] == ["results", middle, "results"]
+    xs = dict(zip(decoded.places.tolist(), decoded.columns["x"].to_pylist(), strict=True))
+    assert (xs.pop(0), xs.pop(2)) == (2.5, 2.5)
+    assert set(xs) | set(decoded.errors) == {1}
+    assert all(len(reason) <= TEXT_LIMIT and "\n" not in reason for reason in decoded.errors.values())
+    return decoded
+
+
+KEYS = {f"k{number}": number for number in range(100_000)}
+ROWS = {
+    "100,000 unknown keys": message(**KEYS),
+    "a map of 100,000 keys": message(table=KEYS),
+    "one key 100,000 times": b"{" + b'"x": 0.5, ' * 100_000 + b'"x": 1.0}',
+    "a key of 10 MB": message(table={"k" * 10 * MILLION: 1}),
+    "a text of 10 MB": message(label="x" * 10 * MILLION),
+    "a text of a million escapes": raw(b'"label": "' + rb"\u00e9" * MILLION + b'"'),
+    "10 MB of blanks": message() + b" " * 10 * MILLION,
+    "a fraction of a million digits": b'{"x": 1.0' + b"0" * MILLION + b"}",
+    "1,000 levels in an unknown field": raw(b'"u": ' + nested(1_000, b"[", b"]")),
+}
+ERRORS = {
+    "100,000 levels of arrays": raw(b'"u": ' + nested(100_000, b"[", b"]")),
+    "100,000 levels of objects": raw(b'"u": ' + nested(100_000, b'{"a": ', b"}")),
+    "100,000 levels that never end": b"[" * 100_000,
+    "100,000 levels beside a lone surrogate": raw(rb'"label": "\ud800", "u": ' + nested(100_000, b"[", b"]")),
+    "a number of a million digits": b'{"x": ' + b"1" * MILLION + b"}",
+    "a negative number of a million digits": b'{"x": -' + b"9" * MILLION + b"}",
+    "a number of a million digits in an unknown field": raw(b'"u": ' + b"1" * MILLION),
+    "an exponent of a million digits": b'{"x": 1e' + b"9" * MILLION + b"}",
+    "a million digits beside a lone surrogate": raw(rb'"label": "\ud800", "u": ' + b"1" * MILLION),
+    "a text of 10 MB that ends in a lone surrogate": raw(b'"label": "' + b"x" * 10 * MILLION + rb"\ud800" + b'"'),
+    "a text of 10 MB in place of a number": message(x="x" * 10 * MILLION),
+    "a map of 100,000 wrong values": message(table=dict.fromkeys(KEYS, "a")),
+}
+
+
+@pytest.mark.parametrize("bomb", ROWS.values(), ids=ROWS)
+def test_large_json_that_follows_the_schema_is_a_row(bomb: bytes) -> None:
+    decoded = decode_among_others(FLAT, bomb)
+    assert decoded.columns["x"].to_pylist() == [2.5, 1.0, 2.5]
+    assert decoded.embedded[1] == bomb
+
+
+@pytest.mark.parametrize("bomb", ERRORS.values(), ids=ERRORS)
+def test_json_that_no_parser_should_read_is_an_error(bomb: bytes) -> None:
+    assert set(decode_among_others(FLAT, bomb).errors) == {1}
+
+
+@pytest.mark.parametrize("levels", [10, 100, 800])
+def test_deep_records_of_a_recursive_schema_are_rows(levels: int) -> None:
+    assert not decode_among_others(RECURSIVE, nested(levels, b'{"x": 1.0, "next": ', b"}", b"null")).errors
+
+
+@pytest.mark.parametrize(
+    ("levels", "reason"), [(5, "expected"), (100, "nested too deeply"), (800, "nested too deeply")]
+)
+def test_deep_records_that_do_not_follow_a_recursive_schema_are_errors(levels: int, reason: str) -> None:
+    decoded = decode_among_others(RECURSIVE, nested(levels, b'{"x": 1.0, "next": ', b"}", b"5"))
+    assert reason in decoded.errors[1]
