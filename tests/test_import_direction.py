@@ -33,12 +33,16 @@ ENGINES = {
     "urllib3": {"scorers/tensorflow_serving_rest.py"},
     "confluent_kafka": {
         "kafka/client.py",
+        "kafka/message_sender.py",
         "kafka/partition_reader.py",
         "kafka/topics.py",
         "model_topic/publisher.py",
         "model_topic/reader.py",
+        "model_topic/route_publisher.py",
+        "model_topic/transactions.py",
         "records/registry.py",
         "serving/feedback.py",
+        "serving/guard.py",
     },
 }
 
