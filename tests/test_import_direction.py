@@ -33,9 +33,9 @@ ENGINES = {
     "urllib3": {"scorers/tensorflow_serving_rest.py"},
     "confluent_kafka": {
         "kafka/client.py",
+        "kafka/message_sender.py",
         "kafka/partition_reader.py",
         "kafka/topics.py",
-        "kafka/message_sender.py",
         "model_topic/reader.py",
         "model_topic/route_publisher.py",
         "model_topic/transactions.py",

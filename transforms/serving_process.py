@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
@@ -23,6 +22,8 @@ from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener
+
+Client = InlineModels | MessageSender | RouteGuard | FeedbackFollower
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,6 @@ class ModelsSettings:
         return possible and (not self.data_types or data_type in self.data_types)
 
 
-Client: TypeAlias = "InlineModels | MessageSender | FeedbackFollower | RouteGuard"
-
-
 @dataclass(frozen=True)
 class Serving:
     """The registry of a process, and the follower that keeps it current.
@@ -101,10 +99,6 @@ class Serving:
         follower.start()
         sender = MessageSender(settings.kafka)
         clients: list[Client] = [inline, sender]
-        if settings.feedback_topic is not None:
-            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
-            feedback.start()
-            clients.insert(0, feedback)
         if settings.status_topic is not None:
             guard = RouteGuard(
                 settings.kafka,
@@ -115,7 +109,11 @@ class Serving:
                 registry.has_guardrails,
             )
             guard.start()
-            clients.insert(0, guard)
+            clients.append(guard)
+        if settings.feedback_topic is not None:
+            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
+            feedback.start()
+            clients.append(feedback)
         return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), tuple(clients))
 
     def settle(self) -> None:

@@ -69,6 +69,8 @@ class Arm:
             raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
         if self.guardrails is not None and self.role != "candidate":
             raise RouteError(f"arm {self.name!r}: only a candidate has guardrails")
+        if self.guardrails is not None and self.graph is not None:
+            raise RouteError(f"arm {self.name!r}: a graph has no guardrails; change its weight in the file of routes")
         if self.version is not None and self.version < 1:
             raise RouteError(f"arm {self.name!r}: version {self.version} is below 1")
 

@@ -134,10 +134,11 @@ class ShadowScorer:
                 if self._end(lane):
                     return
                 continue
-            if work is None or self._closed:
+            if work is None:
                 return
             try:
-                self._score(lane, work)
+                if not self._closed:
+                    self._score(lane, work)
             except Exception:  # whatever a shadow does, the live answers go on
                 _LOGGER.exception("shadow %s failed unexpectedly", _label(work))
             finally:

@@ -12,6 +12,7 @@ import pytest
 
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes
+from models.graphs.bandits import Choice, Tally
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
@@ -94,6 +95,20 @@ def test_a_model_of_another_deployments_records_is_neither_loaded_nor_reported(s
         serving.follower.wait_current({})
         assert serving.registry.drain_events() == []
         assert serving.registry.deployment == "group"
+    finally:
+        serving.close()
+
+
+def test_bandits_learn_from_the_feedback_topic(
+    settings: ModelsSettings, make_topic: MakeTopic, topic_names: Callable[[str], str]
+) -> None:
+    topic = make_topic(topic_names("feedback"))
+    producer = settings.kafka.producer()
+    producer.produce(topic, b'{"graph": "g", "step": "s", "model": "m", "version": 2, "reward": 0.5}', b"records-0-7")
+    assert producer.flush(30) == 0
+    serving = Serving.start(replace(settings, feedback_topic=topic), SCORING)
+    try:
+        eventually(lambda: serving.registry.rewards.of(Choice("g", "s", "m", 2)) == Tally(1, 0.5))
     finally:
         serving.close()
 

@@ -14,6 +14,7 @@ from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, encode_descriptor, version_key
 from models.model_topic.graph import Graph
 from models.model_topic.graph_encoding import graph_of, mapping_of
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.names import route_key
 from models.model_topic.route import Arm, Fence, Generation, ModelRoute, Segment
 from models.model_topic.route_changes import check_versions, with_canary, without_arm
@@ -157,6 +158,8 @@ def test_an_arm_names_a_graph_that_exists_and_every_graph_is_named() -> None:
         Generation((Segment((Arm("live", "wine", 1),)),), graphs=(loan(),))
     with pytest.raises(RouteError, match="either a model or a graph"):
         Arm("live", "wine", graph="loan")
+    with pytest.raises(RouteError, match="a graph has no guardrails"):
+        Arm("new", "", role="candidate", graph="loan", guardrails=Guardrails())
 
 
 def test_a_fence_wants_a_version_of_every_model_of_a_graph() -> None:

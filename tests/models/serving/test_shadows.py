@@ -214,6 +214,18 @@ def test_the_model_of_a_shadow_stays_open_until_it_has_scored_and_closing_does_n
     assert hanging.closed.wait(WAIT)
 
 
+def test_closing_gives_back_the_models_of_work_that_waits(make: Make) -> None:
+    hanging = HangingScorer(2)
+    process = make(hanging)
+    for _ in range(3):
+        process.score(1.0)
+    assert hanging.asked.wait(WAIT)
+    process.close()
+    hanging.let_go.set()
+    assert hanging.closed.wait(WAIT)
+    assert len(process.sent) <= 1
+
+
 def test_a_shadow_scores_only_its_share(make: Make) -> None:
     process = make()
     half = PlannedArm((published(2),), "shadow-2", "shadow", 0.5)
