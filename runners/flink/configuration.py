@@ -26,8 +26,8 @@ JAVA_OPTIONS = (
 WORKER_POOL_PORT = 50000
 
 # Flink's own settings of a job. By default, each exchange between tasks waits up to 100 ms for a buffer to fill, which
-# adds to the latency of every record.
-JOB_CONFIGURATION: Mapping[str, str] = {"execution.buffer-timeout.interval": "2 ms"}
+# adds to the latency of every record. Our elements are lists of records, so each may well have a buffer of its own.
+JOB_CONFIGURATION: Mapping[str, str] = {"execution.buffer-timeout.interval": "0 ms"}
 
 # In megabytes. Each job loads its many classes again, and a job manager or task manager outlives many jobs.
 METASPACE = 768

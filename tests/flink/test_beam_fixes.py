@@ -1,11 +1,13 @@
-"""Both halves of our fixes of Beam, on a real cluster: without them checkpoints fail, with them they stay small."""
+"""Our fixes of Beam, on a real cluster: without them checkpoints fail and bundles last, with them neither."""
 
 from __future__ import annotations
 
+import statistics
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -34,7 +36,16 @@ def cluster() -> Iterator[LocalFlinkCluster]:
 @contextmanager
 def job_with_side_input(cluster: LocalFlinkCluster, jar: str) -> Iterator[tuple[FlinkRest, str]]:
     """Runs a streaming job with a streaming side input for the block; gives where to ask about it."""
-    name = f"side-input-{uuid.uuid4().hex[:8]}"
+    with running_job(cluster, jar, build, "--max_bundle_time_mills=20") as asked:
+        yield asked
+
+
+@contextmanager
+def running_job(
+    cluster: LocalFlinkCluster, jar: str, build: Callable[[beam.Pipeline], None], *arguments: str
+) -> Iterator[tuple[FlinkRest, str]]:
+    """Runs a streaming job for the block; gives where to ask about it."""
+    name = f"fixes-{uuid.uuid4().hex[:8]}"
     options = FlinkServingOptions(
         [
             "--runner=FlinkRunner",
@@ -46,8 +57,8 @@ def job_with_side_input(cluster: LocalFlinkCluster, jar: str) -> Iterator[tuple[
             "--environment_type=EXTERNAL",
             f"--environment_config={cluster.worker_pool_address}",
             f"--checkpointing_interval={CHECKPOINT_MILLISECONDS}",
-            "--max_bundle_time_mills=20",
             f"--job_name={name}",
+            *arguments,
         ]
     )
     pipeline = beam.Pipeline(options=options)
@@ -80,6 +91,30 @@ def build(pipeline: beam.Pipeline) -> None:
         | "Records" >> PeriodicImpulse(start_timestamp=now, fire_interval=0.1)
         | "Join" >> beam.Map(lambda record, newest: (record, list(newest)), newest=beam.pvalue.AsIter(updates))
     )
+
+
+def write_ages(folder: Path) -> Callable[[beam.Pipeline], None]:
+    """A pipeline of two stages; the second one writes how many seconds ago each element was due."""
+
+    def write(due: float) -> None:
+        with (folder / "ages").open("a", encoding="utf-8") as file:
+            file.write(f"{time.time() - due}\n")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        (
+            pipeline
+            | PeriodicImpulse(start_timestamp=Timestamp.now(), fire_interval=0.1)
+            | beam.Map(float)
+            | beam.Reshuffle()
+            | beam.Map(write)
+        )
+
+    return build
+
+
+def ages(folder: Path) -> list[float]:
+    path = folder / "ages"
+    return [float(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def wait_until(condition: Callable[[], bool], seen: Callable[[], Any]) -> None:
@@ -139,3 +174,11 @@ def test_with_the_fixes_checkpoints_complete_stay_small_and_are_restored(cluster
         assert max(sizes) < 1.2 * min(sizes), sizes
         assert killed not in cluster.worker_processes()
         assert "ClassCastException" not in logged(cluster)[said_before:]
+
+
+@pytest.mark.slow
+def test_with_the_fixes_a_bundle_does_not_wait_for_its_longest_time(cluster: LocalFlinkCluster, tmp_path: Path) -> None:
+    with running_job(cluster, job_server_jar(), write_ages(tmp_path), "--max_bundle_time_mills=60000"):
+        # The first ones wait for the worker's start; after that, each bundle would last a minute without the fix.
+        wait_until(lambda: len(ages(tmp_path)) >= 100, lambda: ages(tmp_path))
+        assert statistics.median(ages(tmp_path)[-20:]) < 2.0

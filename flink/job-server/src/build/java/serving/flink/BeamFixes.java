@@ -53,7 +53,12 @@ public final class BeamFixes {
               RESIDUALS,
               new Call(DELAY, "getSeconds", "()J"),
               new Call("serving/flink/ResidualDelay", "milliseconds", "(L" + DELAY + ";)J"),
-              1000L));
+              1000L),
+          // A bundle waits for a clock although nothing else has arrived.
+          new Replacement(
+              FLINK + "ExecutableStageDoFnOperator",
+              new Call(FLINK + "DoFnOperator", "setPreBundleCallback", "(Ljava/lang/Runnable;)V"),
+              new Call(FLINK + "BundleEnd", "setPreBundleCallback", "(L" + FLINK + "DoFnOperator;Ljava/lang/Runnable;)V")));
 
   private BeamFixes() {}
 
