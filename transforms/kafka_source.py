@@ -260,17 +260,20 @@ class ReadPartition(CheckpointedSource):
                 position = batch.span.end
                 reader.took_at = reader.quiet_since = time.monotonic()
                 yield TimestampedValue(batch, watermark.element_timestamp())
-                if len(batch) < self._settings.max_records:
+                if len(batch) < self._settings.max_records and not self._more(reader, position):
                     # All there was. What has arrived meanwhile is a record or two, and a list of them costs the stages
                     # behind as much as a longer one.
                     break
-            backlog = reader.backlog(position)
+            backlog, more = reader.backlog(position), self._more(reader, position)
             quiet_seconds = time.monotonic() - reader.took_at
             if self._heartbeat_due(reader):
                 yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
         self._backlog.set(backlog)
-        more = backlog >= self._settings.max_records
         tracker.defer_remainder(self._pace.pause(position > reading.position, more, quiet_seconds))
+
+    def _more(self, reader: PartitionReader, position: int) -> bool:
+        """Whether the broker has another whole list."""
+        return reader.backlog(position) >= self._settings.max_records
 
     def _heartbeat_due(self, reader: PartitionReader) -> bool:
         now = time.monotonic()

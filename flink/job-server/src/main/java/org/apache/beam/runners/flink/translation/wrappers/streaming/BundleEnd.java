@@ -13,9 +13,9 @@ public final class BundleEnd {
    *
    * <p>An operator hands its elements over to the worker when the bundle ends. Beam ends it at the next tick of a clock
    * of half the longest bundle's time, and not before that time has passed since the last one ended, however long
-   * nothing has arrived. Each stage then adds that time to the latency, and a faster clock costs a core. An operator takes
-   * the elements that have arrived in less than a millisecond, so a bundle of one millisecond is as large as the elements
-   * that were waiting: it grows with the load.
+   * nothing has arrived. Each stage then adds that time to the latency, and every task pays for the ticks of a faster
+   * clock. An operator takes the elements that have arrived in less than a millisecond, so a bundle of one millisecond is
+   * as large as the elements that were waiting: it grows with the load.
    */
   public static void setPreBundleCallback(DoFnOperator<?, ?, ?> operator, Runnable callback) {
     operator.setPreBundleCallback(
