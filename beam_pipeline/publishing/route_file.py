@@ -16,6 +16,7 @@ routes:
         guardrails: {steps: [0.01, 0.1, 0.5, 1], min-records: 1000, max-errors: 0.01, min-agreement: 0.9}
   transaction:
     split-by: [customer]
+    from: {timestamp: 2026-12-01T00:00:00Z}      # or {offsets: {TOPIC: {PARTITION: OFFSET}}}
     segments:
       - when: "amount > 1000 and country in ['DE', 'FR']"
         arms: [{name: large, model: fraud-large}]
@@ -35,6 +36,7 @@ routes:
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -43,13 +45,15 @@ from typing import Any
 import yaml
 
 from models.errors import DescriptorError, OptionsError
+from models.kafka.start_at import StartAt
 from models.model_topic.graph_encoding import graph_of
 from models.model_topic.guardrails import Guardrails
-from models.model_topic.route import Arm, Generation, Segment
+from models.model_topic.route import Arm, Fence, Generation, Segment
 
 _ARM_KEYS = ("name", "model", "version", "weight", "role", "guardrails", "graph")
 _GUARDRAILS = {one.name.replace("_", "-"): one.name for one in fields(Guardrails)}
-_ROUTE_KEYS = ("arms", "segments", "split-by", "salt", "graphs")
+_ROUTE_KEYS = ("arms", "segments", "split-by", "salt", "graphs", "from")
+_FROM_KEYS = ("timestamp", "offsets")
 
 
 def read_routes(path: str) -> dict[str, Generation | None]:
@@ -78,9 +82,37 @@ def _route(where: str, entry: object) -> Generation | None:
         split_by = tuple(str(one) for one in _list(where, route, "split-by"))
         graphs = _mapping(f"{where}: graphs", route.get("graphs", {}), None)
         made = tuple(graph_of(str(name), one) for name, one in graphs.items())
-        return Generation((*segments, default), None, split_by, str(route.get("salt", "")), graphs=made)
+        fence = _fence(f"{where}: from", route["from"]) if "from" in route else None
+        return Generation((*segments, default), fence, split_by, str(route.get("salt", "")), graphs=made)
     except DescriptorError as error:
         raise OptionsError(f"{where}: {error}") from error
+
+
+def _fence(where: str, entry: object) -> Fence:
+    given = _mapping(where, entry, _FROM_KEYS)
+    timestamp = given.get("timestamp")
+    moment = None if timestamp is None else _milliseconds(where, timestamp)
+    offsets = {}
+    for topic, partitions in _mapping(f"{where}: offsets", given.get("offsets", {}), None).items():
+        for partition, offset in _mapping(f"{where}: offsets: {topic}", partitions, None).items():
+            if type(partition) is not int or type(offset) is not int or partition < 0 or offset < 0:
+                raise OptionsError(f"{where}: offsets: {topic}: it must map partitions to offsets, both whole numbers")
+            offsets[str(topic), partition] = offset
+    return Fence(moment, offsets)
+
+
+def _milliseconds(where: str, given: object) -> int:
+    """A moment in ISO 8601, which YAML may have read already, or in milliseconds; without a time zone it is in UTC."""
+    text = given.isoformat() if isinstance(given, (datetime.datetime, datetime.date)) else str(given)
+    try:
+        start = StartAt.parse(text)
+    except OptionsError:
+        start = StartAt("latest")
+    if start.kind != "timestamp":
+        raise OptionsError(
+            f"{where}: `timestamp` must be a time in ISO 8601 or in milliseconds since 1970, not {text!r}"
+        )
+    return start.timestamp
 
 
 def _segment(where: str, entry: object) -> Segment:
@@ -125,7 +157,7 @@ def _guardrails(where: str, entry: object) -> Guardrails:
     return Guardrails(**limits)
 
 
-def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[str, Any]:
+def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[Any, Any]:
     """A mapping with the known keys; None: with names."""
     if not isinstance(entry, dict):
         raise OptionsError(f"{where}: it must be a mapping with {', '.join(known or ('names',))}")

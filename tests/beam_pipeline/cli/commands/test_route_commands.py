@@ -9,6 +9,7 @@ import pytest
 
 from beam_pipeline.cli.command_line import main
 from models.kafka.client import KafkaSettings
+from models.model_topic.route import Fence
 from models.model_topic.route_publisher import RoutePublisher
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
 from tests.saved_models import save_version_model
@@ -123,6 +124,26 @@ def test_a_file_is_applied_once_and_says_what_it_changes(
 
 
 @pytest.mark.parametrize(
+    ("place", "fence"),
+    [
+        ("{timestamp: 2030-01-01T00:00:00Z}", Fence(1_893_456_000_000)),
+        ("{timestamp: 1893456000000}", Fence(1_893_456_000_000)),
+        ("{timestamp: '2030-01-01T01:00:00+01:00'}", Fence(1_893_456_000_000)),
+        ("{offsets: {records: {0: 12, 1: 7}}}", Fence(None, {("records", 0): 12, ("records", 1): 7})),
+    ],
+)
+def test_a_file_says_from_which_records_on_a_route_holds(
+    command: Cli, kafka: KafkaSettings, tmp_path: Path, published: Callable[..., None], place: str, fence: Fence
+) -> None:
+    published(1)
+    file = tmp_path / "routes.yaml"
+    file.write_text(f"routes: {{m: {{arms: [{{name: new, model: m, version: 1}}], from: {place}}}}}")
+    assert command("models", "apply", "-f", str(file)) == 0
+    routes = RoutePublisher(kafka, command.topics["models-topic"]).routes()
+    assert [one.fence for one in routes["m"].route.generations] == [None, fence]
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         ("routes: [", "while parsing"),
@@ -137,6 +158,10 @@ def test_a_file_is_applied_once_and_says_what_it_changes(
         ("routes: {m: {segments: [{arms: [{model: m}]}], arms: [{model: m}]}}", "`when` must be a condition"),
         ("routes: {m: {segments: [{when: 'a =', arms: [{model: m}]}], arms: [{model: m}]}}", "cannot be read"),
         ("routes: {m: 1}", "m: it must be a mapping"),
+        ("routes: {m: {arms: [{model: m, version: 1}], from: {timestamp: soon}}}", "`timestamp` must be a time"),
+        ("routes: {m: {arms: [{model: m, version: 1}], from: {offsets: {t: {0: x}}}}}", "partitions to offsets"),
+        ("routes: {m: {arms: [{model: m, version: 1}], from: {}}}", "either a timestamp or offsets"),
+        ("routes: {m: {arms: [{model: m}], from: {timestamp: 1}}}", "a route with a fence names versions"),
     ],
 )
 def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
