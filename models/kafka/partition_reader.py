@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Literal, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -315,10 +316,16 @@ UNREADABLE_HEADERS = "headers.unreadable"
 """The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
 
 
+# confluent-kafka returns a result although it has set an exception. The interpreter notices that in a call by way of C,
+# but not in a call that it has specialized after some runs (Python 3.11 and later): the exception would be raised
+# somewhere else.
+_call_headers = methodcaller("headers")
+
+
 def headers_of(message: Message) -> Headers:
     """The headers of a message; `UNREADABLE_HEADERS` alone if they cannot be read."""
     try:
-        headers = message.headers()
+        headers = _call_headers(message)
     except (SystemError, UnicodeDecodeError):
         # confluent-kafka fails to decode a header name that is not UTF-8, and then returns none of the headers.
         return ((UNREADABLE_HEADERS, None),)

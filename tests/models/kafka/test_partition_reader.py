@@ -100,6 +100,19 @@ def test_a_header_name_that_is_not_utf_8_stops_nothing(kafka: Kafka, reader: Cal
     assert RecordBatch.from_bytes(batches[0].to_bytes()) == batches[0]
 
 
+def test_a_header_name_that_is_not_utf_8_stops_nothing_after_many_good_ones_either(
+    kafka: Kafka, reader: Callable[..., PartitionReader]
+) -> None:
+    topic = kafka.topic()
+    # The interpreter specializes a call that it makes often, and then overlooks what confluent-kafka does wrong.
+    for _ in range(100):
+        write_with_header(kafka.settings.bootstrap_servers, topic, b"name")
+    write_with_header(kafka.settings.bootstrap_servers, topic, b"\xff\xfe")
+    batches = read(reader(topic), 0, 101)
+    headers = [batch.headers[place] for batch in batches for place in range(len(batch))]
+    assert headers == [(("name", b"1"),)] * 100 + [((UNREADABLE_HEADERS, None),)]
+
+
 # --- Where reading begins.
 
 
