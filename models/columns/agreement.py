@@ -7,12 +7,14 @@ NaN only. A record that gives a row for each item agrees when all of its rows do
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from models.columns.outputs import RecordOutputs
+from models.columns.scored import ScoredRecords
 from models.tensors import Array
 
 Flags = npt.NDArray[np.bool_]
@@ -75,6 +77,18 @@ def taken(outputs: RecordOutputs, places: npt.NDArray[np.intp]) -> RecordOutputs
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     rows = np.repeat(outputs.bounds[:-1][places] - bounds[:-1], lengths) + np.arange(bounds[-1])
     return RecordOutputs({name: array[rows] for name, array in outputs.arrays.items()}, bounds)
+
+
+def answered_by_both(
+    candidate: Sequence[ScoredRecords], live: Sequence[ScoredRecords]
+) -> Iterator[tuple[RecordOutputs, RecordOutputs, int]]:
+    """What two models answered to the records that both have answered: the outputs of both, and how many records."""
+    for wanted in live:
+        for found in candidate:
+            if found.outputs is not None and wanted.outputs is not None:
+                _, ours, theirs = np.intersect1d(found.rows, wanted.rows, assume_unique=True, return_indices=True)
+                if len(ours):
+                    yield taken(found.outputs, ours), taken(wanted.outputs, theirs), len(ours)
 
 
 def _records(outputs: RecordOutputs) -> int:

@@ -7,17 +7,15 @@ descriptor keyed by its bare name, as in the reference system, acts as both vers
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.encoding.single_object import bundled_codec
+from models.encoding.timestamps import milliseconds_of
 from models.errors import DescriptorError
 from models.model_topic.golden import GoldenSample, GoldenSamples
 from models.model_topic.names import check_model_name
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ def _descriptor(value: dict[str, Any]) -> ModelDescriptor:
         outputs=value["outputs"],
         digest=value["digest"],
         options=value["options"],
-        published_at=_milliseconds(value["publishedAt"]),
+        published_at=milliseconds_of(value["publishedAt"]),
         golden=None if value["golden"] is None else _decode_golden(value["golden"]),
     )
 
@@ -229,9 +227,5 @@ def _pointer(value: dict[str, Any]) -> ModelPointer:
         live_version=value["liveVersion"],
         previous_version=value["previousVersion"],
         last_version=value["lastVersion"],
-        updated_at=_milliseconds(value["updatedAt"]),
+        updated_at=milliseconds_of(value["updatedAt"]),
     )
-
-
-def _milliseconds(moment: datetime.datetime) -> int:
-    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)

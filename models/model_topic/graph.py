@@ -72,8 +72,38 @@ class ModelUse:
         return frozenset(step_of(source) for sources in self.inputs.values() for source in sources if "." in source)
 
 
+class _OfModels:
+    """A step that calls models, and needs what they need."""
+
+    @property
+    def uses(self) -> tuple[ModelUse, ...]:
+        """The models of the step."""
+        raise NotImplementedError
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The names of the steps that it needs."""
+        return frozenset[str]().union(*(use.references for use in self.uses))
+
+
+class _OfOutputs:
+    """A step that calls no model, and computes its answer from the outputs `of` other steps."""
+
+    of: tuple[str, ...]
+
+    @property
+    def uses(self) -> tuple[ModelUse, ...]:
+        """The models of the step: none."""
+        return ()
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The names of the steps that it needs."""
+        return frozenset(map(step_of, self.of))
+
+
 @dataclass(frozen=True)
-class ModelStep:
+class ModelStep(_OfModels):
     """The outputs of a model."""
 
     name: str
@@ -84,14 +114,9 @@ class ModelStep:
         """The models of the step."""
         return (self.use,)
 
-    @property
-    def references(self) -> frozenset[str]:
-        """The names of the steps that it needs."""
-        return self.use.references
-
 
 @dataclass(frozen=True)
-class TransformStep:
+class TransformStep(_OfOutputs):
     """What an installed function makes of the record and of outputs.
 
     Attributes:
@@ -107,19 +132,9 @@ class TransformStep:
         if not self.entry_point:
             raise RouteError(f"step {self.name!r}: a transform needs the name of an entry point")
 
-    @property
-    def uses(self) -> tuple[ModelUse, ...]:
-        """The models of the step: none."""
-        return ()
-
-    @property
-    def references(self) -> frozenset[str]:
-        """The names of the steps that it needs."""
-        return frozenset(map(step_of, self.of))
-
 
 @dataclass(frozen=True)
-class CombineStep:
+class CombineStep(_OfOutputs):
     """One output made of several, value by value.
 
     Attributes:
@@ -147,16 +162,6 @@ class CombineStep:
         if self.weights and not (all(0 <= one < math.inf for one in self.weights) and sum(self.weights) > 0):
             raise RouteError(f"step {self.name!r}: weights are numbers from 0, and one of them is above 0")
 
-    @property
-    def uses(self) -> tuple[ModelUse, ...]:
-        """The models of the step: none."""
-        return ()
-
-    @property
-    def references(self) -> frozenset[str]:
-        """The names of the steps that it needs."""
-        return frozenset(map(step_of, self.of))
-
 
 @dataclass(frozen=True)
 class Case:
@@ -172,7 +177,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class SwitchStep:
+class SwitchStep(_OfModels):
     """The outputs of the first case whose condition a record meets; the last one has none."""
 
     name: str
@@ -198,7 +203,7 @@ class SwitchStep:
     def references(self) -> frozenset[str]:
         """The names of the steps that it needs, apart from those that its conditions mention."""
         steps = {case.target for case in self.cases if isinstance(case.target, str)}
-        return frozenset(steps).union(*(use.references for use in self.uses))
+        return super().references | steps
 
     @property
     def condition_names(self) -> frozenset[str]:
@@ -208,7 +213,7 @@ class SwitchStep:
 
 
 @dataclass(frozen=True)
-class RaceStep:
+class RaceStep(_OfModels):
     """The outputs of the model that answers first, or the vote of those that answer in time.
 
     Attributes:
@@ -239,14 +244,9 @@ class RaceStep:
         """The models of the step."""
         return self.entrants
 
-    @property
-    def references(self) -> frozenset[str]:
-        """The names of the steps that it needs."""
-        return frozenset[str]().union(*(use.references for use in self.entrants))
-
 
 @dataclass(frozen=True)
-class BanditStep:
+class BanditStep(_OfModels):
     """The outputs of one of several models, chosen for each record by the rewards that they had so far.
 
     Attributes:
@@ -274,14 +274,9 @@ class BanditStep:
         """The models of the step."""
         return self.choices
 
-    @property
-    def references(self) -> frozenset[str]:
-        """The names of the steps that it needs."""
-        return frozenset[str]().union(*(use.references for use in self.choices))
-
 
 @dataclass(frozen=True)
-class DecideStep:
+class DecideStep(_OfOutputs):
     """A decision by the outputs of other steps.
 
     Attributes:
@@ -329,14 +324,9 @@ class DecideStep:
             raise RouteError(f"step {self.name!r}: the limits must ascend")
 
     @property
-    def uses(self) -> tuple[ModelUse, ...]:
-        """The models of the step: none."""
-        return ()
-
-    @property
     def references(self) -> frozenset[str]:
         """The names of the steps that it needs."""
-        return frozenset(map(step_of, (*self.of, *(one for one in self.against if "." in one))))
+        return super().references | frozenset(step_of(one) for one in self.against if "." in one)
 
 
 Step: TypeAlias = "ModelStep | TransformStep | CombineStep | SwitchStep | RaceStep | BanditStep | DecideStep"

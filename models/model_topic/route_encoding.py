@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
 from models.encoding.single_object import bundled_codec
+from models.encoding.timestamps import milliseconds_of
 from models.errors import DescriptorError
 from models.model_topic.graph import Graph
 from models.model_topic.graph_encoding import graph_of, mapping_of
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Arm, Fence, Generation, ModelRoute, Segment
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def encode_route(route: ModelRoute) -> bytes:
@@ -38,7 +36,7 @@ def decode_route(value: bytes) -> ModelRoute:
         return ModelRoute(
             found["dataType"],
             tuple(_decode_generation(one) for one in found["generations"]),
-            _milliseconds(found["updatedAt"]),
+            milliseconds_of(found["updatedAt"]),
         )
     except (ValueError, OverflowError, RecursionError) as error:
         raise DescriptorError(f"the message is not a route: {error}") from error
@@ -127,9 +125,5 @@ def _decode_graph(value: dict[str, Any]) -> Graph:
 
 
 def _decode_fence(value: dict[str, Any]) -> Fence:
-    timestamp = None if value["timestamp"] is None else _milliseconds(value["timestamp"])
+    timestamp = None if value["timestamp"] is None else milliseconds_of(value["timestamp"])
     return Fence(timestamp, {(one["topic"], one["partition"]): one["offset"] for one in value["offsets"]})
-
-
-def _milliseconds(moment: datetime.datetime) -> int:
-    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.columns.agreement import Flags, OutputKind, agreeing_records, kind_of, taken
+from models.columns.agreement import Flags, OutputKind, agreeing_records, answered_by_both, kind_of
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ScoredRecords
 from models.rehearsal.shift import shift_of
@@ -125,15 +125,9 @@ class ComparisonTally:
 
     def add(self, candidate: Sequence[ScoredRecords], live: Sequence[ScoredRecords]) -> None:
         """Adds the answers to one batch."""
-        for wanted in live:
-            if wanted.outputs is None:
-                continue
-            self.records += len(wanted.rows)
-            for found in candidate:
-                if found.outputs is not None:
-                    _, ours, theirs = np.intersect1d(found.rows, wanted.rows, assume_unique=True, return_indices=True)
-                    if len(ours):
-                        self._add_answers(taken(found.outputs, ours), taken(wanted.outputs, theirs), len(ours))
+        self.records += sum(len(wanted.rows) for wanted in live if wanted.outputs is not None)
+        for found, wanted, records in answered_by_both(candidate, live):
+            self._add_answers(found, wanted, records)
 
     def _add_answers(self, candidate: RecordOutputs, live: RecordOutputs, records: int) -> None:
         every: Flags = np.ones(records, np.bool_)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.columns.agreement import agreeing_records, taken
+from models.columns.agreement import agreeing_records, answered_by_both
 from models.columns.scored import ScoredRecords
 
 _KEPT = 64
@@ -91,13 +91,11 @@ class ArmTallies:
           tolerance: by which numbers may differ that agree.
         """
         found = ArmStatistics(*key)
-        for one in candidate:
-            for other in serving:
-                if one.outputs is not None and other.outputs is not None:
-                    _, ours, theirs = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
-                    if len(ours):
-                        agreeing = _agreeing(one, other, ours, theirs, tolerance)
-                        found = found.plus(ArmStatistics(*key, compared=len(ours), agreeing=agreeing))
+        for answer, wanted, records in answered_by_both(candidate, serving):
+            every = np.ones(records, np.bool_)
+            for name in wanted.arrays:
+                every &= agreeing_records(name, answer, wanted, tolerance)
+            found = found.plus(ArmStatistics(*key, compared=records, agreeing=int(np.count_nonzero(every))))
         if found.compared:
             times = [sum(part.call.duration for part in parts) / 1000 for parts in (candidate, serving)]
             found = replace(found, milliseconds=times[0], serving_milliseconds=times[1])
@@ -118,13 +116,3 @@ class ArmTallies:
                 oldest = next(iter(self._tallies))
                 del self._tallies[oldest]
                 self._changed.discard(oldest)
-
-
-def _agreeing(one: ScoredRecords, other: ScoredRecords, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> int:
-    assert one.outputs is not None
-    assert other.outputs is not None
-    candidate, serving = taken(one.outputs, ours), taken(other.outputs, theirs)
-    agreeing = np.ones(len(ours), np.bool_)
-    for name in serving.arrays:
-        agreeing &= agreeing_records(name, candidate, serving, tolerance)
-    return int(np.count_nonzero(agreeing))

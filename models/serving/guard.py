@@ -25,7 +25,7 @@ from models.model_topic.reader import ModelsTopicReader
 from models.model_topic.route import Arm, Generation
 from models.model_topic.route_changes import promoted, with_canary, without_arm
 from models.model_topic.route_publisher import RoutePublisher
-from models.serving.arm_tallies import ArmStatistics
+from models.serving.arm_tallies import ArmStatistics, Key
 from models.serving.status import StatusEvent
 from models.serving.verdicts import Verdict, judge
 
@@ -33,8 +33,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _REST_SECONDS = 5.0
-
-Key = tuple[str, int, str]
 
 
 class ReportedStatistics:

@@ -107,12 +107,10 @@ class Lease:
     Attributes:
       parts: they cover all records of the batch.
       give_back: ends the use of these models.
-      count: adds a call to the statistics of a model: records, errors, milliseconds.
     """
 
     parts: tuple[LeasedPart, ...]
     give_back: Callable[[list[PooledModel]], None]
-    count: Callable[[PooledModel, int, int, float], None]
 
     def __enter__(self) -> Lease:
         return self

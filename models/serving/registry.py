@@ -146,7 +146,7 @@ class ModelRegistry:
                 left = deadline - self._clock()
                 if version is not None or left <= 0 or self._closed:
                     return version
-                due = self._pool.next_due(self._wanted())
+                due = self.next_due()
                 self._changed.wait(left if due is None else max(0.001, min(left, due)))
 
     def next_due(self) -> float | None:
@@ -196,7 +196,7 @@ class ModelRegistry:
             deadline = self._clock() + self._settings.model_wait
             parts = parts_of(slot.plan, self._base(slot), coordinates)
             leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
-            return Lease(leased, self.give_back, self.count)
+            return Lease(leased, self.give_back)
 
     def has_guardrails(self) -> bool:
         """Whether a candidate of a route has guardrails."""
@@ -426,7 +426,7 @@ class ModelRegistry:
         self._close_models(unloaded)
 
     def count(self, pooled: PooledModel, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to the statistics of a model; called by `Lease`."""
+        """Adds a call to the statistics of a model: its numbers of records and errors, and its duration."""
         with self._changed:
             pooled.counter.add(records, errors, milliseconds)
 

@@ -89,6 +89,7 @@ class OneLease:
 
     def __init__(self, registry: ModelRegistry, data_type: str = "m", offset: int = 0, timestamp: int = 0) -> None:
         coordinates = Coordinates("records", 0, np.array([offset]), np.array([timestamp]))
+        self._registry = registry
         self._lease = registry.lease(data_type, coordinates)
         (part,) = self._lease.parts
         self._arm = part.arms[0][0] if part.arms else None
@@ -103,7 +104,7 @@ class OneLease:
 
     def count(self, records: int, errors: int, milliseconds: float) -> None:
         if self._arm and self._arm.pooled:
-            self._lease.count(self._arm.pooled, records, errors, milliseconds)
+            self._registry.count(self._arm.pooled, records, errors, milliseconds)
 
     def __enter__(self) -> OneLease:
         return self
