@@ -104,8 +104,9 @@ class Compared:
     unit: str
     figures: dict[str, list[float]]
 
-    def table(self, base: str) -> list[str]:
-        """Lines: each contender's minimum, median and maximum, and its ratio to `base`, turn by turn."""
+    def table(self) -> list[str]:
+        """Lines: each contender's minimum, median and maximum, and its ratio to the first one, turn by turn."""
+        base = next(iter(self.figures))
         lines = [
             f"{self.title} ({self.unit})",
             f"  {'':16}{'min':>10}{'median':>10}{'max':>10}{'  ratio to ' + base:>26}",

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from runners.local.java_tools import JavaToolError, run_maven
 SOURCES = Path(__file__).resolve().parents[2] / "flink" / "job-server"
 JAR_NAME = "beam-flink-job-server.jar"
 BUILD_SECONDS = 1800.0
+# A class of Beam, and a name that stands in it only if it calls our fix.
+_FIXED_CLASS = "org/apache/beam/runners/flink/translation/wrappers/streaming/ExecutableStageDoFnOperator.class"
+_FIX = b"streaming/BundleEnd"
 NEEDED_BY = "Flink's job server"
 
 
@@ -54,6 +58,15 @@ def job_server_jar(given: str | None = None, *, beam_fixes: bool = True) -> str:
             if not jar.is_file():
                 _build(jar, beam_fixes=beam_fixes)
     return str(jar)
+
+
+def has_beam_fixes(jar: str) -> bool:
+    """Whether a jar that `job_server_jar` named includes our fixes to Beam's classes; False for a URL."""
+    try:
+        with zipfile.ZipFile(jar) as contents:
+            return _FIX in contents.read(_FIXED_CLASS)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return False
 
 
 def cached_jar(*, beam_fixes: bool = True) -> Path:

@@ -19,7 +19,7 @@ from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
 from models.errors import FlinkJobError, OptionsError
 from runners.flink.configuration import JOB_CONFIGURATION, WORKER_POOL_PORT, write_configuration
-from runners.flink.jars import job_server_jar
+from runners.flink.jars import has_beam_fixes, job_server_jar
 from runners.flink.job import FlinkJob
 from runners.flink.options import EMBEDDED, FlinkServingOptions
 from runners.flink.rest import FlinkRest
@@ -33,14 +33,16 @@ WORKER_POOL = f"localhost:{WORKER_POOL_PORT}"
 
 _DEFAULTS = {
     "checkpointing_interval": 10_000,  # milliseconds
-    # In milliseconds. A bundle's output leaves it only when it ends, but ending a bundle costs time too.
-    "max_bundle_time_mills": 10,
     # 0 means as many worker processes as cores, because one Python process cannot score for two tasks at once.
     "sdk_worker_parallelism": 0,
     # Chaining depends on the parallelism, and operator ids depend on chaining: with it, a job could not resume from a
     # savepoint with another parallelism.
     "operator_chaining": "false",
 }
+# The maximum duration of a bundle, in milliseconds. Our job server ends a bundle when its elements are taken, so that
+# the clock behind this limit is only a safety net. Each task pays for its ticks: with 10 ms, a job of parallelism 2
+# spends a fifth of a core on them. A bundle of another job server ends only after this time.
+_BUNDLE_TIME, _BUNDLE_TIME_OF_OTHERS = 1000, 10
 _LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _ADDRESS = re.compile(r"(https?://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):\d{1,5}/?")
 
@@ -110,7 +112,7 @@ def _with_jar(common: Sequence[str], options: PipelineOptions, address: str | No
         *_workers(portable),
         "--flink_submit_uber_jar",
         f"--flink_master={address or 'localhost:8081'}",
-        f"--flink_job_server_jar={job_server_jar(flink.flink_job_server_jar)}",
+        *_job_server(flink),
     )
     if rest is None:
         return RunnerPlan(arguments, "each", "state", handed_over=lambda _: f"the job's jar was written to {written}")
@@ -128,7 +130,7 @@ def _workers(portable: PortableOptions) -> list[str]:
 
 def _embedded(common: Sequence[str], options: PipelineOptions) -> RunnerPlan:
     """Plans a run on a Flink embedded in the job server, which ends with this process and whose workers it hosts."""
-    jar = job_server_jar(options.view_as(FlinkRunnerOptions).flink_job_server_jar)
+    job_server = _job_server(options.view_as(FlinkRunnerOptions))
     configuration = Path(tempfile.mkdtemp(prefix="beam-serving-flink-"))
     atexit.register(shutil.rmtree, configuration, ignore_errors=True)
     write_configuration(configuration, JOB_CONFIGURATION)
@@ -138,9 +140,19 @@ def _embedded(common: Sequence[str], options: PipelineOptions) -> RunnerPlan:
         "--environment_type=LOOPBACK",
         f"--flink_master={EMBEDDED}",
         f"--flink_conf_dir={configuration}",
-        f"--flink_job_server_jar={jar}",
+        *job_server,
     )
     return RunnerPlan(arguments, "each", "state")
+
+
+def _job_server(flink: FlinkRunnerOptions) -> list[str]:
+    """The job server's jar, and the duration of bundles that suits it unless the user gave one."""
+    jar = job_server_jar(flink.flink_job_server_jar)
+    arguments = [f"--flink_job_server_jar={jar}"]
+    if "max_bundle_time_mills" not in flink.get_all_options(drop_default=True):
+        longest = _BUNDLE_TIME if has_beam_fixes(jar) else _BUNDLE_TIME_OF_OTHERS
+        arguments.append(f"--max_bundle_time_mills={longest}")
+    return arguments
 
 
 def _address(options: PipelineOptions) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.flink import jars as flink_jars
-from runners.flink.jars import SOURCES, JobServerUnavailableError, cached_jar, job_server_jar
+from runners.flink.jars import SOURCES, JobServerUnavailableError, cached_jar, has_beam_fixes, job_server_jar
 from runners.local.java_tools import JavaToolError, run_maven
 
 CHANGED = "org/apache/beam/runners/core/SideInputHandler.class"
@@ -69,6 +69,13 @@ def test_the_class_that_two_parts_of_beam_carry_is_there_once_and_changed(jar: P
         assert opened.namelist().count(OURS) == 1
     assert OUR_CODER in read(jar, CHANGED)
     assert BEAMS_CODER not in read(jar, CHANGED)
+
+
+def test_our_jar_is_told_from_one_without_our_fixes(jar: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.jar").write_bytes(b"not a jar")
+    assert has_beam_fixes(str(jar))
+    for other in (job_server_jar(beam_fixes=False), str(tmp_path / "no.jar"), "https://example.org/job-server.jar"):
+        assert not has_beam_fixes(other)
 
 
 def test_without_the_fix_the_class_is_beams_own() -> None:

@@ -87,6 +87,7 @@ def test_a_cluster_gets_the_jar_and_finds_its_workers_in_a_pool_beside_each_task
 
 def test_bundles_and_checkpoints_are_bounded_in_time_unless_the_user_says_otherwise(jar: str) -> None:
     assert value_of(plan([jar]), "max_bundle_time_mills") == "10"
+    assert value_of(plan([jar, "--max_bundle_time_mills=20"]), "max_bundle_time_mills") == "20"
     assert value_of(plan([jar]), "checkpointing_interval") == "10000"
     assert value_of(plan([jar, "--checkpointing_interval=500"]), "checkpointing_interval") == "500"
 
