@@ -77,6 +77,9 @@ def _encode_guardrails(limits: Guardrails) -> dict[str, Any]:
         "minAgreement": limits.min_agreement,
         "maxSlowdown": limits.max_slowdown,
         "tolerance": limits.tolerance,
+        "minAccuracy": limits.min_accuracy,
+        "maxMeanError": limits.max_mean_error,
+        "minLabels": limits.min_labels,
     }
 
 
@@ -98,6 +101,9 @@ def _decode_arm(value: dict[str, Any]) -> Arm:
             limits["minAgreement"],
             limits["maxSlowdown"],
             limits["tolerance"],
+            limits["minAccuracy"],
+            limits["maxMeanError"],
+            limits["minLabels"],
         ),
     )
 

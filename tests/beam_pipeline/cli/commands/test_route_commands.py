@@ -9,6 +9,7 @@ import pytest
 
 from beam_pipeline.cli.command_line import main
 from models.kafka.client import KafkaSettings
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Fence
 from models.model_topic.route_publisher import RoutePublisher
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
@@ -62,6 +63,39 @@ def test_a_version_goes_from_shadow_to_canary_to_all_records_and_back(
     assert "version 2 was published" in told
     assert "candidate canary m/2 10 %" in told
     assert "the route was deleted" in told
+
+
+def guardrails(command: Cli, kafka: KafkaSettings) -> Guardrails | None:
+    return RoutePublisher(kafka, command.topics["models-topic"]).routes()["m"].route.newest.arms[-1].guardrails
+
+
+def test_a_canary_is_guarded_by_labels(
+    command: Cli, kafka: KafkaSettings, tmp_path: Path, published: Callable[..., None]
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    limits = ["--min-accuracy", "85%", "--max-mean-error", "0.5", "--min-labels", "20"]
+    assert command("models", "canary", "m/2", "--steps", "5%,100%", *limits) == 0
+    wanted = Guardrails((0.05, 1.0), min_accuracy=0.85, max_mean_error=0.5, min_labels=20)
+    assert guardrails(command, kafka) == wanted
+    file = tmp_path / "routes.yaml"
+    file.write_text(GUARDED)
+    assert command("models", "apply", "-f", str(file)) == 0
+    assert guardrails(command, kafka) == wanted
+
+
+GUARDED = """
+routes:
+  m:
+    arms:
+      - {name: live, model: m, version: 1, weight: 0.95}
+      - name: canary
+        model: m
+        version: 2
+        weight: 0.05
+        role: candidate
+        guardrails: {steps: [0.05, 1], min-accuracy: 0.85, max-mean-error: 0.5, min-labels: 20}
+"""
 
 
 def test_a_version_is_published_with_a_fence(
@@ -181,6 +215,9 @@ def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
         (["promote", "m/1", "--fence", "soon"], 2, "--fence 'soon' is not a duration"),
         (["canary", "m/1", "--share", "some"], 2, "--share 'some' is not a share"),
         (["apply", "--file", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["canary", "m/1", "--min-accuracy", "90%"], 2, "--min-accuracy needs --steps"),
+        (["canary", "m/1", "--steps", "1", "--max-mean-error", "small"], 2, "--max-mean-error 'small' is not a number"),
+        (["canary", "m/1", "--steps", "1", "--min-accuracy", "120%"], 2, "min_accuracy of a candidate is a share"),
         (["promote", "m/9"], 1, "version m/9 is not in topic"),
         (["canary", "m/2", "--share", "100%"], 1, "between 0 and 1"),
         (["promote", "m/2", "--fence", "100ms"], 1, "at least 1 s"),
