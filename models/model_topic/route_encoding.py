@@ -20,6 +20,7 @@ def encode_route(route: ModelRoute) -> bytes:
         "dataType": route.data_type,
         "generations": [_encode_generation(one) for one in route.generations],
         "updatedAt": route.updated_at,
+        "declared": None if route.declared is None else _encode_generation(route.declared),
     }
     return bundled_codec("model_route").encode(value)
 
@@ -37,6 +38,7 @@ def decode_route(value: bytes) -> ModelRoute:
             found["dataType"],
             tuple(_decode_generation(one) for one in found["generations"]),
             milliseconds_of(found["updatedAt"]),
+            None if found["declared"] is None else _decode_generation(found["declared"]),
         )
     except (ValueError, OverflowError, RecursionError) as error:
         raise DescriptorError(f"the message is not a route: {error}") from error

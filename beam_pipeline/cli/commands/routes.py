@@ -290,7 +290,7 @@ def _withdraw(given: argparse.Namespace, publisher: Any) -> int:
 def _apply(given: argparse.Namespace, publisher: Any) -> int:
     from beam_pipeline.publishing.route_file import read_routes
     from models.model_topic.history import describe_generation
-    from models.model_topic.route_changes import same_route
+    from models.model_topic.route_changes import is_decided, same_route
 
     declared, published = read_routes(given.file), publisher.routes()
     for data_type, generation in declared.items():
@@ -303,11 +303,13 @@ def _apply(given: argparse.Namespace, publisher: Any) -> int:
                 publisher.remove(data_type)
         elif known is not None and same_route(known.route.newest, generation):
             print(f"{data_type}: unchanged")
+        elif known is not None and is_decided(known.route, generation):
+            print(f"{data_type}: unchanged; the guard has decided: {describe_generation(known.route.newest)}")
         else:
             before = "no route" if known is None else describe_generation(known.route.newest)
             print(f"{data_type}: {before} -> {describe_generation(generation)}")
             if not given.dry_run:
-                publisher.change(data_type, _always(generation), lead_of(given))
+                publisher.change(data_type, _always(generation), lead_of(given), "file")
     return 0
 
 

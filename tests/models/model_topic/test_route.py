@@ -64,7 +64,8 @@ def test_a_route_comes_back_as_it_was_written(data_type: str, every: list[Genera
 def test_guardrails_come_back_as_they_were_written(accuracy: float | None, error: float | None, labels: int) -> None:
     limits = Guardrails((0.3, 1.0), 7, 0.2, 0.3, 4.0, 0.5, accuracy, error, labels)
     canary = with_canary(generation(1), "m", 2, 0.3, limits)
-    assert decode_route(encode_route(ModelRoute("m", (canary,)))).newest == canary
+    route = ModelRoute("m", (canary,), 5, canary)
+    assert decode_route(encode_route(route)) == route
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from models.kafka.client import KafkaSettings
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Fence
 from models.model_topic.route_publisher import RoutePublisher
+from models.serving.guard import RouteGuard
+from models.serving.verdicts import Decision, Verdict
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
 from tests.saved_models import save_version_model
 
@@ -240,3 +242,77 @@ def test_a_version_is_either_fenced_or_not_live(capsys: Shown) -> None:
     words = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--path", "p"]
     assert main([*words, "--models-topic", "m", "--bootstrap-servers", "h:1", "--no-promote", "--fence", "2s"]) == 2
     assert "give one" in capsys.readouterr().err
+
+
+@pytest.fixture
+def applied(command: Cli, tmp_path: Path, capsys: Shown) -> Callable[[str], str]:
+    """Applies a file, and gives what the command has printed."""
+
+    def apply(content: str) -> str:
+        file = tmp_path / "routes.yaml"
+        file.write_text(content)
+        capsys.readouterr()
+        assert command("models", "apply", "-f", str(file)) == 0
+        return capsys.readouterr().out
+
+    return apply
+
+
+@pytest.fixture
+def decides(command: Cli, kafka: KafkaSettings) -> Callable[[Decision], None]:
+    """Publishes what a guard publishes after a verdict about the candidate of the route."""
+
+    def decide(decision: Decision) -> None:
+        guard = RouteGuard(kafka, command.topics["models-topic"], "status", "group", lambda _: True, lambda: False)
+        judged = RoutePublisher(kafka, command.topics["models-topic"]).routes()["m"].route.newest
+        guard._publish("m", judged, judged.arms[-1], Verdict(decision, "by its figures"))
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ("decision", "arms"),
+    [
+        ("back", "live m/1 100 % (m/2 taken out: by its figures)"),
+        ("forward", "live m/2 100 % (m/2 from 5 % to 100 %: by its figures)"),
+    ],
+)
+def test_a_file_that_is_applied_again_does_not_undo_what_the_guard_has_decided(
+    command: Cli,
+    kafka: KafkaSettings,
+    published: Callable[..., None],
+    applied: Callable[[str], str],
+    decides: Callable[[Decision], None],
+    decision: Decision,
+    arms: str,
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    started = "-> live m/1 95 %; candidate canary m/2 5 %"
+    assert started in applied(GUARDED)
+    assert applied(GUARDED) == "m: unchanged\n"
+    decides(decision)
+    decided = route(command, kafka)
+    for _ in range(2):
+        assert applied(GUARDED) == f"m: unchanged; the guard has decided: {arms}\n"
+    assert route(command, kafka) == decided
+    changed = GUARDED.replace("min-labels: 20", "min-labels: 30")
+    assert started in applied(changed)
+    decides(decision)
+    assert applied(changed) == f"m: unchanged; the guard has decided: {arms}\n"
+    assert command("models", "canary", "m/2", "--share", "30%") == 0
+    assert started in applied(changed)
+
+
+def test_a_file_that_is_applied_again_does_not_take_steps_back(
+    published: Callable[..., None], applied: Callable[[str], str], decides: Callable[[Decision], None]
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    steps = GUARDED.replace("[0.05, 1]", "[0.05, 0.4, 0.8, 1]")
+    applied(steps)
+    decides("forward")
+    decides("forward")
+    assert "has decided: live m/1 20 %; candidate canary m/2 80 %" in applied(steps)
+    decides("back")
+    assert "m/2 taken out" in applied(steps)
