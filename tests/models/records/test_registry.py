@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from models import secret_references
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
-from models.kafka import secret_references
 from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
 from runners.local.schema_registry import LocalSchemaRegistry
 from tests.certificates import Certificate, self_signed
