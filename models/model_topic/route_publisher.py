@@ -87,7 +87,8 @@ class RoutePublisher:
     ) -> ModelRoute:
         """Publishes the generation, again with a later fence if workers could not read it in time.
 
-        They cannot read past the open transaction of another publisher, such as one that was killed.
+        They cannot read past the open transaction of another publisher, such as one that was killed. After the last
+        attempt the route is put back as it was.
         """
         for _ in range(_ATTEMPTS):
             fence = Fence(_now() + round(lead * 1000))
@@ -95,9 +96,13 @@ class RoutePublisher:
             self._write(producer, route)
             if self._is_visible(route, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
                 return route
+        before = catalog.routes.get(data_type)
+        content = encode_route(before.route) if before is not None else None
+        self._transactions.write(producer, [(route_key(data_type), content)])
         raise PublishError(
-            f"topic {self._transactions.topic!r}: the route of {data_type!r} could not be read in time, because the "
-            "transaction of another publisher is open; try again in half a minute, or with a longer --fence"
+            f"topic {self._transactions.topic!r}: the route of {data_type!r} could not be read before its fence in "
+            f"{_ATTEMPTS} attempts, and is as it was: the transaction of another publisher is open, or the broker is "
+            "slow; try again in half a minute, or with a longer --fence"
         )
 
     def _is_visible(self, route: ModelRoute, until: int) -> bool:
