@@ -94,7 +94,7 @@ class RoutePublisher:
             fence = Fence(_now() + round(lead * 1000))
             route = next_route(catalog, data_type, replace(generation, fence=fence))
             self._write(producer, route)
-            if self._is_visible(route, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
+            if self._is_visible(route, catalog.position, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
                 return route
         before = catalog.routes.get(data_type)
         content = encode_route(before.route) if before is not None else None
@@ -105,9 +105,11 @@ class RoutePublisher:
             "slow; try again in half a minute, or with a longer --fence"
         )
 
-    def _is_visible(self, route: ModelRoute, until: int) -> bool:
-        """Whether readers see the route before a moment, in milliseconds since 1970-01-01 UTC."""
+    def _is_visible(self, route: ModelRoute, position: int, until: int) -> bool:
+        """Whether readers who know all below `position` see the route before a moment, in milliseconds since 1970."""
         catalog = ModelCatalog()
+        # Reading a long topic from its beginning takes longer than the time to the fence.
+        catalog.skip_to(position)
         with closing(ModelsTopicReader(self._transactions.kafka, self._transactions.topic)) as reader:
             while _now() <= until:
                 reader.catch_up(catalog, reader.end())

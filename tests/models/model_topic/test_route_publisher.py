@@ -78,9 +78,9 @@ def test_a_fence_behind_an_open_transaction_is_moved_until_it_can_be_read_in_tim
     first = time.time() * 1000
     seen: list[float] = []
 
-    def visible(route: object, until: int, ask: Callable[..., bool] = routes._is_visible) -> bool:
+    def visible(route: object, position: int, until: int, ask: Callable[..., bool] = routes._is_visible) -> bool:
         seen.append(until)
-        found = ask(route, until)
+        found = ask(route, position, until)
         if len(seen) == 2:
             hanging.abort_transaction()
         return found
