@@ -19,7 +19,7 @@ from models.errors import (
     TopicForbiddenError,
 )
 from models.kafka.client import ConnectionLog, KafkaSettings, check_not_forbidden, partition_count
-from models.kafka.partition_reader import topic_identity
+from models.kafka.topic_identities import TopicIdentities
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, decode_message
 
@@ -64,12 +64,15 @@ class ModelsTopicReader:
         self._following: Consumer | None = None
         self._fetching: Consumer | None = None
         self._admin: AdminClient | None = None
+        self._identities: TopicIdentities | None = None
         self._logged: set[int] = set()
 
     def look(self) -> TopicState:
         """The topic's id and its end; raises as `end` does."""
         # The id comes first: if the topic is recreated in between, the next look sees the new id.
-        topic_id = topic_identity(self._describer(), self._topic)
+        if self._identities is None:
+            self._identities = TopicIdentities(self._describer())
+        topic_id = self._identities.of(self._topic)
         return TopicState(topic_id, self.end())
 
     def end(self) -> int:
@@ -151,7 +154,7 @@ class ModelsTopicReader:
     def close(self) -> None:
         """Closes the consumers; the next call opens new ones, free of metadata about an earlier topic."""
         consumers = self._following, self._fetching
-        self._following = self._fetching = self._admin = None
+        self._following = self._fetching = self._admin = self._identities = None
         for consumer in consumers:
             if consumer is not None:
                 consumer.close()
