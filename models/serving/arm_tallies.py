@@ -27,7 +27,8 @@ class ArmStatistics:
       errors: how many of them it did not answer.
       compared: how many of those that it answered the serving arm has answered, too.
       agreeing: on how many of these both agree.
-      milliseconds, serving_milliseconds: how long both took for the calls that were compared.
+      milliseconds, serving_milliseconds: how long both took for the records of batches that both answered entirely. A
+        batch with errors is divided into many calls; `errors` says how often.
       labels: how many of its answers have got a label.
       correct: how many of these are as their labels say.
       numbers: how many of the labels are numbers.
@@ -111,9 +112,10 @@ class ArmTallies:
             for name in wanted.arrays:
                 every &= agreeing_records(name, answer, wanted, tolerance)
             found = found.plus(ArmStatistics(*key, compared=records, agreeing=int(np.count_nonzero(every))))
-        if found.compared:
+        if all(part.outputs is not None for part in (*candidate, *serving)):
             times = [sum(part.call.duration for part in parts) / 1000 for parts in (candidate, serving)]
             found = replace(found, milliseconds=times[0], serving_milliseconds=times[1])
+        if found.compared:
             self._add(key, found)
 
     def labelled(self, key: Key, answer: LabelledAnswer) -> None:
