@@ -23,7 +23,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
 .PHONY: help demo test lint bench kafka registry flink-up flink-down flink-job-server \
-	fuzz campaign-routes deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
+	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
 	@echo "make campaign-routes  change routes 1,000 times under load, with kills, and check every result (20 minutes)"
+	@echo "make campaign-guard   send 100 bad and 100 good models against admission and the guard (5 minutes)"
 	@echo "make kafka         run a real Kafka broker on port 9092 until Ctrl-C"
 	@echo "make registry      run a real schema registry on port 8085 until Ctrl-C"
 	@echo "make flink-up      start a real Flink cluster in the background, on port 8081 (make flink-down stops it)"
@@ -68,6 +69,9 @@ fuzz: $(INSTALLED)
 
 campaign-routes: $(INSTALLED)
 	@$(BIN)/python -m tests.campaigns --changes $(or $(CHANGES),1000) $(if $(SEED),--seed $(SEED))
+
+campaign-guard: $(INSTALLED)
+	@$(BIN)/python -m tests.campaigns guard $(if $(SEED),--seed $(SEED))
 
 kafka: $(INSTALLED)
 	@$(BIN)/python -m runners.local.kafka_broker --port 9092
