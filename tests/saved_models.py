@@ -114,7 +114,14 @@ def save_fraud_model(folder: Path) -> Path:
 
 
 def save_grading_model(
-    folder: Path, shift: float = 0.0, constant: bool = False, delay: float = 0.0, nan_above: float = math.inf
+    folder: Path,
+    shift: float = 0.0,
+    constant: bool = False,
+    delay: float = 0.0,
+    nan_above: float = math.inf,
+    off_above: float = math.inf,
+    fails_below: float = -math.inf,
+    output: str = "amount",
 ) -> Path:
     """`x` float32 [None] -> `amount` float32 [None]: x plus a shift; `scores` float32 [None, 3]: the highest is x's.
 
@@ -124,14 +131,21 @@ def save_grading_model(
       constant: the answers are those for 0, whatever x is.
       delay: seconds that each call takes.
       nan_above: `amount` is NaN where x is above this.
+      off_above: `amount` is 1 too high where x is above this.
+      fails_below: the call fails if any x is below this.
+      output: the name of the output `amount`.
     """
 
     def grade(x: Any) -> dict[str, Any]:
         known = (0.0 * x if constant else x) + shift
         if delay:
             known += tf.cast(sleep(delay), tf.float32)
+        if math.isfinite(fails_below):
+            with tf.control_dependencies([tf.debugging.assert_greater_equal(x, fails_below, message="x is too low")]):
+                known = tf.identity(known)
         amount = tf.where(x > nan_above, tf.fill(tf.shape(x), math.nan), known)
-        return {"amount": amount, "scores": tf.nn.softmax(tf.stack([-known, 0.0 * known, known], axis=1))}
+        amount = tf.where(x > off_above, amount + 1.0, amount)
+        return {output: amount, "scores": tf.nn.softmax(tf.stack([-known, 0.0 * known, known], axis=1))}
 
     return _save(tf.Module(), folder, grade, {"x": tf.TensorSpec([None], tf.float32)})
 

@@ -42,7 +42,7 @@ class ModelsSettings:
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
       status_topic: where workers report; None: nowhere, so that candidates are not watched.
-      feedback_topic: from whose rewards bandits learn; None if they do not.
+      feedback_topic: where the rewards of bandits and the labels of candidates come from; None: nowhere.
     """
 
     kafka: KafkaSettings
@@ -98,6 +98,7 @@ class Serving:
         follower = ModelFollower(reader, registry, loader, follows)
         follower.start()
         sender = MessageSender(settings.kafka)
+        shadows = ShadowScorer(registry, scoring, sender.send)
         clients: list[Client] = [inline, sender]
         if settings.status_topic is not None:
             guard = RouteGuard(
@@ -111,10 +112,10 @@ class Serving:
             guard.start()
             clients.append(guard)
         if settings.feedback_topic is not None:
-            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards)
+            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards, shadows.labels)
             feedback.start()
             clients.append(feedback)
-        return cls(registry, follower, ShadowScorer(registry, scoring, sender.send), tuple(clients))
+        return cls(registry, follower, shadows, tuple(clients))
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""

@@ -107,7 +107,9 @@ OPTIONS = {
         Option("dead-letter-topic", "the topic for malformed records and descriptors, each with the reason"),
         Option("status-topic", "the topic for models' status events and statistics (default: neither is published)"),
         Option("shadow-topic", "the topic for the results of shadows (default: only their statistics are published)"),
-        Option("feedback-topic", "the topic of rewards, from which the bandits of graphs learn (default: they do not)"),
+        Option(
+            "feedback-topic", "the topic of rewards for bandits and of labels for guarded candidates (default: neither)"
+        ),
         Option(
             "record-schema",
             f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "

@@ -151,7 +151,7 @@ def _guardrails(where: str, entry: object) -> Guardrails:
     limits: dict[str, Any] = {"steps": tuple(steps)} if "steps" in given else {}
     for key, field in _GUARDRAILS.items():
         if key in given and key != "steps":
-            if type(given[key]) not in ((int,) if key == "min-records" else (int, float)):
+            if type(given[key]) not in ((int,) if key in ("min-records", "min-labels") else (int, float)):
                 raise OptionsError(f"{where}: `{key}` must be a number, not {given[key]!r}")
             limits[field] = given[key]
     return Guardrails(**limits)

@@ -23,7 +23,11 @@ class Guardrails:
       max_errors: the largest share of them that it may fail to answer.
       min_agreement: the smallest share of records on which it agrees with the arm that serves, on the same records.
       max_slowdown: how many times as long as that arm it may take for the same records.
-      tolerance: by which numbers may differ that agree, absolutely and relative to the number of the serving arm.
+      tolerance: by which numbers may differ that agree, absolutely and relative to the number of the serving arm
+        or of the label.
+      min_accuracy: the smallest share of labels that its answers equal; None: labels do not matter.
+      max_mean_error: the largest mean distance of its numbers from their labels; None: it does not matter.
+      min_labels: with one of these two, how many of its answers must have got a label before its next step.
     """
 
     steps: tuple[float, ...] = STEPS
@@ -32,17 +36,31 @@ class Guardrails:
     min_agreement: float = 0.9
     max_slowdown: float = 3.0
     tolerance: float = 1e-3
+    min_accuracy: float | None = None
+    max_mean_error: float | None = None
+    min_labels: int = 100
 
     def __post_init__(self) -> None:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] <= 0 or self.steps[-1] != 1:
             raise RouteError(f"the steps of a candidate ascend from above 0 to 1, not {list(self.steps)}")
         if self.min_records < 1:
             raise RouteError(f"a candidate cannot be judged by {self.min_records} records")
-        for name, share in (("max_errors", self.max_errors), ("min_agreement", self.min_agreement)):
+        if self.min_labels < 1:
+            raise RouteError(f"a candidate cannot be judged by {self.min_labels} labels")
+        accuracy = 0.0 if self.min_accuracy is None else self.min_accuracy
+        shares = {"max_errors": self.max_errors, "min_agreement": self.min_agreement, "min_accuracy": accuracy}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise RouteError(f"{name} of a candidate is a share from 0 to 1, not {share}")
         if not (self.max_slowdown > 0 and self.tolerance >= 0):
             raise RouteError("max_slowdown of a candidate is above 0, and tolerance is not below it")
+        if self.max_mean_error is not None and not self.max_mean_error >= 0:
+            raise RouteError(f"max_mean_error of a candidate is a number from 0, not {self.max_mean_error}")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels from the feedback topic decide, too."""
+        return self.min_accuracy is not None or self.max_mean_error is not None
 
     def next_step(self, share: float) -> float:
         """The first step above a share; 1 if there is none.

@@ -208,11 +208,13 @@ class ModelRoute:
       data_type: of the records.
       generations: the oldest first.
       updated_at: milliseconds since 1970-01-01 UTC.
+      declared: what a file has declared, if since then only a guard has changed the route.
     """
 
     data_type: str
     generations: tuple[Generation, ...]
     updated_at: int = 0
+    declared: Generation | None = None
 
     def __post_init__(self) -> None:
         check_name(self.data_type)
@@ -229,7 +231,7 @@ class ModelRoute:
         numbered = tuple(one if one.offset is not None else replace(one, offset=offset) for one in self.generations)
         return replace(self, generations=numbered)
 
-    def followed_by(self, generation: Generation, updated_at: int) -> ModelRoute:
+    def followed_by(self, generation: Generation, updated_at: int, declared: Generation | None = None) -> ModelRoute:
         """The route after a new generation.
 
         Records before a fence still need the earlier generations. Those before the last but one generation without a
@@ -238,4 +240,4 @@ class ModelRoute:
         every = (*self.generations, generation)
         open_ended = [place for place, one in enumerate(every) if one.fence is None]
         first = open_ended[-2] if len(open_ended) > 1 else 0
-        return ModelRoute(self.data_type, every[first:][-GENERATIONS_KEPT:], updated_at)
+        return ModelRoute(self.data_type, every[first:][-GENERATIONS_KEPT:], updated_at, declared)

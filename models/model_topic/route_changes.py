@@ -117,6 +117,14 @@ def same_route(one: Generation, other: Generation) -> bool:
     return replace(one, fence=None, offset=None, note="") == replace(other, fence=None, offset=None, note="")
 
 
+def is_decided(route: ModelRoute, declared: Generation) -> bool:
+    """Whether a guard has brought a route from what a file declares to its newest state, without a person's help.
+
+    To apply the file again would undo what the guard has decided.
+    """
+    return route.declared is not None and same_route(route.declared, declared)
+
+
 def _only_segment(generation: Generation) -> Segment:
     if len(generation.segments) > 1:
         raise RouteError("the route has arms for segments of the records; change its file and apply it")

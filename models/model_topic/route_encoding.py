@@ -20,6 +20,7 @@ def encode_route(route: ModelRoute) -> bytes:
         "dataType": route.data_type,
         "generations": [_encode_generation(one) for one in route.generations],
         "updatedAt": route.updated_at,
+        "declared": None if route.declared is None else _encode_generation(route.declared),
     }
     return bundled_codec("model_route").encode(value)
 
@@ -37,6 +38,7 @@ def decode_route(value: bytes) -> ModelRoute:
             found["dataType"],
             tuple(_decode_generation(one) for one in found["generations"]),
             milliseconds_of(found["updatedAt"]),
+            None if found["declared"] is None else _decode_generation(found["declared"]),
         )
     except (ValueError, OverflowError, RecursionError) as error:
         raise DescriptorError(f"the message is not a route: {error}") from error
@@ -77,6 +79,9 @@ def _encode_guardrails(limits: Guardrails) -> dict[str, Any]:
         "minAgreement": limits.min_agreement,
         "maxSlowdown": limits.max_slowdown,
         "tolerance": limits.tolerance,
+        "minAccuracy": limits.min_accuracy,
+        "maxMeanError": limits.max_mean_error,
+        "minLabels": limits.min_labels,
     }
 
 
@@ -98,6 +103,9 @@ def _decode_arm(value: dict[str, Any]) -> Arm:
             limits["minAgreement"],
             limits["maxSlowdown"],
             limits["tolerance"],
+            limits["minAccuracy"],
+            limits["maxMeanError"],
+            limits["minLabels"],
         ),
     )
 

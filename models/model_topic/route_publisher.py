@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from typing import Literal
 
 from confluent_kafka import Producer
 
@@ -25,6 +26,9 @@ _ATTEMPTS = 5
 _POLL_SECONDS = 0.02
 
 Change = Callable[[Generation | None], Generation]
+Origin = Literal["person", "file", "guard"]
+"""Who changes a route. A route remembers what a file has declared until a person changes it, so that the file, when it
+is applied again, does not undo what a guard has decided since."""
 
 
 class RoutePublisher:
@@ -42,7 +46,9 @@ class RoutePublisher:
         """The routes that are published now, by data type; raises as `TopicTransactions.read` does."""
         return self._transactions.read().routes
 
-    def change(self, data_type: str, change: Change, lead: float | None = None) -> ModelRoute:
+    def change(
+        self, data_type: str, change: Change, lead: float | None = None, origin: Origin = "person"
+    ) -> ModelRoute:
         """Publishes the next generation of a route, and returns the route.
 
         Args:
@@ -51,6 +57,7 @@ class RoutePublisher:
             A fence that it sets itself is kept; where that lies is the caller's responsibility.
           lead: seconds from now to the fence from which on the generation holds; None: it has no fence, and holds as
             soon as its models are loaded.
+          origin: who changes it.
 
         Raises:
           RouteError: when the generation contradicts itself, or names an unknown model.
@@ -64,10 +71,10 @@ class RoutePublisher:
         generation = change(current_generation(catalog, data_type))
         check_versions(generation, catalog)
         if lead is None:
-            route = next_route(catalog, data_type, generation)
+            route = next_route(catalog, data_type, generation, origin)
             self._write(producer, route)
             return route
-        return self._write_fenced(producer, catalog, data_type, generation, lead)
+        return self._write_fenced(producer, catalog, data_type, generation, lead, origin)
 
     def remove(self, data_type: str) -> None:
         """Deletes a route: the live models of the data type answer its records again, as soon as they are loaded.
@@ -83,7 +90,13 @@ class RoutePublisher:
         self._transactions.write(producer, [(route_key(route.data_type), encode_route(route))])
 
     def _write_fenced(
-        self, producer: Producer, catalog: ModelCatalog, data_type: str, generation: Generation, lead: float
+        self,
+        producer: Producer,
+        catalog: ModelCatalog,
+        data_type: str,
+        generation: Generation,
+        lead: float,
+        origin: Origin = "person",
     ) -> ModelRoute:
         """Publishes the generation, again with a later fence if workers could not read it in time.
 
@@ -92,7 +105,7 @@ class RoutePublisher:
         """
         for _ in range(_ATTEMPTS):
             fence = Fence(_now() + round(lead * 1000))
-            route = next_route(catalog, data_type, replace(generation, fence=fence))
+            route = next_route(catalog, data_type, replace(generation, fence=fence), origin)
             self._write(producer, route)
             if self._is_visible(route, catalog.position, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
                 return route
@@ -120,22 +133,32 @@ class RoutePublisher:
         return False
 
 
-def next_route(catalog: ModelCatalog, data_type: str, generation: Generation) -> ModelRoute:
+def next_route(catalog: ModelCatalog, data_type: str, generation: Generation, origin: Origin = "person") -> ModelRoute:
     """The route after a new generation.
 
     The first one of a data type gets a generation before it that does what happens without a route: records before a
     fence need it, and so do workers that cannot load the models of the route.
     """
     published = catalog.routes.get(data_type)
+    declared = _declared(generation, origin, published)
     if published is not None:
-        return published.route.followed_by(generation, _now())
+        return published.route.followed_by(generation, _now(), declared)
     before = current_generation(catalog, data_type)
     if before is None:
-        return ModelRoute(data_type, (generation,), _now())
+        return ModelRoute(data_type, (generation,), _now(), declared)
     # The offset of the pointer that made the model live, because there was no route.
     live = catalog.candidates()[data_type][0].descriptor.model_name
-    origin = catalog.pointers[live].offset
-    return ModelRoute(data_type, (replace(before, offset=origin),), _now()).followed_by(generation, _now())
+    live_at = catalog.pointers[live].offset
+    route = ModelRoute(data_type, (replace(before, offset=live_at),), _now())
+    return route.followed_by(generation, _now(), declared)
+
+
+def _declared(generation: Generation, origin: Origin, published: PublishedRoute | None) -> Generation | None:
+    """What a file has declared; only a route that a guard may change needs to remember it."""
+    if origin == "guard":
+        return None if published is None else published.route.declared
+    guarded = any(arm.guardrails is not None for arm in generation.arms)
+    return generation if origin == "file" and guarded else None
 
 
 def _now() -> int:

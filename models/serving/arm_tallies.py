@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.columns.agreement import agreeing_records, answered_by_both
+from models.columns.labels import LabelledAnswer
 from models.columns.scored import ScoredRecords
 
 _KEPT = 64
@@ -26,7 +27,12 @@ class ArmStatistics:
       errors: how many of them it did not answer.
       compared: how many of those that it answered the serving arm has answered, too.
       agreeing: on how many of these both agree.
-      milliseconds, serving_milliseconds: how long both took for the calls that were compared.
+      milliseconds, serving_milliseconds: how long both took for the records of batches that both answered entirely. A
+        batch with errors is divided into many calls; `errors` says how often.
+      labels: how many of its answers have got a label.
+      correct: how many of these are as their labels say.
+      numbers: how many of the labels are numbers.
+      deviation, squared_deviation: the sums of the distances of the answers from these, and of their squares.
     """
 
     data_type: str
@@ -38,6 +44,11 @@ class ArmStatistics:
     agreeing: int = 0
     milliseconds: float = 0.0
     serving_milliseconds: float = 0.0
+    labels: int = 0
+    correct: int = 0
+    numbers: int = 0
+    deviation: float = 0.0
+    squared_deviation: float = 0.0
 
     def plus(self, other: ArmStatistics) -> ArmStatistics:
         """The sum of what two workers, or one worker at two times, have seen of the same arm."""
@@ -49,6 +60,11 @@ class ArmStatistics:
             agreeing=self.agreeing + other.agreeing,
             milliseconds=self.milliseconds + other.milliseconds,
             serving_milliseconds=self.serving_milliseconds + other.serving_milliseconds,
+            labels=self.labels + other.labels,
+            correct=self.correct + other.correct,
+            numbers=self.numbers + other.numbers,
+            deviation=self.deviation + other.deviation,
+            squared_deviation=self.squared_deviation + other.squared_deviation,
         )
 
     @property
@@ -96,10 +112,18 @@ class ArmTallies:
             for name in wanted.arrays:
                 every &= agreeing_records(name, answer, wanted, tolerance)
             found = found.plus(ArmStatistics(*key, compared=records, agreeing=int(np.count_nonzero(every))))
-        if found.compared:
+        if all(part.outputs is not None for part in (*candidate, *serving)):
             times = [sum(part.call.duration for part in parts) / 1000 for parts in (candidate, serving)]
             found = replace(found, milliseconds=times[0], serving_milliseconds=times[1])
+        if found.compared:
             self._add(key, found)
+
+    def labelled(self, key: Key, answer: LabelledAnswer) -> None:
+        """Adds an answer of a candidate that has got its label; the key as in `answered`."""
+        found = ArmStatistics(*key, labels=1, correct=int(answer.correct))
+        if answer.deviation is not None:
+            found = replace(found, numbers=1, deviation=answer.deviation, squared_deviation=answer.deviation**2)
+        self._add(key, found)
 
     def changes(self) -> list[ArmStatistics]:
         """The statistics that have changed since the last call; of each, everything since its route began."""

@@ -62,12 +62,9 @@ def score_by(
 ) -> Iterator[ScoredRecords]:
     """As `score_with`, where `score` calls the model with columns of records."""
     deadline = model.scorer.batch_deadline
-    largest = model.largest_batch or len(rows)
-    for start in range(0, len(rows), largest):
-        chosen = columns if largest >= len(rows) else columns.slice(start, largest)
-        calls = Isolation(partial(_call, score, chosen), math.inf if deadline is None else deadline)
-        for outcome in calls.score(chosen.num_rows):
-            yield _scored(count, model, rows[start : start + largest], outcome, route)
+    calls = Isolation(partial(_call, score, columns), math.inf if deadline is None else deadline)
+    for outcome in calls.score(len(rows), model.largest_batch):
+        yield _scored(count, model, rows, outcome, route)
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,10 @@ class _Answer:
 
 def _call(score: Score, columns: pa.RecordBatch, indices: Sequence[int]) -> _Answer:
     start = microseconds()
-    chosen = columns if len(indices) == columns.num_rows else columns.take(pa.array(indices, pa.int64()))
+    if isinstance(indices, range):  # which is cheaper, and shares the memory
+        chosen = columns.slice(indices.start, len(indices))
+    else:
+        chosen = columns.take(pa.array(indices, pa.int64()))
     outputs, version = score(chosen)
     return _Answer(outputs, version, start)
 

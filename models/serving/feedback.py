@@ -1,12 +1,18 @@
-"""Follows the feedback topic, from whose rewards bandits learn.
+"""Follows the feedback topic, from whose rewards bandits learn, and whose labels show how good a candidate is.
 
-The key of a message is the coordinates of a record, TOPIC-PARTITION-OFFSET, and its value is JSON that repeats what the
-result has said of the step:
+The key of a message is the coordinates of a record, TOPIC-PARTITION-OFFSET. The value of a reward is JSON that repeats
+what the result has said of the step:
 
     {"graph": "loan", "step": "tried", "model": "a", "version": 3, "reward": 1}
 
 `version` may be null, as in the result. The reward is from 0 to 1. A later message for the same record and step
 replaces an earlier one.
+
+The value of a label says what turned out to be true, and of which output, if the model has several:
+
+    {"label": 2, "output": "quality"}
+
+The first label of an answer counts; `models.serving.awaited_labels` says what becomes of others.
 """
 
 from __future__ import annotations
@@ -14,14 +20,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+from models.columns.labels import Label
 from models.errors import FeedbackError, ServingError
 from models.graphs.bandits import Choice, Rewards
 from models.kafka.client import KafkaSettings, partition_count
+from models.serving.awaited_labels import AwaitedLabels
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,14 +40,24 @@ _ANSWER_SECONDS = 10.0
 _BATCH = 1000
 
 
-def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Choice, float]:
-    """The coordinates, the model and the reward in a message.
+@dataclass(frozen=True)
+class Reward:
+    """The reward of a bandit's answer, from 0 to 1."""
+
+    choice: Choice
+    value: float
+
+
+def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Reward | Label]:
+    """The coordinates of the record in a message, and its reward or label.
 
     Raises:
       FeedbackError: when it is malformed.
 
     >>> parse_feedback(b"t-0-7", b'{"graph": "g", "step": "s", "model": "m", "version": 1, "reward": 1}')
-    (b't-0-7', Choice(graph='g', step='s', model='m', version=1), 1.0)
+    (b't-0-7', Reward(choice=Choice(graph='g', step='s', model='m', version=1), value=1.0))
+    >>> parse_feedback(b"t-0-7", b'{"label": "red"}')
+    (b't-0-7', Label(value='red', output=None))
     """
     if not key or not value:
         raise FeedbackError("feedback has the coordinates of a record as its key, and a value")
@@ -48,11 +67,27 @@ def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Choic
         raise FeedbackError(f"feedback is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise FeedbackError("feedback is not a JSON object")
+    return key, _label(content) if "label" in content else _reward_of(content)
+
+
+def _label(content: dict[str, Any]) -> Label:
+    value, output = content["label"], content.get("output")
+    if not isinstance(value, (bool, int, float, str)):
+        raise FeedbackError(f"`label` is a number, a boolean or a text, not {value!r}")
+    if output is not None and not isinstance(output, str):
+        raise FeedbackError(f"`output` is the name of an output, not {output!r}")
+    unknown = sorted(content.keys() - {"label", "output"})
+    if unknown:
+        raise FeedbackError(f"feedback with a `label` contains `output` at most, not {unknown[0]!r}")
+    return Label(value, output)
+
+
+def _reward_of(content: dict[str, Any]) -> Reward:
     graph, step, model = (_text(content, name) for name in ("graph", "step", "model"))
     version = content.get("version")
     if version is not None and type(version) is not int:
         raise FeedbackError(f"`version` is a whole number or null, not {version!r}")
-    return key, Choice(graph, step, model, version), _reward(content)
+    return Reward(Choice(graph, step, model, version), _reward(content))
 
 
 def _text(content: dict[str, Any], name: str) -> str:
@@ -75,13 +110,15 @@ class FeedbackFollower:
     Args:
       kafka: the brokers.
       topic: the feedback topic, which may be missing at first.
-      rewards: get what is read.
+      rewards: get the rewards that are read.
+      labels: get the labels.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, rewards: Rewards) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, rewards: Rewards, labels: AwaitedLabels) -> None:
         self._kafka = kafka
         self._topic = topic
         self._rewards = rewards
+        self._labels = labels
         self._closed = threading.Event()
         self._malformed = 0
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
@@ -142,7 +179,11 @@ class FeedbackFollower:
             _LOGGER.warning("feedback topic %r: %s", self._topic, message.error().str())
             return
         try:
-            self._rewards.add(*parse_feedback(message.key(), message.value()))
+            coordinates, feedback = parse_feedback(message.key(), message.value())
+            if isinstance(feedback, Label):
+                self._labels.add(coordinates, feedback)
+            else:
+                self._rewards.add(coordinates, feedback.choice, feedback.value)
         except FeedbackError as error:
             self._malformed += 1
             if self._malformed & (self._malformed - 1) == 0:  # the first, second, fourth, eighth ...

@@ -208,7 +208,7 @@ class RouteGuard:
             return next_generation(newest, candidate, verdict)
 
         try:
-            route = self._publisher.change(data_type, change)
+            route = self._publisher.change(data_type, change, origin="guard")
         except ServingError as error:
             _LOGGER.warning("route of %r: no decision was published: %s", data_type, error)
             return

@@ -67,9 +67,16 @@ class Isolation(Generic[T]):
         self._final: ModelUnreachableError | None = None
         self._records_to_blame = False
 
-    def score(self, count: int) -> list[Outcome[T]]:
-        """Scores the records 0 to `count` - 1; each is in exactly one outcome. Exceptions of `call` are not raised."""
-        return self._resolve(self._try(range(count)))
+    def score(self, count: int, largest: int | None = None) -> list[Outcome[T]]:
+        """Scores the records 0 to `count` - 1; each is in exactly one outcome. Exceptions of `call` are not raised.
+
+        Args:
+          count: the number of records.
+          largest: the most records of one call; None for no limit. The time is that of all calls together.
+        """
+        size = largest or max(count, 1)
+        parts = (range(start, min(start + size, count)) for start in range(0, max(count, 1), size))
+        return [outcome for part in parts for outcome in self._resolve(self._try(part))]
 
     def _try(self, indices: Sequence[int]) -> Outcome[T]:
         if self._final is None and self._clock() - self._started >= self._seconds:

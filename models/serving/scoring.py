@@ -36,12 +36,14 @@ class Candidate:
     Attributes:
       key: the data type, the offset of the route, and the name of the arm.
       answers: to the records of one batch that it was given.
-      tolerance: by which numbers may differ from those of the serving arm.
+      tolerance: by which numbers may differ from those of the serving arm, and from labels.
+      coordinates: gives TOPIC-PARTITION-OFFSET of rows; None if its answers need no labels.
     """
 
     key: tuple[str, int, str]
     answers: tuple[ScoredRecords, ...]
     tolerance: float
+    coordinates: Callable[[Rows], list[bytes]] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ def _score_part(
         if shadows is None or route is None or leased.arm.guardrails is None:
             yield from answers
         else:
-            candidate = Candidate((data_type, route.offset, route.arm), tuple(answers), leased.arm.guardrails.tolerance)
+            limits = leased.arm.guardrails
+            where = partial(coordinates_of, records.batch, records.decoded) if limits.needs_labels else None
+            candidate = Candidate((data_type, route.offset, route.arm), tuple(answers), limits.tolerance, where)
             yield from candidate.answers
             _watch(candidate, part.arms[assigned.segment], generation, records, rows, shadows)
     if shadows is not None:

@@ -20,6 +20,7 @@ from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
 from models.serving.arm_tallies import ArmTallies
 from models.serving.assembly import ScoringSettings, assemble
+from models.serving.awaited_labels import AwaitedLabels
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
 from models.serving.scoring import Candidate, ShadowWork, coordinates_of, score_arm
@@ -53,6 +54,7 @@ class ShadowScorer:
 
     Attributes:
       tallies: the statistics of candidates.
+      labels: joins their answers with labels.
 
     Args:
       registry: keeps the models open while shadows use them.
@@ -73,6 +75,7 @@ class ShadowScorer:
         self._closed = False
         self._skipped_before = 0
         self.tallies = ArmTallies()
+        self.labels = AwaitedLabels(self.tallies.labelled)
 
     def take(self, work: ShadowWork) -> None:
         """Takes records to score later, or skips them if too many wait already; returns at once."""
@@ -91,8 +94,11 @@ class ShadowScorer:
         lane.work.put(work)
 
     def note(self, candidate: Candidate) -> None:
-        """Counts the answers of a candidate that cannot be compared."""
+        """Counts the answers of a candidate, and lets them wait for labels."""
         self.tallies.answered(candidate.key, candidate.answers)
+        if candidate.coordinates is not None:
+            for part in candidate.answers:
+                self.labels.remember(candidate.key, part, candidate.coordinates(part.rows), candidate.tolerance)
 
     def skipped(self) -> int:
         """The number of records that shadows have skipped because they could not keep up."""

@@ -29,13 +29,41 @@ def judge(limits: Guardrails, seen: ArmStatistics) -> Verdict | None:
     """Judges a candidate by what it has done since its last step; None if that takes more records.
 
     Below `limits.min_records` it can only be taken out, and only by figures that chance does not explain (the bound of
-    a Wilson score interval). With them, the figures themselves decide.
+    a Wilson score interval). With them, the figures themselves decide. The same holds for labels and
+    `limits.min_labels`, where labels matter.
     """
     enough = seen.records >= limits.min_records and (seen.compared > 0 or seen.errors == seen.records)
-    broken = _broken(limits, seen, 0.0 if enough else _DEVIATIONS)
+    broken = _broken(limits, seen, 0.0 if enough else _DEVIATIONS) or _contradicted(limits, seen)
     if broken:
         return Verdict("back", f"{broken}; {_figures(seen)}")
-    return Verdict("forward", _figures(seen)) if enough else None
+    return Verdict("forward", _figures(seen)) if enough and _has_labels(limits, seen) else None
+
+
+def _has_labels(limits: Guardrails, seen: ArmStatistics) -> bool:
+    """Whether there are enough labels for each limit that needs them."""
+    if limits.min_accuracy is not None and seen.labels < limits.min_labels:
+        return False
+    return limits.max_mean_error is None or seen.numbers >= limits.min_labels
+
+
+def _contradicted(limits: Guardrails, seen: ArmStatistics) -> str | None:
+    """The first limit that labels show to be broken; None if there is none."""
+    if limits.min_accuracy is not None and seen.labels >= min(limits.min_labels, _LEAST_RECORDS):
+        deviations = 0.0 if seen.labels >= limits.min_labels else _DEVIATIONS
+        if _bound(seen.correct, seen.labels, deviations) < limits.min_accuracy:
+            return f"less than {100 * limits.min_accuracy:g} % accuracy"
+    if limits.max_mean_error is not None and seen.numbers >= min(limits.min_labels, _LEAST_RECORDS):
+        deviations = 0.0 if seen.numbers >= limits.min_labels else _DEVIATIONS
+        if _least_mean(seen, deviations) > limits.max_mean_error:
+            return f"a mean error of more than {limits.max_mean_error:g}"
+    return None
+
+
+def _least_mean(seen: ArmStatistics, deviations: float) -> float:
+    """The mean error, less so many of its standard errors."""
+    mean = seen.deviation / seen.numbers
+    variance = max(0.0, seen.squared_deviation / seen.numbers - mean * mean)
+    return mean - deviations * math.sqrt(variance / seen.numbers)
 
 
 def _broken(limits: Guardrails, seen: ArmStatistics, deviations: float) -> str | None:
@@ -58,6 +86,14 @@ def _bound(hits: int, trials: int, deviations: float) -> float:
 
 
 def _figures(seen: ArmStatistics) -> str:
-    errors = 100 * seen.errors / seen.records
+    errors = 100 * seen.errors / seen.records if seen.records else 0.0
     agreement = f"{100 * seen.agreeing / seen.compared:.3g} % agreement" if seen.compared else "nothing compared"
-    return f"{seen.records} records, {errors:.3g} % errors, {agreement}, {seen.slowdown:.2g} times the time"
+    figures = f"{seen.records} records, {errors:.3g} % errors, {agreement}, {seen.slowdown:.2g} times the time"
+    return figures + _labels(seen)
+
+
+def _labels(seen: ArmStatistics) -> str:
+    if not seen.labels:
+        return ""
+    mean = f", mean error {seen.deviation / seen.numbers:.3g}" if seen.numbers else ""
+    return f", {seen.labels} labels, {100 * seen.correct / seen.labels:.3g} % accuracy{mean}"

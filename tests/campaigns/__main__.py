@@ -1,4 +1,8 @@
-"""`python -m tests.campaigns --changes 1000 --kills 20`: route changes at fences under load, on Prism, with kills."""
+"""Long campaigns, of which the tests run small versions.
+
+`python -m tests.campaigns --changes 1000 --kills 20`: route changes at fences under load, on Prism, with kills.
+`python -m tests.campaigns guard --bad 100 --good 100`: bad and good models against admission and the guard.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,46 @@ from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 from runners.local.prism import locate_prism
+from tests.campaigns import guarded_candidates
 from tests.campaigns.fenced_switches import Campaign, run
+from tests.campaigns.guarded_candidates import Fate, bad_subjects, good_subjects
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_version_model
 
 
 def main() -> int:
-    """Runs the campaign; 1 when a result is on the wrong side of a fence, or a record has no answer."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Runs a campaign; 1 when it finds what must not be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("campaign", nargs="?", choices=["routes", "guard"], default="routes")
     parser.add_argument("--changes", type=int, default=1_000)
     parser.add_argument("--kills", type=int, default=20, help="the pipeline is killed and started again this often")
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--arms", type=int, default=3, help="how many arms a route has at most")
     parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--rate", type=int, default=200, help="records a second and partition")
+    parser.add_argument("--bad", type=int, default=100, help="how many bad models are sent against the guard")
+    parser.add_argument("--good", type=int, default=100, help="how many good ones")
+    parser.add_argument("--unchecked", action="store_true", help="models get to the workers without `models publish`")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    return _guard(given) if given.campaign == "guard" else _routes(given)
+
+
+def _guard(given: argparse.Namespace) -> int:
+    """1 when a bad model was promoted, or a good one was not."""
+
+    def report(fate: Fate) -> None:
+        print(f"{fate.subject.kind} ({fate.subject.detail}): {fate.where}: {fate.reason}", flush=True)
+
+    subjects = bad_subjects(given.bad, given.seed) + good_subjects(given.good, given.seed)
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        outcome = guarded_candidates.run(subjects, Path(name), given.seed, unchecked=given.unchecked, report=report)
+    print(outcome)
+    return 1 if outcome.missed or outcome.false_alarms else 0
+
+
+def _routes(given: argparse.Namespace) -> int:
+    """1 when a result is on the wrong side of a fence, or a record has no answer."""
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         folder = Path(name)
         models = [save_version_model(folder / str(number), number) for number in range(1, given.models + 1)]

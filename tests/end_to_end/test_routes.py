@@ -104,3 +104,54 @@ def test_the_guard_gives_a_good_candidate_all_records_and_takes_a_bad_one_out(
         f"{NAME}/3 taken out",
     ]
     print(f"\nthe bad candidate answered {touched} of {len(results)} records; {changes[-1]}")
+
+
+def test_labels_move_a_right_candidate_forward_and_take_a_wrong_one_out(
+    deploy: Deploy, version_model: SaveVersion, tmp_path: Path
+) -> None:
+    deployment = deploy()
+    wrong = save_version_model(tmp_path / "wrong", 99)
+    publish_versions(deployment, [version_model(1), save_version_model(tmp_path / "right", 1), wrong])
+    deployment.make_topic("feedback")
+    deployment.start(feedback_topic=deployment.topic("feedback"))
+    deployment.score(ROW)
+    routes = RoutePublisher(deployment.kafka, deployment.topic("models"))
+    # Agreement does not matter, and records do not run out: labels decide.
+    limits = Guardrails((0.2, 1.0), 50, min_agreement=0.0, max_slowdown=100.0, min_accuracy=0.9, min_labels=40)
+
+    def start_canary(version: int) -> None:
+        def change(live: Generation | None) -> Generation:
+            assert live is not None
+            return with_canary(live, NAME, version, 0.2, limits)
+
+        routes.change(NAME, change)
+
+    labelled: set[tuple[int, int]] = set()
+
+    def decided_for(version: int) -> bool:
+        """Labels what candidates have answered so far, twice and amid garbage, and looks at the route."""
+        for result in deployment.more_results():
+            if result.metadata["role"] == "candidate" and result.where not in labelled:
+                labelled.add(result.where)
+                key = "{topic}-{partition}-{offset}".format(**result.metadata).encode()
+                for value in (b"{", b'{"label": [1]}', b'{"label": 1}', b'{"label": 1}'):
+                    producer.produce(deployment.topic("feedback"), value, key)
+                producer.produce(deployment.topic("feedback"), b'{"label": 1}', b"nowhere-0-1")
+        producer.flush(30)
+        arms = routes.routes()[NAME].route.newest.arms
+        return [(arm.name, arm.version) for arm in arms] == [("live", version)]
+
+    producer = deployment.kafka.producer()
+    with deployment.records_coming(ROW, a_second=200):
+        start_canary(2)
+        deployment.eventually(lambda: decided_for(2), "the right candidate serves", 90.0)
+        start_canary(3)
+        deployment.eventually(lambda: decided_for(2), "the wrong candidate is taken out", 90.0)
+    changes = [one.change for one in read_history(deployment.kafka, deployment.topic("models")) if "(" in one.change]
+    assert [change.partition("(")[2].partition(";")[0] for change in changes][1:] == [
+        f"{NAME}/3 taken out: less than 90 % accuracy"
+    ]
+    assert "100 % accuracy" in changes[0]
+    assert ", 0 % accuracy" in changes[1]
+    assert len(labelled) >= 20
+    print(f"\n{changes}")

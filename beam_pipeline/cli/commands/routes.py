@@ -66,18 +66,31 @@ def _add_guardrails(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-slowdown", type=float, metavar="X", help="how many times as long as live it may take (default: 3)"
     )
+    limits.add_argument(
+        "--min-accuracy",
+        metavar="P",
+        help="the smallest share of labels in the feedback topic that its answers equal (default: they do not matter)",
+    )
+    limits.add_argument(
+        "--max-mean-error",
+        metavar="X",
+        help="the largest mean distance of its numbers from their labels (default: labels do not matter)",
+    )
+    limits.add_argument("--min-labels", type=int, metavar="N", help="labels before its next step (default: 100)")
 
 
 def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
     """The guardrails that the arguments of `canary` describe; raises OptionsError when they contradict each other."""
     from models.model_topic.guardrails import Guardrails
 
-    shares = {name: getattr(given, name) for name in ("max_errors", "min_agreement")}
+    shares = {name: getattr(given, name) for name in ("max_errors", "min_agreement", "min_accuracy")}
     limits: dict[str, Any] = {
         name: share_named(text, name.replace("_", "-")) for name, text in shares.items() if text is not None
     }
-    numbers = {name: getattr(given, name) for name in ("min_records", "max_slowdown")}
+    numbers = {name: getattr(given, name) for name in ("min_records", "max_slowdown", "min_labels")}
     limits |= {name: number for name, number in numbers.items() if number is not None}
+    if given.max_mean_error is not None:
+        limits["max_mean_error"] = number_named("max-mean-error", given.max_mean_error)
     if given.steps is None:
         if limits:
             raise OptionsError(
@@ -277,7 +290,7 @@ def _withdraw(given: argparse.Namespace, publisher: Any) -> int:
 def _apply(given: argparse.Namespace, publisher: Any) -> int:
     from beam_pipeline.publishing.route_file import read_routes
     from models.model_topic.history import describe_generation
-    from models.model_topic.route_changes import same_route
+    from models.model_topic.route_changes import is_decided, same_route
 
     declared, published = read_routes(given.file), publisher.routes()
     for data_type, generation in declared.items():
@@ -290,11 +303,13 @@ def _apply(given: argparse.Namespace, publisher: Any) -> int:
                 publisher.remove(data_type)
         elif known is not None and same_route(known.route.newest, generation):
             print(f"{data_type}: unchanged")
+        elif known is not None and is_decided(known.route, generation):
+            print(f"{data_type}: unchanged; the guard has decided: {describe_generation(known.route.newest)}")
         else:
             before = "no route" if known is None else describe_generation(known.route.newest)
             print(f"{data_type}: {before} -> {describe_generation(generation)}")
             if not given.dry_run:
-                publisher.change(data_type, _always(generation), lead_of(given))
+                publisher.change(data_type, _always(generation), lead_of(given), "file")
     return 0
 
 

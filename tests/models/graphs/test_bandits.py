@@ -126,6 +126,9 @@ def test_a_bandit_learns_which_model_is_rewarded() -> None:
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m", "reward": 1.5}', "a number from 0 to 1, not 1.5"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m", "reward": true}', "a number from 0 to 1, not True"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m"}', "a number from 0 to 1, not None"),
+        (b"t-0-1", b'{"label": null}', "`label` is a number, a boolean or a text, not None"),
+        (b"t-0-1", b'{"label": 1, "output": 2}', "`output` is the name of an output, not 2"),
+        (b"t-0-1", b'{"label": 1, "reward": 1}', "contains `output` at most, not 'reward'"),
     ],
 )
 def test_malformed_feedback_is_refused_with_the_reason(key: bytes | None, value: bytes | None, text: str) -> None:

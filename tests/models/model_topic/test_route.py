@@ -10,6 +10,7 @@ from models.errors import DescriptorError, RouteError
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
 from models.model_topic.fences import check_lead
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.names import route_key
 from models.model_topic.route import GENERATIONS_KEPT, ROLES, Arm, Fence, Generation, ModelRoute, Segment
 from models.model_topic.route_changes import (
@@ -56,6 +57,14 @@ def generations(draw: st.DrawFn) -> Generation:
 @given(NAMES, st.lists(generations(), min_size=1, max_size=4), st.integers(0, 2**45))
 def test_a_route_comes_back_as_it_was_written(data_type: str, every: list[Generation], at: int) -> None:
     route = ModelRoute(data_type, tuple(every), at)
+    assert decode_route(encode_route(route)) == route
+
+
+@given(st.none() | st.floats(0, 1), st.none() | st.floats(0, 1e9), st.integers(1, 2**40))
+def test_guardrails_come_back_as_they_were_written(accuracy: float | None, error: float | None, labels: int) -> None:
+    limits = Guardrails((0.3, 1.0), 7, 0.2, 0.3, 4.0, 0.5, accuracy, error, labels)
+    canary = with_canary(generation(1), "m", 2, 0.3, limits)
+    route = ModelRoute("m", (canary,), 5, canary)
     assert decode_route(encode_route(route)) == route
 
 

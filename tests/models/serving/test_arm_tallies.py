@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
@@ -25,7 +26,19 @@ def test_answers_errors_and_agreement_are_counted() -> None:
     tallies.compared(KEY, candidate, serving, tolerance=0.01)
     (seen,) = tallies.changes()
     assert (seen.records, seen.errors, seen.compared, seen.agreeing) == (4, 1, 3, 2)
-    assert seen.slowdown == 7 / 4
+
+
+@pytest.mark.parametrize("failed", ["neither", "candidate", "serving"])
+def test_the_calls_into_which_an_error_divides_a_batch_do_not_make_a_candidate_slow(failed: str) -> None:
+    tallies = ArmTallies()
+    whole = {name: [answered([0, 1], [1.0, 2.0], 8 if name == "candidate" else 2)] for name in ("candidate", "serving")}
+    tallies.compared(KEY, whole["candidate"], whole["serving"], tolerance=0.01)
+    divided = {name: [answered([3], [1.0], 90 if name == failed else 0)] for name in whole}
+    if failed != "neither":
+        divided[failed].append(answered([4], None, 90))
+    tallies.compared(KEY, divided["candidate"], divided["serving"], tolerance=0.01)
+    (seen,) = tallies.changes()
+    assert (seen.compared, seen.slowdown) == (3, 4.0)
 
 
 def test_an_output_that_is_missing_is_no_agreement() -> None:

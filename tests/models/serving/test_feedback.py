@@ -5,12 +5,18 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from confluent_kafka.admin import NewPartitions, NewTopic
 
+from models.columns.labels import LabelledAnswer
+from models.columns.outputs import RecordOutputs
+from models.columns.scored import ModelCall, ScoredRecords
 from models.graphs.bandits import Choice, Rewards, Tally
 from models.kafka.client import KafkaSettings
 from models.serving import feedback
+from models.serving.arm_tallies import Key
+from models.serving.awaited_labels import AwaitedLabels
 from models.serving.feedback import FeedbackFollower
 from runners.local.kafka_broker import LocalBroker
 
@@ -24,14 +30,20 @@ class Feedback:
         self.kafka = kafka
         self.topic = f"feedback-{uuid.uuid4().hex[:8]}"
         self.rewards = Rewards()
-        self.follower = FeedbackFollower(kafka, self.topic, self.rewards)
+        self.labelled: list[tuple[Key, LabelledAnswer]] = []
+        self.labels = AwaitedLabels(lambda key, answer: self.labelled.append((key, answer)))
+        self.follower = FeedbackFollower(kafka, self.topic, self.rewards, self.labels)
         self.producer, self.admin = kafka.producer(), kafka.admin()
 
     def create(self) -> None:
         self.admin.create_topics([NewTopic(self.topic, 1, 1)])[self.topic].result(30)
 
     def send(self, offset: int, reward: object, partition: int = 0) -> None:
-        value = {"graph": "loan", "step": "tried", "model": "wine", "version": 3, "reward": reward}
+        self.write(
+            offset, {"graph": "loan", "step": "tried", "model": "wine", "version": 3, "reward": reward}, partition
+        )
+
+    def write(self, offset: int, value: object, partition: int = 0) -> None:
         self.producer.produce(self.topic, json.dumps(value).encode(), f"records-0-{offset}".encode(), partition)
         assert self.producer.flush(30) == 0
 
@@ -73,3 +85,19 @@ def test_a_topic_and_partitions_that_come_later_are_followed(topic: Feedback, mo
     topic.producer = sender
     topic.send(2, 1, partition=1)
     eventually(lambda: topic.rewards.of(CHOICE) == Tally(2, 2.0))
+
+
+def test_labels_reach_the_answers_that_wait_for_them_and_malformed_ones_are_skipped(topic: Feedback) -> None:
+    topic.create()
+    scored = ScoredRecords(np.arange(2), ModelCall(None, 0, 1, 2), RecordOutputs({"y": np.array([1, 2])}, None))
+    key = ("wine", 7, "canary")
+    topic.labels.remember(key, scored, [b"records-0-4", b"records-0-5"], 0.0)
+    topic.write(4, {"label": [1]})
+    topic.write(4, {"label": 1, "output": "y"})
+    topic.write(9, {"label": 1})
+    topic.write(4, {"label": 1})
+    topic.write(5, {"label": 3})
+    topic.follower.start()
+    eventually(lambda: len(topic.labelled) == 2)
+    assert topic.labelled == [(key, LabelledAnswer(True, 0.0)), (key, LabelledAnswer(False, 1.0))]
+    assert topic.labels.outcomes == {"counted": 2, "unknown": 1, "duplicate": 1}

@@ -19,17 +19,19 @@ class Model:
     seconds: float = 0.0
     now: float = 0.0
     calls: int = 0
+    largest: int = 0
 
     def __call__(self, indices: Sequence[int]) -> list[int]:
         self.calls += 1
+        self.largest = max(self.largest, len(indices))
         self.now += self.seconds
         for index in indices:
             if index in self.bad:
                 raise self.bad[index]
         return list(indices)
 
-    def score(self, count: int, seconds: float = 1e9) -> list[Outcome[list[int]]]:
-        outcomes = Isolation(self, seconds, lambda: self.now).score(count)
+    def score(self, count: int, seconds: float = 1e9, largest: int | None = None) -> list[Outcome[list[int]]]:
+        outcomes = Isolation(self, seconds, lambda: self.now).score(count, largest)
         assert sorted(index for one in outcomes for index in one.indices) == list(range(count))
         assert all((one.answer is None) != (one.error is None) for one in outcomes)
         assert all(one.answer is None or one.answer == list(one.indices) for one in outcomes)
@@ -115,3 +117,25 @@ def test_no_record_or_one_is_one_call(count: int) -> None:
     model = Model(dict.fromkeys(range(count), ScoringError("bad")))
     assert len(model.score(count)) == 1
     assert model.calls == 1
+
+
+@given(st.integers(1, 100), st.integers(1, 30), st.sets(st.integers(0, 99), max_size=5))
+def test_no_call_has_more_records_than_the_largest_batch(count: int, largest: int, bad: set[int]) -> None:
+    model = Model({index: ScoringError(index * "x") for index in bad if index < count})
+    found = errors(model.score(count, largest=largest))
+    assert set(found) == {index for index in bad if index < count}
+    assert model.largest <= largest
+
+
+def test_the_time_of_a_batch_is_that_of_all_its_calls_together() -> None:
+    model = Model(seconds=1.0)
+    found = errors(model.score(100, seconds=4.5, largest=10))
+    assert model.calls == 5
+    assert set(found) == set(range(50, 100))
+    assert {type(error) for error in found.values()} == {BatchDeadlineError}
+
+
+def test_a_server_that_cannot_be_reached_is_not_called_for_the_rest_of_the_batch() -> None:
+    model = Model({12: ModelUnreachableError("gone")})
+    assert set(errors(model.score(100, largest=10))) == set(range(10, 100))
+    assert model.calls == 2

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.columns.labels import Label
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.published import PublishedVersion
 from models.records.outgoing import OutgoingMessage
 from models.results.decoder import ResultDecoder
@@ -235,3 +237,17 @@ def test_a_shadow_scores_only_its_share(make: Make) -> None:
     process.score(*np.arange(200.0).tolist())
     found = process.wait_for(60)
     assert 60 <= len(found) <= 140
+
+
+@pytest.mark.parametrize(("accuracy", "outcome", "labels"), [(0.9, "counted", 1), (None, "unknown", 0)])
+def test_the_answers_of_a_candidate_wait_for_labels_if_its_guardrails_need_them(
+    make: Make, accuracy: float | None, outcome: str, labels: int
+) -> None:
+    process = make()
+    candidate = PlannedArm((published(2),), "canary", "candidate", guardrails=Guardrails(min_accuracy=accuracy))
+    process.registry.update({"m": (PlannedGeneration((PlannedSegment((candidate,)),), offset=7),)})
+    process.registry.loaded(published(2), fake_model(published(2)))
+    process.score(1.0, 2.0)
+    assert process.shadows.labels.add(b"records-3-2", Label(2)) == outcome
+    (seen,) = process.shadows.tallies.changes()
+    assert (seen.route, seen.arm, seen.records, seen.labels, seen.correct) == (7, "canary", 2, labels, labels)

@@ -68,6 +68,52 @@ def test_nothing_moves_forward_that_was_never_compared() -> None:
     assert decision(ArmStatistics("m", 7, "canary", 5_000)) is None
 
 
+LABELLED = replace(LIMITS, min_accuracy=0.8, max_mean_error=0.5, min_labels=200)
+
+
+def labelled(labels: int, correct: int, mean_error: float = 0.1, records: int = 1_000) -> ArmStatistics:
+    found = replace(seen(records), labels=labels, correct=correct, numbers=labels)
+    return replace(found, deviation=labels * mean_error, squared_deviation=2 * labels * mean_error**2)
+
+
+def test_a_candidate_waits_for_its_labels() -> None:
+    assert decision(labelled(0, 0), LABELLED) is None
+    assert decision(labelled(199, 199), LABELLED) is None
+    assert decision(replace(labelled(200, 200), numbers=199), LABELLED) is None
+    assert decision(labelled(200, 200, records=999), LABELLED) is None
+    verdict = judge(LABELLED, labelled(200, 170))
+    assert verdict is not None
+    assert verdict.decision == "forward"
+    assert verdict.reason.endswith("1 times the time, 200 labels, 85 % accuracy, mean error 0.1")
+
+
+@pytest.mark.parametrize(
+    ("statistics", "reason"),
+    [
+        (labelled(200, 159), "less than 80 % accuracy"),
+        (labelled(200, 200, 0.51), "a mean error of more than 0.5"),
+        (labelled(30, 5), "less than 80 % accuracy"),
+        (labelled(30, 30, 5.0), "a mean error of more than 0.5"),
+        (labelled(30, 5, records=40), "less than 80 % accuracy"),
+        (replace(labelled(0, 0), agreeing=899), "less than 90 % agreement"),
+    ],
+)
+def test_labels_take_a_candidate_out_early_or_with_its_records(statistics: ArmStatistics, reason: str) -> None:
+    verdict = judge(LABELLED, statistics)
+    assert verdict is not None
+    assert verdict.decision == "back"
+    assert verdict.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("statistics", [labelled(19, 0), labelled(30, 22), labelled(30, 30, 0.55)])
+def test_labels_that_chance_explains_take_more_of_them(statistics: ArmStatistics) -> None:
+    assert decision(statistics, LABELLED) is None
+
+
+def test_labels_do_not_matter_without_a_limit() -> None:
+    assert decision(labelled(200, 0, 100.0)) == "forward"
+
+
 def judged_along(error_share: float, agreement: float, seed: int) -> tuple[str, int]:
     """What becomes of a candidate with these true shares, and how many records it had until then."""
     chance = np.random.default_rng(seed)
@@ -130,6 +176,10 @@ def test_a_candidate_that_is_taken_out_leaves_the_others() -> None:
         {"max_errors": 1.1},
         {"min_agreement": -0.1},
         {"max_slowdown": 0.0},
+        {"min_accuracy": 1.1},
+        {"max_mean_error": -1.0},
+        {"max_mean_error": float("nan")},
+        {"min_labels": 0},
     ],
 )
 def test_guardrails_that_contradict_themselves_are_refused(limits: dict[str, object]) -> None:

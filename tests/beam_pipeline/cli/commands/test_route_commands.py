@@ -9,8 +9,11 @@ import pytest
 
 from beam_pipeline.cli.command_line import main
 from models.kafka.client import KafkaSettings
+from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Fence
 from models.model_topic.route_publisher import RoutePublisher
+from models.serving.guard import RouteGuard
+from models.serving.verdicts import Decision, Verdict
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
 from tests.saved_models import save_version_model
 
@@ -62,6 +65,39 @@ def test_a_version_goes_from_shadow_to_canary_to_all_records_and_back(
     assert "version 2 was published" in told
     assert "candidate canary m/2 10 %" in told
     assert "the route was deleted" in told
+
+
+def guardrails(command: Cli, kafka: KafkaSettings) -> Guardrails | None:
+    return RoutePublisher(kafka, command.topics["models-topic"]).routes()["m"].route.newest.arms[-1].guardrails
+
+
+def test_a_canary_is_guarded_by_labels(
+    command: Cli, kafka: KafkaSettings, tmp_path: Path, published: Callable[..., None]
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    limits = ["--min-accuracy", "85%", "--max-mean-error", "0.5", "--min-labels", "20"]
+    assert command("models", "canary", "m/2", "--steps", "5%,100%", *limits) == 0
+    wanted = Guardrails((0.05, 1.0), min_accuracy=0.85, max_mean_error=0.5, min_labels=20)
+    assert guardrails(command, kafka) == wanted
+    file = tmp_path / "routes.yaml"
+    file.write_text(GUARDED)
+    assert command("models", "apply", "-f", str(file)) == 0
+    assert guardrails(command, kafka) == wanted
+
+
+GUARDED = """
+routes:
+  m:
+    arms:
+      - {name: live, model: m, version: 1, weight: 0.95}
+      - name: canary
+        model: m
+        version: 2
+        weight: 0.05
+        role: candidate
+        guardrails: {steps: [0.05, 1], min-accuracy: 0.85, max-mean-error: 0.5, min-labels: 20}
+"""
 
 
 def test_a_version_is_published_with_a_fence(
@@ -181,6 +217,9 @@ def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
         (["promote", "m/1", "--fence", "soon"], 2, "--fence 'soon' is not a duration"),
         (["canary", "m/1", "--share", "some"], 2, "--share 'some' is not a share"),
         (["apply", "--file", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["canary", "m/1", "--min-accuracy", "90%"], 2, "--min-accuracy needs --steps"),
+        (["canary", "m/1", "--steps", "1", "--max-mean-error", "small"], 2, "--max-mean-error 'small' is not a number"),
+        (["canary", "m/1", "--steps", "1", "--min-accuracy", "120%"], 2, "min_accuracy of a candidate is a share"),
         (["promote", "m/9"], 1, "version m/9 is not in topic"),
         (["canary", "m/2", "--share", "100%"], 1, "between 0 and 1"),
         (["promote", "m/2", "--fence", "100ms"], 1, "at least 1 s"),
@@ -203,3 +242,77 @@ def test_a_version_is_either_fenced_or_not_live(capsys: Shown) -> None:
     words = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--path", "p"]
     assert main([*words, "--models-topic", "m", "--bootstrap-servers", "h:1", "--no-promote", "--fence", "2s"]) == 2
     assert "give one" in capsys.readouterr().err
+
+
+@pytest.fixture
+def applied(command: Cli, tmp_path: Path, capsys: Shown) -> Callable[[str], str]:
+    """Applies a file, and gives what the command has printed."""
+
+    def apply(content: str) -> str:
+        file = tmp_path / "routes.yaml"
+        file.write_text(content)
+        capsys.readouterr()
+        assert command("models", "apply", "-f", str(file)) == 0
+        return capsys.readouterr().out
+
+    return apply
+
+
+@pytest.fixture
+def decides(command: Cli, kafka: KafkaSettings) -> Callable[[Decision], None]:
+    """Publishes what a guard publishes after a verdict about the candidate of the route."""
+
+    def decide(decision: Decision) -> None:
+        guard = RouteGuard(kafka, command.topics["models-topic"], "status", "group", lambda _: True, lambda: False)
+        judged = RoutePublisher(kafka, command.topics["models-topic"]).routes()["m"].route.newest
+        guard._publish("m", judged, judged.arms[-1], Verdict(decision, "by its figures"))
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ("decision", "arms"),
+    [
+        ("back", "live m/1 100 % (m/2 taken out: by its figures)"),
+        ("forward", "live m/2 100 % (m/2 from 5 % to 100 %: by its figures)"),
+    ],
+)
+def test_a_file_that_is_applied_again_does_not_undo_what_the_guard_has_decided(
+    command: Cli,
+    kafka: KafkaSettings,
+    published: Callable[..., None],
+    applied: Callable[[str], str],
+    decides: Callable[[Decision], None],
+    decision: Decision,
+    arms: str,
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    started = "-> live m/1 95 %; candidate canary m/2 5 %"
+    assert started in applied(GUARDED)
+    assert applied(GUARDED) == "m: unchanged\n"
+    decides(decision)
+    decided = route(command, kafka)
+    for _ in range(2):
+        assert applied(GUARDED) == f"m: unchanged; the guard has decided: {arms}\n"
+    assert route(command, kafka) == decided
+    changed = GUARDED.replace("min-labels: 20", "min-labels: 30")
+    assert started in applied(changed)
+    decides(decision)
+    assert applied(changed) == f"m: unchanged; the guard has decided: {arms}\n"
+    assert command("models", "canary", "m/2", "--share", "30%") == 0
+    assert started in applied(changed)
+
+
+def test_a_file_that_is_applied_again_does_not_take_steps_back(
+    published: Callable[..., None], applied: Callable[[str], str], decides: Callable[[Decision], None]
+) -> None:
+    published(1)
+    published(2, "--no-promote")
+    steps = GUARDED.replace("[0.05, 1]", "[0.05, 0.4, 0.8, 1]")
+    applied(steps)
+    decides("forward")
+    decides("forward")
+    assert "has decided: live m/1 20 %; candidate canary m/2 80 %" in applied(steps)
+    decides("back")
+    assert "m/2 taken out" in applied(steps)
