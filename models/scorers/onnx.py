@@ -177,21 +177,38 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
 
 
 def _open(path: Path, descriptor: ModelDescriptor) -> OpenedModel:
+    # onnxruntime raises exceptions of its own, and UnicodeDecodeError for a name that is not UTF-8.
     try:
         # By its path and not from memory: weights in other files are looked for beside it.
-        session = onnxruntime.InferenceSession(str(path), _settings(), providers=["CPUExecutionProvider"])
+        # Without a fallback, which would print and then try the same again.
+        session = onnxruntime.InferenceSession(
+            str(path), _settings(), providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+        name = str(session.get_modelmeta().graph_name) or DEFAULT_SIGNATURE
+        given = {one.name: (one.type, one.shape) for one in session.get_inputs()}
+        described = {one.name: (one.type, one.shape) for one in session.get_outputs()}
     except Exception as error:
         text = one_line(error).replace(f"{path.parent}/", "")
         raise ModelLoadError(f"onnxruntime cannot load it: {text}") from error
-    inputs = {one.name: tensor_spec(one.name, one.type, one.shape) for one in session.get_inputs()}
-    if not inputs:
-        raise ModelLoadError("the model has no inputs, so no record could make a difference to it")
-    for spec in inputs.values():
-        _check_any_rows(spec)
-    described = {one.name: one for one in session.get_outputs()}
+    if descriptor.signature not in (None, name):
+        raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only graph is {name!r}")
+    inputs = _input_specs(given)
     fetches = tuple(selected_outputs(described, descriptor))
-    outputs = {name: tensor_spec(name, described[name].type, described[name].shape) for name in fetches}
-    return OpenedModel(session, Signature(_signature_name(descriptor.signature, session), inputs, outputs), fetches)
+    outputs = {output: tensor_spec(output, *described[output]) for output in fetches}
+    return OpenedModel(session, Signature(name, inputs, outputs), fetches)
+
+
+def _input_specs(given: Mapping[str, tuple[str, list[int | str | None]]]) -> dict[str, TensorSpec]:
+    if not given:
+        raise ModelLoadError("the model has no inputs, so no record could make a difference to it")
+    specs = {name: tensor_spec(name, *described) for name, described in given.items()}
+    for spec in specs.values():
+        if spec.shape is not None and spec.shape[0] is not None:
+            raise ModelLoadError(
+                f"input {spec.name!r} takes {spec.shape[0]} rows and no other number; export the model with a first "
+                "dimension of any size (a dynamic axis)"
+            )
+    return specs
 
 
 def _settings() -> Any:
@@ -202,21 +219,6 @@ def _settings() -> Any:
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
     settings.log_severity_level = _ONLY_ERRORS
     return settings
-
-
-def _signature_name(asked: str | None, session: Any) -> str:
-    name = str(session.get_modelmeta().graph_name) or DEFAULT_SIGNATURE
-    if asked not in (None, name):
-        raise ModelLoadError(f"the model has no signature {asked!r}; its only graph is {name!r}")
-    return name
-
-
-def _check_any_rows(spec: TensorSpec) -> None:
-    if spec.shape is not None and spec.shape[0] is not None:
-        raise ModelLoadError(
-            f"input {spec.name!r} takes {spec.shape[0]} rows and no other number; export the model with a first "
-            "dimension of any size (a dynamic axis)"
-        )
 
 
 def _texts(name: str, values: Array) -> Array:

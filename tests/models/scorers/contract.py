@@ -33,6 +33,7 @@ from models.tensors import Array
 
 Arrays = Mapping[str, Array]
 ROWS = (1, 2, 2_000)
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,15 @@ def assert_equal(case: ScorerCase, found: Arrays, expected: Arrays) -> None:
     for name, wanted in expected.items():
         assert (found[name].dtype, found[name].shape) == (wanted.dtype, wanted.shape), name
         if wanted.dtype.kind == "f":
-            ours, theirs = found[name].astype(np.float64), wanted.astype(np.float64)
-            np.testing.assert_allclose(ours, theirs, rtol=case.tolerance, atol=case.tolerance, err_msg=name)
+            assert_close(found[name], wanted, case.tolerance)
         else:
             np.testing.assert_array_equal(found[name], wanted, err_msg=name)
+
+
+def assert_close(found: Array, expected: Array, tolerance: float) -> None:
+    """Fails unless all numbers are as near to the expected ones as the tolerance says, relatively or absolutely."""
+    ours, theirs = found.astype(np.float64), expected.astype(np.float64)
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 class ScorerContract:
@@ -255,7 +261,7 @@ class ScorerContract:
         with pytest.raises(ScorerOptionError, match="no-such-option"):
             load_scorer(ModelSource(descriptor, None, source.opener))
 
-    @pytest.mark.parametrize("content", [b"", b"no model", bytes(1_000), b"PK\x03\x04 no zip file"])
+    @pytest.mark.parametrize("content", [b"", b"no model", bytes(1_000), b"PK\x03\x04 no zip file", EMPTY_ZIP])
     def test_what_is_no_model_is_refused_in_one_line(
         self, models: Models, temporary_folder: Path, content: bytes
     ) -> None:
