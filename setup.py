@@ -12,7 +12,8 @@ SERVERS = [
 ONNX = ["onnxruntime>=1.20,<2"]
 SKLEARN = [
     "scikit-learn>=1.6,<2",
-    "skops>=0.11,<1",
+    # Earlier ones trusted types that a hostile file could use.
+    "skops>=0.13,<1",
 ]
 XGBOOST = [
     # The same module as in xgboost, without 300 MB for GPUs.

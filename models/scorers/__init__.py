@@ -27,10 +27,13 @@ _LOGGER = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "beam_serving.scorers"
 
 SCORER_MODULES = {
+    "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
+    "sklearn": "models.scorers.sklearn",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",
     "tensorflow-serving-rest": "models.scorers.tensorflow_serving_rest",
+    "xgboost": "models.scorers.xgboost",
 }
 
 

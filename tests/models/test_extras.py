@@ -23,9 +23,12 @@ def test_the_extra_that_is_named_has_the_package(module: str) -> None:
 @pytest.mark.parametrize(
     ("model_type", "module", "extra_name"),
     [
+        ("lightgbm", "lightgbm", "lightgbm"),
         ("onnx", "onnxruntime", "onnx"),
+        ("sklearn", "skops", "sklearn"),
         ("tensorflow-serving-grpc", "tensorflow_serving", "servers"),
         ("tensorflow-serving-rest", "tenacity", "servers"),
+        ("xgboost", "xgboost", "xgboost"),
     ],
 )
 def test_a_scorer_without_its_packages_names_the_extra(

@@ -33,3 +33,19 @@ def forest(seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(10, max_depth=6, random_state=seed).fit(*training(seed))
+
+
+@cache
+def boosted_by_xgboost(seed: int) -> Any:
+    """A classifier of XGBoost."""
+    import xgboost
+
+    return xgboost.XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1).fit(*training(seed))
+
+
+@cache
+def boosted_by_lightgbm(seed: int) -> Any:
+    """A classifier of LightGBM."""
+    import lightgbm
+
+    return lightgbm.LGBMClassifier(n_estimators=8, num_leaves=7, n_jobs=1, verbosity=-1).fit(*training(seed))

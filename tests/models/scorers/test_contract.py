@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
-from tests.models.scorers.learned import FEATURES, forest, rows_of
+from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 
 TOO_NARROW = np.zeros((2, FEATURES - 1), np.float32)
 
@@ -52,7 +53,49 @@ def _onnx_expected(number: int, inputs: Arrays) -> Arrays:
     }
 
 
+def _save_sklearn(path: Path, number: int) -> Path:
+    import skops.io
+
+    target = path.with_suffix(".skops")
+    skops.io.dump(forest(number), target)
+    return target
+
+
+def _save_xgboost(path: Path, number: int) -> Path:
+    target = path.with_suffix(".ubj")
+    boosted_by_xgboost(number).save_model(target)
+    return target
+
+
+def _save_lightgbm(path: Path, number: int) -> Path:
+    target = path.with_suffix(".txt")
+    boosted_by_lightgbm(number).booster_.save_model(str(target))
+    return target
+
+
+def _classified_by(train: Callable[[int], Any]) -> Callable[[int, Arrays], Arrays]:
+    def expected(number: int, inputs: Arrays) -> Arrays:
+        model = train(number)
+        return {
+            "prediction": np.asarray(model.predict(inputs["X"]), np.int64),
+            "probabilities": model.predict_proba(inputs["X"]),
+        }
+
+    return expected
+
+
+def _matrix(rows: int) -> Arrays:
+    return {"X": rows_of(rows)}
+
+
+def _wide_matrix(rows: int) -> Arrays:
+    return {"X": rows_of(rows).astype(np.float64)}
+
+
 CASES = (
+    ScorerCase(
+        "lightgbm", _save_lightgbm, _wide_matrix, _classified_by(boosted_by_lightgbm), {"X": TOO_NARROW}, tolerance=0
+    ),
     ScorerCase(
         "tensorflow-saved-model",
         _save_saved_model,
@@ -61,9 +104,9 @@ CASES = (
         {"v": TOO_NARROW},
         tolerance=1e-5,
     ),
-    ScorerCase(
-        "onnx", _save_onnx, lambda rows: {"X": rows_of(rows)}, _onnx_expected, {"X": TOO_NARROW}, tolerance=1e-6
-    ),
+    ScorerCase("onnx", _save_onnx, _matrix, _onnx_expected, {"X": TOO_NARROW}, tolerance=1e-6),
+    ScorerCase("sklearn", _save_sklearn, _wide_matrix, _classified_by(forest), {"X": TOO_NARROW}, tolerance=0),
+    ScorerCase("xgboost", _save_xgboost, _matrix, _classified_by(boosted_by_xgboost), {"X": TOO_NARROW}, tolerance=0),
 )
 
 
