@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer
 
 from benchmarks.anatomy import anatomy
 from benchmarks.checkpoints import before_and_after
-from benchmarks.contenders import BEAM_SERVING, EVERYBODY, Runner, contender, make_topics, publish
+from benchmarks.contenders import (
+    BEAM_SERVING,
+    EVERYBODY,
+    START_SECONDS,
+    WARM_SECONDS,
+    Runner,
+    contender,
+    make_topics,
+)
 from benchmarks.measurement import (
     Compared,
     SteadyRecords,
@@ -37,18 +42,15 @@ from benchmarks.measurement import (
 from benchmarks.recommender import PRODUCTS_A_RECORD, records
 from benchmarks.routes import measure_routes
 from benchmarks.stages import measure_stages
+from benchmarks.updates import memory, swaps, update
 from models.kafka.client import KafkaSettings
-from models.records.record_type import RecordType
-from models.results.decoder import ResultDecoder
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
-_FIGURES = ("throughput", "latency", "anatomy", "checkpoints", "stages", "routes", "swaps", "update")
-_START_SECONDS = 90.0
+_FIGURES = ("throughput", "latency", "anatomy", "checkpoints", "stages", "routes", "swaps", "update", "memory")
 # The most records of the figures that score in this process alone.
 _PROFILED, _ROUTED = 400_000, 100_000
-_WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
 
 # The broker's data lie in memory where that is possible: a disk that others use stalls it for a second at a time.
 _MEMORY = Path("/dev/shm")
@@ -83,8 +85,8 @@ def latency(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str
             contender(name, kafka, topics, model, "latest", runner),
             SteadyRecords(kafka, topics.records, values, 500.0),
         ):
-            read_results(reader, 1_000, _START_SECONDS)
-            time.sleep(_WARM_SECONDS)
+            read_results(reader, 1_000, START_SECONDS)
+            time.sleep(WARM_SECONDS)
             read_results(reader, 1, 5.0)
             found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
         return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
@@ -107,83 +109,12 @@ def show_anatomy(kafka: KafkaSettings, model: Path, runner: Runner, folder: Path
             contender(BEAM_SERVING, kafka, topics, model, "latest", runner, traces),
             SteadyRecords(kafka, topics.records, values, 500.0) as steady,
         ):
-            read_results(reader, 1_000, _START_SECONDS)
-            time.sleep(_WARM_SECONDS)
+            read_results(reader, 1_000, START_SECONDS)
+            time.sleep(WARM_SECONDS)
             read_results(reader, 1, 5.0)
             found = read_results(reader, int(500 * seconds), 10 * seconds)
         sent = read_results(results_reader(kafka, topics.records), steady.sent, 30.0)
         print("\n".join(anatomy(sent, found, traces, topics.records).table()), flush=True)
-
-
-def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
-    """At 500 records a second, models published one after another: from the publication to its first result.
-
-    Beside it, what the load takes alone: the loader itself, in this process, on the same model.
-    """
-    topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
-    decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
-    waits = []
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
-        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
-    ):
-        read_results(reader, 1_000, _START_SECONDS)
-        for _ in range(updates):
-            version = publish(kafka, topics, model).model_version
-            published = time.time()
-            waits.append(1000 * (_first_result(reader, decoder, version) - published))
-            time.sleep(1.0)
-    loads = [1000 * seconds for seconds in _loads_alone(model, 10)]
-    wait, load = statistics.median(waits), statistics.median(loads)
-    print(f"from a publication to the first record scored by it: median {wait:.0f} ms, worst {max(waits):.0f} ms")
-    print(
-        f"the load alone: median {load:.0f} ms; beyond it: median {wait - load:.0f} ms ({updates} updates)", flush=True
-    )
-
-
-def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) -> None:
-    """Latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every ten seconds."""
-    print("  p50 and p99 in ms; in brackets, the ratio to those without swaps")
-    base: list[float] = []
-    for megabytes in (0, 1, 100, 500):
-        model = folder / f"swapped-{megabytes}"
-        code = (
-            "import sys, pathlib; from benchmarks.recommender import save_model; "
-            "save_model(pathlib.Path(sys.argv[1]), megabytes=int(sys.argv[2]))"
-        )
-        subprocess.run([sys.executable, "-c", code, str(model), str(megabytes)], stderr=subprocess.DEVNULL, check=True)
-        figures = _latency_with_swaps(kafka, model, runner, seconds, swap=megabytes > 0)
-        base = base or figures
-        shown = ", ".join(f"{one:.1f} ({one / other:.2f} x)" for one, other in zip(figures, base, strict=True))
-        print(f"  {f'{megabytes} MB' if megabytes else 'no swaps':10}{shown}", flush=True)
-        shutil.rmtree(model)
-
-
-def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float, swap: bool) -> list[float]:
-    topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
-    stopped = threading.Event()
-
-    def publish_again() -> None:
-        while not stopped.wait(10.0):
-            publish(kafka, topics, model)
-
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
-        SteadyRecords(kafka, topics.records, records(10_000), 500.0),
-    ):
-        read_results(reader, 1_000, _START_SECONDS)
-        time.sleep(_WARM_SECONDS)
-        read_results(reader, 1, 5.0)
-        thread = threading.Thread(target=publish_again if swap else stopped.wait)
-        thread.start()
-        try:
-            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
-        finally:
-            stopped.set()
-            thread.join()
-    return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
 
 
 def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
@@ -198,7 +129,7 @@ def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int)
         contender(BEAM_SERVING, kafka, topics, model, "latest", fast),
         SteadyRecords(kafka, topics.records, records(1_000), 500.0),
     ):
-        read_results(reader, 1_000, _START_SECONDS)
+        read_results(reader, 1_000, START_SECONDS)
         before, after = before_and_after(runner.rest, kafka, topics, model, updates)
     print(f"a checkpoint before {updates} updates: {before}; after them: {after}", flush=True)
 
@@ -206,29 +137,6 @@ def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int)
 def stages(kafka: KafkaSettings, model: Path, count: int) -> None:
     """Microseconds of processor a record, stage by stage."""
     print("\n".join(measure_stages(kafka, model, count).table()), flush=True)
-
-
-def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> float:
-    while True:
-        for message in read_results(reader, 1, 60.0):
-            metadata = decoder.decode(message.value() or b"")["modelResultMetadata"]
-            if metadata["modelVersion"] == version:
-                return float(message.timestamp()[1]) / 1000
-
-
-def _loads_alone(model: Path, count: int) -> list[float]:
-    code = (
-        "import sys, time; from benchmarks.load_alone import load_once; load_once(sys.argv[1])\n"
-        "for _ in range(int(sys.argv[2])):\n"
-        "    start = time.perf_counter(); load_once(sys.argv[1]); print(time.perf_counter() - start)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(model), str(count)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-    return [float(line) for line in done.stdout.split()]
 
 
 @contextmanager
@@ -258,6 +166,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_500_000, help="records of a throughput measurement")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a latency measurement")
     parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument("--swaps", type=int, default=1_000, help="of a measurement of memory")
     parser.add_argument("--pointers", type=int, default=10_000, help="updates between two looks at checkpoints")
     parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
     parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
@@ -286,6 +195,7 @@ def main() -> int:
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, _ROUTED))), flush=True),
                 "swaps": lambda: swaps(kafka, folder, runner, given.seconds),
                 "update": lambda: update(kafka, model, runner, given.updates),
+                "memory": lambda: memory(kafka, model, runner, given.swaps),
             }
             for name in given.what or steps:
                 print(f"{name}:", flush=True)

@@ -24,6 +24,9 @@ from models.model_topic.publisher import ModelPublisher
 from runners.flink.rest import FlinkRest
 
 BEAM_SERVING, BARE_LOOP, WAITING_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "waiting loop", "RunInference"
+START_SECONDS = 90.0
+WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
+
 EVERYBODY = (BARE_LOOP, BEAM_SERVING, WAITING_LOOP, RUN_INFERENCE)
 
 
@@ -74,10 +77,10 @@ def contender(
     start: str,
     runner: Runner,
     traces: Path | None = None,
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Runs one of them from `start` (earliest or latest) for as long as the context lasts.
 
-    With a folder for traces, beam-serving writes to it when each batch passes its steps.
+    Yields its process. With a folder for traces, beam-serving writes to it when each batch passes its steps.
     """
     if name == BEAM_SERVING:
         publish(kafka, topics, model)
@@ -89,7 +92,7 @@ def contender(
             environment[FOLDER] = str(traces)
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
-            yield
+            yield process
             if process.poll() is not None:
                 log.seek(0)
                 raise RuntimeError(f"{name} ended by itself:\n{log.read().decode(errors='replace')[-4000:]}")

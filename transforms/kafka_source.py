@@ -20,7 +20,8 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from models.errors import KafkaUnreachableError
 from models.kafka.client import ConnectionLog, KafkaSettings, partition_count
-from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicRecreatedError, topic_identity
+from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicRecreatedError
+from models.kafka.topic_identities import TopicIdentities
 from models.records.batch import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
 from transforms.partition_readers import PartitionReaders
@@ -161,6 +162,7 @@ class FindPartitions(CheckpointedSource):
         """Creates the client that counts partitions."""
         super().setup()
         self._admin = self._kafka.admin()
+        self._identities = TopicIdentities(self._admin)
         self._missing_said = False
 
     def initial_restriction(self, element: str) -> Reading:
@@ -182,7 +184,7 @@ class FindPartitions(CheckpointedSource):
         reading = tracker.current_restriction()
         known = reading.position
         found = self._count(element)
-        topic_id = topic_identity(self._admin, element) if found else ""
+        topic_id = self._identities.of(element) if found else ""
         if self._readers.recreated(element, topic_id):
             known = 0
         if found > known and tracker.try_claim(found):

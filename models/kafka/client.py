@@ -44,7 +44,7 @@ class KafkaSettings:
     Attributes:
       bootstrap_servers: HOST:PORT, or several of them separated by commas.
       config: additional librdkafka settings by name; the prefix "producer." or "consumer." restricts a setting to
-        that client. A secret may be a reference (`models.kafka.secret_references`), and oauth_cb=google gets tokens
+        that client. A secret may be a reference (`models.secret_references`), and oauth_cb=google gets tokens
         from Google: both are resolved by the process that creates a client, at the moment it creates one.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from models.errors import OptionsError
 from models.kafka.google_tokens import GoogleTokens
-from models.kafka.secret_references import SECRETS, check_references, is_reference
+from models.secret_references import SECRETS, check_references, is_reference
 
 OAUTH_CALLBACK = "oauth_cb"
 

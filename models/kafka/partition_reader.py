@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from operator import methodcaller
 from typing import Literal, NoReturn
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from models.errors import KafkaUnreachableError, OffsetGapError
 from models.kafka.client import ConnectionLog, KafkaSettings
@@ -330,12 +329,3 @@ def headers_of(message: Message) -> Headers:
         # confluent-kafka fails to decode a header name that is not UTF-8, and then returns none of the headers.
         return ((UNREADABLE_HEADERS, None),)
     return tuple(headers) if headers else ()
-
-
-def topic_identity(admin: AdminClient, topic: str) -> str:
-    """The topic's id, which distinguishes it from a later topic of the same name; "" if the broker reports none."""
-    try:
-        futures = admin.describe_topics(TopicCollection([topic]), request_timeout=_QUERY_SECONDS)
-        return str(futures[topic].result().topic_id)
-    except (KafkaException, ValueError):
-        return ""

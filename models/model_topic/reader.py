@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -19,7 +19,7 @@ from models.errors import (
     TopicForbiddenError,
 )
 from models.kafka.client import ConnectionLog, KafkaSettings, check_not_forbidden, partition_count
-from models.kafka.partition_reader import topic_identity
+from models.kafka.topic_identities import TopicIdentities
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, decode_message
 
@@ -64,12 +64,15 @@ class ModelsTopicReader:
         self._following: Consumer | None = None
         self._fetching: Consumer | None = None
         self._admin: AdminClient | None = None
+        self._identities: TopicIdentities | None = None
         self._logged: set[int] = set()
 
     def look(self) -> TopicState:
         """The topic's id and its end; raises as `end` does."""
         # The id comes first: if the topic is recreated in between, the next look sees the new id.
-        topic_id = topic_identity(self._describer(), self._topic)
+        if self._identities is None:
+            self._identities = TopicIdentities(self._describer())
+        topic_id = self._identities.of(self._topic)
         return TopicState(topic_id, self.end())
 
     def end(self) -> int:
@@ -120,11 +123,13 @@ class ModelsTopicReader:
           ModelsTopicError: when the topic may not be read.
         """
         while catalog.position < position:
-            for message in self._next_messages(catalog.position):
+            messages = list(self._next_messages(catalog.position))
+            _apply(catalog, [message for message in messages if message.error() is None])
+            for message in messages:
                 error = message.error()
                 if error is None:
-                    _apply(catalog, message)
-                elif error.code() == KafkaError._PARTITION_EOF:
+                    continue
+                if error.code() == KafkaError._PARTITION_EOF:
                     catalog.skip_to(message.offset())
                 elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                     raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or truncated: {error.str()}")
@@ -151,7 +156,7 @@ class ModelsTopicReader:
     def close(self) -> None:
         """Closes the consumers; the next call opens new ones, free of metadata about an earlier topic."""
         consumers = self._following, self._fetching
-        self._following = self._fetching = self._admin = None
+        self._following = self._fetching = self._admin = self._identities = None
         for consumer in consumers:
             if consumer is not None:
                 consumer.close()
@@ -218,8 +223,7 @@ class ModelsTopicReader:
         raise ModelLoadError(f"the message at {self._topic}-0@{offset} did not arrive within {self._timeout:g} s")
 
 
-def _apply(catalog: ModelCatalog, message: Message) -> None:
-    try:
-        catalog.apply(message.offset(), message.key(), message.value())
-    except DescriptorError as error:
-        _LOGGER.debug("descriptor at offset %d skipped: %s", message.offset(), error)
+def _apply(catalog: ModelCatalog, messages: Sequence[Message]) -> None:
+    found = [(message.offset() or 0, message.key(), message.value()) for message in messages]
+    for offset, error in catalog.apply_all(found):
+        _LOGGER.debug("descriptor at offset %d skipped: %s", offset, error)

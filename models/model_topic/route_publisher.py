@@ -87,22 +87,29 @@ class RoutePublisher:
     ) -> ModelRoute:
         """Publishes the generation, again with a later fence if workers could not read it in time.
 
-        They cannot read past the open transaction of another publisher, such as one that was killed.
+        They cannot read past the open transaction of another publisher, such as one that was killed. After the last
+        attempt the route is put back as it was.
         """
         for _ in range(_ATTEMPTS):
             fence = Fence(_now() + round(lead * 1000))
             route = next_route(catalog, data_type, replace(generation, fence=fence))
             self._write(producer, route)
-            if self._is_visible(route, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
+            if self._is_visible(route, catalog.position, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
                 return route
+        before = catalog.routes.get(data_type)
+        content = encode_route(before.route) if before is not None else None
+        self._transactions.write(producer, [(route_key(data_type), content)])
         raise PublishError(
-            f"topic {self._transactions.topic!r}: the route of {data_type!r} could not be read in time, because the "
-            "transaction of another publisher is open; try again in half a minute, or with a longer --fence"
+            f"topic {self._transactions.topic!r}: the route of {data_type!r} could not be read before its fence in "
+            f"{_ATTEMPTS} attempts, and is as it was: the transaction of another publisher is open, or the broker is "
+            "slow; try again in half a minute, or with a longer --fence"
         )
 
-    def _is_visible(self, route: ModelRoute, until: int) -> bool:
-        """Whether readers see the route before a moment, in milliseconds since 1970-01-01 UTC."""
+    def _is_visible(self, route: ModelRoute, position: int, until: int) -> bool:
+        """Whether readers who know all below `position` see the route before a moment, in milliseconds since 1970."""
         catalog = ModelCatalog()
+        # Reading a long topic from its beginning takes longer than the time to the fence.
+        catalog.skip_to(position)
         with closing(ModelsTopicReader(self._transactions.kafka, self._transactions.topic)) as reader:
             while _now() <= until:
                 reader.catch_up(catalog, reader.end())

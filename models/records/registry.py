@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
 from models.extras import extras_named
-from models.kafka.secret_references import SECRETS, check_references
 from models.records.registry_references import inline_references
+from models.secret_references import SECRETS, check_references
 from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)

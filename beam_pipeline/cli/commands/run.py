@@ -17,7 +17,7 @@ from beam_pipeline.cli.arguments import (
 )
 from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
-from models.kafka.secret_references import check_secrets_are_references
+from models.secret_references import check_secrets_are_references
 from runners.plan import check_runner, import_runner
 
 _LOGGER = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from beam_pipeline.cli.arguments import (
 from beam_pipeline.cli.commands.run import check_options
 from beam_pipeline.cli.logs import set_up_logs
 from models.errors import OptionsError
-from models.kafka.secret_references import check_secrets_are_references
+from models.secret_references import check_secrets_are_references
 
 KINDS = ("classic", "flex")
 _BUILT_WITH = tuple(name for name in RUN if name != "runner")

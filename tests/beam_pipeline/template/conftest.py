@@ -15,7 +15,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as proto
 
 from beam_pipeline.cli.command_line import main
 from models.kafka import credentials as kafka_credentials
-from models.kafka.secret_references import SecretReader
+from models.secret_references import SecretReader
 from tests.google_cloud import BUCKET, PLACE, StorageEmulator
 from tests.google_cloud import storage_emulator as run_storage
 

@@ -16,7 +16,7 @@ from apache_beam.runners.pipeline_context import PipelineContext
 
 from beam_pipeline.cli.command_line import main
 from beam_pipeline.template.parameters import RUNTIME, parameter_name
-from models.kafka.secret_references import PREFIX
+from models.secret_references import PREFIX
 from tests.beam_pipeline.template.conftest import PASSWORD, SECRET, TEMPLATE, Staged
 from tests.google_cloud import PLACE
 from tests.test_clean_environment import OURS

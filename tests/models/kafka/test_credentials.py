@@ -14,7 +14,7 @@ from models.errors import OptionsError, SecretUnavailableError, TokenUnavailable
 from models.kafka import credentials as kafka_credentials
 from models.kafka.client import KafkaSettings
 from models.kafka.credentials import with_credentials, without_credentials
-from models.kafka.secret_references import SecretReader
+from models.secret_references import SecretReader
 
 NAME = "projects/demo-project/secrets/kafka-password/versions/3"
 REFERENCE = f"secret:{NAME}"

@@ -20,9 +20,9 @@ from models.kafka.partition_reader import (
     PartitionReader,
     ReadSettings,
     TopicRecreatedError,
-    topic_identity,
 )
 from models.kafka.start_at import StartAt
+from models.kafka.topic_identities import TopicIdentities
 from models.records.batch import OffsetSpan, RecordBatch
 from tests.models.conftest import SECONDS, Kafka, eventually
 
@@ -52,7 +52,7 @@ def reader(kafka: Kafka) -> Iterator[Callable[..., PartitionReader]]:
 
     def make(topic: str, from_beginning: bool = False, **more: Any) -> PartitionReader:
         settings = ReadSettings(**{"kafka": kafka.settings, "group": f"group-of-{topic}", **more})
-        identity = topic_identity(kafka.admin, topic)
+        identity = TopicIdentities(kafka.admin).of(topic)
         made.append(PartitionReader(settings, Partition(topic, identity, 0, from_beginning)))
         return made[-1]
 
@@ -157,7 +157,7 @@ def test_reading_starts_according_to_the_settings(kafka: Kafka, reader: Callable
 def test_reading_begins_at_the_groups_committed_offset(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 5))
-    identity = topic_identity(kafka.admin, topic)
+    identity = TopicIdentities(kafka.admin).of(topic)
     kafka.commit(f"group-of-{topic}", topic, 3, identity)
     one = reader(topic)
     assert one.committed() == (3, identity)
@@ -206,7 +206,7 @@ def test_records_come_as_they_were_written(kafka: Kafka, reader: Callable[..., P
     assert columns[0].timestamps[0] == 1_700_000_000_000
     assert [key for batch in batches for key in batch.keys.to_pylist()] == [b"key", b"", None]
     assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1, 2]
-    assert all(batch.span.topic_id == topic_identity(kafka.admin, topic) for batch in batches)
+    assert all(batch.span.topic_id == TopicIdentities(kafka.admin).of(topic) for batch in batches)
     for batch in batches:
         assert RecordBatch.from_bytes(batch.to_bytes()) == batch
 
@@ -318,7 +318,7 @@ def test_an_open_transaction_holds_back_later_records(kafka: Kafka, reader: Call
 def test_a_committed_offset_that_has_expired_is_a_gap(kafka: Kafka, reader: Callable[..., PartitionReader]) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 10))
-    kafka.commit(f"group-of-{topic}", topic, 2, topic_identity(kafka.admin, topic))
+    kafka.commit(f"group-of-{topic}", topic, 2, TopicIdentities(kafka.admin).of(topic))
     kafka.delete_records(topic, 6)
     with pytest.raises(
         OffsetGapError, match=r"partition 0: the records at offsets 2 to 5 have expired; .*--on-gap report"
@@ -366,9 +366,9 @@ def test_an_offset_that_was_committed_for_another_topic_of_the_name_is_a_gap(
 ) -> None:
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 3))
-    before = topic_identity(kafka.admin, topic)
+    before = TopicIdentities(kafka.admin).of(topic)
     kafka.make_anew(topic)
-    assert topic_identity(kafka.admin, topic) not in ("", before)
+    assert TopicIdentities(kafka.admin).of(topic) not in ("", before)
     kafka.write(topic, numbers(10, 15))
     # Deleting a topic deletes what groups committed for it; a commit that comes late stays.
     kafka.commit(f"group-of-{topic}", topic, 2, before)
@@ -454,7 +454,3 @@ def test_broker_errors_are_logged_once_and_give_empty_batches(
     for _ in range(3):
         assert len(one.take(5, 5)) == 0
     assert len([message for message in caplog.messages if message.endswith("trying again")]) == len(codes)
-
-
-def test_a_topic_without_a_reachable_broker_has_no_identity(kafka: Kafka) -> None:
-    assert topic_identity(kafka.admin, kafka.topic_names("missing")) == ""

@@ -78,9 +78,9 @@ def test_a_fence_behind_an_open_transaction_is_moved_until_it_can_be_read_in_tim
     first = time.time() * 1000
     seen: list[float] = []
 
-    def visible(route: object, until: int, ask: Callable[..., bool] = routes._is_visible) -> bool:
+    def visible(route: object, position: int, until: int, ask: Callable[..., bool] = routes._is_visible) -> bool:
         seen.append(until)
-        found = ask(route, until)
+        found = ask(route, position, until)
         if len(seen) == 2:
             hanging.abort_transaction()
         return found
@@ -92,6 +92,30 @@ def test_a_fence_behind_an_open_transaction_is_moved_until_it_can_be_read_in_tim
     assert len(seen) >= 3
     assert route.newest.fence.timestamp - first > 1_000 + 2 * 300
     assert len(routes.routes()["m"].route.generations) == 2
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_a_route_that_cannot_be_read_before_any_fence_is_put_back(
+    kafka: Kafka, topic: str, models: ModelPublisher, routes: RoutePublisher, routed: bool
+) -> None:
+    models.publish(located())
+    models.publish(located(), live=False)
+    if routed:
+        routes.change("m", promote(1))
+    before = {name: one.route for name, one in routes.routes().items()}
+    hanging = TopicTransactions(kafka.settings, topic).producer("hanging")
+
+    def change(generation: Generation | None) -> Generation:
+        # Behind the reading of the catalog, which waits for open transactions.
+        hanging.begin_transaction()
+        hanging.produce(topic, b"", b"x/1", partition=0)
+        hanging.flush()
+        return promoted(generation, "m", 2)
+
+    with pytest.raises(PublishError, match="is as it was"):
+        routes.change("m", change, lead=1.0)
+    hanging.abort_transaction()
+    assert {name: one.route for name, one in routes.routes().items()} == before
 
 
 def test_a_route_is_deleted_once(models: ModelPublisher, routes: RoutePublisher) -> None:

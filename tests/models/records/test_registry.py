@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from models import secret_references
 from models.errors import OptionsError, RegistryUnreachableError, SchemaError, UnknownSchemaError
-from models.kafka import secret_references
 from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
 from runners.local.schema_registry import LocalSchemaRegistry
+from tests.certificates import Certificate, self_signed
 
 SCHEMA = '{"type": "record", "name": "R", "fields": []}'
 GOOD = (200, {"schema": SCHEMA})
@@ -34,6 +37,28 @@ class Answers:
 
 @pytest.fixture
 def server() -> Iterator[Answers]:
+    with answering(None) as answers:
+        yield answers
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return self_signed(tmp_path_factory.mktemp("certificate"), "registry.example")
+
+
+@pytest.fixture
+def secure_server(certificate: Certificate) -> Iterator[Answers]:
+    """Speaks TLS only, and only with clients that show this certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate.certificate))
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with answering(context) as answers:
+        yield answers
+
+
+@contextmanager
+def answering(context: ssl.SSLContext | None) -> Iterator[Answers]:
+    """Starts a registry, with TLS if a context is given."""
     answers = Answers()
 
     class Handler(BaseHTTPRequestHandler):
@@ -50,7 +75,10 @@ def server() -> Iterator[Answers]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        answers.url = f"http://127.0.0.1:{listening.server_address[1]}"
+        if context is not None:
+            listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        scheme = "http" if context is None else "https"
+        answers.url = f"{scheme}://127.0.0.1:{listening.server_address[1]}"
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         yield answers
@@ -164,6 +192,31 @@ def test_basic_authentication_and_bearer_tokens_are_those_of_the_client(server: 
     }
     registry(server.url, config=bearer).schema(1)
     assert server.authorizations == [f"Basic {base64.b64encode(b'user:pass').decode()}", "Bearer t"]
+
+
+def test_certificates_of_both_sides_make_tls(secure_server: Answers, certificate: Certificate) -> None:
+    secure_server.answers = [GOOD]
+    config = {
+        "ssl.ca.location": str(certificate.certificate),
+        "ssl.certificate.location": str(certificate.certificate),
+        "ssl.key.location": str(certificate.key),
+    }
+    assert registry(secure_server.url, config=config).schema(1) == json.loads(SCHEMA)
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["the client has no certificate", "the server's is unknown"])
+def test_without_a_trusted_certificate_the_registry_is_unreachable(
+    secure_server: Answers, certificate: Certificate, shown: bool
+) -> None:
+    secure_server.answers = [GOOD]
+    config = {"ssl.ca.location": str(certificate.certificate)}
+    if shown:
+        config = {
+            "ssl.certificate.location": str(certificate.certificate),
+            "ssl.key.location": str(certificate.key),
+        }
+    with pytest.raises(RegistryUnreachableError, match=r"(?i)certificate"):
+        registry(secure_server.url, config=config).schema(1)
 
 
 def test_a_secret_may_be_a_reference(server: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,16 +21,9 @@ import tensorflow as tf
 
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource
+from tests.certificates import Certificate
 
 SERVER = Path(__file__).with_name("tensorflow_serving_server.py")
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """The files of a server's certificate, which signs itself."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass(frozen=True)

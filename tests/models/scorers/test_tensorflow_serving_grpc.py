@@ -28,7 +28,8 @@ from models.scorers.tensorflow_serving_grpc import (
     tensor_array,
 )
 from models.tensors import Array, TensorSpec
-from tests.models.scorers.tensorflow_serving_replica import Certificate, Replica, close, free_ports, source, start
+from tests.certificates import Certificate
+from tests.models.scorers.tensorflow_serving_replica import Replica, close, free_ports, source, start
 
 Replicas = tuple[Replica, Replica]
 

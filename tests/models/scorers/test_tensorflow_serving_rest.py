@@ -31,8 +31,9 @@ from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.registry import ModelRegistry
 from models.tensors import Array, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text
+from tests.certificates import Certificate
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
-from tests.models.scorers.tensorflow_serving_replica import Certificate, Replica, close, free_ports, source, start
+from tests.models.scorers.tensorflow_serving_replica import Replica, close, free_ports, source, start
 
 Replicas = tuple[Replica, Replica]
 

@@ -12,7 +12,7 @@ from google.cloud import secretmanager
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
 from models.errors import OptionsError, SecretUnavailableError
-from models.kafka.secret_references import (
+from models.secret_references import (
     SecretReader,
     access_secret_manager,
     check_references,
@@ -91,7 +91,7 @@ def test_a_slow_secret_does_not_delay_another_one() -> None:
 def test_a_secret_is_cached_for_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     now = [1_000.0]
-    monkeypatch.setattr("models.kafka.secret_references.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("models.secret_references.time.monotonic", lambda: now[0])
 
     def access(name: str) -> bytes:
         asked.append(name)

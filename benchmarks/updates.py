@@ -1,0 +1,142 @@
+"""What model updates cost: their latency, and the latency of records and the memory while models are swapped."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from confluent_kafka import Consumer
+
+from benchmarks.contenders import BEAM_SERVING, START_SECONDS, WARM_SECONDS, Runner, contender, make_topics, publish
+from benchmarks.measurement import SteadyRecords, latencies, read_results, results_reader
+from benchmarks.recommender import records
+from models.kafka.client import KafkaSettings
+from models.records.record_type import RecordType
+from models.results.decoder import ResultDecoder
+
+
+def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
+    """At 500 records a second, models published one after another: from the publication to its first result.
+
+    Beside it, what the load takes alone: the loader itself, in this process, on the same model.
+    """
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
+    waits = []
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
+        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
+    ):
+        read_results(reader, 1_000, START_SECONDS)
+        for _ in range(updates):
+            version = publish(kafka, topics, model).model_version
+            published = time.time()
+            waits.append(1000 * (_first_result(reader, decoder, version) - published))
+            time.sleep(1.0)
+    loads = [1000 * seconds for seconds in _loads_alone(model, 10)]
+    wait, load = statistics.median(waits), statistics.median(loads)
+    print(f"from a publication to the first record scored by it: median {wait:.0f} ms, worst {max(waits):.0f} ms")
+    print(
+        f"the load alone: median {load:.0f} ms; beyond it: median {wait - load:.0f} ms ({updates} updates)", flush=True
+    )
+
+
+def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) -> None:
+    """Latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every ten seconds."""
+    print("  p50 and p99 in ms; in brackets, the ratio to those without swaps")
+    base: list[float] = []
+    for megabytes in (0, 1, 100, 500):
+        model = folder / f"swapped-{megabytes}"
+        code = (
+            "import sys, pathlib; from benchmarks.recommender import save_model; "
+            "save_model(pathlib.Path(sys.argv[1]), megabytes=int(sys.argv[2]))"
+        )
+        subprocess.run([sys.executable, "-c", code, str(model), str(megabytes)], stderr=subprocess.DEVNULL, check=True)
+        figures = _latency_with_swaps(kafka, model, runner, seconds, swap=megabytes > 0)
+        base = base or figures
+        shown = ", ".join(f"{one:.1f} ({one / other:.2f} x)" for one, other in zip(figures, base, strict=True))
+        print(f"  {f'{megabytes} MB' if megabytes else 'no swaps':10}{shown}", flush=True)
+        shutil.rmtree(model)
+
+
+def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float, swap: bool) -> list[float]:
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    stopped = threading.Event()
+
+    def publish_again() -> None:
+        while not stopped.wait(10.0):
+            publish(kafka, topics, model)
+
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
+        SteadyRecords(kafka, topics.records, records(10_000), 500.0),
+    ):
+        read_results(reader, 1_000, START_SECONDS)
+        time.sleep(WARM_SECONDS)
+        read_results(reader, 1, 5.0)
+        thread = threading.Thread(target=publish_again if swap else stopped.wait)
+        thread.start()
+        try:
+            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
+        finally:
+            stopped.set()
+            thread.join()
+    return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
+
+
+def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> None:
+    """At 500 records/s: the memory of the pipeline's processes on this machine while models are swapped in.
+
+    Each publication waits for the first result of the one before, so that every version is loaded and serves.
+    """
+    topics = make_topics(kafka)
+    reader = results_reader(kafka, topics.results)
+    decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
+    with (
+        contender(BEAM_SERVING, kafka, topics, model, "latest", runner) as process,
+        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
+    ):
+        read_results(reader, 1_000, START_SECONDS)
+        time.sleep(WARM_SECONDS)
+        for number in range(swaps + 1):
+            if number % max(1, swaps // 10) == 0:
+                print(f"  after {number:5} swaps: {_megabytes(process.pid):.0f} MB", flush=True)
+            _first_result(reader, decoder, publish(kafka, topics, model).model_version)
+
+
+def _megabytes(pid: int) -> float:
+    """The resident memory of a process and its descendants."""
+    process = psutil.Process(pid)
+    return float(sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))) / 1e6
+
+
+def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> float:
+    while True:
+        for message in read_results(reader, 1, 60.0):
+            metadata = decoder.decode(message.value() or b"")["modelResultMetadata"]
+            if metadata["modelVersion"] == version:
+                return float(message.timestamp()[1]) / 1000
+
+
+def _loads_alone(model: Path, count: int) -> list[float]:
+    code = (
+        "import sys, time; from benchmarks.load_alone import load_once; load_once(sys.argv[1])\n"
+        "for _ in range(int(sys.argv[2])):\n"
+        "    start = time.perf_counter(); load_once(sys.argv[1]); print(time.perf_counter() - start)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.split()]

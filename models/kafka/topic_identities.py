@@ -1,0 +1,44 @@
+"""The ids of topics, by which a recreated topic is told from the one that had its name before."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+ANSWER_SECONDS = 2.0
+_PAUSE_SECONDS = 600.0
+
+
+class TopicIdentities:
+    """Asks a broker for the ids of topics. Used by one thread.
+
+    Brokers before Kafka 2.8 have no ids, and librdkafka's mock cluster never answers the question. Records wait while
+    it is asked (`ModelFollower.wait_fresh`), so a broker that does not answer is left alone for ten minutes.
+
+    Args:
+      admin: a client of the brokers.
+      clock: returns a number of seconds that never decreases.
+    """
+
+    def __init__(self, admin: AdminClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._admin = admin
+        self._clock = clock
+        self._ask_at = -math.inf
+
+    def of(self, topic: str) -> str:
+        """A topic's id; empty if the topic does not exist, or the broker does not provide one."""
+        if self._clock() < self._ask_at:
+            return ""
+        try:
+            futures = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)
+            return str(futures[topic].result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError._UNSUPPORTED_FEATURE):
+                self._ask_at = self._clock() + _PAUSE_SECONDS
+            return ""
+        except ValueError:
+            return ""
