@@ -9,6 +9,17 @@ SERVERS = [
     "tenacity>=9,<10",
     "tensorflow-serving-api>=2.19,<2.22",
 ]
+ONNX = ["onnxruntime>=1.20,<2"]
+SKLEARN = [
+    "scikit-learn>=1.6,<2",
+    # Earlier ones trusted types that a hostile file could use.
+    "skops>=0.13,<1",
+]
+XGBOOST = [
+    # The same module as in xgboost, without 300 MB for GPUs.
+    "xgboost-cpu>=3,<4",
+]
+LIGHTGBM = ["lightgbm>=4.6,<5"]
 REGISTRY = [
     # The first that the registry's client imports: named, so that an error can say which extra is missing.
     "Authlib>=1.8,<2",
@@ -58,11 +69,18 @@ setup(
         "docs": [
             "mkdocs-material>=9.5,<10",
         ],
+        "lightgbm": LIGHTGBM,
+        "onnx": ONNX,
         "registry": REGISTRY,
         "servers": SERVERS,
+        "sklearn": SKLEARN,
         "test": [
+            *LIGHTGBM,
+            *ONNX,
             *REGISTRY,
             *SERVERS,
+            *SKLEARN,
+            *XGBOOST,
             "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",
             # Confluent's JSON serializer, against which the format json-schema is tested, needs it.
@@ -72,11 +90,14 @@ setup(
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "ruff>=0.14,<0.18",
+            "skl2onnx>=1.19,<2",
             # The storage emulator needs pkg_resources, which later versions no longer bring.
             "setuptools>=65,<81",
+            "tf2onnx>=1.16,<2",
             "types-psutil",
             "types-PyYAML",
         ],
+        "xgboost": XGBOOST,
     },
     entry_points={"console_scripts": ["beam-serving=beam_pipeline.cli.command_line:main"]},
 )

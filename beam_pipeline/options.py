@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from models.errors import OptionsError
 from models.kafka.start_at import StartAt
-from models.scorers import SCORER_MODULES
+from models.scorers import model_types
 
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
@@ -156,9 +156,10 @@ class ServingOptions:
         named = tuple(name.strip() for name in self.engines.split(","))
         if named == (NO_ENGINES,):
             return ()
+        known_types = model_types()
         for name in named:
-            if name not in SCORER_MODULES:
-                known = ", ".join(SCORER_MODULES)
+            if name not in known_types:
+                known = ", ".join(known_types)
                 raise OptionsError(f"--engines {name!r} is not a model type; use {NO_ENGINES}, or any of {known}")
         return named
 

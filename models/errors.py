@@ -63,6 +63,10 @@ class UnknownModelTypeError(ModelLoadError):
     """No scorer serves the descriptor's modelType."""
 
 
+class ScorerEntryPointError(ModelLoadError):
+    """The entry point by which another package claims a modelType is broken, or claims what is taken."""
+
+
 class MissingExtraError(ModelLoadError):
     """A Python package that a model needs is missing; an extra of beam-serving installs it."""
 

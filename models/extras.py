@@ -10,8 +10,12 @@ from models.errors import MissingExtraError
 # Maps an imported module to the extra in setup.py that installs it.
 EXTRA_OF = {
     "authlib": "registry",
+    "lightgbm": "lightgbm",
+    "onnxruntime": "onnx",
+    "skops": "sklearn",
     "tenacity": "servers",
     "tensorflow_serving": "servers",
+    "xgboost": "xgboost",
 }
 
 

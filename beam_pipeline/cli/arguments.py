@@ -169,7 +169,8 @@ OPTIONS = {
         Option(
             "engines",
             f"the model types whose engines a worker imports before its first record, separated by commas "
-            f"({', '.join(SCORER_MODULES)}), or {NO_ENGINES}; other engines are imported with their first model",
+            f"({', '.join(SCORER_MODULES)}, and those of installed packages), or {NO_ENGINES}; other engines are "
+            "imported with their first model",
         ),
         Option(
             "result-key",

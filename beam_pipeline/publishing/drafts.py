@@ -16,11 +16,9 @@ from models.model_topic.published import PublishedVersion
 from models.records.codecs.base import RecordCodec
 from models.records.record_type import RecordType
 from models.schemas import BUNDLED_RECORDS
+from models.scorers import runs_in_process
 from models.serving.loading import LoadedModel, ModelLoader
 from transforms.file_systems import BeamOpener
-
-# The types of models that score in the worker's process. Only these have bytes to publish and to compute a digest of.
-IN_PROCESS = ("tensorflow-saved-model",)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
 
     Raises:
       OptionsError: the path does not exist, or the model is on a server and cannot have a path.
-      ModelLoadError: the location cannot be read.
+      ModelLoadError: the location cannot be read, or the scorer of the model type cannot be imported.
     """
     content, location, digest = _source(draft)
     try:
@@ -72,13 +70,15 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
 
 
 def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
+    # Only a model that scores in the worker's process has bytes to publish and to compute a digest of.
+    in_process = runs_in_process(draft.model_type)
     if draft.path is None:
         location = draft.location or ""
-        if draft.model_type not in IN_PROCESS:
+        if not in_process:
             return None, location, None
         with tempfile.TemporaryDirectory(prefix="beam-serving-") as folder:
             return None, location, digest_of_path(BeamOpener().download(location, Path(folder)))
-    if draft.model_type not in IN_PROCESS:
+    if not in_process:
         raise OptionsError(f"--path: a model of type {draft.model_type} is on a server; give its --location")
     path = Path(draft.path).resolve()
     if not path.exists():

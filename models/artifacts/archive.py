@@ -85,6 +85,7 @@ def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> No
       ModelLoadError: when `content` is not a zip file, is broken or encrypted, or contains more than `limit` bytes, a
         link or device, a duplicate name, or a name that leads outside of `folder`.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     allowed = limit if limit is not None else max(EXPANSION_FLOOR, EXPANSION_LIMIT * size)
     try:

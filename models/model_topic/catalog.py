@@ -7,7 +7,7 @@ position have the same catalog.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from models.errors import DescriptorError
@@ -15,6 +15,9 @@ from models.model_topic.descriptor import ModelDescriptor, ModelPointer, decode_
 from models.model_topic.names import routed_data_type
 from models.model_topic.published import PublishedPointer, PublishedRoute, PublishedVersion
 from models.model_topic.route_encoding import decode_route
+
+CatalogMessage = tuple[int, bytes | None, bytes | None]
+"""The offset, the key and the value of a message of the models topic."""
 
 
 class ModelCatalog:
@@ -59,6 +62,38 @@ class ModelCatalog:
             self._bare(message.numbered(offset), offset)
         else:
             self._add(message, version, offset)
+
+    def apply_all(self, messages: Sequence[CatalogMessage]) -> list[tuple[int, DescriptorError]]:
+        """Applies messages in their order. Malformed ones change nothing, and are returned with their offsets.
+
+        A route that a later one in the list replaces is left out: each carries its earlier generations, so that
+        decoding all of them would take quadratic time.
+        """
+        errors = []
+        replaced = self._replaced(messages)
+        for offset, key, value in messages:
+            if offset in replaced:
+                self.skip_to(offset + 1)
+                continue
+            try:
+                self.apply(offset, key, value)
+            except DescriptorError as error:
+                errors.append((offset, error))
+        return errors
+
+    def _replaced(self, messages: Sequence[CatalogMessage]) -> set[int]:
+        """The offsets of routes that a later message in the list replaces or deletes; a malformed one does neither."""
+        settled: set[str] = set()
+        found = set()
+        for offset, key, value in reversed(messages):
+            data_type = routed_data_type(key)
+            if data_type is None:
+                continue
+            if data_type in settled:
+                found.add(offset)
+            elif not value or _is_route_of(data_type, value):
+                settled.add(data_type)
+        return found
 
     def skip_to(self, position: int) -> None:
         """Moves the position forward to `position`, past offsets that hold no message because of compaction."""
@@ -144,3 +179,10 @@ class ModelCatalog:
 
 def _published(descriptor: ModelDescriptor, offset: int) -> PublishedVersion:
     return PublishedVersion(descriptor.without_bytes(), offset, descriptor.model_bytes is not None)
+
+
+def _is_route_of(data_type: str, value: bytes) -> bool:
+    try:
+        return decode_route(value).data_type == data_type
+    except DescriptorError:
+        return False

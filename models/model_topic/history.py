@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from models.kafka.client import KafkaSettings
-from models.model_topic.catalog import ModelCatalog
+from models.model_topic.catalog import CatalogMessage, ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, decode_message, parse_key
 from models.model_topic.names import routed_data_type
 from models.model_topic.reader import ModelsTopicReader
@@ -50,6 +51,9 @@ class _History(ModelCatalog):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[HistoryEntry] = []
+
+    def _replaced(self, messages: Sequence[CatalogMessage]) -> set[int]:
+        return set()
 
     def apply(self, offset: int, key: bytes | None, value: bytes | None) -> None:
         super().apply(offset, key, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -123,11 +123,13 @@ class ModelsTopicReader:
           ModelsTopicError: when the topic may not be read.
         """
         while catalog.position < position:
-            for message in self._next_messages(catalog.position):
+            messages = list(self._next_messages(catalog.position))
+            _apply(catalog, [message for message in messages if message.error() is None])
+            for message in messages:
                 error = message.error()
                 if error is None:
-                    _apply(catalog, message)
-                elif error.code() == KafkaError._PARTITION_EOF:
+                    continue
+                if error.code() == KafkaError._PARTITION_EOF:
                     catalog.skip_to(message.offset())
                 elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                     raise ModelsTopicCutError(f"models topic {self._topic!r} was recreated or truncated: {error.str()}")
@@ -221,8 +223,7 @@ class ModelsTopicReader:
         raise ModelLoadError(f"the message at {self._topic}-0@{offset} did not arrive within {self._timeout:g} s")
 
 
-def _apply(catalog: ModelCatalog, message: Message) -> None:
-    try:
-        catalog.apply(message.offset(), message.key(), message.value())
-    except DescriptorError as error:
-        _LOGGER.debug("descriptor at offset %d skipped: %s", message.offset(), error)
+def _apply(catalog: ModelCatalog, messages: Sequence[Message]) -> None:
+    found = [(message.offset() or 0, message.key(), message.value()) for message in messages]
+    for offset, error in catalog.apply_all(found):
+        _LOGGER.debug("descriptor at offset %d skipped: %s", offset, error)

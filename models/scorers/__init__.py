@@ -1,25 +1,45 @@
-"""The table of scorers by modelType; a new scorer is one new file and one line in the table."""
+"""The table of scorers by modelType; a new scorer is one new file and one line in the table.
+
+Other packages add scorers without a change here, by entry points of the group `beam_serving.scorers`. The name of an
+entry point is the modelType, its value the module (`models.scorers.base` describes what it contains)::
+
+    [project.entry-points."beam_serving.scorers"]
+    acme-trees = "acme.serving.trees"
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, cast
 
-from models.errors import ModelLoadError, UnknownModelTypeError
+from models.errors import ModelLoadError, ScorerEntryPointError, UnknownModelTypeError
 from models.extras import extras_named
 
 if TYPE_CHECKING:  # the command line reads this table, and must not be slowed down by an import of numpy
-    from models.scorers.base import ModelSource, Scorer
+    from models.scorers.base import ModelSource, Scorer, ScorerModule
 
 _LOGGER = logging.getLogger(__name__)
 
+ENTRY_POINT_GROUP = "beam_serving.scorers"
+
 SCORER_MODULES = {
+    "lightgbm": "models.scorers.lightgbm",
+    "onnx": "models.scorers.onnx",
+    "sklearn": "models.scorers.sklearn",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",
     "tensorflow-serving-rest": "models.scorers.tensorflow_serving_rest",
+    "xgboost": "models.scorers.xgboost",
 }
+
+
+def model_types() -> tuple[str, ...]:
+    """All modelTypes, sorted: those of the table and those of other packages. It imports none of the scorers."""
+    return tuple(sorted({*SCORER_MODULES, *_entry_points()}))
 
 
 def load_scorer(source: ModelSource) -> Scorer:
@@ -27,11 +47,19 @@ def load_scorer(source: ModelSource) -> Scorer:
 
     Raises:
       UnknownModelTypeError: when no scorer serves that modelType.
+      ScorerEntryPointError: when another package claims that modelType, and the claim is not valid.
       MissingExtraError: when a package of the scorer is missing.
       ModelLoadError: when the scorer cannot serve the model.
     """
-    scorer: Scorer = _module(source.descriptor.model_type).load(source)
-    return scorer
+    return _module(source.descriptor.model_type).load(source)
+
+
+def runs_in_process(model_type: str) -> bool:
+    """Whether models of this type score in the worker's process; otherwise they are on a server.
+
+    It imports the module of the scorer, and raises as `load_scorer` does.
+    """
+    return _module(model_type).IN_PROCESS
 
 
 def prepare_engines(model_types: Iterable[str]) -> None:
@@ -47,9 +75,52 @@ def prepare_engines(model_types: Iterable[str]) -> None:
             _LOGGER.warning("the engine of model type %s cannot be imported: %s", model_type, error)
 
 
-def _module(model_type: str) -> Any:
+def _module(model_type: str) -> ScorerModule:
+    claims = _entry_points().get(model_type, ())
+    if claims:
+        return _loaded_entry_point(model_type, claims)
     if model_type not in SCORER_MODULES:
-        known = ", ".join(sorted(SCORER_MODULES))
-        raise UnknownModelTypeError(f"modelType {model_type!r} is not served; known types: {known}")
+        raise UnknownModelTypeError(f"modelType {model_type!r} is not served; known types: {', '.join(model_types())}")
     with extras_named():
-        return import_module(SCORER_MODULES[model_type])
+        return cast("ScorerModule", import_module(SCORER_MODULES[model_type]))
+
+
+@cache
+def _entry_points() -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of other packages by modelType; what is installed does not change while a process runs."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for one in entry_points(group=ENTRY_POINT_GROUP):
+        found[one.name] = (*found.get(one.name, ()), one)
+    return found
+
+
+def _loaded_entry_point(model_type: str, claims: tuple[EntryPoint, ...]) -> ScorerModule:
+    described = " and ".join(map(_described, claims))
+    if model_type in SCORER_MODULES:
+        raise ScorerEntryPointError(
+            f"modelType {model_type!r} is built in, so {described} may not claim it; uninstall that package, or rename "
+            "its entry point"
+        )
+    if len(claims) > 1:
+        raise ScorerEntryPointError(f"modelType {model_type!r} is claimed by {described}; uninstall all but one")
+    try:
+        module = claims[0].load()
+    except Exception as error:  # the import runs code of another package
+        raise ScorerEntryPointError(
+            f"modelType {model_type!r}: {described} cannot be imported: {type(error).__name__}: {error}; repair the "
+            "package here and wherever workers run"
+        ) from error
+    missing = [name for name in ("load", "prepare") if not callable(getattr(module, name, None))]
+    if not isinstance(getattr(module, "IN_PROCESS", None), bool):
+        missing.append("IN_PROCESS")
+    if missing:
+        raise ScorerEntryPointError(
+            f"modelType {model_type!r}: {described} is not a scorer, because it lacks {', '.join(missing)}; see "
+            "models.scorers.base"
+        )
+    return cast("ScorerModule", module)
+
+
+def _described(claim: EntryPoint) -> str:
+    package = "an unknown package" if claim.dist is None else f"package {claim.dist.name} {claim.dist.version}"
+    return f"the entry point {claim.name} = {claim.value} of {package}"

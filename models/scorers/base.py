@@ -1,13 +1,19 @@
 """The interface of scorers: their inputs and outputs, and the life cycle of a loaded model.
 
-Each module of this package serves one modelType. It exposes two functions::
+Each scorer is a module that serves one modelType (`ScorerModule`)::
 
+    IN_PROCESS: bool
     def load(source: ModelSource) -> Scorer
     def prepare() -> None
 
-`load` raises `models.errors.ModelLoadError` (or a subclass) when the model cannot be served. An engine is imported at
-first use, so that a worker loads only the engines whose models it serves. `prepare` imports the engine and does
-whatever else makes its first call slow, before the first record arrives.
+`IN_PROCESS` says whether the model scores in the worker's process, so that it can be published by its path or inline,
+and has a digest; otherwise it is on a server, and its location is the server's address. `load` raises
+`models.errors.ModelLoadError` (or a subclass) when the model cannot be served. An engine is imported at first use, so
+that a worker loads only the engines whose models it serves. `prepare` imports the engine and does whatever else makes
+its first call slow, before the first record arrives.
+
+`models.scorers.in_process` has what the scorers of this process share, and `models.scorers.remote` what those of
+servers do.
 """
 
 from __future__ import annotations
@@ -61,7 +67,10 @@ class Scorer(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """The inputs and outputs of the entry point that `score` calls."""
+        """The inputs and outputs of the entry point that `score` calls.
+
+        What an engine does not know is left open: a shape may be None, and there may be no outputs.
+        """
 
     @property
     def digest(self) -> str | None:
@@ -84,3 +93,17 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Releases the resources of the model: memory, files, channels."""
+
+
+class ScorerModule(Protocol):
+    """What the module of a scorer contains; see the top of this module."""
+
+    @property
+    def IN_PROCESS(self) -> bool:  # noqa: N802  # a constant of a module
+        """Whether the model scores in the worker's process."""
+
+    def load(self, source: ModelSource) -> Scorer:
+        """Loads a model; raises ModelLoadError when it cannot be served."""
+
+    def prepare(self) -> None:
+        """Imports the engine; raises ModelLoadError or ImportError when that is impossible."""

@@ -26,23 +26,32 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.artifacts.archive import SAVED_MODEL_FILE, open_saved_model
-from models.artifacts.fetching import fetch_model
+from models.artifacts.fetching import FetchedModel
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer, Scores
+from models.scorers.in_process import (
+    ModelFolder,
+    address_of,
+    check_inputs,
+    check_rows,
+    load_published,
+    names_text,
+    selected_outputs,
+)
 from models.tensors import Array, Signature, TensorSpec
 from models.text import clean_text
 
+IN_PROCESS = True
 KNOWN_OPTIONS = ("tags",)
 DEFAULT_TAGS = frozenset({"serve"})
 DEFAULT_SIGNATURE = "serving_default"
@@ -61,17 +70,7 @@ def load(source: ModelSource) -> Scorer:
       AdmissionError: when the model cannot answer a warm-up request that it brings along.
       ModelLoadError: when the model is missing or broken, or lacks the signature.
     """
-    descriptor = source.descriptor
-    folder = tempfile.TemporaryDirectory(prefix="saved-model-")
-    try:
-        return _load(source, folder)
-    except ModelLoadError as error:
-        folder.cleanup()
-        title = f"model {descriptor.model_name!r} version {descriptor.model_version}"
-        raise type(error)(f"{title}: {error}") from error
-    except BaseException:
-        folder.cleanup()
-        raise
+    return load_published(source, KNOWN_OPTIONS, partial(_opened, source))
 
 
 def prepare() -> None:
@@ -86,12 +85,8 @@ def prepare() -> None:
         session.run(tensorflow.constant(0))
 
 
-def _load(source: ModelSource, folder: tempfile.TemporaryDirectory[str]) -> SavedModelScorer:
+def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> SavedModelScorer:
     descriptor = source.descriptor
-    unknown = sorted(set(descriptor.options) - set(KNOWN_OPTIONS))
-    if unknown:
-        raise ScorerOptionError(f"option {unknown[0]!r} is unknown; known options: {', '.join(KNOWN_OPTIONS)}")
-    fetched = fetch_model(descriptor, source.content, source.opener, Path(folder.name) / "download")
     model = open_saved_model(fetched.content, Path(folder.name) / "model")
     scorer = SavedModelScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
     if source.warm_up:
@@ -122,9 +117,7 @@ class SavedModelScorer:
     collector.
     """
 
-    def __init__(
-        self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: tempfile.TemporaryDirectory[str]
-    ) -> None:
+    def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: ModelFolder) -> None:
         self._descriptor = descriptor
         self._digest = digest
         self._signature = opened.signature
@@ -146,8 +139,7 @@ class SavedModelScorer:
     @property
     def address(self) -> str:
         """The location of the model, or inline:NAME/VERSION."""
-        descriptor = self._descriptor
-        return descriptor.model_source_location or f"inline:{descriptor.model_name}/{descriptor.model_version}"
+        return address_of(self._descriptor)
 
     @property
     def batch_deadline(self) -> None:
@@ -161,16 +153,14 @@ class SavedModelScorer:
           ScoringError: when TensorFlow fails, with its text in one line; when the inputs are not those of the
             signature; or when the number of rows of an output differs from that of the inputs.
         """
-        if inputs.keys() != self._feeds.keys():
-            raise ScoringError(f"the inputs are {_names(inputs)}, but the signature takes {_names(self._feeds)}")
-        rows = np.shape(next(iter(inputs.values())))[:1]
+        rows = check_inputs(inputs, self._feeds)
         feeds = {self._feeds[name]: values for name, values in inputs.items()}
         # TensorFlow raises exceptions of its own, but ValueError or TypeError for values that cannot be fed.
         try:
             outputs = self._session.run(self._fetches, feeds)
         except Exception as error:
             raise ScoringError(one_line(error)) from error
-        return Scores({name: _checked_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
+        return Scores({name: check_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
 
     def close(self) -> None:
         """Frees the weights and deletes the model's files."""
@@ -219,7 +209,8 @@ def _open(model: Path, descriptor: ModelDescriptor) -> OpenedModel:
     if not feeds or not fetches:
         raise ModelLoadError(f"signature {name!r} has no inputs or no outputs; name another one")
     signature = Signature(name, _specs(table[name].inputs), _specs(table[name].outputs))
-    return OpenedModel(_session(model, tags), signature, feeds, _wanted(fetches, descriptor))
+    wanted = {key: fetches[key] for key in selected_outputs(fetches, descriptor)}
+    return OpenedModel(_session(model, tags), signature, feeds, wanted)
 
 
 def _parse(model: Path) -> Any:
@@ -256,15 +247,7 @@ def _choose_signature(present: list[str], asked: str | None) -> str:
     if asked is None and len(present) == 1:
         return present[0]
     wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
-    raise ModelLoadError(f"the model has {wish}; it has: {_names(present)}; name one of them in the descriptor")
-
-
-def _wanted(fetches: Mapping[str, str], descriptor: ModelDescriptor) -> dict[str, str]:
-    wanted = set(descriptor.outputs.values()) or set(fetches)
-    missing = wanted - set(fetches)
-    if missing:
-        raise ModelLoadError(f"the signature has no output {min(missing)!r}; it has: {_names(fetches)}")
-    return {name: tensor for name, tensor in fetches.items() if name in wanted}
+    raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
 
 
 def _tensor_name(key: str, info: Any) -> str:
@@ -327,15 +310,3 @@ def _tensorflow() -> Any:
 
 def _is_no_deprecation(record: logging.LogRecord) -> bool:
     return "deprecated" not in record.getMessage()
-
-
-def _checked_rows(name: str, values: Array, rows: tuple[int, ...]) -> Array:
-    if values.shape[:1] != rows:
-        raise ScoringError(
-            f"output {name!r} has shape {list(values.shape)}, but {rows[0] if rows else 'no'} rows went in"
-        )
-    return values
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -63,6 +63,7 @@ from models.scorers.remote import (
 from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
+IN_PROCESS = False
 LOCATION = LocationForm(
     schemes=("grpc", "grpcs"),
     path=r"/(?P<model>[^/:?#]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:?#]+))?",

@@ -53,6 +53,7 @@ from models.scorers.remote import (
 from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
 
+IN_PROCESS = False
 LOCATION = LocationForm(
     schemes=("http", "https"),
     path=r"(?P<prefix>(?:/[^/?#]+)*?)/v1/models/(?P<model>[^/:?#]+)"

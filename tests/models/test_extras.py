@@ -21,18 +21,25 @@ def test_the_extra_that_is_named_has_the_package(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_type", "module"),
-    [("tensorflow-serving-grpc", "tensorflow_serving"), ("tensorflow-serving-rest", "tenacity")],
+    ("model_type", "module", "extra_name"),
+    [
+        ("lightgbm", "lightgbm", "lightgbm"),
+        ("onnx", "onnxruntime", "onnx"),
+        ("sklearn", "skops", "sklearn"),
+        ("tensorflow-serving-grpc", "tensorflow_serving", "servers"),
+        ("tensorflow-serving-rest", "tenacity", "servers"),
+        ("xgboost", "xgboost", "xgboost"),
+    ],
 )
 def test_a_scorer_without_its_packages_names_the_extra(
-    model_type: str, module: str, monkeypatch: pytest.MonkeyPatch
+    model_type: str, module: str, extra_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What another test has imported would be found without a look at its package.
     imported = [name for name in sys.modules if name.startswith(f"{module}.")]
     for name in [*SCORER_MODULES.values(), "models.scorers.remote", *imported]:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, module, None)  # as an import finds it that is not installed
-    with pytest.raises(MissingExtraError, match=rf"{module}.* install beam-serving\[servers\]"):
+    with pytest.raises(MissingExtraError, match=rf"{module}.* install beam-serving\[{extra_name}\]"):
         load_scorer(ModelSource(ModelDescriptor("m", model_type, 1, "nowhere"), None, LocalOpener()))
 
 

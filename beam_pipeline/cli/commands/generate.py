@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(models)
     models.add_argument("--every", type=float, required=True, metavar="S", help="seconds between two publications")
     models.add_argument("--count", type=int, metavar="N", help="stop after N publications (default: at Ctrl-C)")
-    models.add_argument("paths", nargs="+", metavar="PATH", help="the SavedModels to publish in rotation")
+    models.add_argument("paths", nargs="+", metavar="PATH", help="the models to publish in rotation")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ from beam_pipeline.cli.commands.routes import (
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
-from models.scorers import SCORER_MODULES, prepare_engines
+from models.scorers import model_types, prepare_engines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--path", metavar="P", help="a SavedModel on this machine: its folder, or a zip file of it")
+    where.add_argument("--path", metavar="P", help="a model on this machine: its file or folder, or a zip file of that")
     where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
     parser.add_argument(
         "--no-promote", action="store_true", help="publish the version without making it live, for a canary or a shadow"
@@ -94,7 +94,7 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that describe a model, wherever the model is."""
     parser.add_argument("--name", required=True, help="the model's name")
-    parser.add_argument("--type", required=True, choices=sorted(SCORER_MODULES), help="the kind of scorer that runs it")
+    parser.add_argument("--type", required=True, choices=model_types(), help="the kind of scorer that runs it")
     parser.add_argument("--inline", action="store_true", help="send the model itself through the topic")
     parser.add_argument(
         "--data-type", metavar="D", help="the data type of the records it scores (default: the model's name)"

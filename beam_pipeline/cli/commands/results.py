@@ -126,8 +126,14 @@ def _outputs(outputs: dict[str, Any]) -> str:
 
 
 def _values(values: list[Any]) -> str:
-    shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values[:_SHOWN_VALUES]]
+    shown = [_value(value) for value in values[:_SHOWN_VALUES]]
     return " ".join(shown) + (" ..." if len(values) > _SHOWN_VALUES else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _key(key: bytes | None) -> str | None:

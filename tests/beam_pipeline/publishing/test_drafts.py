@@ -9,6 +9,7 @@ from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ModelLoadError, OptionsError, PublishError
 from models.records.record_type import RecordType
+from tests.models.scorers import onnx_graphs
 from tests.saved_models import save_garbage, save_recommender, save_version_model, save_wine_model
 
 SAVED_MODEL = "tensorflow-saved-model"
@@ -79,3 +80,19 @@ def test_an_input_that_the_signature_has_not_is_named(tmp_path: Path) -> None:
     draft = Draft("m", SAVED_MODEL, path=str(save_recommender(tmp_path / "model")), inputs={"user": ("user",)})
     with pytest.raises(PublishError, match="the signature's inputs are products, users"):
         check_draft(draft, draft_descriptor(draft), None)
+
+
+def test_a_model_in_onnx_is_checked_against_the_fields_of_the_records(tmp_path: Path) -> None:
+    from onnx import TensorProto
+
+    model = onnx_graphs.write(tmp_path / "wine.onnx", onnx_graphs.identity(TensorProto.FLOAT, [None, 11]))
+    draft = Draft("wine", "onnx", path=str(model), inline=True)
+    with pytest.raises(PublishError, match=r"input 'a' \[n, 11\] is not a field.*--input a=fixed_acidity"):
+        check_draft(draft, draft_descriptor(draft), None)
+    fields = tuple(name for name in RecordType.named("wine").codec.fields.names if name != "lot_id")
+    for mapped, reason in (((*fields, "lot_id"), "lot_id"), (fields[:10], "takes 11 values a record, but 10")):
+        wrong = replace(draft, inputs={"a": mapped})
+        with pytest.raises(PublishError, match=reason):
+            check_draft(wrong, draft_descriptor(wrong), None)
+    right = replace(draft, inputs={"a": fields})
+    check_draft(right, draft_descriptor(right), None)

@@ -14,6 +14,9 @@ from models.model_topic.descriptor import (
     pointer_key,
     version_key,
 )
+from models.model_topic.names import route_key
+from models.model_topic.route import Arm, Generation, ModelRoute, Segment
+from models.model_topic.route_encoding import decode_route, encode_route
 
 Message = tuple[bytes | None, bytes | None]
 
@@ -29,6 +32,10 @@ def bare(number: int = 0, name: str = "m") -> Message:
 
 def pointer(live: int | None, previous: int | None = None, name: str = "m", last: int = 0) -> Message:
     return pointer_key(name), encode_pointer(ModelPointer(name, live, previous, last))
+
+
+def answered_by(number: int) -> Generation:
+    return Generation((Segment((Arm("live", "m", number),)),))
 
 
 def deleted(message: Message) -> Message:
@@ -79,6 +86,40 @@ def test_applying_any_part_again_changes_nothing(messages: list[Message], data: 
     apply_leniently(again, messages)
     apply_leniently(again, messages, data.draw(st.integers(0, len(messages))))
     assert state(again) == state(once)
+
+
+ROUTES: st.SearchStrategy[Message] = st.builds(
+    lambda key, number, data_type: (route_key(key), encode_route(ModelRoute(data_type, (answered_by(number),)))),
+    NAMES,
+    NUMBERS,
+    NAMES,  # now and then of another data type than the key's, which is malformed
+)
+DELETED_OR_MALFORMED_ROUTES = st.tuples(NAMES.map(route_key), st.none() | st.binary(max_size=3))
+
+
+@given(st.lists(ROUTES | DELETED_OR_MALFORMED_ROUTES | MESSAGES, max_size=12), st.integers(1, 12))
+def test_messages_applied_together_give_what_they_give_one_by_one(messages: list[Message], size: int) -> None:
+    one_by_one, together = ModelCatalog(), ModelCatalog()
+    apply_leniently(one_by_one, messages)
+    numbered = [(offset, key, value) for offset, (key, value) in enumerate(messages)]
+    for first in range(0, len(numbered), size):
+        together.apply_all(numbered[first : first + size])
+    assert (state(together), together.routes) == (state(one_by_one), one_by_one.routes)
+
+
+def test_only_the_last_route_of_many_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+
+    def decode(value: bytes) -> ModelRoute:
+        decoded.append(value)
+        return decode_route(value)
+
+    monkeypatch.setattr("models.model_topic.catalog.decode_route", decode)
+    values = [encode_route(ModelRoute("m", (answered_by(number),))) for number in range(1, 101)]
+    catalog = ModelCatalog()
+    assert catalog.apply_all([(offset, route_key("m"), value) for offset, value in enumerate(values)]) == []
+    assert catalog.routes["m"].route.newest.arms[0].version == 100
+    assert set(decoded) == {values[-1]}
 
 
 @given(st.lists(MESSAGES, max_size=10))

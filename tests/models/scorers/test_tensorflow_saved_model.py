@@ -223,9 +223,9 @@ def test_files_of_a_model_with_assets_stay_until_it_is_closed(tmp_path: Path, te
     outputs = scorer.score({"word": np.array([b"white", b"green"], object)}).outputs
     assert outputs["place"].tolist() == [1, -1]
     assert outputs["size"].tolist() == [9, 9]
-    assert len(list(temporary_folders.glob("saved-model-*"))) == 1
+    assert len(list(temporary_folders.glob("model-*"))) == 1
     scorer.close()
-    assert list(temporary_folders.glob("saved-model-*")) == []
+    assert list(temporary_folders.glob("model-*")) == []
 
 
 def test_several_threads_score_at_once(tmp_path: Path) -> None:

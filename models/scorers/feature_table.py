@@ -1,0 +1,202 @@
+"""Models of libraries that learn from tables: one matrix of features goes in, predictions and probabilities come out.
+
+A model that knows the names of its features has an input for each of them, so that fields of the same names fill them
+without a mapping. Otherwise its only input is `X`, with one column for each feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ModelLoadError, ScoringError
+from models.scorers.base import ModelSource, Scores
+from models.scorers.in_process import address_of, check_inputs, check_rows, selected_outputs
+from models.tensors import Array, Signature, TensorSpec
+from models.text import clean_text
+
+MATRIX_INPUT = "X"
+PREDICTION = "prediction"
+PROBABILITIES = "probabilities"
+SIGNATURE = "predict"
+MESSAGE_LIMIT = 500
+
+Predict = Callable[[Array], Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a model takes.
+
+    Attributes:
+      names: of the features in their order; None if the model does not know them.
+      width: how many features there are.
+      dtype: of the matrix.
+    """
+
+    names: tuple[str, ...] | None
+    width: int
+    dtype: np.dtype[np.generic]
+
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The inputs of the signature.
+
+        >>> list(Features(("age", "income"), 2, np.dtype(np.float32)).inputs())
+        ['age', 'income']
+        >>> Features(None, 2, np.dtype(np.float32)).inputs()["X"].shape
+        (None, 2)
+        """
+        if self.names is None:
+            return {MATRIX_INPUT: TensorSpec(MATRIX_INPUT, self.dtype, (None, self.width))}
+        return {name: TensorSpec(name, self.dtype, (None,)) for name in self.names}
+
+    def matrix(self, inputs: Mapping[str, Array]) -> Array:
+        """The inputs as one matrix; raises ScoringError when they are not those of the signature."""
+        specs = self.inputs()
+        rows = check_inputs(inputs, specs)
+        for name, spec in specs.items():
+            wanted = (rows, *(spec.shape or ())[1:])
+            if inputs[name].shape != wanted:
+                raise ScoringError(
+                    f"input {name!r} has shape {list(inputs[name].shape)}, but {list(wanted)} is expected"
+                )
+        if self.names is None:
+            return inputs[MATRIX_INPUT]
+        matrix = np.empty((rows, self.width), self.dtype)
+        for place, name in enumerate(self.names):
+            matrix[:, place] = inputs[name]
+        return matrix
+
+
+def class_outputs(probabilities: npt.NDArray[Any]) -> dict[str, Array]:
+    """The outputs of a classifier whose classes are the numbers from 0.
+
+    Args:
+      probabilities: [rows], those of class 1 of two; or [rows, classes].
+
+    >>> class_outputs(np.array([0.25]))
+    {'prediction': array([0]), 'probabilities': array([[0.75, 0.25]])}
+    """
+    if probabilities.ndim == 1:
+        prediction = (probabilities > 0.5).astype(np.int64)  # not the maximum: of two equal ones, class 0 wins
+        return {PREDICTION: prediction, PROBABILITIES: np.stack([1 - probabilities, probabilities], axis=1)}
+    return {PREDICTION: probabilities.argmax(axis=1).astype(np.int64), PROBABILITIES: probabilities}
+
+
+def known_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of features; None if there are none, or not a different one for each feature."""
+    return tuple(names) if names and len(set(names)) == len(names) else None
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception of a library in one line of at most 500 characters, without its stack traces."""
+    text = str(error).partition("\nStack trace:")[0]
+    return clean_text(text, MESSAGE_LIMIT) or type(error).__name__
+
+
+class TableScorer:
+    """A model that scores matrices.
+
+    If `source` asks for a warm-up, a row of zeros is scored at once, which shows what the outputs are: no format says
+    that. Otherwise the signature has no outputs.
+
+    Args:
+      source: the model.
+      digest: of what was published.
+      features: what the model takes.
+      predict: gives the outputs for a matrix of at least one row. It must be safe to call it from several threads.
+
+    Raises:
+      ModelLoadError: when the descriptor names another signature or an output that the model lacks, or the row of
+        zeros cannot be scored.
+    """
+
+    def __init__(self, source: ModelSource, digest: str, features: Features, predict: Predict) -> None:
+        descriptor = source.descriptor
+        if descriptor.signature not in (None, SIGNATURE):
+            raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {SIGNATURE!r}")
+        self._address = address_of(descriptor)
+        self._digest = digest
+        self._features = features
+        self._predict: Predict | None = predict
+        self._wanted = set(descriptor.outputs.values())
+        outputs = {}
+        if source.warm_up:
+            first = self._first_outputs()
+            outputs = {
+                name: TensorSpec(name, first[name].dtype, (None, *first[name].shape[1:]))
+                for name in selected_outputs(first, descriptor)
+            }
+        self._signature = Signature(SIGNATURE, features.inputs(), outputs)
+
+    @property
+    def signature(self) -> Signature:
+        """The features, and the outputs as far as they are known."""
+        return self._signature
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the published model, as 64 hexadecimal digits."""
+        return self._digest
+
+    @property
+    def address(self) -> str:
+        """The location of the model, or inline:NAME/VERSION."""
+        return self._address
+
+    @property
+    def batch_deadline(self) -> None:
+        """None, because the calls of a model in this process are short."""
+        return None
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
+
+        Raises:
+          ScoringError: when the inputs are not those of the signature, or the library fails, with its text in one line.
+        """
+        matrix = self._features.matrix(inputs)
+        if len(matrix) == 0:  # some libraries refuse it
+            return Scores({name: values[:0] for name, values in self._outputs(self._zeros()).items() if self._is(name)})
+        outputs = self._outputs(matrix)
+        return Scores({name: values for name, values in outputs.items() if self._is(name)})
+
+    def close(self) -> None:
+        """Frees the memory of the model."""
+        self._predict = None
+
+    def _is(self, output: str) -> bool:
+        return not self._wanted or output in self._wanted
+
+    def _zeros(self) -> Array:
+        return np.zeros((1, self._features.width), self._features.dtype)
+
+    def _first_outputs(self) -> Mapping[str, Array]:
+        try:
+            return self._outputs(self._zeros())
+        except ScoringError as error:
+            raise ModelLoadError(f"a row of zeros cannot be scored: {error} (option warmup=false skips it)") from error
+
+    def _outputs(self, matrix: Array) -> dict[str, Array]:
+        if self._predict is None:
+            raise ScoringError("the model is closed")
+        try:
+            outputs = self._predict(matrix)
+        except Exception as error:  # libraries raise exceptions of many kinds
+            raise ScoringError(one_line(error)) from error
+        return {
+            name: check_rows(name, _without_str(np.asarray(values)), len(matrix)) for name, values in outputs.items()
+        }
+
+
+def _without_str(values: Array) -> Array:
+    """Texts as an array of bytes, as the signatures of all models have them; everything else unchanged."""
+    if values.dtype.kind not in "UO":
+        return values
+    texts = np.empty(values.size, object)
+    texts[:] = [one.encode("utf-8", "surrogateescape") if isinstance(one, str) else one for one in values.ravel()]
+    return texts.reshape(values.shape)

@@ -1,0 +1,106 @@
+"""What the scorers of this process share: fetching models, options, and checks of what goes in and comes out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from models.artifacts.fetching import FetchedModel, fetch_model
+from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers.base import ModelSource
+from models.tensors import Array
+
+ModelFolder = tempfile.TemporaryDirectory[str]
+OpenedScorer = TypeVar("OpenedScorer")
+
+
+def load_published(
+    source: ModelSource, known_options: Collection[str], open_model: Callable[[FetchedModel, ModelFolder], OpenedScorer]
+) -> OpenedScorer:
+    """Checks the options, fetches the model, checks its digest, and opens it.
+
+    Args:
+      source: the model.
+      known_options: the names of the scorer's own options.
+      open_model: opens the fetched model. It gets a temporary folder as well, which it may fill. The folder is deleted
+        when `open_model` fails; otherwise this is left to what it returns.
+
+    Raises:
+      ScorerOptionError: when an option is unknown.
+      DigestMismatchError: when the fetched model differs from the published one.
+      ModelLoadError: when the model is missing, or `open_model` refuses it. Each message names the model.
+    """
+    descriptor = source.descriptor
+    folder = tempfile.TemporaryDirectory(prefix="model-")
+    try:
+        _check_options(descriptor, known_options)
+        fetched = fetch_model(descriptor, source.content, source.opener, Path(folder.name) / "download")
+        return open_model(fetched, folder)
+    except ModelLoadError as error:
+        folder.cleanup()
+        title = f"model {descriptor.model_name!r} version {descriptor.model_version}"
+        raise type(error)(f"{title}: {error}") from error
+    except BaseException:
+        folder.cleanup()
+        raise
+
+
+def address_of(descriptor: ModelDescriptor) -> str:
+    """The location of the model, or inline:NAME/VERSION."""
+    return descriptor.model_source_location or f"inline:{descriptor.model_name}/{descriptor.model_version}"
+
+
+def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:
+    """The number of rows of the inputs of a call.
+
+    Raises:
+      ScoringError: when the inputs are not those of the signature, or differ in their numbers of rows.
+    """
+    if inputs.keys() != set(wanted):
+        raise ScoringError(f"the inputs are {names_text(inputs)}, but the signature takes {names_text(wanted)}")
+    rows = {np.shape(values)[:1] for values in inputs.values()}
+    if len(rows) != 1 or rows == {()}:
+        shapes = ", ".join(f"{name} {list(np.shape(values))}" for name, values in sorted(inputs.items()))
+        raise ScoringError(f"the inputs must have the same number of rows; their shapes are {shapes}")
+    return int(rows.pop()[0])
+
+
+def check_rows(name: str, values: Array, rows: int) -> Array:
+    """The values of an output; raises ScoringError unless they have a row for each row that went in."""
+    if values.shape[:1] != (rows,):
+        raise ScoringError(f"output {name!r} has shape {list(values.shape)}, but {rows} rows went in")
+    return values
+
+
+def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> list[str]:
+    """The model's names of the outputs that the descriptor selects; all of them if it selects none.
+
+    Raises:
+      ModelLoadError: when the model lacks one of them.
+    """
+    names = list(existing)
+    wanted = set(descriptor.outputs.values()) or set(names)
+    missing = wanted - set(names)
+    if missing:
+        raise ModelLoadError(f"the signature has no output {min(missing)!r}; it has: {names_text(names)}")
+    return [name for name in names if name in wanted]
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Names for an error.
+
+    >>> names_text(["users", "products"]), names_text([])
+    ('products, users', 'none')
+    """
+    return ", ".join(sorted(names)) or "none"
+
+
+def _check_options(descriptor: ModelDescriptor, known: Collection[str]) -> None:
+    unknown = sorted(set(descriptor.options) - set(known))
+    if unknown:
+        raise ScorerOptionError(f"option {unknown[0]!r} is unknown; known options: {names_text(known)}")

@@ -1,0 +1,241 @@
+"""modelType `onnx`: a model in ONNX, run in this process by onnxruntime (the extra `onnx` installs it).
+
+The model is an .onnx file, inline or at a location; a model whose weights are in files beside it is a folder or a zip
+file. It has no options. An ONNX model has one graph and therefore one signature, which the descriptor need not name.
+
+The first dimension of every input must be the number of rows, of any size. All outputs must be tensors: a classifier
+that scikit-learn exports needs `zipmap=False`, unless the descriptor selects the other outputs. Texts are UTF-8.
+
+Every call runs on the thread that makes it: onnxruntime's own threads would compete with those of the other workers of
+the machine, and cost up to four times the time when they spin on busy cores. Calls are not serialized.
+
+Of operators, only onnxruntime's own are available, so a model cannot load code. onnxruntime refuses weights in files
+outside of the model's folder (version 1.32 does, which Python 3.11 and newer get).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from models.artifacts.fetching import FetchedModel
+from models.artifacts.model_file import open_model_file
+from models.errors import ModelLoadError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers.base import ModelSource, Scorer, Scores
+from models.scorers.in_process import (
+    ModelFolder,
+    address_of,
+    check_inputs,
+    check_rows,
+    load_published,
+    selected_outputs,
+)
+from models.tensors import Array, Signature, TensorSpec
+from models.text import clean_text
+
+IN_PROCESS = True
+SUFFIXES = (".onnx",)
+DEFAULT_SIGNATURE = "graph"
+MESSAGE_LIMIT = 500
+
+_TEXT = np.dtype(object)
+_DTYPES: Mapping[str, np.dtype[np.generic]] = {
+    "bool": np.dtype(np.bool_),
+    "double": np.dtype(np.float64),
+    "float": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "int16": np.dtype(np.int16),
+    "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
+    "int8": np.dtype(np.int8),
+    "string": _TEXT,
+    "uint16": np.dtype(np.uint16),
+    "uint32": np.dtype(np.uint32),
+    "uint64": np.dtype(np.uint64),
+    "uint8": np.dtype(np.uint8),
+}
+_TENSOR = re.compile(r"tensor\((\w+)\)")
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_ONLY_ERRORS = 3  # onnxruntime's level of logging that leaves out warnings, which operators cannot act on
+
+
+def load(source: ModelSource) -> Scorer:
+    """Fetches the model, checks its digest, and opens it.
+
+    Raises:
+      ScorerOptionError: when there is an option.
+      DigestMismatchError: when the fetched model differs from the published one.
+      ModelLoadError: when the model is missing or broken, lacks the signature or an output, or cannot score batches.
+    """
+    return load_published(source, (), partial(_opened, source.descriptor))
+
+
+def prepare() -> None:
+    """Does nothing more than the import of this module, which imports onnxruntime."""
+
+
+def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFolder) -> OnnxScorer:
+    path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
+    opened = _open(path, descriptor)
+    # Weights that are in a file of their own may stay mapped into memory, but need no name any more.
+    folder.cleanup()
+    return OnnxScorer(descriptor, fetched.digest, opened)
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A session, and what its graph takes and gives; `fetches` are the names of the outputs to compute."""
+
+    session: Any
+    signature: Signature
+    fetches: tuple[str, ...]
+
+
+class OnnxScorer:
+    """A model in a session of onnxruntime; its memory is freed by `close`."""
+
+    def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel) -> None:
+        self._address = address_of(descriptor)
+        self._digest = digest
+        self._session = opened.session
+        self._signature = opened.signature
+        self._fetches = opened.fetches
+
+    @property
+    def signature(self) -> Signature:
+        """The inputs and outputs of the graph, without those outputs that the descriptor leaves out."""
+        return self._signature
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the published model, as 64 hexadecimal digits."""
+        return self._digest
+
+    @property
+    def address(self) -> str:
+        """The location of the model, or inline:NAME/VERSION."""
+        return self._address
+
+    @property
+    def batch_deadline(self) -> None:
+        """None, because the calls of a model in this process are short."""
+        return None
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
+
+        Raises:
+          ScoringError: when onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
+            or a text is not UTF-8; or when the number of rows of an output differs from that of the inputs.
+        """
+        rows = check_inputs(inputs, self._signature.inputs)
+        feeds = {name: _texts(name, values) if values.dtype == _TEXT else values for name, values in inputs.items()}
+        # onnxruntime raises exceptions of its own, without a common base class.
+        try:
+            outputs = self._session.run(self._fetches, feeds)
+        except Exception as error:
+            raise ScoringError(one_line(error)) from error
+        named = zip(self._fetches, outputs, strict=True)
+        return Scores({name: check_rows(name, _as_bytes(values), rows) for name, values in named})
+
+    def close(self) -> None:
+        """Frees the memory of the model."""
+        self._session = None
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception of onnxruntime in one line of at most 500 characters, without its code."""
+    return clean_text(_PREFIX.sub("", str(error)), MESSAGE_LIMIT) or type(error).__name__
+
+
+def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSpec:
+    """An input or output as onnxruntime describes it; names of dimensions stand for any size.
+
+    onnxruntime gives no dimensions both for a single number and for a tensor of unknown rank. The first has no rows and
+    could not be served, so it is the second.
+
+    Raises:
+      ModelLoadError: when it is not a tensor of numbers, booleans or texts.
+
+    >>> tensor_spec("x", "tensor(float)", ["rows", 11])
+    TensorSpec(name='x', dtype=dtype('float32'), shape=(None, 11))
+    """
+    match = _TENSOR.fullmatch(kind)
+    if match is None or match.group(1) not in _DTYPES:
+        remedy = "export the model with zipmap=False" if "map(" in kind else "leave it out of the model"
+        raise ModelLoadError(f"{name!r} is a {kind}, not a tensor of numbers, booleans or texts; {remedy}")
+    sizes = tuple(size if isinstance(size, int) else None for size in shape)
+    return TensorSpec(name, _DTYPES[match.group(1)], sizes or None)
+
+
+def _open(path: Path, descriptor: ModelDescriptor) -> OpenedModel:
+    # onnxruntime raises exceptions of its own, and UnicodeDecodeError for a name that is not UTF-8.
+    try:
+        # By its path and not from memory: weights in other files are looked for beside it.
+        # Without a fallback, which would print and then try the same again.
+        session = onnxruntime.InferenceSession(
+            str(path), _settings(), providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+        name = str(session.get_modelmeta().graph_name) or DEFAULT_SIGNATURE
+        given = {one.name: (one.type, one.shape) for one in session.get_inputs()}
+        described = {one.name: (one.type, one.shape) for one in session.get_outputs()}
+    except Exception as error:
+        text = one_line(error).replace(f"{path.parent}/", "")
+        raise ModelLoadError(f"onnxruntime cannot load it: {text}") from error
+    if descriptor.signature not in (None, name):
+        raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only graph is {name!r}")
+    inputs = _input_specs(given)
+    fetches = tuple(selected_outputs(described, descriptor))
+    outputs = {output: tensor_spec(output, *described[output]) for output in fetches}
+    return OpenedModel(session, Signature(name, inputs, outputs), fetches)
+
+
+def _input_specs(given: Mapping[str, tuple[str, list[int | str | None]]]) -> dict[str, TensorSpec]:
+    if not given:
+        raise ModelLoadError("the model has no inputs, so no record could make a difference to it")
+    specs = {name: tensor_spec(name, *described) for name, described in given.items()}
+    for spec in specs.values():
+        if spec.shape is not None and spec.shape[0] is not None:
+            raise ModelLoadError(
+                f"input {spec.name!r} takes {spec.shape[0]} rows and no other number; export the model with a first "
+                "dimension of any size (a dynamic axis)"
+            )
+    return specs
+
+
+def _settings() -> Any:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    settings.log_severity_level = _ONLY_ERRORS
+    return settings
+
+
+def _texts(name: str, values: Array) -> Array:
+    """The same texts as str: onnxruntime would take the bytes b'x' for the text "b'x'"."""
+    texts = np.empty(values.size, object)
+    try:
+        texts[:] = [value.decode() for value in values.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise ScoringError(f"input {name!r} holds a text that is not UTF-8: {error}") from error
+    return texts.reshape(values.shape)
+
+
+def _as_bytes(values: Any) -> Array:
+    """An output, with texts as bytes."""
+    array: Array = np.asarray(values)
+    if array.dtype != _TEXT:
+        return array
+    texts = np.empty(array.size, object)
+    texts[:] = [text.encode("utf-8", "surrogateescape") for text in array.ravel().tolist()]
+    return texts.reshape(array.shape)

@@ -1,0 +1,121 @@
+"""The contract, for each of our scorers that runs in the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.scorers import SCORER_MODULES, runs_in_process
+from tests import saved_models
+from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
+from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
+
+TOO_NARROW = np.zeros((2, FEATURES - 1), np.float32)
+
+
+def _save_saved_model(path: Path, number: int) -> Path:
+    return saved_models.save_linear_model(path, [float(number)] * FEATURES)
+
+
+@cache
+def _tensorflow_function(number: int) -> Any:
+    import tempfile
+
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        return tf.saved_model.load(str(_save_saved_model(Path(folder) / "model", number))).signatures["serving_default"]
+
+
+def _saved_model_expected(number: int, inputs: Arrays) -> Arrays:
+    return {name: tensor.numpy() for name, tensor in _tensorflow_function(number)(**inputs).items()}
+
+
+def _save_onnx(path: Path, number: int) -> Path:
+    from skl2onnx import to_onnx
+
+    model = to_onnx(forest(number), rows_of(1), options={"zipmap": False})
+    target = path.with_suffix(".onnx")
+    target.write_bytes(model.SerializeToString())
+    return target
+
+
+def _onnx_expected(number: int, inputs: Arrays) -> Arrays:
+    model = forest(number)
+    return {
+        "label": model.predict(inputs["X"]),
+        "probabilities": model.predict_proba(inputs["X"]).astype(np.float32),
+    }
+
+
+def _save_sklearn(path: Path, number: int) -> Path:
+    import skops.io
+
+    target = path.with_suffix(".skops")
+    skops.io.dump(forest(number), target)
+    return target
+
+
+def _save_xgboost(path: Path, number: int) -> Path:
+    target = path.with_suffix(".ubj")
+    boosted_by_xgboost(number).save_model(target)
+    return target
+
+
+def _save_lightgbm(path: Path, number: int) -> Path:
+    target = path.with_suffix(".txt")
+    boosted_by_lightgbm(number).booster_.save_model(str(target))
+    return target
+
+
+def _classified_by(train: Callable[[int], Any]) -> Callable[[int, Arrays], Arrays]:
+    def expected(number: int, inputs: Arrays) -> Arrays:
+        model = train(number)
+        return {
+            "prediction": np.asarray(model.predict(inputs["X"]), np.int64),
+            "probabilities": model.predict_proba(inputs["X"]),
+        }
+
+    return expected
+
+
+def _matrix(rows: int) -> Arrays:
+    return {"X": rows_of(rows)}
+
+
+def _wide_matrix(rows: int) -> Arrays:
+    return {"X": rows_of(rows).astype(np.float64)}
+
+
+CASES = (
+    ScorerCase(
+        "lightgbm", _save_lightgbm, _wide_matrix, _classified_by(boosted_by_lightgbm), {"X": TOO_NARROW}, tolerance=0
+    ),
+    ScorerCase(
+        "tensorflow-saved-model",
+        _save_saved_model,
+        lambda rows: {"v": rows_of(rows)},
+        _saved_model_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase("onnx", _save_onnx, _matrix, _onnx_expected, {"X": TOO_NARROW}, tolerance=1e-6),
+    ScorerCase("sklearn", _save_sklearn, _wide_matrix, _classified_by(forest), {"X": TOO_NARROW}, tolerance=0),
+    ScorerCase("xgboost", _save_xgboost, _matrix, _classified_by(boosted_by_xgboost), {"X": TOO_NARROW}, tolerance=0),
+)
+
+
+class TestScorers(ScorerContract):
+    @pytest.fixture(params=CASES, ids=lambda case: case.model_type)
+    def case(self, request: pytest.FixtureRequest) -> ScorerCase:
+        found: ScorerCase = request.param
+        return found
+
+
+def test_no_scorer_that_runs_in_the_process_is_left_out() -> None:
+    assert {case.model_type for case in CASES} == {name for name in SCORER_MODULES if runs_in_process(name)}
