@@ -111,6 +111,24 @@ class PublishError(ServingError):
     """A model was not published; the message gives the reason and the remedy."""
 
 
+class FenceLateError(PublishError):
+    """A route was published, but readers saw it too late for its fence.
+
+    Attributes:
+      fence: the route holds for records from then on, in milliseconds since 1970-01-01 UTC.
+      until: records from the fence to this moment may have been answered by the route before.
+    """
+
+    def __init__(self, data_type: str, fence: int, until: int) -> None:
+        super().__init__(
+            f"the new route of {data_type!r} holds, but workers could read it only late: records with timestamps from "
+            f"{fence} to {until} (milliseconds since 1970-01-01 UTC) may have been answered by the route before; with "
+            "a longer --fence, a slow broker does no harm"
+        )
+        self.fence = fence
+        self.until = until
+
+
 class RehearsalError(ServingError):
     """A version cannot be rehearsed: it is unknown, answers already, or there are no records for it."""
 

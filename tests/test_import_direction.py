@@ -35,6 +35,7 @@ ENGINES = {
         "kafka/client.py",
         "kafka/message_sender.py",
         "kafka/partition_reader.py",
+        "kafka/topic_identities.py",
         "kafka/topics.py",
         "model_topic/reader.py",
         "model_topic/route_publisher.py",

@@ -10,10 +10,10 @@ from typing import Literal
 
 from confluent_kafka import Producer
 
-from models.errors import PublishError
+from models.errors import FenceLateError, PublishError
 from models.kafka.client import KafkaSettings
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.fences import VISIBLE_MILLISECONDS, check_lead
+from models.model_topic.fences import FRESHNESS_MILLISECONDS, VISIBLE_MILLISECONDS, check_lead
 from models.model_topic.names import route_key
 from models.model_topic.published import PublishedRoute
 from models.model_topic.reader import ModelsTopicReader
@@ -22,8 +22,12 @@ from models.model_topic.route_changes import check_versions, current_generation
 from models.model_topic.route_encoding import encode_route
 from models.model_topic.transactions import TopicTransactions
 
-_ATTEMPTS = 5
+# Longer than the transaction of a publisher that was killed stays open.
+_ATTEMPT_SECONDS = 40.0
+_PAUSE_SECONDS = 0.1
 _POLL_SECONDS = 0.02
+# What a commit takes, with room to spare.
+_COMMIT_MILLISECONDS = 100
 
 Change = Callable[[Generation | None], Generation]
 Origin = Literal["person", "file", "guard"]
@@ -61,7 +65,8 @@ class RoutePublisher:
 
         Raises:
           RouteError: when the generation contradicts itself, or names an unknown model.
-          PublishError: when another publisher was faster, or no fence can be published in time.
+          PublishError: when another publisher was faster, or the route cannot be published early before a fence.
+          FenceLateError: when the route was published, and readers could not see it early enough before its fence.
           ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
         """
         if lead is not None:
@@ -98,39 +103,56 @@ class RoutePublisher:
         lead: float,
         origin: Origin = "person",
     ) -> ModelRoute:
-        """Publishes the generation, again with a later fence if workers could not read it in time.
+        """Publishes the generation with a fence, which is put off until workers can read the route well before it.
 
-        They cannot read past the open transaction of another publisher, such as one that was killed. After the last
-        attempt the route is put back as it was.
+        What was committed cannot be taken back: a worker may have read it, and acts on it from its fence on. So the
+        transaction is committed only if there is time left, and no transaction of another publisher hides it, such as
+        one that was killed. Otherwise it is aborted, and begun again with a later fence.
         """
-        for _ in range(_ATTEMPTS):
-            fence = Fence(_now() + round(lead * 1000))
-            route = next_route(catalog, data_type, replace(generation, fence=fence), origin)
-            self._write(producer, route)
-            if self._is_visible(route, catalog.position, (fence.timestamp or 0) - VISIBLE_MILLISECONDS):
-                return route
-        before = catalog.routes.get(data_type)
-        content = encode_route(before.route) if before is not None else None
-        self._transactions.write(producer, [(route_key(data_type), content)])
+        give_up_at = time.monotonic() + _ATTEMPT_SECONDS
+        with closing(ModelsTopicReader(self._transactions.kafka, self._transactions.topic)) as reader:
+            reader.end()  # connects, which takes a while
+            while time.monotonic() < give_up_at:
+                fence = _now() + round(lead * 1000)
+                route = next_route(catalog, data_type, replace(generation, fence=Fence(fence)), origin)
+                if self._commit_in_time(producer, reader, route, fence):
+                    self._wait_visible(reader, catalog.position, route, fence)
+                    return route
+                time.sleep(_PAUSE_SECONDS)
         raise PublishError(
-            f"topic {self._transactions.topic!r}: the route of {data_type!r} could not be read before its fence in "
-            f"{_ATTEMPTS} attempts, and is as it was: the transaction of another publisher is open, or the broker is "
-            "slow; try again in half a minute, or with a longer --fence"
+            f"topic {self._transactions.topic!r}: the route of {data_type!r} is unchanged, because within "
+            f"{_ATTEMPT_SECONDS:g} s it could not be published early enough before its fence: the transaction of "
+            "another publisher is open, or the broker is slow; try again with a longer --fence"
         )
 
-    def _is_visible(self, route: ModelRoute, position: int, until: int) -> bool:
-        """Whether readers who know all below `position` see the route before a moment, in milliseconds since 1970."""
+    def _commit_in_time(self, producer: Producer, reader: ModelsTopicReader, route: ModelRoute, fence: int) -> bool:
+        """Writes the route, and commits it if workers will be able to read it in time; otherwise False."""
+
+        def may_commit(offset: int) -> bool:
+            # Readers see everything below the first open transaction, which is this one or that of another publisher.
+            return reader.end() >= offset and _now() <= fence - VISIBLE_MILLISECONDS - _COMMIT_MILLISECONDS
+
+        return self._transactions.write_if(producer, route_key(route.data_type), encode_route(route), may_commit)
+
+    def _wait_visible(self, reader: ModelsTopicReader, position: int, route: ModelRoute, fence: int) -> None:
+        """Waits until readers who know everything below `position` see the route.
+
+        Raises:
+          FenceLateError: when they see it so late that workers may have answered records behind the fence without it.
+        """
         catalog = ModelCatalog()
         # Reading a long topic from its beginning takes longer than the time to the fence.
         catalog.skip_to(position)
-        with closing(ModelsTopicReader(self._transactions.kafka, self._transactions.topic)) as reader:
-            while _now() <= until:
-                reader.catch_up(catalog, reader.end())
-                found = catalog.routes.get(route.data_type)
-                if found is not None and found.route.newest.fence == route.newest.fence:
-                    return _now() <= until
-                time.sleep(_POLL_SECONDS)
-        return False
+        give_up_at = time.monotonic() + _ATTEMPT_SECONDS
+        while time.monotonic() < give_up_at:
+            reader.catch_up(catalog, reader.end())
+            found = catalog.routes.get(route.data_type)
+            if found is not None and found.route.newest.fence == route.newest.fence:
+                break
+            time.sleep(_POLL_SECONDS)
+        visible = _now()
+        if visible > fence - VISIBLE_MILLISECONDS:
+            raise FenceLateError(route.data_type, fence, visible + FRESHNESS_MILLISECONDS)
 
 
 def next_route(catalog: ModelCatalog, data_type: str, generation: Generation, origin: Origin = "person") -> ModelRoute:

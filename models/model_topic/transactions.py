@@ -6,10 +6,10 @@ before its messages become visible. Publishing therefore requires a broker that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Message, Producer
 
 from models.errors import PublishError
 from models.kafka.client import KafkaSettings
@@ -78,11 +78,39 @@ class TopicTransactions:
                 producer.produce(self.topic, value, key, partition=0)
             producer.commit_transaction(SECONDS)
         except KafkaException as error:
+            raise self._failed(producer, error) from error
+
+    def write_if(self, producer: Producer, key: bytes, value: bytes, may_commit: Callable[[int], bool]) -> bool:
+        """Writes a message, and commits it if `may_commit` agrees, given its offset; otherwise nothing was written.
+
+        Raises:
+          PublishError: as `write` does.
+        """
+        written: list[Message] = []
+        try:
+            producer.begin_transaction()
+            producer.produce(
+                self.topic, value, key, partition=0, on_delivery=lambda _, message: written.append(message)
+            )
+            producer.flush(SECONDS)
+            offset = written[0].offset() if written and written[0].error() is None else None
+            if offset is not None and may_commit(offset):
+                producer.commit_transaction(SECONDS)
+                return True
+        except KafkaException as error:
+            raise self._failed(producer, error) from error
+        except BaseException:
             _abort(producer)
-            reason = error.args[0].str()
-            raise PublishError(
-                f"topic {self.topic!r}: nothing was published: {reason}; if another publisher was active, try again"
-            ) from error
+            raise
+        _abort(producer)
+        return False
+
+    def _failed(self, producer: Producer, error: KafkaException) -> PublishError:
+        _abort(producer)
+        reason = error.args[0].str()
+        return PublishError(
+            f"topic {self.topic!r}: nothing was published: {reason}; if another publisher was active, try again"
+        )
 
 
 def _abort(producer: Producer) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.errors import FenceLateError
 from models.model_topic.route import Arm, Generation, Segment
 from models.model_topic.route_publisher import RoutePublisher
 from tests.end_to_end.deployment import Deployment, Result, describe
@@ -53,14 +54,19 @@ class Campaign:
 
 @dataclass
 class Announced:
-    """The routes so far: the fence of each, in milliseconds since 1970-01-01 UTC, and its arms."""
+    """The routes so far: the fence of each, in milliseconds since 1970-01-01 UTC, its arms, and what came too late."""
 
     fences: list[int] = field(default_factory=list)
+    late: list[tuple[int, int]] = field(default_factory=list)
     arms: list[tuple[Arm, ...]] = field(default_factory=list)
 
     def place(self, timestamp: int) -> int:
         """The route that holds for a record with this timestamp."""
         return bisect_right(self.fences, timestamp) - 1
+
+    def is_in_doubt(self, timestamp: int) -> bool:
+        """Whether the publisher has told that a record of this time may have been answered by the route before."""
+        return any(first <= timestamp <= last for first, last in self.late)
 
     def rightful(self, result: Result, timestamp: int) -> Arm:
         """The arm that must have answered. The records have no key, so their coordinates are hashed."""
@@ -80,6 +86,7 @@ class Outcome:
       records: how many records they answer.
       wrong: results that another arm than the rightful one gave.
       unanswered: results without an answer.
+      in_doubt: how many results are of records about which the publisher has told that its route came too late.
       worst_share: how far the share of an arm is from its weight, in standard deviations, at most.
       latencies: seconds from a record's timestamp to the start of its scoring: median, 99th percentile, largest.
     """
@@ -89,6 +96,7 @@ class Outcome:
     records: int
     wrong: tuple[Result, ...]
     unanswered: tuple[Result, ...]
+    in_doubt: int
     worst_share: float
     latencies: tuple[float, float, float]
 
@@ -96,8 +104,9 @@ class Outcome:
         median, late, last = self.latencies
         return (
             f"{self.results} results of {self.records} records at {self.changes} route changes: {len(self.wrong)} on "
-            f"the wrong side, {len(self.unanswered)} without an answer; shares off by {self.worst_share:.1f} standard "
-            f"deviations at most; scored after {median:.3f} s (median), {late:.3f} s (p99), {last:.1f} s at most"
+            f"the wrong side, {self.in_doubt} in doubt, {len(self.unanswered)} without an answer; shares off by "
+            f"{self.worst_share:.1f} standard deviations at most; scored after {median:.3f} s (median), "
+            f"{late:.3f} s (p99), {last:.1f} s at most"
         )
 
 
@@ -120,10 +129,15 @@ def change_routes(
         def change(_: Generation | None, arms: tuple[Arm, ...] = arms) -> Generation:
             return Generation((Segment(arms),))
 
-        fence = publisher.change(NAME, change, campaign.lead).newest.fence
-        assert fence is not None
-        assert fence.timestamp is not None
-        announced.fences.append(fence.timestamp)
+        try:
+            newest = publisher.change(NAME, change, campaign.lead).newest.fence
+            assert newest is not None
+            assert newest.timestamp is not None
+            fence = newest.timestamp
+        except FenceLateError as late:
+            fence = late.fence
+            announced.late.append((late.fence, late.until))
+        announced.fences.append(fence)
         announced.arms.append(arms)
         time.sleep(campaign.pause)
 
@@ -146,11 +160,14 @@ def check(deployment: Deployment, announced: Announced, sent: list[list[int]]) -
     wrong, unanswered, latencies = [], [], []
     shares: dict[int, Counter[str]] = {}
     seen = set()
+    in_doubt = 0
     for one in results:
         moment = moments[one.where]
         arm = announced.rightful(one, moment)
         if one.error is not None:
             unanswered.append(one)
+        elif announced.is_in_doubt(moment):
+            in_doubt += 1
         elif (one.version, one.values("version")) != (arm.version, [arm.version]) or one.metadata["arm"] != arm.name:
             wrong.append(one)
         latencies.append(one.metadata["startTime"] / 1e6 - moment / 1e3)
@@ -163,6 +180,7 @@ def check(deployment: Deployment, announced: Announced, sent: list[list[int]]) -
         len(answered),
         tuple(wrong),
         tuple(unanswered),
+        in_doubt,
         _worst_share(announced, shares),
         (float(np.median(latencies)), float(np.percentile(latencies, 99)), max(latencies)),
     )
@@ -199,7 +217,7 @@ def run(
     publish_versions(deployment, models)
     first = (Arm("live", NAME, 1),)
     RoutePublisher(deployment.kafka, deployment.topic("models")).change(NAME, lambda _: Generation((Segment(first),)))
-    announced = Announced([0], [first])
+    announced = Announced([0], arms=[first])
     start()
     deployment.score(ROW)
     with deployment.records_coming(ROW, campaign.a_second) as sent:

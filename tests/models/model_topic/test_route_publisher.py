@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Producer
 
-from models.errors import PublishError, RouteError
+from models.errors import FenceLateError, PublishError, RouteError
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.history import read_history
 from models.model_topic.publisher import ModelPublisher
@@ -63,59 +65,94 @@ def test_a_fence_lies_ahead_and_is_readable_before_it(models: ModelPublisher, ro
     assert routes.routes()["m"].route.newest.fence == fence
 
 
-def test_a_fence_behind_an_open_transaction_is_moved_until_it_can_be_read_in_time(
+class Hanging:
+    """A publisher with a transaction that it leaves open."""
+
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._producer = TopicTransactions(kafka.settings, topic).producer("hanging")
+        self._topic = topic
+
+    def begin(self) -> None:
+        self._producer.begin_transaction()
+        self._producer.produce(self._topic, b"", b"x/1", partition=0)
+        self._producer.flush()
+
+    def end(self) -> None:
+        self._producer.abort_transaction()
+
+
+def test_a_fence_is_put_off_while_the_transaction_of_another_publisher_hides_the_route(
     kafka: Kafka, topic: str, models: ModelPublisher, routes: RoutePublisher
 ) -> None:
     models.publish(located())
     models.publish(located(), live=False)
-    transactions = TopicTransactions(kafka.settings, topic)
-    catalog = transactions.read()
-    producer = transactions.producer("route/m")
-    hanging = transactions.producer("hanging")
-    hanging.begin_transaction()
-    hanging.produce(topic, b"", b"x/1", partition=0)
-    hanging.flush()
-    first = time.time() * 1000
-    seen: list[float] = []
+    hanging = Hanging(kafka, topic)
+    began: list[float] = []
 
-    def visible(route: object, position: int, until: int, ask: Callable[..., bool] = routes._is_visible) -> bool:
-        seen.append(until)
-        found = ask(route, position, until)
-        if len(seen) == 2:
-            hanging.abort_transaction()
-        return found
+    def change(generation: Generation | None) -> Generation:
+        hanging.begin()  # behind the reading of the catalog, which waits for open transactions
+        began.append(time.time() * 1000)
+        threading.Timer(2.0, hanging.end).start()
+        return promoted(generation, "m", 2)
 
-    routes._is_visible = visible  # type: ignore[method-assign]
-    route = routes._write_fenced(producer, catalog, "m", promoted(None, "m", 2), 1.0)
+    route = routes.change("m", change, lead=1.0)
     assert route.newest.fence is not None
     assert route.newest.fence.timestamp is not None
-    assert len(seen) >= 3
-    assert route.newest.fence.timestamp - first > 1_000 + 2 * 300
+    assert route.newest.fence.timestamp > began[0] + 2_000 + 900
     assert len(routes.routes()["m"].route.generations) == 2
+    # Nothing that was put off has been visible, so that no worker can have acted on it.
+    published = [one for one in read_history(kafka.settings, topic) if one.subject == "route/m"]
+    assert len(published) == 1
 
 
-@pytest.mark.parametrize("routed", [False, True])
-def test_a_route_that_cannot_be_read_before_any_fence_is_put_back(
-    kafka: Kafka, topic: str, models: ModelPublisher, routes: RoutePublisher, routed: bool
+def test_a_route_that_cannot_be_published_before_any_fence_is_unchanged(
+    kafka: Kafka, topic: str, models: ModelPublisher, routes: RoutePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.model_topic.route_publisher._ATTEMPT_SECONDS", 1.0)
+    models.publish(located())
+    models.publish(located(), live=False)
+    routes.change("m", promote(1))
+    before = routes.routes()
+    hanging = Hanging(kafka, topic)
+
+    def change(generation: Generation | None) -> Generation:
+        hanging.begin()
+        return promoted(generation, "m", 2)
+
+    with pytest.raises(PublishError, match="is unchanged"):
+        routes.change("m", change, lead=1.0)
+    hanging.end()
+    assert routes.routes() == before
+
+
+def test_a_route_that_readers_see_too_late_is_told_with_the_records_in_doubt(
+    models: ModelPublisher, routes: RoutePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models.publish(located())
     models.publish(located(), live=False)
-    if routed:
-        routes.change("m", promote(1))
-    before = {name: one.route for name, one in routes.routes().items()}
-    hanging = TopicTransactions(kafka.settings, topic).producer("hanging")
+    commit = Producer.commit_transaction
 
-    def change(generation: Generation | None) -> Generation:
-        # Behind the reading of the catalog, which waits for open transactions.
-        hanging.begin_transaction()
-        hanging.produce(topic, b"", b"x/1", partition=0)
-        hanging.flush()
-        return promoted(generation, "m", 2)
+    class Slow:
+        """A producer whose commit takes long."""
 
-    with pytest.raises(PublishError, match="is as it was"):
-        routes.change("m", change, lead=1.0)
-    hanging.abort_transaction()
-    assert {name: one.route for name, one in routes.routes().items()} == before
+        def __init__(self, producer: Producer) -> None:
+            self._producer = producer
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._producer, name)
+
+        def commit_transaction(self, seconds: float) -> None:
+            time.sleep(1.2)
+            commit(self._producer, seconds)
+
+    original = TopicTransactions.producer
+    monkeypatch.setattr(TopicTransactions, "producer", lambda self, name: Slow(original(self, name)))
+    with pytest.raises(FenceLateError, match="holds, but") as late:
+        routes.change("m", promote(2), lead=1.5)
+    fence = routes.routes()["m"].route.newest.fence
+    assert fence is not None
+    assert fence.timestamp == late.value.fence
+    assert late.value.until >= late.value.fence
 
 
 def test_a_route_is_deleted_once(models: ModelPublisher, routes: RoutePublisher) -> None:
