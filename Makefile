@@ -23,7 +23,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
 .PHONY: help demo test lint bench kafka registry flink-up flink-down flink-job-server \
-	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink test-pythons docs lock clean
+	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink delete-flink test-pythons docs lock clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
@@ -40,6 +40,7 @@ help:
 	@echo "make deploy-flink ENV=aws     deploy an overlay of flink/kubernetes to Kubernetes (needs kubectl)"
 	@echo "make upgrade-flink ENV=aws    apply the changed overlay; the job restarts from a savepoint"
 	@echo "make rollback-flink ENV=aws   restore the previous revision"
+	@echo "make delete-flink ENV=aws     delete it; namespace, Secrets, topics and savepoints remain"
 	@echo "make test-pythons  install and try the package with every other Python on this machine (minutes each)"
 	@echo "make docs          build the documentation into site/"
 	@echo "make lock          resolve $(LOCK) again after changes to setup.py (UPGRADE=1: to the newest versions)"
@@ -90,7 +91,7 @@ flink-down: $(INSTALLED)
 flink-job-server: $(INSTALLED)
 	@$(BIN)/python -m runners.flink.jars
 
-deploy-flink upgrade-flink rollback-flink: $(INSTALLED)
+deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
 test-pythons: $(INSTALLED)

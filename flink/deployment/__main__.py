@@ -1,4 +1,4 @@
-"""The command line `python -m flink.deployment deploy|upgrade|rollback ENVIRONMENT`, which also reports errors."""
+"""The command line `python -m flink.deployment deploy|upgrade|rollback|delete ENVIRONMENT`, with its errors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flink.deployment.commands import deploy, rollback, upgrade
+from flink.deployment.commands import delete, deploy, rollback, upgrade
 from flink.deployment.errors import DeploymentError, UsageError
 
-COMMANDS = {"deploy": deploy, "upgrade": upgrade, "rollback": rollback}
+COMMANDS = {"deploy": deploy, "upgrade": upgrade, "rollback": rollback, "delete": delete}
 SECONDS = 900.0
 
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0 on success, 1 on failure, 2 on a usage error."""
     parser = argparse.ArgumentParser(
         prog="python -m flink.deployment",
-        description="Deploys an environment to Kubernetes, upgrades it with a savepoint, or rolls it back.",
+        description="Deploys an environment to Kubernetes, upgrades it with a savepoint, rolls it back, or deletes it.",
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=COMMANDS, help="what to do")

@@ -1,4 +1,4 @@
-"""The three commands: deploy, upgrade, rollback."""
+"""The four commands: deploy, upgrade, rollback, delete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flink.deployment import readiness, revisions
 from flink.deployment.errors import DeploymentError
 from flink.deployment.kubectl import Kubectl, Manifest
-from flink.deployment.overlay import FLINK_KINDS, Overlay, check_cluster, check_name, render
+from flink.deployment.overlay import FLINK_KINDS, KEPT_KINDS, Overlay, check_cluster, check_name, render
 from flink.deployment.revisions import Revisions
 
 Report = Callable[[str], None]
@@ -31,13 +31,15 @@ def deploy(environment: str, seconds: float, report: Report) -> None:
     kubectl = Kubectl()
     overlay = render(kubectl, environment)
     known = revisions.read(kubectl, overlay.namespace)
+    check_cluster(kubectl, overlay)
+    live = _live_job(kubectl, overlay)
+    _check_not_being_deleted(live)
     if known is not None:
         _check_same(known, overlay)
-        if readiness.job_state(_live_job(kubectl, overlay)) == "RUNNING":
+        if readiness.job_state(live) == "RUNNING":
             raise DeploymentError(
                 f"{environment!r} is already running; to upgrade it, run make upgrade-flink ENV={environment}"
             )
-    check_cluster(kubectl, overlay)
     _apply(kubectl, overlay, Revisions.after(known, overlay), seconds, report)
 
 
@@ -88,6 +90,37 @@ def rollback(environment: str, seconds: float, report: Report) -> None:
     _apply(kubectl, applied, Revisions.after(known, overlay), seconds, report)
 
 
+def delete(environment: str, seconds: float, report: Report) -> None:
+    """Deletes a deployment; the namespace with its Secrets, the topics and the savepoints remain.
+
+    Flink's resources go first, and must be gone before the rest: the operator ends the job when they are deleted, and
+    needs the service account and the network policies for that. Arguments and errors are those of `deploy`.
+    """
+    check_name(environment)
+    kubectl = Kubectl()
+    overlay = render(kubectl, environment)
+    _known(kubectl, overlay)
+    report(f"Deleting {environment!r} from the cluster of context {kubectl.context!r}.")
+    for manifest in sorted(overlay.of_flink(), key=lambda one: "job" not in one["spec"]):
+        try:
+            _delete(kubectl, manifest, seconds)
+        except DeploymentError as error:
+            raise DeploymentError(
+                f"{error}; the Flink Kubernetes Operator has to end the job first: check that it runs and watches the "
+                f"namespace {overlay.namespace}, and delete again"
+            ) from error
+    for manifest in reversed(overlay.others()):
+        if manifest["kind"] not in KEPT_KINDS:
+            _delete(kubectl, manifest, seconds)
+    kubectl.delete("configmap", revisions.NAME, overlay.namespace, seconds)
+    report(f"{environment!r} is deleted. The namespace, its Secrets, the topics and the savepoints remain.")
+
+
+def _delete(kubectl: Kubectl, manifest: Manifest, seconds: float) -> None:
+    metadata = manifest["metadata"]
+    kubectl.delete(manifest["kind"], metadata["name"], metadata.get("namespace", ""), seconds)
+
+
 def started_from(overlay: Overlay, savepoint: str) -> Overlay:
     """A copy of the overlay that makes the operator restart the job from a savepoint, whatever its state is."""
     manifests = copy.deepcopy(list(overlay.manifests))
@@ -106,6 +139,14 @@ def _known(kubectl: Kubectl, overlay: Overlay) -> Revisions:
         )
     _check_same(known, overlay)
     return known
+
+
+def _check_not_being_deleted(live: Manifest | None) -> None:
+    if live is not None and live["metadata"].get("deletionTimestamp"):
+        raise DeploymentError(
+            f"{live['kind']} {live['metadata']['name']} is still being deleted: wait until it is gone; if it stays, "
+            "check that the Flink Kubernetes Operator runs"
+        )
 
 
 def _check_same(known: Revisions, overlay: Overlay) -> None:

@@ -82,3 +82,13 @@ class Kubectl:
         """Applies manifests on the server's side, which also removes fields that we applied before and dropped."""
         text = yaml.safe_dump_all(manifests)
         self.run("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--filename=-", given=text)
+
+    def delete(self, kind: str, name: str, namespace: str, seconds: float) -> None:
+        """Deletes a resource and waits until it is gone; one that does not exist is no error.
+
+        Raises:
+          DeploymentError: it is still there after that time, for example because nothing acts on its finalizer.
+        """
+        place = [f"--namespace={namespace}"] if namespace else []
+        limit = f"--timeout={seconds:.0f}s"
+        self.run("delete", kind.lower(), name, *place, "--ignore-not-found", "--wait", limit, seconds=seconds + 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -72,10 +73,24 @@ def _wait_for_one(kubectl: Kubectl, manifest: Manifest, deadline: float, report:
 def _state(live: Manifest | None) -> str:
     """The state reported by the operator; empty while its report is about an older version of the spec."""
     status = (live or {}).get("status") or {}
-    seen = status.get("observedGeneration") or 0
-    if live is None or seen < live["metadata"]["generation"]:
+    if live is None or _seen_generation(status) < live["metadata"]["generation"]:
         return ""
     return str(status.get("lifecycleState") or "")
+
+
+def _seen_generation(status: Manifest) -> int:
+    """The version of the spec that the operator's report is about; 0 before its first report.
+
+    Operators before 1.8 have no `observedGeneration`; the spec that they reconciled last, JSON in the status, names its
+    version instead (FLINK-33803, and SpecUtils of the operator's sources).
+    """
+    observed = int(status.get("observedGeneration") or 0)
+    try:
+        last = json.loads((status.get("reconciliationStatus") or {}).get("lastReconciledSpec") or "{}")
+        reconciled = int(((last.get("resource_metadata") or {}).get("metadata") or {}).get("generation") or 0)
+    except (ValueError, AttributeError, TypeError):
+        return observed
+    return max(observed, reconciled)
 
 
 def _error(live: Manifest | None) -> str:

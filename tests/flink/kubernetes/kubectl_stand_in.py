@@ -51,6 +51,8 @@ def answer(words: list[str], cluster: dict[str, Any]) -> str:
         for manifest in yaml.safe_load_all(sys.stdin.read()):
             put(cluster, manifest, words[0])
         return ""
+    if words[0] == "delete":
+        return delete(cluster, words)
     if words[0] in ("wait", "rollout"):
         return found(cluster["needs"], "error: timed out waiting for the condition")
     raise LookupError(f"unknown command {words}")
@@ -78,6 +80,19 @@ def get(cluster: dict[str, Any], words: list[str]) -> str:
     return json.dumps(kept)
 
 
+def delete(cluster: dict[str, Any], words: list[str]) -> str:
+    """Deletes an object; one of Flink stays, and is marked, when no operator acts on its finalizer."""
+    namespace = next((word.partition("=")[2] for word in words if word.startswith("--namespace=")), "")
+    place = key(words[1], words[2], namespace)
+    kept = cluster["objects"].get(place)
+    if kept is not None and kept["kind"] in FLINK and not cluster["operator"]:
+        kept["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        CLUSTER.write_text(json.dumps(cluster))
+        raise LookupError("error: timed out waiting for the condition")
+    cluster["objects"].pop(place, None)
+    return ""
+
+
 def put(cluster: dict[str, Any], manifest: dict[str, Any], command: str) -> None:
     """Keeps an object: a new generation when its spec has changed."""
     metadata = manifest["metadata"]
@@ -99,9 +114,9 @@ def operate(cluster: dict[str, Any], kept: dict[str, Any]) -> None:
     if kept["kind"] not in FLINK:
         return
     status, generation = kept["status"], kept["metadata"]["generation"]
-    if status.get("observedGeneration", 0) < generation:
+    if seen_generation(status) < generation:
         was_running = status.get("jobStatus", {}).get("state") == "RUNNING"
-        status.update(observedGeneration=generation, lifecycleState="UPGRADING")
+        status.update(**report_of(cluster, generation), lifecycleState="UPGRADING")
         if "job" in kept["spec"]:
             given = kept["spec"]["job"].get("initialSavepointPath")
             made = f"s3://beam-serving/savepoints/{generation}" if was_running else "KUBERNETES_OPERATOR_LAST_STATE"
@@ -110,6 +125,22 @@ def operate(cluster: dict[str, Any], kept: dict[str, Any]) -> None:
         status.update(lifecycleState=cluster["outcome"]["lifecycleState"], error=cluster["outcome"].get("error"))
         if "jobStatus" in status:
             status["jobStatus"]["state"] = cluster["outcome"]["job"]
+
+
+def report_of(cluster: dict[str, Any], generation: int) -> dict[str, Any]:
+    """How the operator names the version of the spec: those before 1.8 do so in the spec that they reconciled last."""
+    if cluster["operator"] == "1.7":
+        last = {"spec": {}, "resource_metadata": {"metadata": {"generation": generation}}}
+        return {"reconciliationStatus": {"lastReconciledSpec": json.dumps(last)}}
+    return {"observedGeneration": generation}
+
+
+def seen_generation(status: dict[str, Any]) -> int:
+    """The version of the spec that the operator has acted on."""
+    if "reconciliationStatus" in status:
+        last = json.loads(status["reconciliationStatus"]["lastReconciledSpec"])
+        return int(last["resource_metadata"]["metadata"]["generation"])
+    return int(status.get("observedGeneration", 0))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Cluster:
                 "context": "test",
                 "ready": "ok",
                 "needs": "ok",
+                "operator": "1.13",
                 "crds": CRDS,
                 "outcome": RUNS,
                 "objects": {f"secret/beam-serving/{one['metadata']['name']}": one for one in secrets},
@@ -127,6 +128,61 @@ def test_upgrade_takes_a_savepoint_and_rollback_goes_back(cluster: Cluster, caps
     assert "initialSavepointPath" not in cluster.job()
     assert main(["rollback", "aws"]) == 0
     assert cluster.job()["parallelism"] == 4
+
+
+def test_an_operator_that_names_no_observed_generation_is_understood(cluster: Cluster) -> None:
+    cluster.change(operator="1.7")
+    assert main(["deploy", "aws", "--timeout", "5"]) == 0
+    cluster.change_parallelism("aws", 4)
+    assert main(["upgrade", "aws", "--timeout", "5"]) == 0
+    assert cluster.job()["parallelism"] == 4
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"reconciliationStatus": None},
+        {"reconciliationStatus": {"lastReconciledSpec": "no JSON"}},
+        {"reconciliationStatus": {"lastReconciledSpec": "[]"}},
+        {"reconciliationStatus": {"lastReconciledSpec": '{"resource_metadata": {"apiVersion": "v1"}}'}},
+    ],
+)
+def test_a_status_that_names_no_generation_is_about_none(status: dict[str, Any]) -> None:
+    live = {"metadata": {"generation": 1}, "status": {**status, "lifecycleState": "STABLE"}}
+    assert readiness._state(live) == ""
+
+
+@pytest.mark.parametrize("name", ["aws", "session"])
+def test_delete_ends_the_job_before_what_it_needs_and_leaves_what_holds_data(cluster: Cluster, name: str) -> None:
+    main(["deploy", name])
+    assert main(["delete", name]) == 0
+    deleted = [call.split()[1] for call in cluster.calls() if call.startswith("delete")]
+    flink = [place for place, kind in enumerate(deleted) if kind.startswith("flink")]
+    assert flink == list(range(len(flink)))
+    if name == "session":
+        assert deleted[:2] == ["flinksessionjob", "flinkdeployment"]
+    assert {one["kind"] for one in cluster.read()["objects"].values()} <= {
+        "Namespace",
+        "Secret",
+        "KafkaTopic",
+        "KafkaUser",
+    }
+    assert main(["delete", name]) == 1
+    assert main(["deploy", name]) == 0
+
+
+def test_without_an_operator_a_deletion_says_what_it_waits_for_and_nothing_else_is_deleted(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["deploy", "aws"])
+    before = set(cluster.read()["objects"])
+    cluster.change(operator="")
+    assert main(["delete", "aws", "--timeout", "1"]) == 1
+    assert "check that it runs and watches the namespace beam-serving" in capsys.readouterr().err
+    assert set(cluster.read()["objects"]) == before
+    assert main(["deploy", "aws"]) == 1
+    assert "is still being deleted" in capsys.readouterr().err
 
 
 def test_a_session_job_is_upgraded_and_rolled_back_too(cluster: Cluster) -> None:
