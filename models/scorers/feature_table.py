@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource, Scores
-from models.scorers.in_process import address_of, check_inputs, check_rows, selected_outputs
+from models.scorers.in_process import InProcessScorer, check_inputs, check_rows, selected_outputs
 from models.tensors import Array, Signature, TensorSpec
 from models.text import clean_text
 
@@ -98,7 +98,7 @@ def one_line(error: BaseException) -> str:
     return clean_text(text, MESSAGE_LIMIT) or type(error).__name__
 
 
-class TableScorer:
+class TableScorer(InProcessScorer):
     """A model that scores matrices.
 
     If `source` asks for a warm-up, a row of zeros is scored at once, which shows what the outputs are: no format says
@@ -119,8 +119,6 @@ class TableScorer:
         descriptor = source.descriptor
         if descriptor.signature not in (None, SIGNATURE):
             raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {SIGNATURE!r}")
-        self._address = address_of(descriptor)
-        self._digest = digest
         self._features = features
         self._predict: Predict | None = predict
         self._wanted = set(descriptor.outputs.values())
@@ -131,27 +129,7 @@ class TableScorer:
                 name: TensorSpec(name, first[name].dtype, (None, *first[name].shape[1:]))
                 for name in selected_outputs(first, descriptor)
             }
-        self._signature = Signature(SIGNATURE, features.inputs(), outputs)
-
-    @property
-    def signature(self) -> Signature:
-        """The features, and the outputs as far as they are known."""
-        return self._signature
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the published model, as 64 hexadecimal digits."""
-        return self._digest
-
-    @property
-    def address(self) -> str:
-        """The location of the model, or inline:NAME/VERSION."""
-        return self._address
-
-    @property
-    def batch_deadline(self) -> None:
-        """None, because the calls of a model in this process are short."""
-        return None
+        super().__init__(descriptor, digest, Signature(SIGNATURE, features.inputs(), outputs))
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.

@@ -13,7 +13,7 @@ from models.artifacts.fetching import FetchedModel, fetch_model
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource
-from models.tensors import Array
+from models.tensors import Array, Signature
 
 ModelFolder = tempfile.TemporaryDirectory[str]
 OpenedScorer = TypeVar("OpenedScorer")
@@ -50,9 +50,40 @@ def load_published(
         raise
 
 
-def address_of(descriptor: ModelDescriptor) -> str:
-    """The location of the model, or inline:NAME/VERSION."""
-    return descriptor.model_source_location or f"inline:{descriptor.model_name}/{descriptor.model_version}"
+class InProcessScorer:
+    """What every model in this process tells about itself.
+
+    Args:
+      descriptor: of the model.
+      digest: of what was published.
+      signature: see `models.scorers.base.Scorer`.
+    """
+
+    def __init__(self, descriptor: ModelDescriptor, digest: str, signature: Signature) -> None:
+        name = f"{descriptor.model_name}/{descriptor.model_version}"
+        self._address = descriptor.model_source_location or f"inline:{name}"
+        self._digest = digest
+        self._signature = signature
+
+    @property
+    def signature(self) -> Signature:
+        """The inputs and outputs, without those outputs that the descriptor leaves out."""
+        return self._signature
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the published model, as 64 hexadecimal digits."""
+        return self._digest
+
+    @property
+    def address(self) -> str:
+        """The location of the model, or inline:NAME/VERSION."""
+        return self._address
+
+    @property
+    def batch_deadline(self) -> None:
+        """None, because the calls of a model in this process are short."""
+        return None
 
 
 def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:

@@ -76,6 +76,6 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
 
 def _open(text: str) -> Any:
     try:
-        return lightgbm.Booster(params={"num_threads": 1, "verbosity": -1}, model_str=text)
+        return lightgbm.Booster(model_str=text)
     except Exception as error:  # LightGBMError is not the only one
         raise ModelLoadError(f"LightGBM cannot load it: {one_line(error)}") from error

@@ -31,8 +31,8 @@ from models.errors import ModelLoadError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer, Scores
 from models.scorers.in_process import (
+    InProcessScorer,
     ModelFolder,
-    address_of,
     check_inputs,
     check_rows,
     load_published,
@@ -99,35 +99,13 @@ class OpenedModel:
     fetches: tuple[str, ...]
 
 
-class OnnxScorer:
+class OnnxScorer(InProcessScorer):
     """A model in a session of onnxruntime; its memory is freed by `close`."""
 
     def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel) -> None:
-        self._address = address_of(descriptor)
-        self._digest = digest
+        super().__init__(descriptor, digest, opened.signature)
         self._session = opened.session
-        self._signature = opened.signature
         self._fetches = opened.fetches
-
-    @property
-    def signature(self) -> Signature:
-        """The inputs and outputs of the graph, without those outputs that the descriptor leaves out."""
-        return self._signature
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the published model, as 64 hexadecimal digits."""
-        return self._digest
-
-    @property
-    def address(self) -> str:
-        """The location of the model, or inline:NAME/VERSION."""
-        return self._address
-
-    @property
-    def batch_deadline(self) -> None:
-        """None, because the calls of a model in this process are short."""
-        return None
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.

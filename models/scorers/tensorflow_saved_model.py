@@ -40,8 +40,8 @@ from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer, Scores
 from models.scorers.in_process import (
+    InProcessScorer,
     ModelFolder,
-    address_of,
     check_inputs,
     check_rows,
     load_published,
@@ -108,7 +108,7 @@ def _warm_up(scorer: SavedModelScorer, model: Path) -> None:
         raise
 
 
-class SavedModelScorer:
+class SavedModelScorer(InProcessScorer):
     """A SavedModel in a session of its own.
 
     After the load, the weights are in memory and the tables are filled, so the model's files are deleted. The files of
@@ -118,33 +118,11 @@ class SavedModelScorer:
     """
 
     def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: ModelFolder) -> None:
-        self._descriptor = descriptor
-        self._digest = digest
-        self._signature = opened.signature
+        super().__init__(descriptor, digest, opened.signature)
         self._session = opened.session
         self._feeds = dict(opened.feeds)
         self._fetches = dict(opened.fetches)
         self._folder = folder
-
-    @property
-    def signature(self) -> Signature:
-        """The inputs and outputs of the signature that `score` calls."""
-        return self._signature
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the published model, as 64 hexadecimal digits."""
-        return self._digest
-
-    @property
-    def address(self) -> str:
-        """The location of the model, or inline:NAME/VERSION."""
-        return address_of(self._descriptor)
-
-    @property
-    def batch_deadline(self) -> None:
-        """None, because the calls of a model in this process are short."""
-        return None
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.

@@ -24,7 +24,7 @@ DOUBLING = '''
 import numpy as np
 
 from models.scorers.base import Scores
-from models.scorers.in_process import address_of, check_inputs, load_published
+from models.scorers.in_process import InProcessScorer, check_inputs, load_published
 from models.tensors import Signature, TensorSpec
 
 IN_PROCESS = True
@@ -38,14 +38,11 @@ def prepare():
     pass
 
 
-class Doubling:
-    batch_deadline = None
-
+class Doubling(InProcessScorer):
     def __init__(self, descriptor, fetched):
         name = fetched.content.decode()
-        self.digest = fetched.digest
-        self.address = address_of(descriptor)
-        self.signature = Signature("double", {name: TensorSpec(name, np.dtype(np.float32), (None,))})
+        inputs = {name: TensorSpec(name, np.dtype(np.float32), (None,))}
+        super().__init__(descriptor, fetched.digest, Signature("double", inputs))
 
     def score(self, inputs):
         check_inputs(inputs, self.signature.inputs)
