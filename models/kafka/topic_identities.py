@@ -1,4 +1,4 @@
-"""The ids of topics, by which a recreated topic is told from the one that had its name before."""
+"""The ids of topics, which distinguish a recreated topic from the earlier one of the same name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class TopicIdentities:
     """Asks a broker for the ids of topics. Used by one thread.
 
     Brokers before Kafka 2.8 have no ids, and librdkafka's mock cluster never answers the question. Records wait while
-    it is asked (`ModelFollower.wait_fresh`), so a broker that does not answer is left alone for ten minutes.
+    it is asked (`ModelFollower.wait_fresh`), so a broker that answers other questions but not this one is left alone
+    for ten minutes. One that is away is asked again at once.
 
     Args:
       admin: a client of the brokers.
@@ -37,8 +38,15 @@ class TopicIdentities:
             futures = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)
             return str(futures[topic].result().topic_id)
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError._UNSUPPORTED_FEATURE):
+            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError._UNSUPPORTED_FEATURE) and self._is_there():
                 self._ask_at = self._clock() + _PAUSE_SECONDS
             return ""
         except ValueError:
             return ""
+
+    def _is_there(self) -> bool:
+        try:
+            self._admin.list_topics(timeout=ANSWER_SECONDS)
+        except KafkaException:
+            return False
+        return True

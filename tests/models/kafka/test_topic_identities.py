@@ -9,8 +9,10 @@ from confluent_kafka.admin import AdminClient
 
 from models.kafka.client import KafkaSettings
 from models.kafka.topic_identities import ANSWER_SECONDS, TopicIdentities
+from models.kafka.topics import ensure_topic
 from runners.local.embedded_broker import EmbeddedBroker
-from tests.models.conftest import Kafka
+from runners.local.kafka_broker import LocalBroker
+from tests.models.conftest import Kafka, eventually
 
 
 class CountingAdmin(AdminClient):
@@ -48,3 +50,15 @@ def test_a_broker_that_does_not_answer_is_left_alone_for_a_while() -> None:
 
 def test_a_broker_that_is_away_has_no_ids() -> None:
     assert TopicIdentities(KafkaSettings("127.0.0.1:9").admin()).of("models") == ""
+
+
+def test_a_broker_that_was_away_is_asked_as_soon_as_it_is_back() -> None:
+    with LocalBroker() as broker:
+        kafka = KafkaSettings(broker.bootstrap_servers)
+        ensure_topic(kafka, "models")
+        identities = TopicIdentities(kafka.admin(), lambda: 0.0)
+        before = identities.of("models")
+        broker.stop()
+        assert identities.of("models") == ""
+        broker.start()
+        assert eventually(lambda: identities.of("models")) == before != ""
