@@ -7,6 +7,7 @@ position have the same catalog.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -83,11 +84,12 @@ class ModelCatalog:
 
     def _replaced(self, messages: Sequence[CatalogMessage]) -> set[int]:
         """The offsets of routes that a later message in the list replaces or deletes; a malformed one does neither."""
+        counts = Counter(routed_data_type(key) for _, key, _ in messages)
         settled: set[str] = set()
         found = set()
         for offset, key, value in reversed(messages):
             data_type = routed_data_type(key)
-            if data_type is None:
+            if data_type is None or counts[data_type] == 1:  # the usual case, in which nothing need be decoded twice
                 continue
             if data_type in settled:
                 found.add(offset)
