@@ -15,15 +15,13 @@ import numpy.typing as npt
 
 from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource, Scores
-from models.scorers.in_process import InProcessScorer, check_inputs, check_rows, selected_outputs
+from models.scorers.in_process import InProcessScorer, check_inputs, check_rows, engine_text, selected_outputs
 from models.tensors import Array, Signature, TensorSpec
-from models.text import clean_text
 
 MATRIX_INPUT = "X"
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"
 SIGNATURE = "predict"
-MESSAGE_LIMIT = 500
 
 Predict = Callable[[Array], Mapping[str, Array]]
 
@@ -94,8 +92,7 @@ def known_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def one_line(error: BaseException) -> str:
     """The text of an exception of a library in one line of at most 500 characters, without its stack traces."""
-    text = str(error).partition("\nStack trace:")[0]
-    return clean_text(text, MESSAGE_LIMIT) or type(error).__name__
+    return engine_text(error, str(error).partition("\nStack trace:")[0])
 
 
 class TableScorer(InProcessScorer):

@@ -14,6 +14,9 @@ from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource
 from models.tensors import Array, Signature
+from models.text import clean_text
+
+_MESSAGE_LIMIT = 500
 
 ModelFolder = tempfile.TemporaryDirectory[str]
 OpenedScorer = TypeVar("OpenedScorer")
@@ -120,6 +123,16 @@ def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> li
     if missing:
         raise ModelLoadError(f"the signature has no output {min(missing)!r}; it has: {names_text(names)}")
     return [name for name in names if name in wanted]
+
+
+def engine_text(error: BaseException, text: str) -> str:
+    """The text of an exception of an engine in one line of at most 500 characters; its class if there is no text.
+
+    Args:
+      error: the exception.
+      text: of the exception, without what says nothing to people, such as stack traces.
+    """
+    return clean_text(text, _MESSAGE_LIMIT) or type(error).__name__
 
 
 def names_text(names: Iterable[str]) -> str:

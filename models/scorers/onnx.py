@@ -35,16 +35,15 @@ from models.scorers.in_process import (
     ModelFolder,
     check_inputs,
     check_rows,
+    engine_text,
     load_published,
     selected_outputs,
 )
 from models.tensors import Array, Signature, TensorSpec
-from models.text import clean_text
 
 IN_PROCESS = True
 SUFFIXES = (".onnx",)
 DEFAULT_SIGNATURE = "graph"
-MESSAGE_LIMIT = 500
 
 _TEXT = np.dtype(object)
 _DTYPES: Mapping[str, np.dtype[np.generic]] = {
@@ -131,7 +130,7 @@ class OnnxScorer(InProcessScorer):
 
 def one_line(error: BaseException) -> str:
     """The text of an exception of onnxruntime in one line of at most 500 characters, without its code."""
-    return clean_text(_PREFIX.sub("", str(error)), MESSAGE_LIMIT) or type(error).__name__
+    return engine_text(error, _PREFIX.sub("", str(error)))
 
 
 def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSpec:

@@ -44,18 +44,17 @@ from models.scorers.in_process import (
     ModelFolder,
     check_inputs,
     check_rows,
+    engine_text,
     load_published,
     names_text,
     selected_outputs,
 )
 from models.tensors import Array, Signature, TensorSpec
-from models.text import clean_text
 
 IN_PROCESS = True
 KNOWN_OPTIONS = ("tags",)
 DEFAULT_TAGS = frozenset({"serve"})
 DEFAULT_SIGNATURE = "serving_default"
-MESSAGE_LIMIT = 500
 
 # TensorFlow 2 lists internal operations in the signature table, under these names.
 _INTERNAL_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -168,7 +167,7 @@ def one_line(error: BaseException) -> str:
         "\nDefined at",
     ):
         text = text.partition(tail)[0]
-    return clean_text(text.removeprefix("Graph execution error:"), MESSAGE_LIMIT) or type(error).__name__
+    return engine_text(error, text.removeprefix("Graph execution error:"))
 
 
 def _has_assets(model: Path) -> bool:
