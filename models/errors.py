@@ -111,7 +111,7 @@ class PublishError(ServingError):
     """A model was not published; the message gives the reason and the remedy."""
 
 
-class FenceLateError(PublishError):
+class FenceLateError(ServingError):
     """A route was published, but readers saw it too late for its fence.
 
     Attributes:

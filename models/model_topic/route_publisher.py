@@ -101,7 +101,7 @@ class RoutePublisher:
         data_type: str,
         generation: Generation,
         lead: float,
-        origin: Origin = "person",
+        origin: Origin,
     ) -> ModelRoute:
         """Publishes the generation with a fence, which is put off until workers can read the route well before it.
 
