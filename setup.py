@@ -40,7 +40,7 @@ setup(
     ),
     package_data={
         "models": ["py.typed"],
-        "models.schemas": ["*.avsc"],
+        "models.schemas": ["*.avsc", "earlier/*.avsc"],
         "beam_pipeline": ["py.typed"],
         "beam_pipeline.publishing": ["data/*"],
         "runners": ["py.typed"],

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import fastavro
 import fastavro.schema
 
-from models.schemas import ADDED_FIELDS, bundled_schema
+from models.schemas import ADDED_FIELDS, EARLIER_SCHEMAS, bundled_schema
 
 MARKER = b"\xc3\x01"
 HEADER_LENGTH = 10
@@ -34,11 +34,19 @@ def fingerprint(schema: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class _Edition:
-    """A schema as it was at some time: its header, itself, and the fields that it does not have yet."""
+    """A schema as it was at some time.
+
+    Attributes:
+      header: of the messages written with it.
+      parsed: itself.
+      lacks: the fields that it does not have yet.
+      reader: the schema to whose values its own are resolved; None where nothing but `lacks` differs.
+    """
 
     header: bytes
     parsed: Any
     lacks: tuple[str, ...]
+    reader: Any = None
 
 
 class SingleObjectCodec:
@@ -50,17 +58,22 @@ class SingleObjectCodec:
       schema: an Avro record schema, parsed as JSON.
       added: the fields that the schema has gained over time, in that order; all of them may be null. Messages without
         them are read as well, and a value in which the last of them are null is written without those.
+      earlier: schemas of messages that are only read; Avro's rules of schema resolution make them values of `schema`.
     """
 
-    def __init__(self, schema: dict[str, Any], added: Sequence[str] = ()) -> None:
+    def __init__(
+        self, schema: dict[str, Any], added: Sequence[str] = (), earlier: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self.name = str(schema["name"])
         # The earliest first.
         self._editions = [_edition(schema, tuple(added[place:])) for place in range(len(added) + 1)]
-        self.header = self._editions[-1].header
+        newest = self._editions[-1]
+        self.header = newest.header
+        self._readable = [*self._editions, *(replace(_edition(one, ()), reader=newest.parsed) for one in earlier)]
 
     def matches(self, message: bytes) -> bool:
         """Whether the header of the message is that of this schema, at whatever time."""
-        return any(message.startswith(edition.header) for edition in self._editions)
+        return any(message.startswith(edition.header) for edition in self._readable)
 
     def encode(self, value: dict[str, Any]) -> bytes:
         """The value as a message; raises ValueError or TypeError when it does not conform to the schema."""
@@ -73,13 +86,13 @@ class SingleObjectCodec:
 
     def decode(self, message: bytes) -> dict[str, Any]:
         """The value of a message; raises ValueError when its schema is another, or it is truncated or too long."""
-        edition = next((one for one in self._editions if message.startswith(one.header)), None)
+        edition = next((one for one in self._readable if message.startswith(one.header)), None)
         if edition is None:
             raise ValueError(f"not a {self.name}: its first bytes are {message[:HEADER_LENGTH].hex() or 'none'}")
         buffer = io.BytesIO(message)
         buffer.seek(HEADER_LENGTH)
         try:
-            value = fastavro.schemaless_reader(buffer, edition.parsed, None)
+            value = fastavro.schemaless_reader(buffer, edition.parsed, edition.reader)
         except Exception as error:  # on broken bytes fastavro raises arbitrary exceptions, such as IndexError
             raise ValueError(f"broken {self.name}: {type(error).__name__}: {error}") from error
         if buffer.tell() != len(message):
@@ -98,4 +111,5 @@ def _edition(schema: dict[str, Any], lacks: tuple[str, ...]) -> _Edition:
 @cache
 def bundled_codec(name: str) -> SingleObjectCodec:
     """The codec of a bundled schema, created once per process."""
-    return SingleObjectCodec(bundled_schema(name), ADDED_FIELDS.get(name, ()))
+    earlier = [bundled_schema(one) for one in EARLIER_SCHEMAS.get(name, ())]
+    return SingleObjectCodec(bundled_schema(name), ADDED_FIELDS.get(name, ()), earlier)

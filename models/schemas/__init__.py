@@ -16,6 +16,9 @@ ADDED_FIELDS: Mapping[str, tuple[str, ...]] = {"model_descriptor": ("golden",)}
 A message in which they are null is written with the earlier schema, so that workers of that release can read it.
 """
 
+EARLIER_SCHEMAS: Mapping[str, tuple[str, ...]] = {"model_route": ("earlier/model_route_1",)}
+"""Earlier schemas of messages that changed in other ways. They are still read, by Avro's rules of schema resolution."""
+
 
 @cache
 def bundled_schema(name: str) -> dict[str, Any]:

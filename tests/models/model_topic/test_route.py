@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.encoding.single_object import SingleObjectCodec
 from models.errors import DescriptorError, RouteError
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
@@ -24,6 +25,7 @@ from models.model_topic.route_changes import (
 )
 from models.model_topic.route_encoding import decode_route, encode_route
 from models.routing.plan import plans
+from models.schemas import bundled_schema
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=6)
 WEIGHTS = st.floats(0.01, 1.0)
@@ -274,3 +276,34 @@ def test_versions_that_do_not_exist_are_refused() -> None:
 def test_routes_that_differ_in_their_beginning_only_are_the_same() -> None:
     assert same_route(generation(1), generation(1, 10))
     assert not same_route(generation(1), generation(2))
+
+
+def test_a_route_of_the_earlier_schema_is_still_read() -> None:
+    limits = {
+        "steps": [0.1, 1.0],
+        "minRecords": 50,
+        "maxErrors": 0.01,
+        "minAgreement": 0.9,
+        "maxSlowdown": 2.0,
+        "tolerance": 0.001,
+    }
+    arm = {"name": "canary", "model": "m", "version": 2, "weight": 1.0, "role": "candidate", "graph": None}
+    generation = {
+        "offset": 7,
+        "fence": None,
+        "splitBy": ["user"],
+        "salt": "",
+        "note": "",
+        "segments": [{"condition": None, "arms": [{**arm, "guardrails": limits}]}],
+        "graphs": [],
+    }
+    earlier = SingleObjectCodec(bundled_schema("earlier/model_route_1"))
+    message = earlier.encode({"dataType": "m", "generations": [generation], "updatedAt": 1_000})
+    route = decode_route(message)
+    assert (route.data_type, route.updated_at, route.declared) == ("m", 1_000, None)
+    (found,) = route.newest.arms
+    assert (found.name, found.label, route.newest.split_by) == ("canary", "m/2", ("user",))
+    assert found.guardrails == Guardrails((0.1, 1.0), 50, 0.01, 0.9, 2.0, 0.001)
+    # It is written in the newest schema.
+    assert not encode_route(route).startswith(message[:10])
+    assert decode_route(encode_route(route)) == route
