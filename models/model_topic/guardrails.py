@@ -22,7 +22,8 @@ class Guardrails:
       min_records: how many records it must have answered before its next step.
       max_errors: the largest share of them that it may fail to answer.
       min_agreement: the smallest share of records on which it agrees with the arm that serves, on the same records.
-      max_slowdown: how many times as long as that arm it may take for the same records.
+      max_slowdown: how many times as long as that arm it may take for the same records, in all and in nine of ten
+        batches.
       tolerance: by which numbers may differ that agree, absolutely and relative to the number of the serving arm
         or of the label.
       min_accuracy: the smallest share of labels that its answers equal; None: labels do not matter.

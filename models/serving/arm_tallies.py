@@ -11,6 +11,7 @@ import numpy as np
 from models.columns.agreement import agreeing_records, answered_by_both
 from models.columns.labels import LabelledAnswer
 from models.columns.scored import ScoredRecords
+from models.model_topic.guardrails import Guardrails
 
 _KEPT = 64
 
@@ -29,6 +30,8 @@ class ArmStatistics:
       agreeing: on how many of these both agree.
       milliseconds, serving_milliseconds: how long both took for the records of batches that both answered entirely. A
         batch with errors is divided into many calls; `errors` says how often.
+      timed: how many batches these are.
+      slow: in how many of them the candidate took longer than its limit allows.
       labels: how many of its answers have got a label.
       correct: how many of these are as their labels say.
       numbers: how many of the labels are numbers.
@@ -44,6 +47,8 @@ class ArmStatistics:
     agreeing: int = 0
     milliseconds: float = 0.0
     serving_milliseconds: float = 0.0
+    timed: int = 0
+    slow: int = 0
     labels: int = 0
     correct: int = 0
     numbers: int = 0
@@ -60,6 +65,8 @@ class ArmStatistics:
             agreeing=self.agreeing + other.agreeing,
             milliseconds=self.milliseconds + other.milliseconds,
             serving_milliseconds=self.serving_milliseconds + other.serving_milliseconds,
+            timed=self.timed + other.timed,
+            slow=self.slow + other.slow,
             labels=self.labels + other.labels,
             correct=self.correct + other.correct,
             numbers=self.numbers + other.numbers,
@@ -96,7 +103,7 @@ class ArmTallies:
         self._add(key, ArmStatistics(*key, records, errors))
 
     def compared(
-        self, key: Key, candidate: Sequence[ScoredRecords], serving: Sequence[ScoredRecords], tolerance: float
+        self, key: Key, candidate: Sequence[ScoredRecords], serving: Sequence[ScoredRecords], limits: Guardrails
     ) -> None:
         """Adds a comparison of a candidate with the serving arm on the same records.
 
@@ -104,17 +111,18 @@ class ArmTallies:
           key: as in `answered`.
           candidate: what the candidate answered.
           serving: what the serving arm answered.
-          tolerance: by which numbers may differ that agree.
+          limits: of the candidate; by them, answers agree and batches are slow.
         """
         found = ArmStatistics(*key)
         for answer, wanted, records in answered_by_both(candidate, serving):
             every = np.ones(records, np.bool_)
             for name in wanted.arrays:
-                every &= agreeing_records(name, answer, wanted, tolerance)
+                every &= agreeing_records(name, answer, wanted, limits.tolerance)
             found = found.plus(ArmStatistics(*key, compared=records, agreeing=int(np.count_nonzero(every))))
         if all(part.outputs is not None for part in (*candidate, *serving)):
             times = [sum(part.call.duration for part in parts) / 1000 for parts in (candidate, serving)]
-            found = replace(found, milliseconds=times[0], serving_milliseconds=times[1])
+            slow = times[0] > limits.max_slowdown * times[1]
+            found = replace(found, milliseconds=times[0], serving_milliseconds=times[1], timed=1, slow=int(slow))
         if found.compared:
             self._add(key, found)
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from models.columns.scored import RouteIdentity, ScoredRecords
 from models.errors import ConditionError
+from models.model_topic.guardrails import Guardrails
 from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.record_type import DATA_TYPE_FIELD
@@ -36,13 +37,13 @@ class Candidate:
     Attributes:
       key: the data type, the offset of the route, and the name of the arm.
       answers: to the records of one batch that it was given.
-      tolerance: by which numbers may differ from those of the serving arm, and from labels.
+      limits: of the candidate.
       coordinates: gives TOPIC-PARTITION-OFFSET of rows; None if its answers need no labels.
     """
 
     key: tuple[str, int, str]
     answers: tuple[ScoredRecords, ...]
-    tolerance: float
+    limits: Guardrails
     coordinates: Callable[[Rows], list[bytes]] | None = None
 
 
@@ -160,7 +161,7 @@ def _score_part(
         else:
             limits = leased.arm.guardrails
             where = partial(coordinates_of, records.batch, records.decoded) if limits.needs_labels else None
-            candidate = Candidate((data_type, route.offset, route.arm), tuple(answers), limits.tolerance, where)
+            candidate = Candidate((data_type, route.offset, route.arm), tuple(answers), limits, where)
             yield from candidate.answers
             _watch(candidate, part.arms[assigned.segment], generation, records, rows, shadows)
     if shadows is not None:

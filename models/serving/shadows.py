@@ -98,7 +98,7 @@ class ShadowScorer:
         self.tallies.answered(candidate.key, candidate.answers)
         if candidate.coordinates is not None:
             for part in candidate.answers:
-                self.labels.remember(candidate.key, part, candidate.coordinates(part.rows), candidate.tolerance)
+                self.labels.remember(candidate.key, part, candidate.coordinates(part.rows), candidate.limits.tolerance)
 
     def skipped(self) -> int:
         """The number of records that shadows have skipped because they could not keep up."""
@@ -173,7 +173,7 @@ class ShadowScorer:
         scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route, coordinates))
         if work.candidate is not None:
             candidate = work.candidate
-            self.tallies.compared(candidate.key, candidate.answers, scored, candidate.tolerance)
+            self.tallies.compared(candidate.key, candidate.answers, scored, candidate.limits)
             return
         if self._settings.shadow_topic is None:
             return

@@ -19,10 +19,12 @@ from models.serving.verdicts import Verdict, judge
 LIMITS = Guardrails(min_records=1_000, max_errors=0.02, min_agreement=0.9, max_slowdown=2.0)
 
 
-def seen(records: int, errors: int = 0, agreeing: int | None = None, slowdown: float = 1.0) -> ArmStatistics:
+def seen(
+    records: int, errors: int = 0, agreeing: int | None = None, slowdown: float = 1.0, slow: int = 0
+) -> ArmStatistics:
     compared = records - errors
     agreeing = compared if agreeing is None else agreeing
-    return ArmStatistics("m", 7, "canary", records, errors, compared, agreeing, slowdown * 100, 100.0)
+    return ArmStatistics("m", 7, "canary", records, errors, compared, agreeing, slowdown * 100, 100.0, 50, slow)
 
 
 def decision(statistics: ArmStatistics, limits: Guardrails = LIMITS) -> str | None:
@@ -43,7 +45,7 @@ def test_a_good_candidate_moves_forward_when_it_has_its_records() -> None:
     [
         (seen(1_000, errors=21), "more than 2 % errors"),
         (seen(1_000, agreeing=899), "less than 90 % agreement"),
-        (seen(1_000, slowdown=2.1), "more than 2 times the time"),
+        (seen(1_000, slowdown=2.1, slow=25), "more than 2 times the time"),
         (ArmStatistics("m", 7, "canary", 1_000, 1_000), "more than 2 % errors"),
     ],
 )
@@ -52,6 +54,13 @@ def test_a_broken_limit_takes_it_out_and_says_which(statistics: ArmStatistics, r
     assert verdict is not None
     assert verdict.decision == "back"
     assert verdict.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("timed", "slow", "wanted"), [(50, 1, "forward"), (50, 20, "back"), (5, 1, "forward"), (5, 5, "back")]
+)
+def test_a_pause_in_few_batches_does_not_make_a_candidate_slow(timed: int, slow: int, wanted: str) -> None:
+    assert decision(replace(seen(1_000, slowdown=9.0), timed=timed, slow=slow)) == wanted
 
 
 @pytest.mark.parametrize("statistics", [seen(40, errors=40), seen(60, agreeing=20)])
