@@ -32,6 +32,7 @@ from benchmarks.contenders import (
 from benchmarks.measurement import (
     Compared,
     SteadyRecords,
+    await_results,
     fill,
     in_turns,
     latencies,
@@ -63,9 +64,9 @@ def throughput(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[
     def measure(name: str) -> list[float]:
         topics = make_topics(kafka)
         fill(kafka, topics.records, values)
-        reader = results_reader(kafka, topics.results)
         with contender(name, kafka, topics, model, "earliest", runner):
-            return [rate(read_results(reader, count, 300.0))]
+            await_results(kafka, topics.results, count, 300.0)
+        return [rate(read_results(results_reader(kafka, topics.results), count, 120.0))]
 
     figures = in_turns(who, turns, measure)
     flat = {name: [one[0] for one in values] for name, values in figures.items()}

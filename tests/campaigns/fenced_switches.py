@@ -106,8 +106,13 @@ class Outcome:
             f"{self.results} results of {self.records} records at {self.changes} route changes: {len(self.wrong)} on "
             f"the wrong side, {self.in_doubt} in doubt, {len(self.unanswered)} without an answer; shares off by "
             f"{self.worst_share:.1f} standard deviations at most; scored after {median:.3f} s (median), "
-            f"{late:.3f} s (p99), {last:.1f} s at most"
+            f"{late:.3f} s (p99), {last:.1f} s at most{self._reasons()}"
         )
+
+    def _reasons(self) -> str:
+        """The most frequent reasons for no answer, each on a line of its own."""
+        reasons = Counter(str(one.error)[:160] for one in self.unanswered)
+        return "".join(f"\n  {count} times: {reason}" for reason, count in reasons.most_common(5))
 
 
 def publish_versions(deployment: Deployment, models: Sequence[Path]) -> None:
