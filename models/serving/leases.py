@@ -90,11 +90,13 @@ class LeasedPart:
     Attributes:
       rows: their indices in the batch, ascending.
       generation: the generation; None if no model is defined for them.
+      forgotten: whether they lie before the fence of the oldest generation that the route still keeps.
       arms: by segment and place, as in the generation.
     """
 
     rows: Rows
     generation: PlannedGeneration | None = None
+    forgotten: bool = False
     arms: tuple[tuple[LeasedArm, ...], ...] = ()
 
 

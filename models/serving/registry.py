@@ -70,6 +70,10 @@ class _Slot:
         """Whether a generation of the plan has a fence."""
         return any(one.fence is not None for one in self.plan)
 
+    def begins_at_fence(self) -> bool:
+        """Whether even the oldest generation of the plan has a fence, so that none holds for the records before it."""
+        return bool(self.plan) and self.plan[-1].fence is not None
+
     def adopt(self, plan: Plan) -> None:
         """Takes over another plan, in which the current generation may be contained."""
         self.plan = plan
@@ -195,7 +199,7 @@ class ModelRegistry:
             slot = self._slots.get(data_type) or _Slot()
             deadline = self._clock() + self._settings.model_wait
             parts = parts_of(slot.plan, self._base(slot), coordinates)
-            leased = tuple(self._lease_part(rows, generation, deadline) for rows, generation in parts)
+            leased = tuple(self._lease_part(rows, generation, slot, deadline) for rows, generation in parts)
             return Lease(leased, self.give_back)
 
     def has_guardrails(self) -> bool:
@@ -369,11 +373,11 @@ class ModelRegistry:
 
     # --- Leases.
 
-    def _lease_part(self, rows: Rows, generation: PlannedGeneration | None, deadline: float) -> LeasedPart:
+    def _lease_part(self, rows: Rows, generation: PlannedGeneration | None, slot: _Slot, deadline: float) -> LeasedPart:
         if generation is None:
-            return LeasedPart(rows)
+            return LeasedPart(rows, forgotten=slot.begins_at_fence())
         segments = (tuple(self._lease_arm(arm, deadline) for arm in segment.arms) for segment in generation.segments)
-        return LeasedPart(rows, generation, tuple(segments))
+        return LeasedPart(rows, generation, arms=tuple(segments))
 
     def _lease_arm(self, arm: PlannedArm, deadline: float) -> LeasedArm:
         if arm.graph is not None:

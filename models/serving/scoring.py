@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from models.columns.scored import RouteIdentity, ScoredRecords
 from models.errors import ConditionError
 from models.model_topic.guardrails import Guardrails
+from models.model_topic.route import GENERATIONS_KEPT
 from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.record_type import DATA_TYPE_FIELD
@@ -103,7 +104,7 @@ def score_records(
         with registry.lease(data_type, coordinates) as lease:
             for part in lease.parts:
                 if part.generation is None:
-                    scored.append(no_answer(rows[part.rows], f"{NO_MODEL} for data type {data_type!r}"))
+                    scored.append(no_answer(rows[part.rows], _no_model(data_type, part)))
                 else:
                     records = _Records(batch, decoded, codec, rows[part.rows])
                     scored.extend(_score_part(registry, data_type, part, part.generation, records, shadows))
@@ -136,6 +137,14 @@ class _Records:
             self.batch.keys.take(pa.array(places)),
             lambda index: f"{span.topic}-{span.partition}-{offsets[index]}".encode(),
         )
+
+
+def _no_model(data_type: str, part: LeasedPart) -> str:
+    """Why no model answers records of a data type."""
+    reason = f"{NO_MODEL} for data type {data_type!r}"
+    if not part.forgotten:
+        return reason
+    return f"{reason}: the record is before the fence of the oldest state that its route keeps, of {GENERATIONS_KEPT}"
 
 
 def _score_part(

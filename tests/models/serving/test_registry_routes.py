@@ -243,6 +243,8 @@ def test_a_replay_of_old_records_loads_the_models_of_old_generations_on_demand(s
     assert len(serving.loader.models) == 2  # the newest two
     assert [served(serving.registry, 10 * number) for number in (1, 5, 9)] == ["m/1", "m/5", "m/9"]
     assert served(serving.registry, 9) is None  # before the first fence
+    with serving.registry.lease("m", coordinates([9, 10])) as lease:
+        assert {part.rows.tolist()[0]: part.forgotten for part in lease.parts} == {0: True, 1: False}
 
 
 def test_models_below_a_fence_that_has_passed_are_released_when_they_are_idle() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelUnreachableError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
+from models.model_topic.route import Fence
 from models.records.batch import Headers
 from models.records.outgoing import OutgoingMessage
 from models.records.record_type import RecordFormat, RecordType
@@ -270,6 +272,15 @@ def test_without_a_model_the_result_says_so(named: Named, record_format: RecordF
     assert metadata["errors"] == "No model server defined for data type 'größe'"
     assert (metadata["modelName"], metadata["digest"], metadata["offset"]) == (None, None, 0)
     assert (scored.scored, scored.errors) == (0, 1)
+
+
+def test_a_record_before_everything_that_its_route_keeps_gets_an_error_that_says_so(named: Named) -> None:
+    (planned,) = implicit_plan((published(1),))
+    named.registry.update({"m": (replace(planned, fence=Fence(10**15)),)})
+    scored = score_batch(batch_of([record(1.0)]), named.registry, settings(X_SCHEMA))
+    (error,) = errors(scored, X_SCHEMA)
+    assert error is not None
+    assert error.endswith("the record is before the fence of the oldest state that its route keeps, of 256")
 
 
 def test_a_json_number_that_no_json_can_say_again_is_a_dead_letter(named: Named) -> None:
