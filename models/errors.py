@@ -63,7 +63,11 @@ class UnknownModelTypeError(ModelLoadError):
     """No scorer serves the descriptor's modelType."""
 
 
-class ScorerEntryPointError(ModelLoadError):
+class EntryPointError(ModelLoadError):
+    """What a model needs of another package is not installed, or its entry point is broken."""
+
+
+class ScorerEntryPointError(EntryPointError):
     """The entry point by which another package claims a modelType is broken, or claims what is taken."""
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 
 from models.artifacts.fetching import Opener
@@ -22,7 +21,7 @@ from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer
 from models.serving.admission import ADMISSION_OPTIONS, Admission
 from models.serving.memory import CountingOpener, LoadGate, resident_bytes
-from models.tensors import Array, Signature, TensorSpec
+from models.tensors import Array, Signature, sample_inputs
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -259,17 +258,3 @@ def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> Mappi
         return scorer.score(sample_inputs(scorer.signature, samples)).outputs
     except ServingError as error:
         raise ModelLoadError(f"warm-up failed: {error} (option {WARM_UP_OPTION}=false skips it)") from error
-
-
-def sample_inputs(signature: Signature, samples: Mapping[str, bytes] | None = None) -> dict[str, Array]:
-    """One row of zeros, empty strings or samples for each input; a dimension of any size gets the size 1."""
-    return {name: _sample(spec, (samples or {}).get(name, b"")) for name, spec in signature.inputs.items()}
-
-
-def _sample(spec: TensorSpec, text: bytes) -> Array:
-    shape = (1,) if spec.shape is None else (1, *(size or 1 for size in spec.shape[1:]))
-    if spec.dtype != np.dtype(object):
-        return np.zeros(shape, spec.dtype)
-    texts = np.empty(shape, object)
-    texts.fill(text)  # np.full would cut the zeros at the end of the bytes off
-    return texts

@@ -28,8 +28,7 @@ from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer, model_types, prepare_engines, runs_in_process
 from models.scorers.base import ModelSource, Scorer
-from models.serving.loading import sample_inputs
-from models.tensors import Array
+from models.tensors import Array, sample_inputs
 
 Arrays = Mapping[str, Array]
 ROWS = (1, 2, 2_000)

@@ -118,4 +118,6 @@ class TestScorers(ScorerContract):
 
 
 def test_no_scorer_that_runs_in_the_process_is_left_out() -> None:
-    assert {case.model_type for case in CASES} == {name for name in SCORER_MODULES if runs_in_process(name)}
+    tested_elsewhere = {"python"}  # with the package that it needs
+    tested = {case.model_type for case in CASES} | tested_elsewhere
+    assert tested == {name for name in SCORER_MODULES if runs_in_process(name)}
