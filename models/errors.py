@@ -75,6 +75,10 @@ class MissingExtraError(ModelLoadError):
     """A Python package that a model needs is missing; an extra of beam-serving installs it."""
 
 
+class PickleRefusedError(ModelLoadError):
+    """A model is a pickle, and the deployment does not allow it by name."""
+
+
 class AdmissionError(ModelLoadError):
     """A model may not serve: it is too large or slow, or its answers are not the expected ones."""
 

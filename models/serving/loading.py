@@ -10,6 +10,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from models.artifacts.fetching import Opener
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.mapping import Fields, InputMapping, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
@@ -126,6 +127,7 @@ class ModelLoader:
       fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
       codecs: the codecs of the records that the models will score.
       measured: whether models are loaded one at a time, so that the memory that each of them takes can be measured.
+      pickles: what may be loaded although loading it runs code.
       publishing: whether a model that gives NaN or infinity for zeros is refused. Workers do not ask for that, because
         such a model may have been published, and may serve, for good reasons.
     """
@@ -137,12 +139,14 @@ class ModelLoader:
         codecs: Sequence[RecordCodec],
         measured: bool = False,
         publishing: bool = False,
+        pickles: AllowedPickles = NO_PICKLES,
     ) -> None:
         self._opener = opener
         self._fetch = fetch
         self._codecs = codecs
         self._measured = measured
         self._publishing = publishing
+        self._pickles = pickles
         self._gate = LoadGate()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
@@ -167,7 +171,7 @@ class ModelLoader:
         content = self._fetch(version.offset) if version.inline else None
         admission.check_bytes(len(content or b""))
         warmed = descriptor.options.get(WARM_UP_OPTION, "true") != "false"
-        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener, warmed))
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener, warmed, self._pickles))
         try:
             mappings = self._plan(scorer.signature, descriptor)
             if warmed:
