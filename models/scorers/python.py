@@ -26,20 +26,10 @@ from models.artifacts.model_file import open_model_file
 from models.entry_points import load_entry_point
 from models.errors import EntryPointError, ModelLoadError, ScoringError
 from models.functions import ColumnFunction, specs_of
-from models.scorers.base import ModelSource, Scorer, Scores
-from models.scorers.in_process import (
-    InProcessScorer,
-    ModelFolder,
-    as_outputs,
-    check_inputs,
-    check_shapes,
-    check_signature_name,
-    engine_text,
-    load_published,
-    names_text,
-    selected_outputs,
-)
-from models.tensors import Array, Signature, TensorSpec, sample_inputs
+from models.scorers.base import ModelSource, Scorer
+from models.scorers.called import CalledScorer, Callee
+from models.scorers.in_process import ModelFolder, as_outputs, check_shapes, engine_text, load_published, names_text
+from models.tensors import Array, Signature, TensorSpec
 
 IN_PROCESS = True
 SUFFIXES = (".json",)
@@ -83,65 +73,13 @@ class FunctionCall:
         return outputs
 
 
-class FunctionScorer(InProcessScorer):
-    """A function with its parameters.
-
-    If `source` asks for a warm-up and the function does not state its outputs, one row of zeros is scored at once,
-    which shows them.
-
-    Raises:
-      ModelLoadError: when the descriptor names another signature or an output that the function lacks, or the row of
-        zeros cannot be scored.
-    """
-
-    def __init__(self, source: ModelSource, digest: str, call: FunctionCall) -> None:
-        check_signature_name(source.descriptor, SIGNATURE)
-        self._call: FunctionCall | None = call
-        self._inputs = specs_of(call.function.inputs)
-        self._wanted = set(source.descriptor.outputs.values())
-        outputs = specs_of(call.function.outputs) or (self._first_outputs() if source.warm_up else {})
-        if outputs:
-            outputs = {name: outputs[name] for name in selected_outputs(outputs, source.descriptor)}
-        super().__init__(source.descriptor, digest, Signature(SIGNATURE, self._inputs, outputs))
-
-    def score(self, inputs: Mapping[str, Array]) -> Scores:
-        """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
-
-        Raises:
-          ScoringError: when the inputs are not those of the signature, or the function fails, with its text in one
-            line, or it returns other outputs than it states.
-        """
-        if self._call is None:
-            raise ScoringError("the model is closed")
-        rows = check_inputs(inputs, self._inputs)
-        check_shapes(inputs, self._inputs, rows)
-        if rows == 0:  # most functions are written for at least one
-            outputs = {name: values[:0] for name, values in self._call.outputs(self._zeros(), 1).items()}
-        else:
-            outputs = self._call.outputs(inputs, rows)
-        return Scores({name: values for name, values in outputs.items() if not self._wanted or name in self._wanted})
-
-    def close(self) -> None:
-        """Forgets the function and its parameters."""
-        self._call = None
-
-    def _zeros(self) -> dict[str, Array]:
-        return sample_inputs(Signature(SIGNATURE, self._inputs))
-
-    def _first_outputs(self) -> dict[str, TensorSpec]:
-        assert self._call is not None
-        try:
-            outputs = self._call.outputs(self._zeros(), 1)
-        except ScoringError as error:
-            raise ModelLoadError(f"a row of zeros cannot be scored: {error} (option warmup=false skips it)") from error
-        return {name: TensorSpec(name, array.dtype, (None, *array.shape[1:])) for name, array in outputs.items()}
-
-
-def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> FunctionScorer:
+def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> CalledScorer:
     path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
     content = path.read_bytes()
     folder.cleanup()
-    return FunctionScorer(source, fetched.digest, _read(content))
+    call = _read(content)
+    signature = Signature(SIGNATURE, specs_of(call.function.inputs), specs_of(call.function.outputs))
+    return CalledScorer(source, fetched.digest, Callee(call.outputs, signature))
 
 
 def _read(content: bytes) -> FunctionCall:

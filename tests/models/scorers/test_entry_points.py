@@ -75,7 +75,7 @@ def load(model_type: str) -> Scorer:
 
 def test_a_package_adds_a_model_type(install: Install) -> None:
     install("acme-doubling", "acme-double")
-    assert set(model_types()) == {*SCORER_MODULES, "acme-double"}
+    assert set(model_types()) == {*SCORER_MODULES, "acme-double", "beam-model-handler"}
     assert runs_in_process("acme-double")
     scorer = load("acme-double")
     assert scorer.score({"x": np.array([1, 2], np.float32)}).outputs["doubled"].tolist() == [2, 4]
@@ -138,5 +138,7 @@ def test_two_packages_cannot_claim_one_type(install: Install) -> None:
 
 def test_an_unknown_type_is_refused_with_the_known_ones(install: Install) -> None:
     install("acme-doubling", "acme-double")
-    with pytest.raises(UnknownModelTypeError, match=r"'acme' is not served; known types: acme-double, .*tensorflow"):
+    with pytest.raises(
+        UnknownModelTypeError, match=r"'acme' is not served; known types: acme-double, beam-model-handler, .*tensorflow"
+    ):
         load("acme")
