@@ -81,6 +81,8 @@ setup(
             *SERVERS,
             *SKLEARN,
             *XGBOOST,
+            # Beam's handler for XGBoost imports it.
+            "datatable>=1.1,<2",
             "gcp-storage-emulator>=2024.8,<2025",
             "hypothesis>=6.100,<7",
             # Confluent's JSON serializer, against which the format json-schema is tested, needs it.
@@ -99,5 +101,9 @@ setup(
         ],
         "xgboost": XGBOOST,
     },
-    entry_points={"console_scripts": ["beam-serving=beam_pipeline.cli.command_line:main"]},
+    entry_points={
+        "console_scripts": ["beam-serving=beam_pipeline.cli.command_line:main"],
+        # A scorer that needs Beam, which models/ does not know, joins the table as those of other packages do.
+        "beam_serving.scorers": ["beam-model-handler=transforms.model_handler_scorer"],
+    },
 )

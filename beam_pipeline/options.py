@@ -116,6 +116,7 @@ class ServingOptions:
     model_memory: int | None = None
     model_loads: int = 2
     engines: str = "tensorflow-saved-model"
+    allow_pickle: str | None = None
     result_key: ResultKey = "record"
     result_headers: ResultHeaders = "record"
     dead_letter_format: DeadLetterFormat = "avro"
@@ -171,7 +172,8 @@ class ServingOptions:
         return Pace(idle_seconds=max(live, Pace.idle_seconds), live_seconds=live)
 
     def models(self) -> ModelsSettings:
-        """The settings for following the models topic and loading models."""
+        """The settings for following the models topic and loading models; raises OptionsError for a wrong value."""
+        from models.artifacts.pickles import AllowedPickles
         from transforms.serving_process import ModelsSettings
 
         data_types = tuple(part.strip() for part in (self.data_types or "").split(",") if part.strip())
@@ -188,6 +190,7 @@ class ServingOptions:
             self.model_loads,
             self.status_topic,
             self.feedback_topic,
+            AllowedPickles.parse(self.allow_pickle),
         )
 
     def dead_letters(self) -> DeadLetterTopic:

@@ -63,12 +63,20 @@ class UnknownModelTypeError(ModelLoadError):
     """No scorer serves the descriptor's modelType."""
 
 
-class ScorerEntryPointError(ModelLoadError):
+class EntryPointError(ModelLoadError):
+    """What a model needs of another package is not installed, or its entry point is broken."""
+
+
+class ScorerEntryPointError(EntryPointError):
     """The entry point by which another package claims a modelType is broken, or claims what is taken."""
 
 
 class MissingExtraError(ModelLoadError):
     """A Python package that a model needs is missing; an extra of beam-serving installs it."""
+
+
+class PickleRefusedError(ModelLoadError):
+    """A model is a pickle, and the deployment does not allow it by name."""
 
 
 class AdmissionError(ModelLoadError):

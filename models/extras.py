@@ -12,6 +12,7 @@ EXTRA_OF = {
     "authlib": "registry",
     "lightgbm": "lightgbm",
     "onnxruntime": "onnx",
+    "sklearn": "sklearn",
     "skops": "sklearn",
     "tenacity": "servers",
     "tensorflow_serving": "servers",

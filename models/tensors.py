@@ -39,3 +39,17 @@ class Signature:
     name: str
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+
+
+def sample_inputs(signature: Signature, samples: Mapping[str, bytes] | None = None) -> dict[str, Array]:
+    """One row of zeros, empty strings or samples for each input; a dimension of any size gets the size 1."""
+    return {name: _sample(spec, (samples or {}).get(name, b"")) for name, spec in signature.inputs.items()}
+
+
+def _sample(spec: TensorSpec, text: bytes) -> Array:
+    shape = (1,) if spec.shape is None else (1, *(size or 1 for size in spec.shape[1:]))
+    if spec.dtype != np.dtype(object):
+        return np.zeros(shape, spec.dtype)
+    texts = np.empty(shape, object)
+    texts.fill(text)  # np.full would cut the zeros at the end of the bytes off
+    return texts

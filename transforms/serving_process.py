@@ -8,6 +8,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
 from models.model_topic.inline_models import InlineModels
@@ -42,6 +43,7 @@ class ModelsSettings:
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; one, where memory is limited.
       status_topic: where workers report; None: nowhere, so that candidates are not watched.
+      pickles: what workers may load although loading it runs code.
       feedback_topic: where the rewards of bandits and the labels of candidates come from; None: nowhere.
     """
 
@@ -57,6 +59,7 @@ class ModelsSettings:
     loads: int = 2
     status_topic: str | None = None
     feedback_topic: str | None = None
+    pickles: AllowedPickles = NO_PICKLES
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
@@ -92,7 +95,9 @@ class Serving:
         registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", limits)
         inline = InlineModels(settings.kafka, settings.topic)
         codecs = [one.codec for one in settings.record_types]
-        loader = ModelLoader(BeamOpener(), inline.fetch, codecs, measured=settings.memory is not None)
+        loader = ModelLoader(
+            BeamOpener(), inline.fetch, codecs, measured=settings.memory is not None, pickles=settings.pickles
+        )
         follows = FollowerSettings(settings.scores, settings.timeout, loads=settings.loads)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
         follower = ModelFollower(reader, registry, loader, follows)

@@ -173,6 +173,11 @@ OPTIONS = {
             "imported with their first model",
         ),
         Option(
+            "allow-pickle",
+            "the pickles that may be loaded although loading one runs whatever code it contains, as a list of "
+            "sha256:DIGEST, or names of models whose every version may be one, separated by commas (default: none)",
+        ),
+        Option(
             "result-key",
             "the key of a result: the record's key, or the record's coordinates TOPIC-PARTITION-OFFSET",
             ("record", "coordinates"),

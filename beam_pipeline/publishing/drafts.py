@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.golden import GoldenSamples
 from models.model_topic.published import PublishedVersion
-from models.records.codecs.base import RecordCodec
 from models.records.record_type import RecordType
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import runs_in_process
-from models.serving.loading import LoadedModel, ModelLoader
+from models.serving.loading import ModelLoader
 from transforms.file_systems import BeamOpener
 
 
@@ -89,11 +89,16 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
     return content, None, digest_of_bytes(content)
 
 
-def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordType | None) -> None:
+def check_draft(
+    draft: Draft,
+    descriptor: ModelDescriptor,
+    record_type: RecordType | None,
+    pickles: AllowedPickles = NO_PICKLES,
+) -> None:
     """Loads the model as a worker would, with all checks of its admission.
 
     If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
-    fit the model's inputs.
+    fit the model's inputs. A pickle that is not allowed is not loaded.
 
     Raises:
       PublishError: the model cannot serve; the message has the reason.
@@ -101,22 +106,23 @@ def check_draft(draft: Draft, descriptor: ModelDescriptor, record_type: RecordTy
     data_type = descriptor.data_type
     if record_type is None and data_type in BUNDLED_RECORDS:
         record_type = RecordType.named(data_type)
+    loader = ModelLoader(
+        BeamOpener(),
+        lambda _: descriptor.model_bytes or b"",
+        [] if record_type is None else [record_type.codec],
+        publishing=True,
+        pickles=pickles,
+    )
     version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)
     try:
-        if record_type is not None:
-            _load(version, descriptor, [record_type.codec]).close()
-            return
-        model = _load(version, descriptor, [])
+        model = loader.load(version)
         try:
-            _check_inputs(descriptor, set(model.scorer.signature.inputs))
+            if record_type is None:
+                _check_inputs(descriptor, set(model.scorer.signature.inputs))
         finally:
             model.close()
     except (ModelLoadError, OptionsError, MappingError) as error:
         raise PublishError(f"model {draft.name!r} was not published: {error}") from error
-
-
-def _load(version: PublishedVersion, descriptor: ModelDescriptor, codecs: Sequence[RecordCodec]) -> LoadedModel:
-    return ModelLoader(BeamOpener(), lambda _: descriptor.model_bytes or b"", codecs, publishing=True).load(version)
 
 
 def _check_inputs(descriptor: ModelDescriptor, known: set[str]) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from beam_pipeline.cli.logs import without_start_lines
 from beam_pipeline.rehearsal.recent_records import RecentRecord, recent_records
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.scored import ScoredRecords
 from models.errors import RehearsalError, ServingError
 from models.kafka.client import KafkaSettings
@@ -42,6 +43,7 @@ class RehearsalSettings:
       last: how many records.
       batch: how many records a call scores at most.
       tolerance: how far apart two numbers may be and still agree (`models.columns.agreement`).
+      pickles: what may be loaded although loading it runs code.
     """
 
     name: str
@@ -50,6 +52,7 @@ class RehearsalSettings:
     last: int
     batch: int
     tolerance: float
+    pickles: AllowedPickles = NO_PICKLES
 
 
 def rehearse(
@@ -77,7 +80,7 @@ def rehearse(
     codecs = {topic: kind.codec for topic, kind in record_types.items()}
     with ExitStack() as opened:
         inline = opened.enter_context(closing(InlineModels(kafka, models_topic)))
-        loader = ModelLoader(BeamOpener(), inline.fetch, list(codecs.values()), measured=True)
+        loader = ModelLoader(BeamOpener(), inline.fetch, list(codecs.values()), measured=True, pickles=settings.pickles)
         models = [opened.enter_context(closing(_loaded(loader, one))) for one in (candidate, live) if one is not None]
         records = recent_records(kafka, record_types, settings.last)
         return _compared(

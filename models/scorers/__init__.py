@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
-from models.errors import ModelLoadError, ScorerEntryPointError, UnknownModelTypeError
+from models.entry_points import described, installed, load_claim
+from models.errors import EntryPointError, ModelLoadError, ScorerEntryPointError, UnknownModelTypeError
 from models.extras import extras_named
 
 if TYPE_CHECKING:  # the command line reads this table, and must not be slowed down by an import of numpy
@@ -29,6 +29,7 @@ ENTRY_POINT_GROUP = "beam_serving.scorers"
 SCORER_MODULES = {
     "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
+    "python": "models.scorers.python",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",
@@ -39,7 +40,7 @@ SCORER_MODULES = {
 
 def model_types() -> tuple[str, ...]:
     """All modelTypes, sorted: those of the table and those of other packages. It imports none of the scorers."""
-    return tuple(sorted({*SCORER_MODULES, *_entry_points()}))
+    return tuple(sorted({*SCORER_MODULES, *installed(ENTRY_POINT_GROUP)}))
 
 
 def load_scorer(source: ModelSource) -> Scorer:
@@ -76,7 +77,7 @@ def prepare_engines(model_types: Iterable[str]) -> None:
 
 
 def _module(model_type: str) -> ScorerModule:
-    claims = _entry_points().get(model_type, ())
+    claims = installed(ENTRY_POINT_GROUP).get(model_type, ())
     if claims:
         return _loaded_entry_point(model_type, claims)
     if model_type not in SCORER_MODULES:
@@ -85,42 +86,23 @@ def _module(model_type: str) -> ScorerModule:
         return cast("ScorerModule", import_module(SCORER_MODULES[model_type]))
 
 
-@cache
-def _entry_points() -> dict[str, tuple[EntryPoint, ...]]:
-    """The entry points of other packages by modelType; what is installed does not change while a process runs."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for one in entry_points(group=ENTRY_POINT_GROUP):
-        found[one.name] = (*found.get(one.name, ()), one)
-    return found
-
-
 def _loaded_entry_point(model_type: str, claims: tuple[EntryPoint, ...]) -> ScorerModule:
-    described = " and ".join(map(_described, claims))
+    text = " and ".join(map(described, claims))
     if model_type in SCORER_MODULES:
         raise ScorerEntryPointError(
-            f"modelType {model_type!r} is built in, so {described} may not claim it; uninstall that package, or rename "
+            f"modelType {model_type!r} is built in, so {text} may not claim it; uninstall that package, or rename "
             "its entry point"
         )
-    if len(claims) > 1:
-        raise ScorerEntryPointError(f"modelType {model_type!r} is claimed by {described}; uninstall all but one")
     try:
-        module = claims[0].load()
-    except Exception as error:  # the import runs code of another package
-        raise ScorerEntryPointError(
-            f"modelType {model_type!r}: {described} cannot be imported: {type(error).__name__}: {error}; repair the "
-            "package here and wherever workers run"
-        ) from error
+        module = load_claim(claims, f"modelType {model_type!r}")
+    except EntryPointError as error:
+        raise ScorerEntryPointError(str(error)) from error.__cause__
     missing = [name for name in ("load", "prepare") if not callable(getattr(module, name, None))]
     if not isinstance(getattr(module, "IN_PROCESS", None), bool):
         missing.append("IN_PROCESS")
     if missing:
         raise ScorerEntryPointError(
-            f"modelType {model_type!r}: {described} is not a scorer, because it lacks {', '.join(missing)}; see "
+            f"modelType {model_type!r}: {text} is not a scorer, because it lacks {', '.join(missing)}; see "
             "models.scorers.base"
         )
     return cast("ScorerModule", module)
-
-
-def _described(claim: EntryPoint) -> str:
-    package = "an unknown package" if claim.dist is None else f"package {claim.dist.name} {claim.dist.version}"
-    return f"the entry point {claim.name} = {claim.value} of {package}"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.artifacts.fetching import Opener
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.model_topic.descriptor import ModelDescriptor
 from models.tensors import Array, Signature
 
@@ -36,12 +37,14 @@ class ModelSource:
       content: the bytes of an inline model; None when the model has a location.
       opener: reads the location.
       warm_up: whether requests that the model brings along for its warm-up are run before it is returned.
+      pickles: what may be loaded although loading it runs code.
     """
 
     descriptor: ModelDescriptor
     content: bytes | None
     opener: Opener
     warm_up: bool = True
+    pickles: AllowedPickles = NO_PICKLES
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource, Scores
-from models.scorers.in_process import InProcessScorer, check_inputs, check_rows, engine_text, selected_outputs
+from models.scorers.in_process import (
+    InProcessScorer,
+    as_outputs,
+    check_inputs,
+    check_shapes,
+    check_signature_name,
+    engine_text,
+    selected_outputs,
+)
 from models.tensors import Array, Signature, TensorSpec
 
 MATRIX_INPUT = "X"
@@ -56,12 +64,7 @@ class Features:
         """The inputs as one matrix; raises ScoringError when they are not those of the signature."""
         specs = self.inputs()
         rows = check_inputs(inputs, specs)
-        for name, spec in specs.items():
-            wanted = (rows, *(spec.shape or ())[1:])
-            if inputs[name].shape != wanted:
-                raise ScoringError(
-                    f"input {name!r} has shape {list(inputs[name].shape)}, but {list(wanted)} is expected"
-                )
+        check_shapes(inputs, specs, rows)
         if self.names is None:
             return inputs[MATRIX_INPUT]
         matrix = np.empty((rows, self.width), self.dtype)
@@ -114,8 +117,7 @@ class TableScorer(InProcessScorer):
 
     def __init__(self, source: ModelSource, digest: str, features: Features, predict: Predict) -> None:
         descriptor = source.descriptor
-        if descriptor.signature not in (None, SIGNATURE):
-            raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {SIGNATURE!r}")
+        check_signature_name(descriptor, SIGNATURE)
         self._features = features
         self._predict: Predict | None = predict
         self._wanted = set(descriptor.outputs.values())
@@ -163,15 +165,4 @@ class TableScorer(InProcessScorer):
             outputs = self._predict(matrix)
         except Exception as error:  # libraries raise exceptions of many kinds
             raise ScoringError(one_line(error)) from error
-        return {
-            name: check_rows(name, _without_str(np.asarray(values)), len(matrix)) for name, values in outputs.items()
-        }
-
-
-def _without_str(values: Array) -> Array:
-    """Texts as an array of bytes, as the signatures of all models have them; everything else unchanged."""
-    if values.dtype.kind not in "UO":
-        return values
-    texts = np.empty(values.size, object)
-    texts[:] = [one.encode("utf-8", "surrogateescape") if isinstance(one, str) else one for one in values.ravel()]
-    return texts.reshape(values.shape)
+        return as_outputs(outputs, len(matrix))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,10 +13,13 @@ from models.artifacts.fetching import FetchedModel, fetch_model
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource
-from models.tensors import Array, Signature
+from models.tensors import Array, Signature, TensorSpec
 from models.text import clean_text
 
 _MESSAGE_LIMIT = 500
+# Kinds of numpy dtypes.
+_NUMBERS = "biuf"
+_TEXTS = "OSU"
 
 ModelFolder = tempfile.TemporaryDirectory[str]
 OpenedScorer = TypeVar("OpenedScorer")
@@ -102,6 +105,68 @@ def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:
         shapes = ", ".join(f"{name} {list(np.shape(values))}" for name, values in sorted(inputs.items()))
         raise ScoringError(f"the inputs must have the same number of rows; their shapes are {shapes}")
     return int(rows.pop()[0])
+
+
+def check_shapes(arrays: Mapping[str, Array], specs: Mapping[str, TensorSpec], rows: int, what: str = "input") -> None:
+    """Raises ScoringError unless each array has the shape of its spec, with that number of rows."""
+    for name, spec in specs.items():
+        if spec.shape is None:
+            continue
+        wanted, found = (rows, *spec.shape[1:]), arrays[name].shape
+        if len(wanted) != len(found) or any(size not in (None, one) for size, one in zip(wanted, found, strict=True)):
+            sizes = ", ".join("any" if size is None else str(size) for size in wanted)
+            raise ScoringError(f"{what} {name!r} has shape {list(found)}, but [{sizes}] is expected")
+
+
+def check_signature_name(descriptor: ModelDescriptor, only: str) -> None:
+    """Raises ModelLoadError when the descriptor asks for another signature than the only one."""
+    if descriptor.signature not in (None, only):
+        raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {only!r}")
+
+
+def as_outputs(returned: Mapping[str, Any], rows: int) -> dict[str, Array]:
+    """What a Python library or function returned, as arrays that results can hold: texts become bytes.
+
+    Raises:
+      ScoringError: when it is not a mapping of names to values with a row for each row that went in, or holds what is
+        neither a number nor a boolean nor a text.
+    """
+    if not isinstance(returned, Mapping):
+        raise ScoringError(f"a {type(returned).__name__} was returned, but a mapping of names to arrays is expected")
+    if not returned or not all(isinstance(name, str) for name in returned):
+        raise ScoringError("the names of the outputs must be texts, and there must be at least one output")
+    return {name: _as_output(name, values, rows) for name, values in returned.items()}
+
+
+def _as_output(name: str, values: Any, rows: int) -> Array:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ScoringError(f"output {name!r}: {engine_text(error, str(error))}") from error
+    if array.dtype == object:
+        array = _natural(array)
+    if array.dtype.kind not in _NUMBERS + _TEXTS:
+        raise ScoringError(f"output {name!r} holds {array.dtype}, but numbers, booleans or texts are expected")
+    return check_rows(name, _with_bytes(name, array) if array.dtype.kind in _TEXTS else array, rows)
+
+
+def _natural(values: Array) -> Array:
+    """Numbers in an array of objects, as labels may be, as an array of numbers; everything else unchanged."""
+    try:
+        natural = np.asarray(values.tolist())
+    except ValueError:
+        return values
+    return natural if natural.dtype.kind in _NUMBERS and natural.shape == values.shape else values
+
+
+def _with_bytes(name: str, values: Array) -> Array:
+    """Texts as an array of bytes, as the signatures of all models have them."""
+    texts = np.empty(values.size, object)
+    for place, one in enumerate(values.ravel().tolist()):
+        texts[place] = one.encode("utf-8", "surrogateescape") if isinstance(one, str) else one
+        if not isinstance(texts[place], bytes):
+            raise ScoringError(f"output {name!r} holds a {type(one).__name__}, but numbers or texts are expected")
+    return texts.reshape(values.shape)
 
 
 def check_rows(name: str, values: Array, rows: int) -> Array:

@@ -3,8 +3,11 @@
 The model is a .skops file, as `skops.io.dump` writes it. It has no options. Unlike a pickle, the file is data: it names
 types, and is refused when it names one that neither skops nor this module trusts, which leaves those of numpy, scipy
 and scikit-learn. What is in trees and other parts of scikit-learn in C is not checked further: a file that was made to
-do harm could end the process, so publish no file of strangers. Pickle and joblib files are not served, because loading
-one runs whatever code it contains.
+do harm could end the process, so publish no file of strangers.
+
+Files of pickle and joblib are refused unless the deployment allows them (`models.artifacts.pickles`), because loading
+one runs whatever code it contains. One that another version of scikit-learn has written is refused in any case, because
+it may load and give wrong answers.
 
 Features are float64, and numbers only. The outputs are `prediction` (what `predict` gives) and, if the estimator has
 `predict_proba`, `probabilities`. An estimator that would use several threads of its own uses one (`n_jobs`).
@@ -14,15 +17,19 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skops.io
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
 
 from models.artifacts.fetching import FetchedModel
 from models.artifacts.model_file import open_model_file
+from models.artifacts.pickles import is_pickle
 from models.errors import ModelLoadError
 from models.scorers.base import ModelSource, Scorer
 from models.scorers.feature_table import PREDICTION, PROBABILITIES, Features, TableScorer, known_names, one_line
@@ -30,7 +37,7 @@ from models.scorers.in_process import ModelFolder, load_published, names_text
 from models.tensors import Array
 
 IN_PROCESS = True
-SUFFIXES = (".skops",)
+SUFFIXES = (".skops", ".pkl", ".pickle", ".joblib")
 
 # Parts of fitted estimators that only hold numbers. skops leaves them to its users: they are not public, or in C.
 TRUSTED = frozenset(
@@ -51,7 +58,6 @@ TRUSTED = frozenset(
 )
 
 _SCHEMA = "schema.json"
-_PICKLE_START = b"\x80"
 
 
 def load(source: ModelSource) -> Scorer:
@@ -60,6 +66,7 @@ def load(source: ModelSource) -> Scorer:
     Raises:
       ScorerOptionError: when there is an option.
       DigestMismatchError: when the fetched model differs from the published one.
+      PickleRefusedError: when it is a pickle that the deployment does not allow.
       ModelLoadError: when the model is missing or broken, names a type that is not trusted, or cannot predict.
     """
     return load_published(source, (), partial(_opened, source))
@@ -72,7 +79,14 @@ def prepare() -> None:
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> TableScorer:
-    estimator = _open(fetched.content, Path(folder.name) / "model")
+    path = _model_file(fetched.content, Path(folder.name) / "model")
+    if _is_skops(path):
+        estimator = _read(partial(_from_skops, path))
+    elif is_pickle(path):
+        source.pickles.check(source.descriptor, fetched.digest)
+        estimator = _read(partial(_from_pickle, path))
+    else:
+        raise ModelLoadError("it is not a file of skops; save the model with skops.io.dump")
     folder.cleanup()
     if not callable(getattr(estimator, "predict", None)):
         raise ModelLoadError(f"a {type(estimator).__name__} has no method predict")
@@ -83,36 +97,46 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
     return TableScorer(source, fetched.digest, features, partial(_predict, estimator))
 
 
-def _open(content: bytes | Path, folder: Path) -> Any:
-    path = _model_file(content, folder)
+def _read(read: Callable[[], Any]) -> Any:
+    """The estimator that a file contains, set to one thread."""
     try:
-        named = set(skops.io.get_untrusted_types(file=path))
-        if named - TRUSTED:
-            raise ModelLoadError(f"the model names types that are not trusted: {names_text(named - TRUSTED)}")
-        estimator = skops.io.load(path, trusted=sorted(named))
+        estimator = read()
+        if not isinstance(estimator, BaseEstimator):
+            raise ModelLoadError(f"it contains a {type(estimator).__name__}, which is not an estimator")
         several = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
         return estimator.set_params(**several)
     except ModelLoadError:
         raise
-    except Exception as error:  # a damaged file can lead skops anywhere
+    except Exception as error:  # a damaged file can lead its reader anywhere
         raise ModelLoadError(f"scikit-learn cannot load it: {one_line(error)}") from error
 
 
+def _from_skops(path: Path) -> Any:
+    named = set(skops.io.get_untrusted_types(file=path))
+    if named - TRUSTED:
+        raise ModelLoadError(f"the model names types that are not trusted: {names_text(named - TRUSTED)}")
+    return skops.io.load(path, trusted=sorted(named))
+
+
+def _from_pickle(path: Path) -> Any:
+    """Runs whatever code the file contains; joblib reads files of pickle, too."""
+    import joblib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        return joblib.load(path)
+
+
 def _model_file(content: bytes | Path, folder: Path) -> Path:
-    """The .skops file, which is a zip file itself, and may be in another one."""
+    """The file of the model; a .skops file is a zip file itself, and may be in another one."""
     if isinstance(content, bytes):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "model.skops"
         path.write_bytes(content)
         content = path
-    if content.is_file() and not _is_skops(content):
-        if content.read_bytes().startswith(_PICKLE_START):
-            raise ModelLoadError("it is a pickle, which may run any code; save the model with skops.io.dump")
+    if content.is_file() and not _is_skops(content) and not is_pickle(content):
         content = content.rename(content.with_suffix(".zip"))
-    path = open_model_file(content, folder, SUFFIXES)
-    if not _is_skops(path):
-        raise ModelLoadError("it is not a file of skops; save the model with skops.io.dump")
-    return path
+    return open_model_file(content, folder, SUFFIXES)
 
 
 def _is_skops(path: Path) -> bool:

@@ -74,7 +74,7 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
 
 def _open(content: bytes) -> tuple[Any, str]:
     """The model and its objective."""
-    _check_whole(content)
+    check_whole(content)
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(content))
@@ -85,7 +85,7 @@ def _open(content: bytes) -> tuple[Any, str]:
     return booster, str(objective)
 
 
-def _check_whole(content: bytes) -> None:
+def check_whole(content: bytes) -> None:
     """Raises ModelLoadError for what is cut off or of another kind."""
     if _JSON.match(content):
         try:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 
 from models.artifacts.fetching import Opener
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.mapping import Fields, InputMapping, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
@@ -22,7 +22,7 @@ from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer
 from models.serving.admission import ADMISSION_OPTIONS, Admission
 from models.serving.memory import CountingOpener, LoadGate, resident_bytes
-from models.tensors import Array, Signature, TensorSpec
+from models.tensors import Array, Signature, sample_inputs
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ class ModelLoader:
       fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
       codecs: the codecs of the records that the models will score.
       measured: whether models are loaded one at a time, so that the memory that each of them takes can be measured.
+      pickles: what may be loaded although loading it runs code.
       publishing: whether a model that gives NaN or infinity for zeros is refused. Workers do not ask for that, because
         such a model may have been published, and may serve, for good reasons.
     """
@@ -138,12 +139,14 @@ class ModelLoader:
         codecs: Sequence[RecordCodec],
         measured: bool = False,
         publishing: bool = False,
+        pickles: AllowedPickles = NO_PICKLES,
     ) -> None:
         self._opener = opener
         self._fetch = fetch
         self._codecs = codecs
         self._measured = measured
         self._publishing = publishing
+        self._pickles = pickles
         self._gate = LoadGate()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
@@ -168,7 +171,7 @@ class ModelLoader:
         content = self._fetch(version.offset) if version.inline else None
         admission.check_bytes(len(content or b""))
         warmed = descriptor.options.get(WARM_UP_OPTION, "true") != "false"
-        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener, warmed))
+        scorer = load_scorer(ModelSource(for_scorer(descriptor), content, opener, warmed, self._pickles))
         try:
             mappings = self._plan(scorer.signature, descriptor)
             if warmed:
@@ -259,17 +262,3 @@ def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> Mappi
         return scorer.score(sample_inputs(scorer.signature, samples)).outputs
     except ServingError as error:
         raise ModelLoadError(f"warm-up failed: {error} (option {WARM_UP_OPTION}=false skips it)") from error
-
-
-def sample_inputs(signature: Signature, samples: Mapping[str, bytes] | None = None) -> dict[str, Array]:
-    """One row of zeros, empty strings or samples for each input; a dimension of any size gets the size 1."""
-    return {name: _sample(spec, (samples or {}).get(name, b"")) for name, spec in signature.inputs.items()}
-
-
-def _sample(spec: TensorSpec, text: bytes) -> Array:
-    shape = (1,) if spec.shape is None else (1, *(size or 1 for size in spec.shape[1:]))
-    if spec.dtype != np.dtype(object):
-        return np.zeros(shape, spec.dtype)
-    texts = np.empty(shape, object)
-    texts.fill(text)  # np.full would cut the zeros at the end of the bytes off
-    return texts

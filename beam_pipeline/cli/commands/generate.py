@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
 _RECORDS = ("bootstrap-servers", "records-topic", "kafka-config", *RECORD_TYPE[1:])
-_MODELS = ("bootstrap-servers", "models-topic", "kafka-config", *RECORD_TYPE)
+_MODELS = ("bootstrap-servers", "models-topic", "kafka-config", "allow-pickle", *RECORD_TYPE)
 _TICK_SECONDS = 0.002
 _PROGRESS_SECONDS = 5.0
 
@@ -158,6 +158,7 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
         raise OptionsError(f"--every {given.every:g} is less than 0")
     check_model_arguments(given)
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.artifacts.pickles import AllowedPickles
     from models.model_topic.publisher import ModelPublisher
 
     topic = ModelPublisher(kafka_settings(values), values["models_topic"])
@@ -166,8 +167,9 @@ def _generate_models(given: argparse.Namespace, values: dict[str, Any]) -> int:
     descriptors = [draft_descriptor(draft) for draft in drafts]
     with without_start_lines():
         prepare_engines([given.type])
+    pickles = AllowedPickles.parse(values.get("allow_pickle"))
     for draft, descriptor in zip(drafts, descriptors, strict=True):
-        check_draft(draft, descriptor, record_type)
+        check_draft(draft, descriptor, record_type, pickles)
     due = time.monotonic()
     for number, (draft, descriptor) in enumerate(itertools.cycle(zip(drafts, descriptors, strict=True))):
         if given.count is not None and number >= given.count:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
-_PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE)
+_PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE, "allow-pickle")
 _OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
@@ -164,6 +164,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.artifacts.pickles import AllowedPickles
     from models.model_topic.route_changes import promoted
     from models.model_topic.route_publisher import RoutePublisher
 
@@ -172,7 +173,7 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     descriptor = draft_descriptor(draft)
     with without_start_lines():
         prepare_engines([draft.model_type])
-    check_draft(draft, descriptor, record_type)
+    check_draft(draft, descriptor, record_type, AllowedPickles.parse(values.get("allow_pickle")))
     lead = lead_of(given)
     if given.no_promote or lead is not None:
         published = topic.publish(descriptor, live=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.rehearsal.limits import Limits
 
 ACTION = "rehearse"
-OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config", "records-topic", *RECORD_TYPE)
+OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config", "records-topic", "allow-pickle", *RECORD_TYPE)
 
 
 def add_rehearse(actions: Any) -> None:
@@ -88,6 +88,7 @@ def run_rehearse(given: argparse.Namespace, values: dict[str, Any], kafka: Kafka
     """Runs the action and returns the exit status."""
     from beam_pipeline.rehearsal.report import report_json, report_lines
     from beam_pipeline.rehearsal.run import RehearsalSettings, rehearse
+    from models.artifacts.pickles import AllowedPickles
     from models.rehearsal.limits import broken_limits
 
     settings = RehearsalSettings(
@@ -96,6 +97,7 @@ def run_rehearse(given: argparse.Namespace, values: dict[str, Any], kafka: Kafka
         _count_named("last", given.last),
         _count_named("batch", given.batch),
         number_named("tolerance", given.tolerance),
+        AllowedPickles.parse(values.get("allow_pickle")),
     )
     record_types = {one.topic: named_record_type(values, one) for one in records_topics(values)}
     rehearsal = rehearse(kafka, values["models_topic"], record_types, settings)

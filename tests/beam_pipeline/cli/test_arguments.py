@@ -15,6 +15,7 @@ from beam_pipeline.cli.arguments import (
     serving_options,
 )
 from beam_pipeline.options import RecordsTopic
+from models.artifacts.pickles import NO_PICKLES
 from models.errors import OptionsError
 
 COMPLETE = [
@@ -132,6 +133,15 @@ def test_models_follow_the_groups_name_the_data_types_and_the_timeout() -> None:
     assert (models.deployment, models.data_types, models.timeout) == ("g", ("a", "b"), 5)
     plain = serving_options(read(*COMPLETE), []).models()
     assert (plain.deployment, plain.data_types, plain.timeout) == ("beam-serving", (), 60)
+
+
+def test_workers_load_the_pickles_that_are_allowed_and_no_others() -> None:
+    words = ("--allow-pickle", f"wine, sha256:{64 * 'a'}")
+    pickles = serving_options(read(*COMPLETE, *words), []).models().pickles
+    assert (pickles.names, pickles.digests) == (frozenset({"wine"}), frozenset({64 * "a"}))
+    assert serving_options(read(*COMPLETE), []).models().pickles == NO_PICKLES
+    with pytest.raises(OptionsError, match="--allow-pickle 'sha256:1'"):
+        serving_options(read(*COMPLETE, "--allow-pickle", "sha256:1"), []).models()
 
 
 RECORDS = """

@@ -9,10 +9,18 @@ from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import ModelLoadError, OptionsError, PublishError
 from models.records.record_type import RecordType
+from tests.distributions import distributions
 from tests.models.scorers import onnx_graphs
 from tests.saved_models import save_garbage, save_recommender, save_version_model, save_wine_model
 
 SAVED_MODEL = "tensorflow-saved-model"
+STRENGTH = """
+from models.functions import Column, column_function
+
+@column_function({"alcohol": Column("float64")})
+def strong(columns, limit):
+    return {"strong": columns["alcohol"] > limit}
+"""
 
 
 def test_a_model_by_path_has_its_absolute_location_and_the_digest_of_its_folder(tmp_path: Path) -> None:
@@ -96,3 +104,23 @@ def test_a_model_in_onnx_is_checked_against_the_fields_of_the_records(tmp_path: 
             check_draft(wrong, draft_descriptor(wrong), None)
     right = replace(draft, inputs={"a": fields})
     check_draft(right, draft_descriptor(right), None)
+
+
+def test_a_function_is_checked_against_the_fields_of_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.json"
+    with distributions(tmp_path, monkeypatch) as write:
+        write("acme-wine", "beam_serving.functions", "acme-strong", STRENGTH, "acme_wine:strong")
+        for name, parameters, error in (
+            ("acme-strong", '{"limit": 12}', None),
+            ("acme-strong", "{}", "missing a required argument: 'limit'"),
+            ("acme-weak", "{}", r"function 'acme-weak' is not installed; installed: acme-strong\."),
+        ):
+            model.write_text(f'{{"function": "{name}", "parameters": {parameters}}}')
+            draft = Draft("wine", "python", path=str(model))
+            if error is None:
+                check_draft(draft, draft_descriptor(draft), None)
+                continue
+            with pytest.raises(PublishError, match=error):
+                check_draft(draft, draft_descriptor(draft), None)

@@ -24,12 +24,12 @@ import pytest
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.local_opener import LocalOpener
+from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer, model_types, prepare_engines, runs_in_process
 from models.scorers.base import ModelSource, Scorer
-from models.serving.loading import sample_inputs
-from models.tensors import Array
+from models.tensors import Array, sample_inputs
 
 Arrays = Mapping[str, Array]
 ROWS = (1, 2, 2_000)
@@ -50,6 +50,7 @@ class ScorerCase:
       tolerance: how far a floating-point number may be from the framework's, relatively and absolutely.
       options: those that the model needs.
       signature: the name to ask for, if the model needs that.
+      pickles: what may be loaded although loading it runs code, if that is how the model is saved.
     """
 
     model_type: str
@@ -60,6 +61,7 @@ class ScorerCase:
     tolerance: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
     signature: str | None = None
+    pickles: AllowedPickles = NO_PICKLES
 
 
 @dataclass
@@ -83,6 +85,8 @@ class Models:
         """What a worker would load."""
         case = self.case
         location = None if content is not None else str(path)
+        if digest is None and path.exists():  # the digest of what is there, as publishing computes it
+            digest = digest_of_path(path) if content is None else digest_of_bytes(content)
         descriptor = ModelDescriptor(
             "m",
             case.model_type,
@@ -92,7 +96,7 @@ class Models:
             options=case.options,
             digest=digest,
         )
-        return ModelSource(descriptor, content, LocalOpener())
+        return ModelSource(descriptor, content, LocalOpener(), pickles=case.pickles)
 
     def load(self, number: int = 1) -> Scorer:
         """The model of that number."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 import pytest
 
 from beam_pipeline.cli.arguments import OPTIONS
-from models import scorers
 from models.artifacts.local_opener import LocalOpener
 from models.errors import ScorerEntryPointError, UnknownModelTypeError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers import SCORER_MODULES, load_scorer, model_types, prepare_engines, runs_in_process
+from models.scorers import ENTRY_POINT_GROUP, SCORER_MODULES, load_scorer, model_types, prepare_engines, runs_in_process
 from models.scorers.base import ModelSource, Scorer
+from tests.distributions import distributions
 
 DOUBLING = '''
 """Doubles an input; the model is a text that names the input."""
@@ -58,23 +57,12 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Installs a distribution with one module and one entry point."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    modules = []
+    with distributions(tmp_path, monkeypatch) as write:
 
-    def write(package: str, model_type: str, code: str = DOUBLING, value: str | None = None) -> None:
-        module = package.replace("-", "_")
-        modules.append(module)
-        (tmp_path / f"{module}.py").write_text(code)
-        metadata = tmp_path / f"{module}-1.2.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
-        (metadata / "entry_points.txt").write_text(f"[beam_serving.scorers]\n{model_type} = {value or module}\n")
-        scorers._entry_points.cache_clear()
+        def install(package: str, model_type: str, code: str = DOUBLING, value: str | None = None) -> None:
+            write(package, ENTRY_POINT_GROUP, model_type, code, value)
 
-    yield write
-    for module in modules:
-        sys.modules.pop(module, None)
-    scorers._entry_points.cache_clear()
+        yield install
 
 
 def inline(model_type: str) -> ModelSource:
@@ -87,7 +75,7 @@ def load(model_type: str) -> Scorer:
 
 def test_a_package_adds_a_model_type(install: Install) -> None:
     install("acme-doubling", "acme-double")
-    assert set(model_types()) == {*SCORER_MODULES, "acme-double"}
+    assert set(model_types()) == {*SCORER_MODULES, "acme-double", "beam-model-handler"}
     assert runs_in_process("acme-double")
     scorer = load("acme-double")
     assert scorer.score({"x": np.array([1, 2], np.float32)}).outputs["doubled"].tolist() == [2, 4]
@@ -150,5 +138,7 @@ def test_two_packages_cannot_claim_one_type(install: Install) -> None:
 
 def test_an_unknown_type_is_refused_with_the_known_ones(install: Install) -> None:
     install("acme-doubling", "acme-double")
-    with pytest.raises(UnknownModelTypeError, match=r"'acme' is not served; known types: acme-double, .*tensorflow"):
+    with pytest.raises(
+        UnknownModelTypeError, match=r"'acme' is not served; known types: acme-double, beam-model-handler, .*tensorflow"
+    ):
         load("acme")

@@ -25,8 +25,8 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
 from models.scorers.base import ModelSource, Scores
-from models.serving.loading import LoadedModel, ModelLoader, sample_inputs, warm_up
-from models.tensors import Array, Signature, TensorSpec
+from models.serving.loading import LoadedModel, ModelLoader, warm_up
+from models.tensors import Array, Signature, TensorSpec, sample_inputs
 from tests.models.fakes import FakeScorer, columns_of, fake_model, published, schema_of
 from tests.saved_models import save_failing_model, save_recommender, save_string_model, save_version_model
 
