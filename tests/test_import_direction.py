@@ -24,8 +24,11 @@ ENGINES = {
     # The gRPC scorer packs its tensors with TensorFlow's own functions.
     # Warm-up requests are files of TensorFlow's, with tensors in them.
     "tensorflow": {
+        "scorers/tensorflow_graph.py",
+        "scorers/tensorflow_operations.py",
         "scorers/tensorflow_saved_model.py",
         "scorers/tensorflow_serving_grpc.py",
+        "scorers/tensorflow_session.py",
         "scorers/warm_up_requests.py",
     },
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},

@@ -12,6 +12,7 @@ import pytest
 
 from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
+from tests.models.scorers import frozen_graphs
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 
@@ -34,6 +35,14 @@ def _tensorflow_function(number: int) -> Any:
 
 def _saved_model_expected(number: int, inputs: Arrays) -> Arrays:
     return {name: tensor.numpy() for name, tensor in _tensorflow_function(number)(**inputs).items()}
+
+
+def _save_graph(path: Path, number: int) -> Path:
+    return frozen_graphs.save_linear(path.with_suffix(".pb"), float(number))
+
+
+def _graph_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"Identity": frozen_graphs.linear(float(number))(**inputs).numpy()}
 
 
 def _save_onnx(path: Path, number: int) -> Path:
@@ -101,6 +110,14 @@ CASES = (
         _save_saved_model,
         lambda rows: {"v": rows_of(rows)},
         _saved_model_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "tensorflow-graph",
+        _save_graph,
+        lambda rows: {"v": rows_of(rows)},
+        _graph_expected,
         {"v": TOO_NARROW},
         tolerance=1e-5,
     ),
