@@ -25,6 +25,7 @@ ENGINES = {
     # Warm-up requests are files of TensorFlow's, with tensors in them.
     "tensorflow": {
         "scorers/tensorflow_graph.py",
+        "scorers/tensorflow_lite.py",
         "scorers/tensorflow_operations.py",
         "scorers/tensorflow_saved_model.py",
         "scorers/tensorflow_serving_grpc.py",

@@ -31,6 +31,7 @@ SCORER_MODULES = {
     "onnx": "models.scorers.onnx",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-graph": "models.scorers.tensorflow_graph",
+    "tensorflow-lite": "models.scorers.tensorflow_lite",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",
     "tensorflow-serving-rest": "models.scorers.tensorflow_serving_rest",

@@ -34,10 +34,11 @@ from models.artifacts.fetching import FetchedModel
 from models.errors import ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer
-from models.scorers.in_process import ModelFolder, load_published, names_text, selected_outputs
+from models.scorers.in_process import ModelFolder, load_published, selected_outputs
 from models.scorers.tensorflow_session import (
     OpenedModel,
     SessionScorer,
+    choose_signature,
     one_line,
     prepare_session,
     tensor_dtype,
@@ -49,7 +50,6 @@ from models.tensors import Signature, TensorSpec
 IN_PROCESS = True
 KNOWN_OPTIONS = ("tags",)
 DEFAULT_TAGS = frozenset({"serve"})
-DEFAULT_SIGNATURE = "serving_default"
 
 # TensorFlow 2 lists internal operations in the signature table, under these names.
 _INTERNAL_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -110,7 +110,7 @@ def _open(model: Path, descriptor: ModelDescriptor) -> OpenedModel:
     tags = _choose_tags([frozenset(graph.meta_info_def.tags) for graph in graphs], descriptor.options.get("tags"))
     graph = next(graph for graph in graphs if frozenset(graph.meta_info_def.tags) == tags)
     table = {name: value for name, value in graph.signature_def.items() if name not in _INTERNAL_SIGNATURES}
-    name = _choose_signature(sorted(table), descriptor.signature)
+    name = choose_signature(sorted(table), descriptor.signature)
     feeds = {key: _tensor_name(key, info) for key, info in sorted(table[name].inputs.items())}
     fetches = {key: _tensor_name(key, info) for key, info in sorted(table[name].outputs.items())}
     if not feeds or not fetches:
@@ -144,17 +144,6 @@ def _choose_tags(present: list[frozenset[str]], asked: str | None) -> frozenset[
         existing = "; ".join(",".join(sorted(each)) or "(no tag)" for each in present)
         raise ScorerOptionError(f"option tags={asked!r}: the model has no such tag set; it has: {existing}")
     return tags
-
-
-def _choose_signature(present: list[str], asked: str | None) -> str:
-    if asked is not None and asked in present:
-        return asked
-    if asked is None and DEFAULT_SIGNATURE in present:
-        return DEFAULT_SIGNATURE
-    if asked is None and len(present) == 1:
-        return present[0]
-    wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
-    raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
 
 
 def _tensor_name(key: str, info: Any) -> str:

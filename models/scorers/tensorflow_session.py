@@ -17,8 +17,10 @@ import numpy as np
 from models.errors import ModelLoadError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Scores
-from models.scorers.in_process import InProcessScorer, ModelFolder, check_inputs, check_rows, engine_text
+from models.scorers.in_process import InProcessScorer, ModelFolder, check_inputs, check_rows, engine_text, names_text
 from models.tensors import Array, Signature
+
+DEFAULT_SIGNATURE = "serving_default"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,22 @@ def one_line(error: BaseException) -> str:
     ):
         text = text.partition(tail)[0]
     return engine_text(error, text.removeprefix("Graph execution error:"))
+
+
+def choose_signature(present: list[str], asked: str | None) -> str:
+    """The signature to call: the requested one, otherwise serving_default or the only one.
+
+    Raises:
+      ModelLoadError: when that leaves none, or more than one.
+    """
+    if asked is not None and asked in present:
+        return asked
+    if asked is None and DEFAULT_SIGNATURE in present:
+        return DEFAULT_SIGNATURE
+    if asked is None and len(present) == 1:
+        return present[0]
+    wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
+    raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
 
 
 def tensor_dtype(key: str, number: int) -> np.dtype[np.generic]:

@@ -12,7 +12,7 @@ import pytest
 
 from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
-from tests.models.scorers import frozen_graphs
+from tests.models.scorers import frozen_graphs, keras_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 
@@ -43,6 +43,16 @@ def _save_graph(path: Path, number: int) -> Path:
 
 def _graph_expected(number: int, inputs: Arrays) -> Arrays:
     return {"Identity": frozen_graphs.linear(float(number))(**inputs).numpy()}
+
+
+def _save_lite(path: Path, number: int) -> Path:
+    target = path.with_suffix(".tflite")
+    target.write_bytes(keras_models.converted(keras_models.classifier(number)))
+    return target
+
+
+def _keras_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"output_0": keras_models.classifier(number)(inputs["v"]).numpy()}
 
 
 def _save_onnx(path: Path, number: int) -> Path:
@@ -118,6 +128,14 @@ CASES = (
         _save_graph,
         lambda rows: {"v": rows_of(rows)},
         _graph_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "tensorflow-lite",
+        _save_lite,
+        lambda rows: {"v": rows_of(rows)},
+        _keras_expected,
         {"v": TOO_NARROW},
         tolerance=1e-5,
     ),
