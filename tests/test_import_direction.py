@@ -32,6 +32,7 @@ ENGINES = {
         "scorers/tensorflow_session.py",
         "scorers/warm_up_requests.py",
     },
+    "keras": {"scorers/keras.py"},
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
     "grpc": {"scorers/tensorflow_serving_grpc.py"},
     "urllib3": {"scorers/tensorflow_serving_rest.py"},

@@ -98,6 +98,19 @@ def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> No
         raise ModelLoadError(f"the zip file cannot be read: {error or type(error).__name__}") from error
 
 
+def check_archive(path: Path) -> None:
+    """Checks a zip file that a library will read itself.
+
+    Raises:
+      ModelLoadError: when it is not a zip file, or unpacks to more than `allowed_bytes`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive.infolist(), allowed_bytes(path.stat().st_size))
+    except _BROKEN_ZIP as error:
+        raise ModelLoadError(f"the zip file cannot be read: {error or type(error).__name__}") from error
+
+
 def allowed_bytes(size: int) -> int:
     """How many bytes a file of a model may grow to when it is unpacked or loaded.
 

@@ -27,6 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "beam_serving.scorers"
 
 SCORER_MODULES = {
+    "keras": "models.scorers.keras",
     "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
     "sklearn": "models.scorers.sklearn",

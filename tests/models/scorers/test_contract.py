@@ -51,8 +51,18 @@ def _save_lite(path: Path, number: int) -> Path:
     return target
 
 
-def _keras_expected(number: int, inputs: Arrays) -> Arrays:
+def _lite_expected(number: int, inputs: Arrays) -> Arrays:
     return {"output_0": keras_models.classifier(number)(inputs["v"]).numpy()}
+
+
+def _save_keras(path: Path, number: int) -> Path:
+    target = path.with_suffix(".keras")
+    keras_models.classifier(number).save(target)
+    return target
+
+
+def _keras_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"out": keras_models.classifier(number).predict(inputs["v"], verbose=0)}
 
 
 def _save_onnx(path: Path, number: int) -> Path:
@@ -134,6 +144,14 @@ CASES = (
     ScorerCase(
         "tensorflow-lite",
         _save_lite,
+        lambda rows: {"v": rows_of(rows)},
+        _lite_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "keras",
+        _save_keras,
         lambda rows: {"v": rows_of(rows)},
         _keras_expected,
         {"v": TOO_NARROW},
