@@ -53,6 +53,8 @@ setup(
         "confluent-kafka>=2.16,<3",
         "fastavro>=1.12,<2",
         "grpcio>=1.76,<2",
+        # TensorFlow brings it along; earlier versions let a file of a model read other files.
+        "keras>=3.12,<4",
         "numpy>=2,<3",
         "orjson>=3.9.7,<4",
         "pyarrow>=16,<26",

@@ -24,10 +24,15 @@ ENGINES = {
     # The gRPC scorer packs its tensors with TensorFlow's own functions.
     # Warm-up requests are files of TensorFlow's, with tensors in them.
     "tensorflow": {
+        "scorers/tensorflow_graph.py",
+        "scorers/tensorflow_lite.py",
+        "scorers/tensorflow_operations.py",
         "scorers/tensorflow_saved_model.py",
         "scorers/tensorflow_serving_grpc.py",
+        "scorers/tensorflow_session.py",
         "scorers/warm_up_requests.py",
     },
+    "keras": {"scorers/keras.py"},
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
     "grpc": {"scorers/tensorflow_serving_grpc.py"},
     "urllib3": {"scorers/tensorflow_serving_rest.py"},

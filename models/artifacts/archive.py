@@ -87,7 +87,7 @@ def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> No
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    allowed = limit if limit is not None else max(EXPANSION_FLOOR, EXPANSION_LIMIT * size)
+    allowed = limit if limit is not None else allowed_bytes(size)
     try:
         with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content) as archive:
             entries = archive.infolist()
@@ -96,6 +96,28 @@ def extract(content: bytes | Path, folder: Path, limit: int | None = None) -> No
                 _extract_entry(archive, entry, folder / name)
     except _BROKEN_ZIP as error:
         raise ModelLoadError(f"the zip file cannot be read: {error or type(error).__name__}") from error
+
+
+def check_archive(path: Path) -> None:
+    """Checks a zip file that a library will read itself.
+
+    Raises:
+      ModelLoadError: when it is not a zip file, or unpacks to more than `allowed_bytes`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive.infolist(), allowed_bytes(path.stat().st_size))
+    except _BROKEN_ZIP as error:
+        raise ModelLoadError(f"the zip file cannot be read: {error or type(error).__name__}") from error
+
+
+def allowed_bytes(size: int) -> int:
+    """How many bytes a file of a model may grow to when it is unpacked or loaded.
+
+    >>> allowed_bytes(10) == EXPANSION_FLOOR, allowed_bytes(10**9)
+    (True, 200000000000)
+    """
+    return max(EXPANSION_FLOOR, EXPANSION_LIMIT * size)
 
 
 def find_saved_model(folder: Path) -> Path:

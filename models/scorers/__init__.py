@@ -27,10 +27,13 @@ _LOGGER = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "beam_serving.scorers"
 
 SCORER_MODULES = {
+    "keras": "models.scorers.keras",
     "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
     "python": "models.scorers.python",
     "sklearn": "models.scorers.sklearn",
+    "tensorflow-graph": "models.scorers.tensorflow_graph",
+    "tensorflow-lite": "models.scorers.tensorflow_lite",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",
     "tensorflow-serving-rest": "models.scorers.tensorflow_serving_rest",

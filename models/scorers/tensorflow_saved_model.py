@@ -24,37 +24,32 @@ it; a fast model beside a slow one does 418 calls/s without and 30 with it. A lo
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.artifacts.archive import SAVED_MODEL_FILE, open_saved_model
 from models.artifacts.fetching import FetchedModel
-from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.errors import ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers.base import ModelSource, Scorer, Scores
-from models.scorers.in_process import (
-    InProcessScorer,
-    ModelFolder,
-    check_inputs,
-    check_rows,
-    engine_text,
-    load_published,
-    names_text,
-    selected_outputs,
+from models.scorers.base import ModelSource, Scorer
+from models.scorers.in_process import ModelFolder, load_published, selected_outputs
+from models.scorers.tensorflow_session import (
+    OpenedModel,
+    SessionScorer,
+    choose_signature,
+    one_line,
+    prepare_session,
+    tensor_dtype,
+    tensor_shape,
+    tensorflow_module,
 )
-from models.tensors import Array, Signature, TensorSpec
+from models.tensors import Signature, TensorSpec
 
 IN_PROCESS = True
 KNOWN_OPTIONS = ("tags",)
 DEFAULT_TAGS = frozenset({"serve"})
-DEFAULT_SIGNATURE = "serving_default"
 
 # TensorFlow 2 lists internal operations in the signature table, under these names.
 _INTERNAL_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
@@ -78,24 +73,22 @@ def prepare() -> None:
     Raises:
       ModelLoadError: when TensorFlow cannot be imported.
     """
-    tensorflow = _tensorflow()
-    graph = tensorflow.Graph()
-    with graph.as_default(), tensorflow.compat.v1.Session(graph=graph) as session:
-        session.run(tensorflow.constant(0))
+    prepare_session()
 
 
-def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> SavedModelScorer:
+def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> SessionScorer:
     descriptor = source.descriptor
     model = open_saved_model(fetched.content, Path(folder.name) / "model")
-    scorer = SavedModelScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
+    scorer = SessionScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
     if source.warm_up:
         _warm_up(scorer, model)
+    # The weights are in memory and the tables are filled. A graph may read an asset in each call, though.
     if not _has_assets(model):
         folder.cleanup()
     return scorer
 
 
-def _warm_up(scorer: SavedModelScorer, model: Path) -> None:
+def _warm_up(scorer: SessionScorer, model: Path) -> None:
     """Runs the warm-up requests that the model brings along; closes it if it cannot answer one."""
     # It imports TensorFlow, which this module leaves to the first model.
     from models.scorers.warm_up_requests import run_warm_up_requests
@@ -105,69 +98,6 @@ def _warm_up(scorer: SavedModelScorer, model: Path) -> None:
     except BaseException:
         scorer.close()
         raise
-
-
-class SavedModelScorer(InProcessScorer):
-    """A SavedModel in a session of its own.
-
-    After the load, the weights are in memory and the tables are filled, so the model's files are deleted. The files of
-    a model with assets are kept until `close`, because a graph may read an asset in each call. `close` frees the
-    weights at once; a few hundred kilobytes of Python objects that describe the graph are left to the garbage
-    collector.
-    """
-
-    def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: ModelFolder) -> None:
-        super().__init__(descriptor, digest, opened.signature)
-        self._session = opened.session
-        self._feeds = dict(opened.feeds)
-        self._fetches = dict(opened.fetches)
-        self._folder = folder
-
-    def score(self, inputs: Mapping[str, Array]) -> Scores:
-        """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
-
-        Raises:
-          ScoringError: when TensorFlow fails, with its text in one line; when the inputs are not those of the
-            signature; or when the number of rows of an output differs from that of the inputs.
-        """
-        rows = check_inputs(inputs, self._feeds)
-        feeds = {self._feeds[name]: values for name, values in inputs.items()}
-        # TensorFlow raises exceptions of its own, but ValueError or TypeError for values that cannot be fed.
-        try:
-            outputs = self._session.run(self._fetches, feeds)
-        except Exception as error:
-            raise ScoringError(one_line(error)) from error
-        return Scores({name: check_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
-
-    def close(self) -> None:
-        """Frees the weights and deletes the model's files."""
-        self._session.close()
-        # The memory is freed with the last reference to the session.
-        self._session = None
-        self._folder.cleanup()
-
-
-@dataclass(frozen=True)
-class OpenedModel:
-    """A session with a model in it, and the tensors to feed and to fetch by the signature's names."""
-
-    session: Any
-    signature: Signature
-    feeds: Mapping[str, str]
-    fetches: Mapping[str, str]
-
-
-def one_line(error: BaseException) -> str:
-    """The text of a TensorFlow exception in one line of at most 500 characters, without stack traces."""
-    text = getattr(error, "message", None) or str(error)
-    for tail in (
-        "\n\nOriginal stack trace",
-        "\nOriginal stack trace",
-        "\n\nErrors may have originated",
-        "\nDefined at",
-    ):
-        text = text.partition(tail)[0]
-    return engine_text(error, text.removeprefix("Graph execution error:"))
 
 
 def _has_assets(model: Path) -> bool:
@@ -180,7 +110,7 @@ def _open(model: Path, descriptor: ModelDescriptor) -> OpenedModel:
     tags = _choose_tags([frozenset(graph.meta_info_def.tags) for graph in graphs], descriptor.options.get("tags"))
     graph = next(graph for graph in graphs if frozenset(graph.meta_info_def.tags) == tags)
     table = {name: value for name, value in graph.signature_def.items() if name not in _INTERNAL_SIGNATURES}
-    name = _choose_signature(sorted(table), descriptor.signature)
+    name = choose_signature(sorted(table), descriptor.signature)
     feeds = {key: _tensor_name(key, info) for key, info in sorted(table[name].inputs.items())}
     fetches = {key: _tensor_name(key, info) for key, info in sorted(table[name].outputs.items())}
     if not feeds or not fetches:
@@ -192,7 +122,7 @@ def _open(model: Path, descriptor: ModelDescriptor) -> OpenedModel:
 
 def _parse(model: Path) -> Any:
     """The SavedModel message of `model`. Reading it first costs little, and lets every refusal name what there is."""
-    _tensorflow()
+    tensorflow_module()
     from tensorflow.core.protobuf import saved_model_pb2
 
     message = saved_model_pb2.SavedModel()
@@ -216,17 +146,6 @@ def _choose_tags(present: list[frozenset[str]], asked: str | None) -> frozenset[
     return tags
 
 
-def _choose_signature(present: list[str], asked: str | None) -> str:
-    if asked is not None and asked in present:
-        return asked
-    if asked is None and DEFAULT_SIGNATURE in present:
-        return DEFAULT_SIGNATURE
-    if asked is None and len(present) == 1:
-        return present[0]
-    wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
-    raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
-
-
 def _tensor_name(key: str, info: Any) -> str:
     if info.WhichOneof("encoding") != "name":
         raise ModelLoadError(f"{key!r} of the signature is a sparse or composite tensor; only dense ones are served")
@@ -236,28 +155,14 @@ def _tensor_name(key: str, info: Any) -> str:
 
 def _specs(table: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return {
-        key: TensorSpec(key, _dtype(key, info.dtype), _shape(info.tensor_shape)) for key, info in sorted(table.items())
+        key: TensorSpec(key, tensor_dtype(key, info.dtype), tensor_shape(info.tensor_shape))
+        for key, info in sorted(table.items())
     }
-
-
-def _dtype(key: str, number: int) -> np.dtype[np.generic]:
-    """The numpy dtype of an entry of TensorFlow's enumeration; strings are `object`."""
-    dtype = _tensorflow().dtypes.as_dtype(number)
-    if dtype.name in ("resource", "variant"):
-        raise ModelLoadError(f"{key!r} of the signature is a {dtype.name}, which is not an array")
-    numpy_dtype: np.dtype[np.generic] = np.dtype(dtype.as_numpy_dtype)
-    return numpy_dtype
-
-
-def _shape(shape: Any) -> tuple[int | None, ...] | None:
-    if shape.unknown_rank:
-        return None
-    return tuple(None if dimension.size < 0 else dimension.size for dimension in shape.dim)
 
 
 def _session(model: Path, tags: frozenset[str]) -> Any:
     """A session with the model's variables restored and its tables filled."""
-    tensorflow = _tensorflow()
+    tensorflow = tensorflow_module()
     graph = tensorflow.Graph()
     session = tensorflow.compat.v1.Session(graph=graph)
     try:
@@ -269,21 +174,3 @@ def _session(model: Path, tags: frozenset[str]) -> Any:
         text = one_line(error).replace(f"{model}/", "")
         raise ModelLoadError(f"TensorFlow cannot load it: {text}") from error
     return session
-
-
-@cache
-def _tensorflow() -> Any:
-    """TensorFlow, imported when the first model is loaded: it takes 2 to 3 seconds and 400 MB."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise ModelLoadError(f"the package tensorflow cannot be imported: {error}; install it on the worker") from error
-    # TensorFlow logs that the loader is deprecated. The module's docstring explains why it is used, and operators
-    # cannot act on the warning.
-    tensorflow.get_logger().addFilter(_is_no_deprecation)
-    return tensorflow
-
-
-def _is_no_deprecation(record: logging.LogRecord) -> bool:
-    return "deprecated" not in record.getMessage()

@@ -13,6 +13,7 @@ import pytest
 from models.artifacts.pickles import AllowedPickles
 from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
+from tests.models.scorers import frozen_graphs, keras_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 
@@ -35,6 +36,34 @@ def _tensorflow_function(number: int) -> Any:
 
 def _saved_model_expected(number: int, inputs: Arrays) -> Arrays:
     return {name: tensor.numpy() for name, tensor in _tensorflow_function(number)(**inputs).items()}
+
+
+def _save_graph(path: Path, number: int) -> Path:
+    return frozen_graphs.save_linear(path.with_suffix(".pb"), float(number))
+
+
+def _graph_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"Identity": frozen_graphs.linear(float(number))(**inputs).numpy()}
+
+
+def _save_lite(path: Path, number: int) -> Path:
+    target = path.with_suffix(".tflite")
+    target.write_bytes(keras_models.converted(keras_models.classifier(number)))
+    return target
+
+
+def _lite_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"output_0": keras_models.classifier(number)(inputs["v"]).numpy()}
+
+
+def _save_keras(path: Path, number: int) -> Path:
+    target = path.with_suffix(".keras")
+    keras_models.classifier(number).save(target)
+    return target
+
+
+def _keras_expected(number: int, inputs: Arrays) -> Arrays:
+    return {"out": keras_models.classifier(number).predict(inputs["v"], verbose=0)}
 
 
 def _save_onnx(path: Path, number: int) -> Path:
@@ -110,6 +139,30 @@ CASES = (
         _save_saved_model,
         lambda rows: {"v": rows_of(rows)},
         _saved_model_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "tensorflow-graph",
+        _save_graph,
+        lambda rows: {"v": rows_of(rows)},
+        _graph_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "tensorflow-lite",
+        _save_lite,
+        lambda rows: {"v": rows_of(rows)},
+        _lite_expected,
+        {"v": TOO_NARROW},
+        tolerance=1e-5,
+    ),
+    ScorerCase(
+        "keras",
+        _save_keras,
+        lambda rows: {"v": rows_of(rows)},
+        _keras_expected,
         {"v": TOO_NARROW},
         tolerance=1e-5,
     ),

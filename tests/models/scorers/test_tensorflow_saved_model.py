@@ -21,7 +21,8 @@ from models.errors import DigestMismatchError, ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer
-from models.scorers.tensorflow_saved_model import load, one_line
+from models.scorers.tensorflow_saved_model import load
+from models.scorers.tensorflow_session import one_line
 from models.tensors import TensorSpec
 from tests import saved_models
 
