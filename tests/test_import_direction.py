@@ -29,8 +29,8 @@ ENGINES = {
         "scorers/warm_up_requests.py",
     },
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
-    "grpc": {"scorers/tensorflow_serving_grpc.py"},
-    "urllib3": {"scorers/tensorflow_serving_rest.py"},
+    "grpc": {"scorers/grpc_channels.py", "scorers/tensorflow_serving_grpc.py"},
+    "urllib3": {"scorers/rest_client.py"},
     "confluent_kafka": {
         "kafka/client.py",
         "kafka/message_sender.py",
