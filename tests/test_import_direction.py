@@ -29,6 +29,7 @@ ENGINES = {
         "scorers/warm_up_requests.py",
     },
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
+    "open_inference": {"scorers/open_inference_grpc.py"},
     "grpc": {"scorers/grpc_channels.py", "scorers/tensorflow_serving_grpc.py"},
     "urllib3": {"scorers/rest_client.py"},
     "confluent_kafka": {

@@ -29,6 +29,8 @@ ENTRY_POINT_GROUP = "beam_serving.scorers"
 SCORER_MODULES = {
     "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
+    "open-inference-grpc": "models.scorers.open_inference_grpc",
+    "open-inference-rest": "models.scorers.open_inference_rest",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-saved-model": "models.scorers.tensorflow_saved_model",
     "tensorflow-serving-grpc": "models.scorers.tensorflow_serving_grpc",

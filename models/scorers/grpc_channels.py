@@ -43,6 +43,12 @@ _TRANSIENT = frozenset(
 )
 
 
+# RESOURCE_EXHAUSTED is also the status of a message or of metadata that are too large, which a retry cannot fix.
+_TOO_LARGE = ("larger than max", "metadata size exceeds")
+
+_METADATA_BYTES = 2**20
+
+
 @dataclass(frozen=True)
 class ChannelSettings:
     """The settings that determine a channel; scorers with equal settings share one.
@@ -76,6 +82,10 @@ class ChannelSettings:
             # A batch may be larger than the 4 MiB that gRPC allows by default.
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
+            # The text of an error is metadata. By default gRPC replaces some errors beyond 8 KiB, and all beyond
+            # 16 KiB, by RESOURCE_EXHAUSTED, so that a long text of a model looked like an overload.
+            ("grpc.max_metadata_size", _METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
             # Keepalive also limits how long sent data may stay unacknowledged. A replica whose machine is gone is
             # therefore given up within the deadline, instead of after the minutes that TCP takes. Servers tolerate
             # pings during calls (gRPC sends at most two), but close connections with idle pings unless configured to
@@ -183,8 +193,7 @@ class GrpcClient:
             return method(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             code, text = error.code(), error.details() or ""
-            # RESOURCE_EXHAUSTED is also the status of a message that is too large, which a retry cannot fix.
-            transient = code in _TRANSIENT and "larger than max" not in text
+            transient = code in _TRANSIENT and not any(part in text for part in _TOO_LARGE)
             message = f"{self.address}: {code.name}: {clean_text(text, SERVER_TEXT_LIMIT)}"
             raise RemoteCallError(message, status=code.name, transient=transient) from error
 

@@ -195,5 +195,15 @@ def _error_text(content: bytes) -> str:
     try:
         value = json.loads(text)
     except ValueError:
-        return text  # from something in front of the server, such as a proxy
+        return _end_of_traceback(text)  # from something in front of the server, such as a proxy
     return str(value["error"]) if isinstance(value, dict) and "error" in value else text
+
+
+def _end_of_traceback(text: str) -> str:
+    """The error at the end of a Python traceback, with which MLServer answers; any other text unchanged."""
+    if not text.startswith("Traceback (most recent call last):"):
+        return text
+    lines = text.splitlines()
+    # The lines of code in a traceback are indented, those of the error are not.
+    end = max((number for number, line in enumerate(lines, 1) if line.startswith(" ")), default=0)
+    return "\n".join(lines[end:]) or text
