@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 # What users of a part of the application install beside the rest; `models/extras.py` names them in errors.
 SERVERS = [
+    "open-inference-grpc>=2,<3",
     "tenacity>=9,<10",
     "tensorflow-serving-api>=2.19,<2.22",
 ]

@@ -12,6 +12,7 @@ EXTRA_OF = {
     "authlib": "registry",
     "lightgbm": "lightgbm",
     "onnxruntime": "onnx",
+    "open_inference": "servers",
     "sklearn": "sklearn",
     "skops": "sklearn",
     "tenacity": "servers",

@@ -34,8 +34,9 @@ ENGINES = {
     },
     "keras": {"scorers/keras.py"},
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
-    "grpc": {"scorers/tensorflow_serving_grpc.py"},
-    "urllib3": {"scorers/tensorflow_serving_rest.py"},
+    "open_inference": {"scorers/open_inference_grpc.py"},
+    "grpc": {"scorers/grpc_channels.py", "scorers/tensorflow_serving_grpc.py"},
+    "urllib3": {"scorers/rest_client.py"},
     "confluent_kafka": {
         "kafka/client.py",
         "kafka/message_sender.py",

@@ -30,6 +30,8 @@ SCORER_MODULES = {
     "keras": "models.scorers.keras",
     "lightgbm": "models.scorers.lightgbm",
     "onnx": "models.scorers.onnx",
+    "open-inference-grpc": "models.scorers.open_inference_grpc",
+    "open-inference-rest": "models.scorers.open_inference_rest",
     "python": "models.scorers.python",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-graph": "models.scorers.tensorflow_graph",

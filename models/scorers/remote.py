@@ -42,7 +42,7 @@ import tenacity
 
 from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
-from models.tensors import Array, Signature
+from models.tensors import Array, Signature, TensorSpec
 
 T = TypeVar("T")
 Client = TypeVar("Client", bound="Closable")
@@ -129,7 +129,7 @@ class LocationForm:
 
     Attributes:
       schemes: the scheme of plain connections, and that of connections over TLS.
-      path: a regular expression with the groups `model`, `version` and `label`, and optionally `prefix`.
+      path: a regular expression with the groups `model` and `label`, and optionally `version` and `prefix`.
       example: the syntax as shown in the error for a malformed location.
       ports: the default ports by scheme.
     """
@@ -157,7 +157,7 @@ class LocationForm:
             secure=whole[1] == secure,
             addresses=tuple(self._address(text, whole[1], location) for text in whole[2].split(",")),
             model=unquote(parts["model"]),
-            version=None if parts["version"] is None else int(parts["version"]),
+            version=None if parts.get("version") is None else int(parts["version"]),
             label=None if parts["label"] is None else unquote(parts["label"]),
             prefix=parts.get("prefix") or "",
         )
@@ -401,6 +401,17 @@ def check_rows(outputs: Mapping[str, Array], rows: int, address: str) -> None:
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
             raise ScoringError(f"{address}: output {name!r} has shape {array.shape}, but the input has {rows} rows")
+
+
+def no_rows(specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    """Outputs without rows, for a call without rows that cannot be sent; unknown sizes are 0.
+
+    >>> no_rows({"y": TensorSpec("y", np.dtype(np.float32), (None, 3))})
+    {'y': array([], shape=(0, 3), dtype=float32)}
+    """
+    return {
+        name: np.empty((0, *(size or 0 for size in (spec.shape or ())[1:])), spec.dtype) for name, spec in specs.items()
+    }
 
 
 class Closable(Protocol):

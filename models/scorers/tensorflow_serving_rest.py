@@ -1,18 +1,14 @@
 """modelType `tensorflow-serving-rest`: a model in TensorFlow Serving, called over REST.
 
 The location is `http://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]`, or `https://` for TLS;
-an ingress may add a path before /v1, and a trailing `:predict` is accepted. Several addresses are called in turn. An
-address that fails is skipped for a while, and the call goes to the next one.
+an ingress may add a path before /v1, and a trailing `:predict` is accepted.
 
-Options, in addition to those of `models.scorers.remote`:
+Options, in addition to those of `models.scorers.remote` and `models.scorers.rest_client`:
 
 =================  ==========  ==============================================================================
 option             default     meaning
 =================  ==========  ==============================================================================
 `format`           columnar    `columnar` (one list for each input) or `row` (one value or object for each row)
-`connections`      16          connections kept open to each address; up to as many concurrent calls can reuse
-                               a connection
-`tls.insecure`     no          `yes`: accept any certificate
 =================  ==========  ==============================================================================
 
 The REST answers of TensorFlow Serving contain no version, so `Scores.model_version` is the version in the location.
@@ -21,37 +17,32 @@ The REST answers of TensorFlow Serving contain no version, so `Scores.model_vers
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import urllib3
-from urllib3.exceptions import HTTPError, SSLError
 
-from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource, Scores
 from models.scorers.remote import (
-    Address,
     LocationForm,
     OptionReader,
-    RemoteCallError,
     RemoteOptions,
     RemoteScorer,
-    Retries,
     ServedModel,
     check_rows,
     choose_signature,
     closed_on_failure,
+    no_rows,
     row_count,
     tensor_dtype,
     wanted_outputs,
 )
+from models.scorers.rest_client import RestAnswer, RestClient, RestOptions
 from models.tensors import Array, Signature, TensorSpec
-from models.text import SERVER_TEXT_LIMIT, clean_text, error_text
+from models.text import SERVER_TEXT_LIMIT, error_text
 
 IN_PROCESS = False
 LOCATION = LocationForm(
@@ -61,95 +52,6 @@ LOCATION = LocationForm(
     example="http[s]://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]",
     ports={"http": 80, "https": 443},
 )
-
-_TRANSIENT = frozenset({429, 502, 503, 504})
-
-# A connection attempt to a machine that is gone ends after this time, which leaves enough of the deadline for the next
-# address.
-_CONNECT_SECONDS = 1.0
-
-_LEFT_OUT_SECONDS = 2.0
-
-
-class AddressRing:
-    """Returns addresses in turn, without those that failed recently, unless all of them did.
-
-    It is thread-safe without a lock, because each change is one atomic operation of the interpreter.
-    """
-
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        self._addresses = tuple(addresses)
-        self._turn = itertools.count()
-        self._left_out_until: dict[Address, float] = {}
-
-    def next(self) -> Address:
-        """The address to call now."""
-        now = time.monotonic()
-        usable = [address for address in self._addresses if self._left_out_until.get(address, 0.0) <= now]
-        candidates = usable or self._addresses
-        return candidates[next(self._turn) % len(candidates)]
-
-    def failed(self, address: Address) -> None:
-        """Skips the address for some seconds."""
-        self._left_out_until[address] = time.monotonic() + _LEFT_OUT_SECONDS
-
-    def answered(self, address: Address) -> None:
-        """Stops skipping the address."""
-        self._left_out_until.pop(address, None)
-
-
-class RestClient:
-    """Calls one model on a list of addresses, with headers, connections, deadline and retries. Thread-safe."""
-
-    def __init__(self, served: ServedModel, options: RemoteOptions, *, connections: int, insecure: bool) -> None:
-        self._served = served
-        self._scheme = "https" if served.secure else "http"
-        self._path = _path(served)
-        self._ring = AddressRing(served.addresses)
-        self._retries = Retries(options, len(served.addresses))
-        self._headers = {"content-type": "application/json", **options.headers}
-        if options.authority is not None:
-            self._headers["host"] = options.authority
-        tls = _tls_arguments(options, insecure=insecure) if served.secure else {}
-        self._pools = urllib3.PoolManager(num_pools=len(served.addresses), maxsize=connections, **tls)
-
-    def call(self, method: str, suffix: str, body: bytes | None = None) -> Any:
-        """Calls the model's path plus `suffix` and returns the JSON value of the answer.
-
-        Raises:
-          RemoteCallError: when no attempt succeeded within the deadline; with the address, the HTTP status and the
-            server's text.
-          ScoringError: when the answer is not JSON.
-        """
-        return self._retries.call(lambda timeout: self._attempt(method, suffix, body, timeout))
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._pools.clear()
-
-    def _attempt(self, method: str, suffix: str, body: bytes | None, timeout: float) -> Any:
-        address = self._ring.next()
-        url = f"{self._scheme}://{address}{self._path}{suffix}"
-        limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), total=timeout)
-        try:
-            response = self._pools.request(
-                method, url, body=body, headers=self._headers, timeout=limits, retries=False, redirect=False
-            )
-        except HTTPError as error:
-            self._ring.failed(address)
-            transient = not isinstance(error, SSLError)
-            text = clean_text(str(error), SERVER_TEXT_LIMIT)
-            raise RemoteCallError(f"{url}: {text}", status="", transient=transient) from error
-        transient = response.status in _TRANSIENT
-        if transient:
-            self._ring.failed(address)
-        else:
-            self._ring.answered(address)
-        if response.status != 200:
-            reason = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
-            text = f"{url}: {response.status}: {reason}"
-            raise RemoteCallError(text, status=str(response.status), transient=transient)
-        return _json_value(response.data, url)
 
 
 class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
@@ -163,11 +65,12 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
         *,
         outputs: tuple[str, ...],
         batch_deadline: float,
-        version: int | None,
+        served: ServedModel,
         row_format: bool,
     ) -> None:
         super().__init__(address, client, signature, outputs, batch_deadline)
-        self._version = version
+        self._version = served.version
+        self._path = f"{_path(served)}:predict"
         self._row_format = row_format
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
@@ -179,7 +82,7 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
         """
         rows = row_count(inputs)
         # JSON cannot express the shape of an array without rows, and the server rejects an empty list of instances.
-        outputs = self._predict(inputs) if rows else self._no_rows()
+        outputs = self._predict(inputs) if rows else no_rows(self._signature.outputs)
         wanted = {name: outputs[name] for name in self._outputs or outputs}
         check_rows(wanted, rows, self._address)
         return Scores(wanted, self._version)
@@ -190,19 +93,13 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
             body = json.dumps({"signature_name": self._signature.name, **content}).encode()
         except (TypeError, ValueError) as error:
             raise ScoringError(f"{self._address}: the inputs cannot be written as JSON: {error}") from error
-        answer = self._client.call("POST", ":predict", body)
+        answer = _json_value(self._client.call("POST", self._path, body))
         try:
             specs = self._signature.outputs
             return row_outputs(answer, specs) if self._row_format else columnar_outputs(answer, specs)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             text = error_text(error, SERVER_TEXT_LIMIT)
             raise ScoringError(f"{self._address}: the answer does not follow the signature: {text}") from error
-
-    def _no_rows(self) -> dict[str, Array]:
-        return {
-            name: np.empty((0, *(size or 0 for size in (spec.shape or ())[1:])), spec.dtype)
-            for name, spec in self._signature.outputs.items()
-        }
 
 
 def prepare() -> None:
@@ -222,14 +119,11 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
     reader = OptionReader(descriptor.options)
     options = RemoteOptions.read(reader, secure=served.secure)
     row_format = reader.choice("format", ("columnar", "row")) == "row"
-    connections = reader.count("connections", 16)
-    insecure = reader.choice("tls.insecure", ("no", "yes")) == "yes"
+    rest = RestOptions.read(reader, secure=served.secure)
     reader.refuse_others()
-    if insecure and not served.secure:
-        raise ScorerOptionError("option tls.insecure: the location does not use TLS")
-    client = RestClient(served, options, connections=connections, insecure=insecure)
+    client = RestClient(served, options, rest)
     with closed_on_failure(client):
-        definitions = _signature_definitions(client.call("GET", "/metadata"), location)
+        definitions = _signature_definitions(_json_value(client.call("GET", f"{_path(served)}/metadata")), location)
         name = choose_signature(definitions, descriptor.signature, location)
         signature = _signature(name, definitions[name], location)
         outputs = wanted_outputs(descriptor, signature.outputs, location)
@@ -239,7 +133,7 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
             signature,
             outputs=outputs,
             batch_deadline=options.batch_deadline,
-            version=served.version,
+            served=served,
             row_format=row_format,
         )
 
@@ -341,35 +235,11 @@ def _path(served: ServedModel) -> str:
     return path if served.label is None else f"{path}/labels/{quote(served.label, safe='')}"
 
 
-def _tls_arguments(options: RemoteOptions, *, insecure: bool) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "cert_reqs": "CERT_NONE" if insecure else "CERT_REQUIRED",
-        "ca_certs": options.certificate_authorities and str(options.certificate_authorities),
-        "cert_file": options.certificate and str(options.certificate),
-        "key_file": options.key and str(options.key),
-    }
-    if options.authority is not None:
-        name = urllib3.util.parse_url(f"https://{options.authority}").host
-        arguments["server_hostname"] = name
-        # Setting a name here would enable the host name check again, which `tls.insecure` disables.
-        arguments["assert_hostname"] = False if insecure else name
-    return arguments
-
-
-def _json_value(content: bytes, url: str) -> Any:
+def _json_value(answer: RestAnswer) -> Any:
     try:
-        return json.loads(content.decode("utf-8", "surrogateescape"))
+        return json.loads(answer.content.decode("utf-8", "surrogateescape"))
     except ValueError as error:
-        raise ScoringError(f"{url}: the answer is not JSON: {error}") from error
-
-
-def _error_text(content: bytes) -> str:
-    text = content.decode("utf-8", "replace").strip()
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text  # from something in front of the server, such as a proxy
-    return str(value["error"]) if isinstance(value, dict) and "error" in value else text
+        raise ScoringError(f"{answer.url}: the answer is not JSON: {error}") from error
 
 
 def _signature_definitions(answer: Any, location: str) -> Mapping[str, Any]:

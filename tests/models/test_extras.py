@@ -25,6 +25,8 @@ def test_the_extra_that_is_named_has_the_package(module: str) -> None:
     [
         ("lightgbm", "lightgbm", "lightgbm"),
         ("onnx", "onnxruntime", "onnx"),
+        ("open-inference-grpc", "open_inference", "servers"),
+        ("open-inference-rest", "tenacity", "servers"),
         ("sklearn", "skops", "sklearn"),
         ("tensorflow-serving-grpc", "tensorflow_serving", "servers"),
         ("tensorflow-serving-rest", "tenacity", "servers"),

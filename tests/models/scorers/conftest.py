@@ -1,4 +1,4 @@
-"""Two replicas of one TensorFlow Serving, started once for all tests of this folder."""
+"""Two replicas each of TensorFlow Serving and of MLServer, started once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Certificate, self_signed
+from tests.models.scorers import mlserver_replica
 from tests.models.scorers.tensorflow_serving_replica import (
     Replica,
     close,
@@ -57,4 +58,29 @@ def replicas(replica_pair: tuple[Replica, Replica]) -> Iterator[tuple[Replica, R
     """The two servers, neither slow nor failing before and after the test."""
     yield replica_pair
     for replica in replica_pair:
+        replica.behave()
+
+
+@pytest.fixture(scope="session")
+def mlserver_pair(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[mlserver_replica.Replica, mlserver_replica.Replica]]:
+    """Two real MLServers with the same models."""
+    with ExitStack() as stack:
+        pair = []
+        for _ in range(2):
+            pair.append(mlserver_replica.start(tmp_path_factory.mktemp("mlserver")))
+            stack.callback(pair[-1].process.kill)
+        for replica in pair:
+            replica.wait_until_ready()
+        yield pair[0], pair[1]
+
+
+@pytest.fixture
+def mlservers(
+    mlserver_pair: tuple[mlserver_replica.Replica, mlserver_replica.Replica],
+) -> Iterator[tuple[mlserver_replica.Replica, mlserver_replica.Replica]]:
+    """The two servers, not slow before and after the test."""
+    yield mlserver_pair
+    for replica in mlserver_pair:
         replica.behave()

@@ -17,12 +17,10 @@ from tensorflow.core.framework import tensor_pb2
 
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
+from models.scorers.grpc_channels import CHANNELS, ChannelSettings, channel_target
 from models.scorers.remote import Address, RemoteCallError
 from models.scorers.tensorflow_serving_grpc import (
-    CHANNELS,
-    ChannelSettings,
     TensorFlowServingGrpcScorer,
-    channel_target,
     fill_tensor,
     load,
     tensor_array,

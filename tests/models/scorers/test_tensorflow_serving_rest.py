@@ -19,9 +19,8 @@ from models.results.decoder import ResultDecoder
 from models.routing.plan import implicit_plan
 from models.scorers import load_scorer
 from models.scorers.remote import Address, RemoteCallError, RemoteOptions, ServedModel
+from models.scorers.rest_client import AddressRing, RestClient, RestOptions
 from models.scorers.tensorflow_serving_rest import (
-    AddressRing,
-    RestClient,
     TensorFlowServingRestScorer,
     columnar_outputs,
     load,
@@ -298,11 +297,10 @@ def test_an_error_text_of_a_server_is_one_short_line_that_can_be_encoded(replica
     long = "x" * 1_000_000
     for text in (long, "line\nbreak \ud800", f"\ud800{long}"):
         with one_answer(400, json.dumps({"error": text}).encode()) as port:
-            client = RestClient(
-                ServedModel(False, (Address("127.0.0.1", port),), "m"), RemoteOptions(), connections=1, insecure=False
-            )
+            served = ServedModel(False, (Address("127.0.0.1", port),), "m")
+            client = RestClient(served, RemoteOptions(), RestOptions())
             with pytest.raises(RemoteCallError) as caught:
-                client.call("POST", ":predict", b"{}")
+                client.call("POST", "/v1/models/m:predict", b"{}")
             client.close()
         said = str(caught.value).partition(": 400: ")[2]
         assert said == clean_text(text, SERVER_TEXT_LIMIT)

@@ -1,0 +1,52 @@
+"""The signature of a model whose server does not describe it: the inputs that the descriptor names.
+
+Their types are those of the options `dtype.INPUT`, and float32 otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from models.errors import ModelLoadError, ScorerOptionError
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers.remote import OptionReader
+from models.tensors import Signature, TensorSpec
+
+Dtypes = Mapping[str, np.dtype[np.generic]]
+
+
+def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
+    """The options `dtype.INPUT`, whose values are numpy's names of types, and `string` for arrays of bytes.
+
+    Raises:
+      ScorerOptionError: when a type is not one of `allowed`.
+    """
+    names = reader.named("dtype", "INPUT")
+    for name, text in names.items():
+        if not name or text not in allowed:
+            raise ScorerOptionError(f"option dtype.{name}: {text!r} is not one of {', '.join(allowed)}")
+    return {name: np.dtype(object if text == "string" else text) for name, text in names.items()}
+
+
+def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, why: str) -> Signature:
+    """The signature whose inputs are those that the descriptor maps and those of the options; shapes are open.
+
+    Args:
+      descriptor: of the model.
+      dtypes: of the inputs that are not float32.
+      name: of the signature, unless the descriptor names one.
+      why: the server's description is not used, for the error.
+
+    Raises:
+      ModelLoadError: when no input is named.
+    """
+    names = sorted({*descriptor.inputs, *dtypes})
+    if not names:
+        raise ModelLoadError(
+            f"{descriptor.model_source_location}: {why}; name the inputs in the descriptor's mapping, or by options "
+            "dtype.INPUT"
+        )
+    inputs = {one: TensorSpec(one, dtypes.get(one, np.dtype(np.float32)), None) for one in names}
+    return Signature(descriptor.signature or name, inputs)

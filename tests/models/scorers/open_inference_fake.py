@@ -1,0 +1,135 @@
+"""A small server of the Open Inference protocol, which answers with whatever a test says: what no real one would."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
+from typing import Any
+
+import grpc
+from open_inference.grpc import protocol, service
+
+from tests.certificates import Certificate
+
+
+@dataclass
+class Answers:
+    """What the server says over gRPC.
+
+    Attributes:
+      infer: the answer to ModelInfer.
+      inputs, outputs: datatype and shape by name, in the metadata.
+      error: the text with which ModelInfer fails instead, if it is not empty.
+      ready: what the calls of ModelReady answer in turn; True after the last.
+      requests: the calls of ModelInfer so far.
+    """
+
+    infer: Any = field(default_factory=protocol.ModelInferResponse)
+    inputs: Mapping[str, tuple[str, list[int]]] = field(default_factory=lambda: {"x": ("FP32", [-1])})
+    outputs: Mapping[str, tuple[str, list[int]]] = field(default_factory=dict)
+    error: str = ""
+    ready: list[bool] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+
+
+class _Service(service.GRPCInferenceServiceServicer):
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def ModelReady(self, request: Any, context: Any) -> Any:
+        ready = self._answers.ready.pop(0) if self._answers.ready else True
+        return protocol.ModelReadyResponse(ready=ready)
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:
+        answer = protocol.ModelMetadataResponse(name=request.name)
+        for tensors, described in ((answer.inputs, self._answers.inputs), (answer.outputs, self._answers.outputs)):
+            for name, (datatype, shape) in described.items():
+                tensors.add(name=name, datatype=datatype, shape=shape)
+        return answer
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:
+        self._answers.requests.append(request)
+        if self._answers.error:
+            context.abort(grpc.StatusCode.INTERNAL, self._answers.error)
+        return self._answers.infer
+
+
+@contextmanager
+def grpc_server(answers: Answers, certificate: Certificate | None = None) -> Iterator[str]:
+    """The address of a server over gRPC, with TLS if there is a certificate."""
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    service.add_GRPCInferenceServiceServicer_to_server(_Service(answers), server)
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        pair = (certificate.key.read_bytes(), certificate.certificate.read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@dataclass
+class RestAnswers:
+    """What the server says over REST.
+
+    Attributes:
+      paths: status, headers and body by the path's end; what is not there is 404.
+      requests: path, headers and body of the calls so far.
+    """
+
+    paths: dict[str, tuple[int, Mapping[str, str], bytes]]
+    requests: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
+
+
+def json_answer(value: Any) -> tuple[int, Mapping[str, str], bytes]:
+    """A successful answer."""
+    return 200, {}, json.dumps(value).encode()
+
+
+@contextmanager
+def rest_server(answers: RestAnswers, certificate: Certificate | None = None) -> Iterator[str]:
+    """The address of a server over REST, with TLS if there is a certificate."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            answers.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            found = [answer for end, answer in answers.paths.items() if self.path.endswith(end)]
+            status, headers, content = found[0] if found else (404, {}, b"not found")
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Is silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = SSLContext(PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
