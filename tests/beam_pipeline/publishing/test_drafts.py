@@ -45,8 +45,9 @@ def test_the_digest_of_a_location_is_that_of_what_is_there(tmp_path: Path) -> No
     assert descriptor.digest == digest_of_path(folder)
 
 
-def test_a_model_on_a_server_has_no_digest() -> None:
-    descriptor = draft_descriptor(Draft("m", "tensorflow-serving-grpc", location="grpc://localhost:1/m"))
+@pytest.mark.parametrize("model_type", ["tensorflow-serving-grpc", "open-inference-grpc"])
+def test_a_model_on_a_server_has_no_digest(model_type: str) -> None:
+    descriptor = draft_descriptor(Draft("m", model_type, location="grpc://localhost:1/m"))
     assert (descriptor.digest, descriptor.model_source_location) == (None, "grpc://localhost:1/m")
 
 
@@ -55,6 +56,7 @@ def test_a_model_on_a_server_has_no_digest() -> None:
     [
         (Draft("m", SAVED_MODEL, path="no/such/folder"), "no/such/folder"),
         (Draft("m", "tensorflow-serving-rest", path="."), "give its --location"),
+        (Draft("m", "open-inference-rest", path="."), "give its --location"),
         (Draft("a/b", "tensorflow-serving-rest", location="http://localhost/v1/models/m"), "--name"),
         (Draft("n" * 250, "tensorflow-serving-rest", location="http://localhost/v1/models/m"), "the limit is 249"),
     ],

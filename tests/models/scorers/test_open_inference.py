@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from models.errors import ModelLoadError, ScorerOptionError, ScoringError
+from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
+from models.errors import ModelLoadError, PublishError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
 from models.scorers.base import Scorer
 from models.scorers.remote import RemoteCallError
@@ -234,6 +235,14 @@ def test_every_call_has_another_id_and_the_headers_of_the_options(mlservers: Rep
     last = mlservers[0].calls()[-2:]
     assert all(call["id"] and call["headers"]["seldon"] == "wine-deployment" for call in last)
     assert last[0]["id"] != last[1]["id"]
+
+
+@BOTH
+def test_publishing_checks_the_model_on_its_server(mlservers: Replicas, kind: str) -> None:
+    for name, problem in (("x", None), ("z", "the signature's inputs are x")):
+        draft = Draft("adder", kind, location=at(kind, mlservers[0]), inputs={name: ("alcohol",)})
+        with nullcontext() if problem is None else pytest.raises(PublishError, match=problem):
+            check_draft(draft, draft_descriptor(draft), None)
 
 
 @BOTH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 
 from models.errors import ModelLoadError, ModelUnreachableError, ScorerOptionError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers import remote, tensorflow_serving_grpc, tensorflow_serving_rest
+from models.scorers import (
+    open_inference_grpc,
+    open_inference_rest,
+    remote,
+    tensorflow_serving_grpc,
+    tensorflow_serving_rest,
+)
 from models.scorers.remote import Address, OptionReader, RemoteCallError, RemoteOptions, Retries, ServedModel
 
 GRPC = tensorflow_serving_grpc.LOCATION
@@ -49,6 +56,21 @@ def test_a_grpc_location_names_addresses_model_and_version_or_label(location: st
 )
 def test_a_rest_location_names_addresses_model_and_version_or_label(location: str, served: ServedModel) -> None:
     assert REST.parse(location) == served
+
+
+def test_the_versions_of_the_open_inference_protocol_are_texts() -> None:
+    pinned = ServedModel(True, (Address("a", 1), Address("b", 2)), "m", label="v3")
+    assert open_inference_grpc.LOCATION.parse("grpcs://a:1,b:2/m/versions/v3") == pinned
+    for end in ("", "/infer"):
+        location = f"https://a:1,b:2/x/v2/models/m/versions/v3{end}"
+        assert open_inference_rest.LOCATION.parse(location) == replace(pinned, prefix="/x")
+        assert open_inference_rest.LOCATION.parse(f"http://a/v2/models/m{end}").label is None
+    for form, wrong in (
+        (open_inference_grpc.LOCATION, "grpc://a:1/m/labels/stable"),
+        (open_inference_rest.LOCATION, "http://a/v1/models/m"),
+    ):
+        with pytest.raises(ModelLoadError, match="is not of the form"):
+            form.parse(wrong)
 
 
 @pytest.mark.parametrize(
