@@ -1,0 +1,104 @@
+"""A model of each type that runs in the process, and whose answer is always the same number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.models.scorers.frozen_graphs import frozen
+from tests.models.scorers.keras_models import converted
+from tests.saved_models import save_version_model
+
+
+@dataclass(frozen=True)
+class ConstantModel:
+    """How to save such a model, and the names of its only input and of the output that has the number."""
+
+    save: Callable[[Path, int], Path]
+    takes: str
+    gives: str
+
+
+def _features() -> Any:
+    return np.arange(40, dtype=np.float32)[:, None]
+
+
+def _tree(number: int) -> Any:
+    from sklearn.tree import DecisionTreeRegressor
+
+    return DecisionTreeRegressor().fit(_features(), np.full(40, float(number)))
+
+
+def _save_onnx(folder: Path, number: int) -> Path:
+    from skl2onnx import to_onnx
+
+    path = folder / "model.onnx"
+    path.write_bytes(to_onnx(_tree(number), _features()).SerializeToString())
+    return path
+
+
+def _save_sklearn(folder: Path, number: int) -> Path:
+    import skops.io
+
+    path = folder / "model.skops"
+    skops.io.dump(_tree(number), path)
+    return path
+
+
+def _save_xgboost(folder: Path, number: int) -> Path:
+    from xgboost import XGBRegressor
+
+    path = folder / "model.ubj"
+    XGBRegressor(n_estimators=1, base_score=number).fit(_features(), np.full(40, float(number))).save_model(path)
+    return path
+
+
+def _save_lightgbm(folder: Path, number: int) -> Path:
+    from lightgbm import LGBMRegressor
+
+    path = folder / "model.txt"
+    model = LGBMRegressor(n_estimators=1, verbose=-1).fit(_features(), np.full(40, float(number)))
+    model.booster_.save_model(str(path))
+    return path
+
+
+def _save_graph(folder: Path, number: int) -> Path:
+    path = folder / "model.pb"
+    specs = [tf.TensorSpec([None], tf.float32, name="x")]
+    path.write_bytes(frozen(tf.function(lambda x: 0.0 * x + number, input_signature=specs)).SerializeToString())
+    return path
+
+
+def _dense(number: int) -> Any:
+    bias = tf.keras.initializers.Constant(number)
+    layer = tf.keras.layers.Dense(1, kernel_initializer="zeros", bias_initializer=bias, name="out")
+    return tf.keras.Sequential([tf.keras.Input((1,), name="x"), layer])
+
+
+def _save_lite(folder: Path, number: int) -> Path:
+    path = folder / "model.tflite"
+    path.write_bytes(converted(_dense(number)))
+    return path
+
+
+def _save_keras(folder: Path, number: int) -> Path:
+    path = folder / "model.keras"
+    _dense(number).save(path)
+    return path
+
+
+CONSTANT_MODELS: Mapping[str, ConstantModel] = {
+    "keras": ConstantModel(_save_keras, "x", "out"),
+    "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
+    "onnx": ConstantModel(_save_onnx, "X", "variable"),
+    "sklearn": ConstantModel(_save_sklearn, "X", "prediction"),
+    "tensorflow-graph": ConstantModel(_save_graph, "x", "Identity"),
+    "tensorflow-lite": ConstantModel(_save_lite, "x", "output_0"),
+    "tensorflow-saved-model": ConstantModel(lambda folder, number: save_version_model(folder, number), "x", "version"),
+    "xgboost": ConstantModel(_save_xgboost, "X", "prediction"),
+}
