@@ -11,7 +11,7 @@ import numpy as np
 
 from models.errors import ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
-from models.scorers.remote import OptionReader
+from models.scorers.option_reader import OptionReader
 from models.tensors import Signature, TensorSpec
 
 Dtypes = Mapping[str, np.dtype[np.generic]]

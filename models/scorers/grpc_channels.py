@@ -4,7 +4,7 @@ A single host name represents all of its addresses in the DNS, and is resolved a
 hosts are resolved once, at load. Calls go to all addresses in turn (round_robin). With several hosts over TLS, all
 certificates must be issued to the same name: the option `authority`, or by default the first host.
 
-Every scorer over gRPC has these options, in addition to those of `models.scorers.remote`:
+Every scorer over gRPC has these options, in addition to those of `models.scorers.remote_options`:
 
 =================  =======  =================================================================================
 option             default  meaning
@@ -29,7 +29,10 @@ from typing import Any
 import grpc
 
 from models.errors import ModelLoadError
-from models.scorers.remote import Address, OptionReader, RemoteCallError, RemoteOptions, Retries, ServedModel
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote_calls import RemoteCallError, Retries
+from models.scorers.remote_options import RemoteOptions
+from models.scorers.served_location import Address, ServedModel
 from models.text import SERVER_TEXT_LIMIT, clean_text
 
 # No call of a scorer changes the server's state, so one that failed in one of these ways can safely be repeated.

@@ -7,7 +7,7 @@ location, if the answer names none) when it is a number, and none otherwise.
 
 A model is loaded once the server says that it is ready.
 
-Options of both scorers, in addition to those of `models.scorers.remote`:
+Options of both scorers, in addition to those of `models.scorers.remote_options`:
 
 =================  =======  =================================================================================
 option             default  meaning
@@ -31,16 +31,10 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.assumed_signature import Dtypes, assumed_signature, read_dtypes
 from models.scorers.base import Scores
 from models.scorers.open_inference_tensors import DATATYPES, conformed
-from models.scorers.remote import (
-    OptionReader,
-    RemoteOptions,
-    RemoteScorer,
-    ServedModel,
-    check_rows,
-    no_rows,
-    row_count,
-    wanted_outputs,
-)
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote import RemoteScorer, check_rows, no_rows, row_count, wanted_outputs
+from models.scorers.remote_options import RemoteOptions
+from models.scorers.served_location import ServedModel
 from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, error_text
 

@@ -3,7 +3,8 @@
 The location is `grpc://HOST:PORT[,HOST:PORT...]/MODEL[/versions/V]`, or `grpcs://` for TLS. A load-balancing proxy is
 one address; the option `authority` names the host that it routes by.
 
-The options are those of `models.scorers.remote`, `models.scorers.grpc_channels` and `models.scorers.open_inference`.
+The options are those of `models.scorers.remote_options`, `models.scorers.grpc_channels` and
+`models.scorers.open_inference`.
 
 Inputs are sent in binary form. Triton and MLServer answer in the same form, KServe in lists of values.
 """
@@ -36,14 +37,11 @@ from models.scorers.open_inference_tensors import (
     shaped,
     tensor_spec,
 )
-from models.scorers.remote import (
-    LocationForm,
-    OptionReader,
-    RemoteCallError,
-    RemoteOptions,
-    ServedModel,
-    closed_on_failure,
-)
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote import closed_on_failure
+from models.scorers.remote_calls import RemoteCallError
+from models.scorers.remote_options import RemoteOptions
+from models.scorers.served_location import LocationForm, ServedModel
 from models.tensors import Array
 from models.text import SERVER_TEXT_LIMIT, error_text
 

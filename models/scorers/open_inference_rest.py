@@ -3,7 +3,8 @@
 The location is `http://HOST[:PORT][,HOST[:PORT]...]/v2/models/MODEL[/versions/V]`, or `https://` for TLS; an ingress
 may add a path before /v2, and a trailing `/infer` is accepted.
 
-The options are those of `models.scorers.remote`, `models.scorers.rest_client` and `models.scorers.open_inference`.
+The options are those of `models.scorers.remote_options`, `models.scorers.rest_client` and
+`models.scorers.open_inference`.
 
 Tensors are sent and received in binary form if the server lists the extension `binary_tensor_data`, and as JSON
 otherwise. JSON has no NaN and no infinity, and its strings must be UTF-8.
@@ -32,15 +33,12 @@ from models.scorers.open_inference_json import (
     json_object,
     metadata_tensors,
 )
-from models.scorers.remote import (
-    LocationForm,
-    OptionReader,
-    RemoteCallError,
-    RemoteOptions,
-    ServedModel,
-    closed_on_failure,
-)
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote import closed_on_failure
+from models.scorers.remote_calls import RemoteCallError
+from models.scorers.remote_options import RemoteOptions
 from models.scorers.rest_client import TRANSIENT, RestClient, RestOptions
+from models.scorers.served_location import LocationForm, ServedModel
 from models.tensors import Array
 from models.text import SERVER_TEXT_LIMIT, error_text
 

@@ -2,7 +2,7 @@
 
 Several addresses are called in turn. An address that fails is skipped for a while, and the call goes to the next one.
 
-Every scorer over REST has these options, in addition to those of `models.scorers.remote`:
+Every scorer over REST has these options, in addition to those of `models.scorers.remote_options`:
 
 =================  ==========  ==============================================================================
 option             default     meaning
@@ -26,7 +26,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from models.errors import ScorerOptionError
-from models.scorers.remote import Address, OptionReader, RemoteCallError, RemoteOptions, Retries, ServedModel
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote_calls import RemoteCallError, Retries
+from models.scorers.remote_options import RemoteOptions
+from models.scorers.served_location import Address, ServedModel
 from models.text import SERVER_TEXT_LIMIT, clean_text
 
 TRANSIENT = frozenset({429, 502, 503, 504})

@@ -3,7 +3,7 @@
 The location is `grpc://HOST:PORT[,HOST:PORT...]/MODEL[/versions/V|/labels/L]`, or `grpcs://` for TLS. A load-balancing
 proxy is one address; the option `authority` names the host that it routes by.
 
-Options, in addition to those of `models.scorers.remote` and `models.scorers.grpc_channels`:
+Options, in addition to those of `models.scorers.remote_options` and `models.scorers.grpc_channels`:
 
 =================  =======  =================================================================================
 option             default  meaning
@@ -31,22 +31,12 @@ from models.errors import ModelLoadError, ScoringError
 from models.scorers.assumed_signature import assumed_signature, read_dtypes
 from models.scorers.base import ModelSource, Scores
 from models.scorers.grpc_channels import ChannelSettings, GrpcClient, read_channel_settings
-from models.scorers.remote import (
-    DEFAULT_SIGNATURE,
-    DTYPES,
-    LocationForm,
-    OptionReader,
-    RemoteCallError,
-    RemoteOptions,
-    RemoteScorer,
-    ServedModel,
-    check_rows,
-    choose_signature,
-    closed_on_failure,
-    row_count,
-    tensor_dtype,
-    wanted_outputs,
-)
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote import RemoteScorer, check_rows, closed_on_failure, row_count, wanted_outputs
+from models.scorers.remote_calls import RemoteCallError
+from models.scorers.remote_options import RemoteOptions
+from models.scorers.served_location import LocationForm, ServedModel
+from models.scorers.tensorflow_signatures import DEFAULT_SIGNATURE, DTYPES, choose_signature, tensor_dtype
 from models.tensors import Array, Signature, TensorSpec
 from models.text import error_text
 

@@ -3,7 +3,7 @@
 The location is `http://HOST[:PORT][,HOST[:PORT]...]/v1/models/MODEL[/versions/V|/labels/L]`, or `https://` for TLS;
 an ingress may add a path before /v1, and a trailing `:predict` is accepted.
 
-Options, in addition to those of `models.scorers.remote` and `models.scorers.rest_client`:
+Options, in addition to those of `models.scorers.remote_options` and `models.scorers.rest_client`:
 
 =================  ==========  ==============================================================================
 option             default     meaning
@@ -26,21 +26,12 @@ import numpy as np
 
 from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource, Scores
-from models.scorers.remote import (
-    LocationForm,
-    OptionReader,
-    RemoteOptions,
-    RemoteScorer,
-    ServedModel,
-    check_rows,
-    choose_signature,
-    closed_on_failure,
-    no_rows,
-    row_count,
-    tensor_dtype,
-    wanted_outputs,
-)
+from models.scorers.option_reader import OptionReader
+from models.scorers.remote import RemoteScorer, check_rows, closed_on_failure, no_rows, row_count, wanted_outputs
+from models.scorers.remote_options import RemoteOptions
 from models.scorers.rest_client import RestAnswer, RestClient, RestOptions
+from models.scorers.served_location import LocationForm, ServedModel
+from models.scorers.tensorflow_signatures import choose_signature, tensor_dtype
 from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, error_text
 

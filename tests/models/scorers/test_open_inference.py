@@ -16,7 +16,7 @@ from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
 from models.errors import ModelLoadError, PublishError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
 from models.scorers.base import Scorer
-from models.scorers.remote import RemoteCallError
+from models.scorers.remote_calls import RemoteCallError
 from models.tensors import TensorSpec
 from models.text import SERVER_TEXT_LIMIT
 from tests.models.scorers.mlserver_replica import Replica, start

@@ -13,7 +13,7 @@ from open_inference.grpc import protocol
 from models.errors import ModelLoadError, ScoringError
 from models.scorers import load_scorer
 from models.scorers.base import Scorer
-from models.scorers.remote import RemoteCallError
+from models.scorers.remote_calls import RemoteCallError
 from models.text import SERVER_TEXT_LIMIT
 from tests.certificates import Certificate
 from tests.models.scorers.open_inference_fake import Answers, RestAnswers, grpc_server, json_answer, rest_server

@@ -18,7 +18,8 @@ from tensorflow.core.framework import tensor_pb2
 from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.scorers import load_scorer
 from models.scorers.grpc_channels import CHANNELS, ChannelSettings, channel_target
-from models.scorers.remote import Address, RemoteCallError
+from models.scorers.remote_calls import RemoteCallError
+from models.scorers.served_location import Address
 from models.scorers.tensorflow_serving_grpc import (
     TensorFlowServingGrpcScorer,
     fill_tensor,

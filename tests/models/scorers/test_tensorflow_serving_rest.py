@@ -18,8 +18,10 @@ from models.errors import ModelLoadError, ScorerOptionError, ScoringError
 from models.results.decoder import ResultDecoder
 from models.routing.plan import implicit_plan
 from models.scorers import load_scorer
-from models.scorers.remote import Address, RemoteCallError, RemoteOptions, ServedModel
+from models.scorers.remote_calls import RemoteCallError
+from models.scorers.remote_options import RemoteOptions
 from models.scorers.rest_client import AddressRing, RestClient, RestOptions
+from models.scorers.served_location import Address, ServedModel
 from models.scorers.tensorflow_serving_rest import (
     TensorFlowServingRestScorer,
     columnar_outputs,
