@@ -58,7 +58,7 @@ def test_registered_dead_letters_need_a_registry() -> None:
 @pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])
 def test_an_unknown_engine_is_refused_and_the_known_ones_are_named(engines: str) -> None:
     with pytest.raises(
-        OptionsError, match=r"--engines .* is not a model type; use none, or any of beam-model-handler, lightgbm"
+        OptionsError, match=r"--engines .* is not a model type; use none, or any of beam-model-handler, keras"
     ):
         replace(OPTIONS, engines=engines).engine_types()
 
