@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.distributions import Write
 from tests.models.scorers.frozen_graphs import frozen
 from tests.models.scorers.keras_models import converted
 from tests.saved_models import save_version_model
@@ -74,6 +76,26 @@ def _save_graph(folder: Path, number: int) -> Path:
     return path
 
 
+_FUNCTION = """
+from models.functions import Column, column_function
+
+@column_function(inputs={"x": Column("float32")}, outputs={"y": Column("float32")})
+def constant(columns, number):
+    return {"y": 0 * columns["x"] + number}
+"""
+
+
+def install_function(install: Write) -> None:
+    """Installs the function of the models of the type `python`."""
+    install("constant-functions", "beam_serving.functions", "constant", _FUNCTION, "constant_functions:constant")
+
+
+def _save_function(folder: Path, number: int) -> Path:
+    path = folder / "model.json"
+    path.write_text(json.dumps({"function": "constant", "parameters": {"number": number}}))
+    return path
+
+
 def _dense(number: int) -> Any:
     bias = tf.keras.initializers.Constant(number)
     layer = tf.keras.layers.Dense(1, kernel_initializer="zeros", bias_initializer=bias, name="out")
@@ -96,6 +118,7 @@ CONSTANT_MODELS: Mapping[str, ConstantModel] = {
     "keras": ConstantModel(_save_keras, "x", "out"),
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
     "onnx": ConstantModel(_save_onnx, "X", "variable"),
+    "python": ConstantModel(_save_function, "x", "y"),
     "sklearn": ConstantModel(_save_sklearn, "X", "prediction"),
     "tensorflow-graph": ConstantModel(_save_graph, "x", "Identity"),
     "tensorflow-lite": ConstantModel(_save_lite, "x", "output_0"),

@@ -14,8 +14,9 @@ import pytest
 from models.artifacts.digest import digest_of_path
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import SCORER_MODULES, runs_in_process
+from tests.distributions import distributions
 from tests.end_to_end.conftest import Deploy
-from tests.end_to_end.constant_models import CONSTANT_MODELS
+from tests.end_to_end.constant_models import CONSTANT_MODELS, install_function
 from tests.end_to_end.test_updates import record
 
 SEED = 11
@@ -45,14 +46,24 @@ def test_the_walk_takes_each_pair_once_and_no_type_is_left_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_swap_from_each_type_to_each_other_loses_no_record_and_tells_no_lie(deploy: Deploy, tmp_path: Path) -> None:
+def test_a_swap_from_each_type_to_each_other_loses_no_record_and_tells_no_lie(
+    deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    with distributions(packages, monkeypatch) as install:
+        install_function(install)
+        monkeypatch.setenv("PYTHONPATH", str(packages))  # of the pipeline's process
+        swap_between_all(deploy, tmp_path)
+
+
+def swap_between_all(deploy: Deploy, folder: Path) -> None:
     serving = deploy(options={"engines": ",".join(TYPES)})
     walk = round_trip(TYPES, SEED)
     saved = {}
     for number, name in enumerate(TYPES, start=1):
-        folder = tmp_path / name
-        folder.mkdir()
-        saved[name] = CONSTANT_MODELS[name].save(folder, number)
+        (folder / name).mkdir()
+        saved[name] = CONSTANT_MODELS[name].save(folder / name, number)
     serving.start()
 
     def publish(version: int) -> None:
