@@ -143,7 +143,7 @@ class SchemaRegistry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._given_patience = patience
+        self._patience = PATIENCE_SECONDS if patience is None else patience
         self._pause = pause
         self._clock = clock
         self._lock = threading.Lock()
@@ -227,11 +227,6 @@ class SchemaRegistry:
             return inline_references(found, referred)
         except SchemaError as error:
             raise SchemaError(f"{what} cannot be used: {error}") from error
-
-    @property
-    def _patience(self) -> float:
-        # Read at each request: the process shares its registries, also with what was configured earlier.
-        return PATIENCE_SECONDS if self._given_patience is None else self._given_patience
 
     def _ask(self, what: str, request: Callable[[Any], Answer], patient: bool) -> Answer:
         """Repeats a request until there is an answer, or patience ends."""

@@ -45,7 +45,6 @@ _TRANSIENT = frozenset(
     }
 )
 
-
 # RESOURCE_EXHAUSTED is also the status of a message or of metadata that are too large, which a retry cannot fix.
 _TOO_LARGE = ("larger than max", "metadata size exceeds")
 

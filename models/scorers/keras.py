@@ -36,6 +36,7 @@ from models.scorers.in_process import (
     ModelFolder,
     check_inputs,
     check_rows,
+    check_signature_name,
     load_published,
     selected_outputs,
 )
@@ -130,8 +131,7 @@ def _free(model: Any) -> None:
 
 
 def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFolder) -> KerasScorer:
-    if descriptor.signature not in (None, SIGNATURE):
-        raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {SIGNATURE!r}")
+    check_signature_name(descriptor, SIGNATURE)
     model = _load(_model_file(fetched.content, Path(folder.name) / "model"))
     folder.cleanup()
     return KerasScorer(descriptor, fetched.digest, _traced(model, descriptor))

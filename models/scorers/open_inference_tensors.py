@@ -114,7 +114,7 @@ def raw_array(content: bytes | memoryview, dtype: np.dtype[np.generic], shape: S
     """The array of a binary form; an array of numbers is a read-only view of it.
 
     Raises:
-      ValueError: when the content has not the size that the shape says.
+      ValueError: when the size of the content does not fit the shape.
     """
     if dtype.kind == "O":
         return object_array(_raw_strings(bytes(content)), shape)

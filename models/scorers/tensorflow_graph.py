@@ -25,7 +25,7 @@ from models.artifacts.model_file import open_model_file
 from models.errors import ModelLoadError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import ModelSource, Scorer
-from models.scorers.in_process import ModelFolder, load_published, names_text
+from models.scorers.in_process import ModelFolder, check_signature_name, load_published, names_text
 from models.scorers.tensorflow_operations import check_operations, constant_bytes
 from models.scorers.tensorflow_session import (
     OpenedModel,
@@ -68,8 +68,7 @@ def prepare() -> None:
 
 
 def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFolder) -> SessionScorer:
-    if descriptor.signature not in (None, SIGNATURE):
-        raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {SIGNATURE!r}")
+    check_signature_name(descriptor, SIGNATURE)
     graph = _parse(open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES).read_bytes())
     folder.cleanup()
     return SessionScorer(descriptor, fetched.digest, _open(graph, descriptor), folder)

@@ -18,9 +18,8 @@ from models.errors import ModelLoadError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Scores
 from models.scorers.in_process import InProcessScorer, ModelFolder, check_inputs, check_rows, engine_text, names_text
+from models.scorers.tensorflow_signatures import DEFAULT_SIGNATURE
 from models.tensors import Array, Signature
-
-DEFAULT_SIGNATURE = "serving_default"
 
 
 @dataclass(frozen=True)

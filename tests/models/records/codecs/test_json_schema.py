@@ -22,7 +22,7 @@ from models.records.batch import VALUE_SCHEMA_HEADER, Headers
 from models.records.codecs.base import DecodedRecords
 from models.records.codecs.json_schema import JsonSchemaCodec, json_schema_of
 from models.records.record_type import RecordType
-from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
+from models.records.registry import RegistrySettings, SchemaRegistry, registry_at, registry_options
 from models.results.decoder import ResultDecoder
 from models.schemas import BUNDLED_RECORDS
 from models.serving.assembly import ScoringSettings, score_batch
@@ -292,6 +292,7 @@ def test_without_its_registry_nothing_becomes_a_dead_letter(
     topic: Topic, models: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.records.registry.PATIENCE_SECONDS", 0.0)
+    registry_at.cache_clear()  # an earlier test may have made one for the same address, which is patient
     (message,) = topic.write(NEW, {"x": 1})
     gone = {**topic.options, "registry.url": "http://127.0.0.1:9"}
     kind = RecordType("Test", json.dumps(RECORD), "json-schema", gone)
