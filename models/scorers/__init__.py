@@ -32,6 +32,7 @@ SCORER_MODULES = {
     "onnx": "models.scorers.onnx",
     "open-inference-grpc": "models.scorers.open_inference_grpc",
     "open-inference-rest": "models.scorers.open_inference_rest",
+    "pmml": "models.scorers.pmml.scorer",
     "python": "models.scorers.python",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-graph": "models.scorers.tensorflow_graph",

@@ -16,6 +16,7 @@ from tests import saved_models
 from tests.models.scorers import frozen_graphs, keras_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
+from tests.models.scorers.pmml import exported
 
 TOO_NARROW = np.zeros((2, FEATURES - 1), np.float32)
 
@@ -111,6 +112,30 @@ def _save_lightgbm(path: Path, number: int) -> Path:
     return target
 
 
+def _pmml_names() -> list[str]:
+    return exported.names(FEATURES)
+
+
+def _save_pmml(path: Path, number: int) -> Path:
+    classes = ["a", "b", "c"]
+    target = path.with_suffix(".pmml")
+    target.write_bytes(
+        exported.document(_pmml_names(), classes, exported.forest(forest(number), _pmml_names(), classes))
+    )
+    return target
+
+
+def _pmml_expected(number: int, inputs: Arrays) -> Arrays:
+    matrix = np.stack([inputs[name] for name in _pmml_names()], axis=1)
+    shares = forest(number).predict_proba(matrix)
+    labels = np.array([b"a", b"b", b"c"], object)[forest(number).predict(matrix)]
+    return {"y": labels, **{f"probability_{label}": shares[:, place] for place, label in enumerate("abc")}}
+
+
+def _pmml_inputs(rows: int) -> Arrays:
+    return {name: rows_of(rows)[:, place].astype(np.float64) for place, name in enumerate(_pmml_names())}
+
+
 def _classified_by(train: Callable[[int], Any]) -> Callable[[int, Arrays], Arrays]:
     def expected(number: int, inputs: Arrays) -> Arrays:
         model = train(number)
@@ -167,6 +192,14 @@ CASES = (
         tolerance=1e-5,
     ),
     ScorerCase("onnx", _save_onnx, _matrix, _onnx_expected, {"X": TOO_NARROW}, tolerance=1e-6),
+    ScorerCase(
+        "pmml",
+        _save_pmml,
+        _pmml_inputs,
+        _pmml_expected,
+        {name: np.full(2, np.inf) for name in _pmml_names()},
+        tolerance=1e-14,
+    ),
     ScorerCase("sklearn", _save_sklearn, _wide_matrix, _classified_by(forest), {"X": TOO_NARROW}, tolerance=0),
     ScorerCase(
         "sklearn",
