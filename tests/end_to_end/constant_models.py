@@ -14,6 +14,7 @@ import tensorflow as tf
 from tests.distributions import Write
 from tests.models.scorers.frozen_graphs import frozen
 from tests.models.scorers.keras_models import converted
+from tests.models.scorers.pmml import exported
 from tests.saved_models import save_version_model
 
 
@@ -34,6 +35,12 @@ def _tree(number: int) -> Any:
     from sklearn.tree import DecisionTreeRegressor
 
     return DecisionTreeRegressor().fit(_features(), np.full(40, float(number)))
+
+
+def _save_pmml(folder: Path, number: int) -> Path:
+    path = folder / "model.pmml"
+    path.write_bytes(exported.document(["x0"], [], exported.tree(_tree(number), ["x0"], [])))
+    return path
 
 
 def _save_onnx(folder: Path, number: int) -> Path:
@@ -118,6 +125,7 @@ CONSTANT_MODELS: Mapping[str, ConstantModel] = {
     "keras": ConstantModel(_save_keras, "x", "out"),
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
     "onnx": ConstantModel(_save_onnx, "X", "variable"),
+    "pmml": ConstantModel(_save_pmml, "x0", "y"),
     "python": ConstantModel(_save_function, "x", "y"),
     "sklearn": ConstantModel(_save_sklearn, "X", "prediction"),
     "tensorflow-graph": ConstantModel(_save_graph, "x", "Identity"),
