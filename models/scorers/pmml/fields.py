@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -112,11 +113,12 @@ def _read_field(element: Element) -> DataField:
         child.check("value displayValue property")
         place = child.choice("property", "valid invalid missing", "valid")
         values[place].append(literal(child.need("value"), data_type, child))
-    # Without intervals, the values of a continuous field are additional ones.
-    valid = () if optype == "continuous" and not element.all("Interval") else tuple(values["valid"])
+    valid = tuple(values["valid"])
     intervals = tuple(read_interval(child) for child in element.all("Interval"))
-    if intervals and (optype != "continuous" or data_type in (STRING, BOOLEAN) or valid):
-        element.refuse("intervals are supported for continuous numbers without valid values beside them")
+    if optype == "continuous" and valid:
+        element.refuse("a continuous field may list values that are invalid or missing, but none that are valid")
+    if intervals and (optype != "continuous" or data_type in (STRING, BOOLEAN)):
+        element.refuse("intervals are supported for continuous numbers only")
     return DataField(name, data_type, optype, valid, tuple(values["invalid"]), tuple(values["missing"]), intervals)
 
 
@@ -134,8 +136,17 @@ class MiningField:
     low: float
     high: float
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the model uses all values as they are."""
+        field = self.field
+        limited = field.valid or field.invalid or field.missing or field.intervals or self.outliers != "asIs"
+        return not limited and self.replacement is None and not self.missing_is_invalid
+
     def treated(self, column: Column, frame: Frame) -> Column:
         """The values as the model uses them; rejects the rows for which the model must not give a result."""
+        if self.plain:
+            return column
         values = column.values.copy()
         nothing = None if column.is_text else np.nan
         if self.field.missing:

@@ -40,6 +40,8 @@ class Node:
 class Tree:
     """A tree.
 
+    Arrays of nodes have one more item, which is missing: that at NOWHERE.
+
     Attributes:
       nodes: the first one is the root.
       strategy: what happens to rows for which a predicate is unknown.
@@ -61,7 +63,7 @@ class Tree:
     distributions: Floats
     counts: Floats
     has_probabilities: bool
-    ids: tuple[str, ...]
+    ids: Any
     flat: FlatTree | None
 
     def predict(self, frame: Frame) -> Prediction:
@@ -78,14 +80,11 @@ class Tree:
 
     def _at(self, places: Places) -> Prediction:
         """The predictions of nodes, and missing ones for NOWHERE."""
-        ids: Any = np.array([*self.ids, None], object)
-        entities = Column(ids[places])
+        entities = Column(self.ids[places])
         if self.numbers is not None:
-            return Prediction(numbers=np.append(self.numbers, np.nan)[places], entities=entities)
-        codes = np.append(self.codes, -1)[places]
-        nothing = np.full((1, len(self.labels)), np.nan)
-        shares = np.concatenate([self.distributions, nothing])[places] if self.has_probabilities else None
-        return Prediction(labels=self.labels, codes=codes, probabilities=shares, entities=entities)
+            return Prediction(numbers=self.numbers[places], entities=entities)
+        shares = self.distributions[places] if self.has_probabilities else None
+        return Prediction(labels=self.labels, codes=self.codes[places], probabilities=shares, entities=entities)
 
     def _walk(self, frame: Frame) -> Places:
         """The node at which each row ends; NOWHERE for none."""
@@ -180,11 +179,11 @@ def read_tree(element: Element, context: Context) -> ReadBody:
     elements = _nodes(element.only("Node"))
     places = {id(one): place for place, one in enumerate(elements)}
     nodes = tuple(_read_node(one, places, strategy, context) for one in elements)
-    ids = tuple(one.get("id") or str(place + 1) for place, one in enumerate(elements))
+    ids: Any = np.array([*(one.get("id") or str(place + 1) for place, one in enumerate(elements)), None], object)
     keep_last = last == "returnLastPrediction"
     flat = None if strategy in MIXING else flat_tree(nodes, context.scope)
     if context.function != CLASSIFICATION:
-        numbers = np.array([_score(one) for one in elements])
+        numbers = np.array([*(_score(one) for one in elements), np.nan])
         none = np.zeros((len(nodes), 0))
         tree = Tree(nodes, strategy, keep_last, numbers, (), None, none, none, False, ids, flat)
         return ReadBody(tree, features=frozenset({"entityId"}))
@@ -201,8 +200,9 @@ def _classifier(elements: list[Element], tree: Tree, context: Context) -> ReadBo
     found = [label for one in distributions for label in one]
     labels = context.ordered([*context.declared(), *found, *(score for score in scores if score is not None)])
     place = {label: number for number, label in enumerate(labels)}
-    counts, shares = np.zeros((len(elements), len(labels))), np.full((len(elements), len(labels)), np.nan)
-    codes = np.full(len(elements), -1, np.int64)
+    size = len(elements) + 1
+    counts, shares = np.zeros((size, len(labels))), np.full((size, len(labels)), np.nan)
+    codes = np.full(size, -1, np.int64)
     for number, (one, score) in enumerate(zip(distributions, scores, strict=True)):
         for label, (count, share) in one.items():
             counts[number, place[label]] = count

@@ -122,7 +122,7 @@ def ensembles(draw: Any, classes: bool) -> str:
 
 
 @st.composite
-def tables(draw: Any, **attributes: object) -> str:
+def tables(draw: st.DrawFn, /, **attributes: object) -> str:
     terms = []
     for field in draw(st.lists(st.sampled_from(NUMBERS), max_size=3)):
         exponent = draw(st.sampled_from((1, 2)))

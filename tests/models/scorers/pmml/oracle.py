@@ -51,7 +51,7 @@ def truth_of(element: ET.Element, row: Row) -> bool | str:
     if value is None:
         return UNKNOWN
     other = typed(element.attrib["value"], value)
-    return {
+    found: bool = {
         "equal": value == other,
         "notEqual": value != other,
         "lessThan": value < other,
@@ -59,6 +59,7 @@ def truth_of(element: ET.Element, row: Row) -> bool | str:
         "greaterThan": value > other,
         "greaterOrEqual": value >= other,
     }[str(operator)]
+    return found
 
 
 def compound(operator: str | None, parts: list[bool | str]) -> bool | str:
@@ -160,14 +161,15 @@ def combined(model: ET.Element, row: Row) -> Any:
     numbers = sorted(value for _, value in results)
     middle = len(numbers) // 2
     total = sum(weight for weight, _ in results)
-    return {
+    combine: dict[str, Callable[[], Any]] = {
         "average": lambda: sum(numbers) / len(numbers),
         "weightedAverage": lambda: sum(weight * value for weight, value in results) / total if total else None,
         "weightedSum": lambda: sum(weight * value for weight, value in results),
         "sum": lambda: sum(numbers),
         "max": lambda: numbers[-1],
         "median": lambda: numbers[middle] if len(numbers) % 2 else (numbers[middle - 1] + numbers[middle]) / 2,
-    }[method]()
+    }
+    return combine[method]()
 
 
 def votes(results: list[tuple[float, Any]], shares: bool) -> Any:
