@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from beam_pipeline.publishing.inspection import Inspection, inspect
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
@@ -94,8 +96,8 @@ def check_draft(
     descriptor: ModelDescriptor,
     record_type: RecordType | None,
     pickles: AllowedPickles = NO_PICKLES,
-) -> None:
-    """Loads the model as a worker would, with all checks of its admission.
+) -> Inspection:
+    """Loads the model as a worker would, with all checks of its admission, and says what it turned out to be.
 
     If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
     fit the model's inputs. A pickle that is not allowed is not loaded.
@@ -114,11 +116,14 @@ def check_draft(
         pickles=pickles,
     )
     version = PublishedVersion(descriptor.without_bytes(), 0, descriptor.model_bytes is not None)
+    started = time.monotonic()
     try:
         model = loader.load(version)
+        seconds = time.monotonic() - started
         try:
             if record_type is None:
                 _check_inputs(descriptor, set(model.scorer.signature.inputs))
+            return inspect(model, None if record_type is None else record_type.codec, seconds)
         finally:
             model.close()
     except (ModelLoadError, OptionsError, MappingError) as error:

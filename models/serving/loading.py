@@ -40,6 +40,7 @@ class LoadedModel:
       scorer: the model in its engine; `close` closes it.
       mappings: how the model's inputs are filled, by record codec; mappings of other codecs are planned at first use.
       memory: the bytes of memory that it takes, as far as they were measured.
+      published_bytes: the bytes of the published model; 0 for a model on a server.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class LoadedModel:
         scorer: Scorer,
         mappings: Mapping[RecordCodec, InputMapping] | None = None,
         memory: int = 0,
+        published_bytes: int = 0,
     ) -> None:
         self.version = version
         self.scorer = scorer
         self.memory = memory
+        self.published_bytes = published_bytes
         self._mappings = dict(mappings or {})
 
     @property
@@ -178,11 +181,12 @@ class ModelLoader:
                 outputs = warm_up(scorer, whole_record_samples(mappings))
                 if self._publishing:
                     admission.check_finite(outputs, "warm-up with zeros")
-            model = LoadedModel(version, scorer, mappings)
+            published_bytes = len(content or b"") + opener.downloaded
+            model = LoadedModel(version, scorer, mappings, published_bytes=published_bytes)
             if descriptor.golden is not None:
                 admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])
             # Memory that another model has freed is taken again without growth, hence the bytes of the published model.
-            model.memory = max(len(content or b"") + opener.downloaded, resident_bytes() - before)
+            model.memory = max(published_bytes, resident_bytes() - before)
             admission.check_memory(model.memory)
             admission.check_seconds(time.monotonic() - started)
         except BaseException:

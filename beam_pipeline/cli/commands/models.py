@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from beam_pipeline.publishing.drafts import Draft
     from models.kafka.client import KafkaSettings
+    from models.model_topic.descriptor import ModelDescriptor
     from models.model_topic.golden import GoldenSamples
     from models.model_topic.publisher import ListedVersion, ModelPublisher
 
@@ -72,6 +73,9 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--path", metavar="P", help="a model on this machine: its file or folder, or a zip file of that")
     where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only check the model and print what it is; no broker is needed"
+    )
     parser.add_argument(
         "--no-promote", action="store_true", help="publish the version without making it live, for a canary or a shadow"
     )
@@ -126,7 +130,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the action; see `command_line.Command`."""
     set_up_logs(quiet=True)
     values = read_options(given, _OPTIONS_OF.get(given.action, _OPTIONS))
-    require(values, ["models-topic"])
+    dry_run = given.action == "publish" and given.dry_run
+    if not dry_run:
+        require(values, ["models-topic"])
     if given.action == ACTION:
         check_rehearse_arguments(given, values)
         return run_rehearse(given, values, kafka_settings(values))
@@ -139,6 +145,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     if given.action in ACTIONS:
         check_route_arguments(given)
         return run_route_action(given, kafka_settings(values), values["models_topic"])
+    if dry_run:
+        _checked(given, values)
+        print(f"{given.name} is not published: --dry-run")
+        return 0
     kafka = kafka_settings(values)
     from beam_pipeline.cli.tables import print_table
     from models.model_topic.publisher import ModelPublisher
@@ -163,17 +173,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namespace, values: dict[str, Any]) -> int:
-    from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
-    from models.artifacts.pickles import AllowedPickles
     from models.model_topic.route_changes import promoted
     from models.model_topic.route_publisher import RoutePublisher
 
-    draft = replace(draft_from(given, given.path, given.location), golden=_golden_from(given))
-    record_type = optional_record_type(values)
-    descriptor = draft_descriptor(draft)
-    with without_start_lines():
-        prepare_engines([draft.model_type])
-    check_draft(draft, descriptor, record_type, AllowedPickles.parse(values.get("allow_pickle")))
+    descriptor = _checked(given, values)
     lead = lead_of(given)
     if given.no_promote or lead is not None:
         published = topic.publish(descriptor, live=False)
@@ -189,6 +192,22 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     elif published.data_type in topic.read().routes and not given.no_promote:
         print(f"the route of {published.data_type!r} decides what it scores; see 'beam-serving models promote'")
     return 0
+
+
+def _checked(given: argparse.Namespace, values: dict[str, Any]) -> ModelDescriptor:
+    """The descriptor to publish, of a model that was loaded and described on stdout."""
+    from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
+    from models.artifacts.pickles import AllowedPickles
+
+    draft = replace(draft_from(given, given.path, given.location), golden=_golden_from(given))
+    record_type = optional_record_type(values)
+    descriptor = draft_descriptor(draft)
+    with without_start_lines():
+        prepare_engines([draft.model_type])
+    inspection = check_draft(draft, descriptor, record_type, AllowedPickles.parse(values.get("allow_pickle")))
+    for line in inspection.lines():
+        print(line)
+    return descriptor
 
 
 def _check_golden_arguments(given: argparse.Namespace, values: dict[str, Any]) -> None:

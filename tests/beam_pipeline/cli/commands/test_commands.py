@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from beam_pipeline.cli.command_line import main
 from models.columns.outputs import RecordOutputs
@@ -236,7 +237,7 @@ def test_a_signal_amid_something_finite_is_no_success(command: Cli, monkeypatch:
     assert command("models", "list") == 130
 
 
-def test_publish_prints_nothing_but_what_it_did(command: Cli, tmp_path: Path) -> None:
+def test_publish_prints_what_the_model_is_and_nothing_of_its_engine(command: Cli, tmp_path: Path) -> None:
     words = ["models", "publish", "--name", "recommender", "--type", "tensorflow-saved-model", "--input", "users=user"]
     words += ["--path", str(save_recommender(tmp_path / "model")), "--config", command.config]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
@@ -244,7 +245,23 @@ def test_publish_prints_nothing_but_what_it_did(command: Cli, tmp_path: Path) ->
         [sys.executable, "-m", "beam_pipeline", *words], capture_output=True, text=True, env=environment
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "recommender: version 1 is live, for 'recommender' records\n"
+    *inspection, published = done.stdout.splitlines()
+    assert published == "recommender: version 1 is live, for 'recommender' records"
+    assert {line[:11].strip() for line in inspection} == {"type", "input", "output", "example", "", "size"}
+
+
+def test_a_dry_run_needs_no_broker_and_publishes_nothing(
+    command: Cli, kafka: KafkaSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--name", "recommender", "--type", "tensorflow-saved-model", "--input", "users=user"]
+    model += ["--path", str(save_recommender(tmp_path / "model")), "--dry-run"]
+    assert main(["models", "publish", *model]) == 0
+    assert "recommender is not published: --dry-run" in capsys.readouterr().out
+    assert command("models", "publish", *model) == 0
+    topics = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics(timeout=30).topics
+    assert command.topics["models-topic"] not in topics
+    assert main(["models", "publish", *model[:-2], str(tmp_path), "--dry-run"]) == 1
+    assert "'recommender' was not published" in capsys.readouterr().err
 
 
 def result(offset: int, error: str | None = None) -> bytes:

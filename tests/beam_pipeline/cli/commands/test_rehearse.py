@@ -63,7 +63,7 @@ class Deployment:
         """Publishes a version that is not live; NAME/VERSION."""
         status, out, err = self.publish(model, "--no-promote", *words)
         assert status == 0, err
-        return f"grade/{out.split('version ')[1].split()[0]}"
+        return f"grade/{out.split('grade: version ')[1].split()[0]}"
 
     def send(self, values: list[bytes], partitions: int = 2) -> None:
         """Writes records, spread over the partitions, each a millisecond later than the one before."""
