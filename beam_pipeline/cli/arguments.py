@@ -114,6 +114,7 @@ OPTIONS = {
             "record-schema",
             f"the Avro schema of the records: a file, or the name of a bundled one ({', '.join(BUNDLED_RECORDS)}); for "
             "tf-example a text proto of tensorflow_metadata, or derived:FILE to infer it from examples; for "
+            "protobuf FILE#MESSAGE, a descriptor set and the full name of a message in it; for "
             "confluent-avro also subject:NAME in the schema registry (default: TOPIC-value, its latest version)",
         ),
         Option("record-format", "the encoding of records and results", tuple(CODEC_MODULES)),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models.records.codecs.base import RecordCodec
 
 Row = dict[str, Any]
-RecordFormat = Literal["avro", "json", "confluent-avro", "json-schema", "tf-example"]
+RecordFormat = Literal["avro", "json", "confluent-avro", "json-schema", "protobuf", "tf-example"]
 DATA_TYPE_FIELD = "dataType"
 # The prefix of registry subjects in `--record-schema`, and the option that holds the subject of a topic's records.
 SUBJECT_PREFIX = "subject:"

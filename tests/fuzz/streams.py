@@ -6,11 +6,14 @@ The registry chooses the ids, so a seed repeats a run exactly only with an empty
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from google.protobuf import descriptor_pb2, text_format
 
 from models.records.codecs.json_schema import json_schema_of
 from models.records.record_type import RecordType
@@ -67,6 +70,35 @@ def tf_example_stream(chance: random.Random, registry: str) -> Stream:
     return kind, message
 
 
+def protobuf_stream(chance: random.Random, registry: str) -> Stream:
+    """Messages of one schema with nested, repeated and optional fields; some fields have the wrong wire type."""
+    files = text_format.Parse(_PROTOBUF, descriptor_pb2.FileDescriptorSet()).SerializeToString()
+    declared = {"message": "Test", "files": base64.b64encode(files).decode()}
+    kind = RecordType("Test", json.dumps(declared), "protobuf")
+
+    def message() -> bytes:
+        row: dict[str, Any] = {
+            "x": chance.choice(_OF_TYPE["long"]),
+            "inner": chance.choice((None, {}, {"values": [0.5] * chance.randrange(4)})),
+            "texts": [chance.choice(_OF_TYPE["string"]) for _ in range(chance.randrange(4))],
+            "dataType": chance.choice(("", "Test", "é")),
+        }
+        return kind.codec.encode(row) + (b"\x0a\x01a" if chance.random() < 0.01 else b"")
+
+    return kind, message
+
+
+_PROTOBUF = """
+file { name: "test.proto" syntax: "proto3"
+  message_type { name: "Inner" field { name: "values" number: 1 label: LABEL_REPEATED type: TYPE_DOUBLE } }
+  message_type { name: "Test"
+    field { name: "x" number: 1 label: LABEL_OPTIONAL type: TYPE_INT64 }
+    field { name: "inner" number: 2 label: LABEL_OPTIONAL type_name: ".Inner" type: TYPE_MESSAGE }
+    field { name: "texts" number: 3 label: LABEL_REPEATED type: TYPE_STRING }
+    field { name: "dataType" number: 4 label: LABEL_OPTIONAL type: TYPE_STRING } } }
+"""
+
+
 def confluent_avro_stream(chance: random.Random, registry: str) -> Stream:
     """Avro messages of several registered schemas, not all of which can be resolved to the reader's."""
     # Not recursive: Apicurio answers with status 500 to a schema that contains itself in a map.
@@ -110,6 +142,7 @@ STREAMS: dict[str, Callable[[random.Random, str], Stream]] = {
     "confluent-avro": confluent_avro_stream,
     "json": json_stream,
     "json-schema": json_schema_stream,
+    "protobuf": protobuf_stream,
     "tf-example": tf_example_stream,
 }
 

@@ -8,5 +8,6 @@ CODEC_MODULES = {
     "json": "models.records.codecs.json",
     "confluent-avro": "models.records.codecs.confluent_avro",
     "json-schema": "models.records.codecs.json_schema",
+    "protobuf": "models.records.codecs.protobuf",
     "tf-example": "models.records.codecs.tf_example",
 }

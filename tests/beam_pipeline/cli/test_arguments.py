@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
     [
         (("--max-batch", "0"), "--max-batch 0 is less than 1"),
         (("--max-batch-wait-ms", "x"), "not a whole number"),
-        (("--record-format", "xml"), "not one of avro, json, confluent-avro, json-schema, tf-example"),
+        (("--record-format", "xml"), "not one of avro, json, confluent-avro, json-schema, protobuf, tf-example"),
         (("--kafka-config", "security.protocol"), "is not K=V"),
         (("--kafka-config", "=x"), "is not K=V"),
     ],

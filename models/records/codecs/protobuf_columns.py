@@ -1,0 +1,238 @@
+"""Turns parsed protobuf messages into Arrow columns; the module `protobuf` lists the types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from google.protobuf import message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from models.errors import SchemaError
+from models.records.record_type import DATA_TYPE_FIELD
+
+_SCALARS = {
+    FieldDescriptor.CPPTYPE_INT32: (pa.int32(), 0),
+    FieldDescriptor.CPPTYPE_INT64: (pa.int64(), 0),
+    FieldDescriptor.CPPTYPE_UINT32: (pa.uint32(), 0),
+    FieldDescriptor.CPPTYPE_UINT64: (pa.uint64(), 0),
+    FieldDescriptor.CPPTYPE_DOUBLE: (pa.float64(), 1),
+    FieldDescriptor.CPPTYPE_FLOAT: (pa.float32(), 5),
+    FieldDescriptor.CPPTYPE_BOOL: (pa.bool_(), 0),
+    FieldDescriptor.CPPTYPE_ENUM: (pa.string(), 0),
+}
+_FIXED_32 = (FieldDescriptor.TYPE_FIXED32, FieldDescriptor.TYPE_SFIXED32)
+_FIXED_64 = (FieldDescriptor.TYPE_FIXED64, FieldDescriptor.TYPE_SFIXED64)
+_DELIMITED, _GROUP = 2, 3
+_WRAPPERS = tuple(
+    f"google.protobuf.{name}Value"
+    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+
+Messages = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """How values of one type become an array; None is null.
+
+    Attributes:
+      arrow: the type of the array.
+      array: makes it.
+      nested: the columns of messages; None for other values.
+    """
+
+    arrow: pa.DataType
+    array: Callable[[Sequence[Any]], pa.Array]
+    nested: MessageColumns | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of a message as a column.
+
+    Attributes:
+      field: of Arrow.
+      declared: the descriptor of the field.
+      value: the type of its values, or of its items.
+      array: makes the column of messages.
+    """
+
+    field: pa.Field
+    declared: Any
+    value: ValueType
+    array: Callable[[Messages], pa.Array]
+
+
+@dataclass(frozen=True)
+class MessageColumns:
+    """The columns of one message type.
+
+    Attributes:
+      descriptor: of the message type.
+      columns: by field, in the order of their declaration.
+      required: this message or one inside it has required fields.
+    """
+
+    descriptor: Any
+    columns: tuple[Column, ...]
+    required: bool
+
+    def misfit(self, message: Any) -> str | None:
+        """Names the first field, at any depth, that has the wrong wire type, which parsers take for an unknown one."""
+        for unknown in UnknownFieldSet(message):
+            declared = self.descriptor.fields_by_number.get(unknown.field_number)
+            if declared is not None and unknown.wire_type not in _wire_types(declared):
+                return f"field {declared.full_name} has wire type {unknown.wire_type} instead of {_wire_type(declared)}"
+        for column in self.columns:
+            if column.value.nested is not None:
+                for inner in _inner(message, column.declared):
+                    reason = column.value.nested.misfit(inner)
+                    if reason is not None:
+                        return reason
+        return None
+
+
+def message_columns(descriptor: Any) -> MessageColumns:
+    """The columns of a message type.
+
+    Raises:
+      SchemaError: when it contains itself, has two columns of one name, or its data type is not a text.
+    """
+    columns = _message(descriptor, ())
+    names = [column.field.name for column in columns.columns]
+    if len(set(names)) < len(names):
+        raise SchemaError(f"message {descriptor.full_name}: two fields have the same JSON name {DATA_TYPE_FIELD}")
+    return columns
+
+
+def _message(descriptor: Any, above: tuple[str, ...]) -> MessageColumns:
+    if descriptor.full_name in above:
+        raise SchemaError(
+            f"message {descriptor.full_name} contains itself ({' > '.join((*above, descriptor.full_name))}); recursive "
+            "messages cannot be columns"
+        )
+    inside = (*above, descriptor.full_name)
+    columns = tuple(_column(declared, inside) for declared in descriptor.fields)
+    nested = [column.value.nested for column in columns if column.value.nested is not None]
+    required = any(declared.is_required for declared in descriptor.fields) or any(one.required for one in nested)
+    return MessageColumns(descriptor, columns, required)
+
+
+def _column(declared: Any, above: tuple[str, ...]) -> Column:
+    name = DATA_TYPE_FIELD if len(above) == 1 and declared.json_name == DATA_TYPE_FIELD else declared.name
+    if _is_map(declared):
+        return _map_column(name, declared, above)
+    value = _value(declared, above)
+    if declared.is_repeated:
+        listed = pa.list_(pa.field("item", value.arrow, nullable=False))
+        return Column(pa.field(name, listed, False), declared, value, lambda some: _lists(some, declared, value))
+    nullable = declared.has_presence and not declared.is_required
+    return Column(
+        pa.field(name, value.arrow, nullable), declared, value, lambda some: value.array(_singular(some, declared))
+    )
+
+
+def _singular(messages: Messages, declared: Any) -> list[Any]:
+    name = declared.name
+    if declared.has_presence:
+        return [getattr(one, name) if one.HasField(name) else None for one in messages]
+    return [getattr(one, name) for one in messages]
+
+
+def _lists(messages: Messages, declared: Any, value: ValueType) -> pa.Array:
+    items: list[Any] = []
+    bounds = [0]
+    for one in messages:
+        items += getattr(one, declared.name)[:]
+        bounds.append(len(items))
+    kind = pa.list_(pa.field("item", value.arrow, nullable=False))
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), value.array(items), type=kind)
+
+
+def _map_column(name: str, declared: Any, above: tuple[str, ...]) -> Column:
+    entry = declared.message_type
+    key, value = _value(entry.fields_by_name["key"], above), _value(entry.fields_by_name["value"], above)
+    kind = pa.map_(key.arrow, pa.field("value", value.arrow, nullable=False))
+
+    def array(messages: Messages) -> pa.Array:
+        maps = [list(getattr(one, declared.name).items()) for one in messages]
+        bounds = np.concatenate([[0], np.cumsum([len(one) for one in maps])]).astype(np.int32)
+        keys = key.array([name for one in maps for name, _ in one])
+        values = value.array([content for one in maps for _, content in one])
+        return pa.MapArray.from_arrays(pa.array(bounds), keys, values, type=kind)
+
+    return Column(pa.field(name, kind, False), declared, value, array)
+
+
+def _value(declared: Any, above: tuple[str, ...]) -> ValueType:
+    if declared.message_type is not None:
+        return _message_value(declared.message_type, above)
+    if declared.enum_type is not None:
+        return _enum_value(declared.enum_type)
+    text = declared.type == FieldDescriptor.TYPE_STRING
+    arrow = _SCALARS[declared.cpp_type][0] if declared.cpp_type in _SCALARS else pa.string() if text else pa.binary()
+    return ValueType(arrow, lambda values: pa.array(values, arrow))
+
+
+def _enum_value(enum: Any) -> ValueType:
+    names = {number: one.name for number, one in enum.values_by_number.items()}
+
+    def array(values: Sequence[Any]) -> pa.Array:
+        return pa.array([None if one is None else names.get(one, str(one)) for one in values], pa.string())
+
+    return ValueType(pa.string(), array)
+
+
+def _message_value(descriptor: Any, above: tuple[str, ...]) -> ValueType:
+    nested = _message(descriptor, above)
+    if descriptor.full_name in _WRAPPERS:
+        (content,) = nested.columns
+        return ValueType(
+            content.value.arrow,
+            lambda values: content.value.array([None if one is None else one.value for one in values]),
+            nested,
+        )
+    kind = pa.struct([column.field for column in nested.columns])
+    empty = message_factory.GetMessageClass(descriptor)()
+
+    def array(values: Sequence[Any]) -> pa.Array:
+        if not nested.columns:
+            return pa.array([None if one is None else {} for one in values], kind)
+        missing = np.array([one is None for one in values], np.bool_)
+        messages = [empty if one is None else one for one in values]
+        arrays = [column.array(messages) for column in nested.columns]
+        return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(missing))
+
+    return ValueType(kind, array, nested)
+
+
+def _is_map(declared: Any) -> bool:
+    return declared.message_type is not None and bool(declared.message_type.GetOptions().map_entry)
+
+
+def _inner(message: Any, declared: Any) -> Sequence[Any]:
+    if _is_map(declared):
+        return list(getattr(message, declared.name).values())
+    if declared.is_repeated:
+        return list(getattr(message, declared.name))
+    return [getattr(message, declared.name)] if message.HasField(declared.name) else []
+
+
+def _wire_type(declared: Any) -> int:
+    if declared.type == FieldDescriptor.TYPE_GROUP:
+        return _GROUP
+    if declared.type in _FIXED_32:
+        return 5
+    if declared.type in _FIXED_64:
+        return 1
+    return _SCALARS[declared.cpp_type][1] if declared.cpp_type in _SCALARS else _DELIMITED
+
+
+def _wire_types(declared: Any) -> tuple[int, ...]:
+    packed = declared.is_repeated and declared.cpp_type in _SCALARS
+    return (_wire_type(declared), _DELIMITED) if packed else (_wire_type(declared),)
