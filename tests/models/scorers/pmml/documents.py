@@ -54,8 +54,8 @@ def predicates(draw: Any) -> str:
 
 
 @st.composite
-def nodes(draw: Any, predicate: str, classes: bool, depth: int, name: str = "1") -> str:
-    """A node; its own id is its way from the root."""
+def nodes(draw: Any, predicate: str, classes: bool, depth: int, binary: bool = False, name: str = "1") -> str:
+    """A node; its own id is its way from the root. If `binary`, its descendants compare one number both ways."""
     content = [predicate]
     attributes: dict[str, object] = {"id": name, "recordCount": draw(st.integers(1, 9))}
     if classes:
@@ -66,13 +66,15 @@ def nodes(draw: Any, predicate: str, classes: bool, depth: int, name: str = "1")
         attributes["score"] = draw(st.sampled_from(LABELS))
     else:
         attributes["score"] = draw(st.integers(-9, 9))
-    count = draw(st.integers(2, 3)) if depth and draw(st.booleans()) else 0
+    most = 2 if binary else 3
+    count = draw(st.integers(2, most)) if depth and draw(st.booleans()) else 0
     if count:
         attributes["defaultChild"] = f"{name}.{draw(st.integers(1, count))}"
-        binary = count == 2 and draw(st.booleans())
-        tests = draw(opposite()) if binary else [draw(predicates()) for _ in range(count)]
+        both_ways = binary or (count == 2 and draw(st.booleans()))
+        tests = draw(opposite()) if both_ways else [draw(predicates()) for _ in range(count)]
         content += [
-            draw(nodes(test, classes, depth - 1, f"{name}.{place}")) for place, test in enumerate(tests, start=1)
+            draw(nodes(test, classes, depth - 1, binary, f"{name}.{place}"))
+            for place, test in enumerate(tests, start=1)
         ]
     return tag("Node", content, **attributes)
 
@@ -83,7 +85,8 @@ def opposite(draw: Any) -> list[str]:
     one, other = draw(st.sampled_from((("lessThan", "greaterOrEqual"), ("lessOrEqual", "greaterThan"))))
     field, value = draw(st.sampled_from(NUMBERS)), number(draw(st.sampled_from(CUTS)))
     pair = [tag("SimplePredicate", field=field, operator=each, value=value) for each in (one, other)]
-    return pair[:: draw(st.sampled_from((1, -1)))]
+    first, second = pair[:: draw(st.sampled_from((1, -1)))]
+    return [first, draw(st.sampled_from((second, "<True/>")))]
 
 
 def schema(target: bool) -> str:
@@ -92,11 +95,11 @@ def schema(target: bool) -> str:
 
 
 @st.composite
-def trees(draw: Any, classes: bool, target: bool = True) -> str:
+def trees(draw: Any, classes: bool, target: bool = True, binary: bool = False) -> str:
     strategies = ["none", "lastPrediction", "nullPrediction", "defaultChild"]
     strategy = draw(st.sampled_from([*strategies, *(["weightedConfidence", "aggregateNodes"] if classes else [])]))
     last = draw(st.sampled_from(("returnNullPrediction", "returnLastPrediction")))
-    root = draw(nodes("<True/>", classes, 3))
+    root = draw(nodes("<True/>", classes, 3, binary))
     function = "classification" if classes else "regression"
     settings = {"functionName": function, "missingValueStrategy": strategy, "noTrueChildStrategy": last}
     return tag("TreeModel", [schema(target), root], **settings)

@@ -15,6 +15,8 @@ from tests.models.scorers.pmml.evaluation import scored
 MODELS = {
     "tree-classes": (documents.trees(True), True),
     "tree-numbers": (documents.trees(False), False),
+    "binary-tree-classes": (documents.trees(True, binary=True), True),
+    "binary-tree-numbers": (documents.trees(False, binary=True), False),
     "ensemble-classes": (documents.ensembles(True), True),
     "ensemble-numbers": (documents.ensembles(False), False),
     "regression-classes": (documents.regressions(True), True),
