@@ -21,6 +21,12 @@ XGBOOST = [
     "xgboost-cpu>=3,<4",
 ]
 LIGHTGBM = ["lightgbm>=4.6,<5"]
+MLFLOW = [
+    # The same module as in mlflow, without its server.
+    "mlflow-skinny>=3.10,<4",
+    # Functions of Python get their rows as its tables.
+    "pandas>=2,<4",
+]
 REGISTRY = [
     # The first that the registry's client imports: named, so that an error can say which extra is missing.
     "Authlib>=1.8,<2",
@@ -73,12 +79,14 @@ setup(
             "mkdocs-material>=9.5,<10",
         ],
         "lightgbm": LIGHTGBM,
+        "mlflow": MLFLOW,
         "onnx": ONNX,
         "registry": REGISTRY,
         "servers": SERVERS,
         "sklearn": SKLEARN,
         "test": [
             *LIGHTGBM,
+            *MLFLOW,
             *ONNX,
             *REGISTRY,
             *SERVERS,

@@ -11,8 +11,10 @@ from models.errors import MissingExtraError
 EXTRA_OF = {
     "authlib": "registry",
     "lightgbm": "lightgbm",
+    "mlflow": "mlflow",
     "onnxruntime": "onnx",
     "open_inference": "servers",
+    "pandas": "mlflow",
     "sklearn": "sklearn",
     "skops": "sklearn",
     "tenacity": "servers",

@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import pytest
@@ -18,6 +18,9 @@ from runners.local.free_ports import free_port
 from runners.local.kafka_broker import LocalBroker
 from runners.local.prism import locate_prism
 from runners.local.schema_registry import LocalSchemaRegistry
+
+if TYPE_CHECKING:
+    from tests.mlflow_server import MlflowServer
 
 SESSION_VARIABLE = "BEAM_SERVING_TEST_SESSION"
 SECONDS_TO_VANISH = 5.0
@@ -47,6 +50,15 @@ def schema_registry() -> Iterator[LocalSchemaRegistry]:
     """The real schema registry of this session. A test that stops one makes its own."""
     with LocalSchemaRegistry() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """The real MLflow server of this session; tests register models of their own names."""
+    from tests.mlflow_server import running  # MLflow takes seconds to import
+
+    with running(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

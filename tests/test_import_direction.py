@@ -36,7 +36,7 @@ ENGINES = {
     "tensorflow_serving": {"scorers/tensorflow_serving_grpc.py"},
     "open_inference": {"scorers/open_inference_grpc.py"},
     "grpc": {"scorers/grpc_channels.py", "scorers/tensorflow_serving_grpc.py"},
-    "urllib3": {"scorers/rest_client.py"},
+    "urllib3": {"locations/http_files.py", "locations/mlflow_registry.py", "scorers/rest_client.py"},
     "confluent_kafka": {
         "kafka/client.py",
         "kafka/message_sender.py",

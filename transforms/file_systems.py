@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from models.artifacts.archive import relative_name
 from models.artifacts.local_opener import LocalOpener, scheme_of
 from models.errors import ModelLoadError
+from models.locations import opener_of
 
 REMEDIES = {
     "gs": "install apache-beam[gcp]",
@@ -27,8 +28,8 @@ _BLOCK = 8 * 1024 * 1024
 class BeamOpener:
     """An `Opener` for all locations that Beam can read. It has no state, so it pickles to its name alone.
 
-    Plain paths and file:// URIs are left to `LocalOpener`. The file systems get their credentials and options from
-    the calling worker, as with Beam's own reads.
+    Plain paths and file:// URIs are left to `LocalOpener`, and the schemes of `models.locations` to their openers. The
+    file systems get their credentials and options from the calling worker, as with Beam's own reads.
     """
 
     def download(self, location: str, folder: Path) -> Path:
@@ -43,6 +44,9 @@ class BeamOpener:
           ModelLoadError: when the scheme is unknown, its package is missing, or the location does not exist or cannot
             be read; the message names the location and the remedy.
         """
+        opener = opener_of(location)
+        if opener is not None:
+            return opener.download(location, folder)
         if scheme_of(location) in (None, "file"):
             return LocalOpener().download(location, folder)
         # Beam's file systems pass on any exception of their client libraries, so all of them are converted here.

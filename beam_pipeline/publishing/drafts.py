@@ -13,6 +13,7 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
+from models.locations import resolve_location
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.golden import GoldenSamples
 from models.model_topic.published import PublishedVersion
@@ -27,7 +28,8 @@ from transforms.file_systems import BeamOpener
 class Draft:
     """A model to publish, as described by the user.
 
-    Exactly one of `path` (a model on this machine) and `location` (where workers find it) is given.
+    Exactly one of `path` (a model on this machine) and `location` (where workers find it) is given. The descriptor of a
+    location that may change, such as an alias, has the one that it led to.
     """
 
     name: str
@@ -78,6 +80,7 @@ def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:
         location = draft.location or ""
         if not in_process:
             return None, location, None
+        location = resolve_location(location)
         with tempfile.TemporaryDirectory(prefix="beam-serving-") as folder:
             return None, location, digest_of_path(BeamOpener().download(location, Path(folder)))
     if not in_process:

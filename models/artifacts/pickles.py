@@ -10,6 +10,7 @@ from models.errors import OptionsError, PickleRefusedError
 from models.model_topic.descriptor import ModelDescriptor
 
 OPTION = "--allow-pickle"
+PICKLE = "a pickle, and loading one runs whatever code it contains"
 _DIGEST = "sha256:"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -50,13 +51,14 @@ class AllowedPickles:
                 names.add(one)
         return cls(frozenset(digests), frozenset(names))
 
-    def check(self, descriptor: ModelDescriptor, digest: str) -> None:
+    def check(self, descriptor: ModelDescriptor, digest: str, what: str = PICKLE) -> None:
         """Checks that a pickle may be loaded; call it before anything reads the pickle.
 
         Args:
           descriptor: of the model. A name allows only what was published with a digest, so that nobody who can write
             to the model's location, but not to the models topic, can replace it.
           digest: SHA-256 of the fetched model, which was compared with that of the descriptor.
+          what: the model is, for the error.
 
         Raises:
           PickleRefusedError: when the deployment does not allow it.
@@ -65,9 +67,8 @@ class AllowedPickles:
             return
         if descriptor.model_name not in self.names:
             raise PickleRefusedError(
-                "it is a pickle, and loading one runs whatever code it contains. Save the model in another format; or, "
-                f"if you trust this file, allow it with {OPTION} {_DIGEST}{digest} where you publish and for the "
-                "deployment"
+                f"it is {what}. Save the model in another format; or, if you trust this file, allow it with {OPTION} "
+                f"{_DIGEST}{digest} where you publish and for the deployment"
             )
         if descriptor.digest is None:
             raise PickleRefusedError(

@@ -29,6 +29,7 @@ ENTRY_POINT_GROUP = "beam_serving.scorers"
 SCORER_MODULES = {
     "keras": "models.scorers.keras",
     "lightgbm": "models.scorers.lightgbm",
+    "mlflow": "models.scorers.mlflow",
     "onnx": "models.scorers.onnx",
     "open-inference-grpc": "models.scorers.open_inference_grpc",
     "open-inference-rest": "models.scorers.open_inference_rest",

@@ -49,11 +49,19 @@ def load_published(
         return open_model(fetched, folder)
     except ModelLoadError as error:
         folder.cleanup()
-        title = f"model {descriptor.model_name!r} version {descriptor.model_version}"
-        raise type(error)(f"{title}: {error}") from error
+        raise type(error)(f"{title_of(descriptor)}: {error}") from error
     except BaseException:
         folder.cleanup()
         raise
+
+
+def title_of(descriptor: ModelDescriptor) -> str:
+    """What begins the text of errors about a model.
+
+    >>> title_of(ModelDescriptor("wine", "onnx", 3))
+    "model 'wine' version 3"
+    """
+    return f"model {descriptor.model_name!r} version {descriptor.model_version}"
 
 
 class InProcessScorer:

@@ -13,7 +13,7 @@ import pytest
 from models.artifacts.pickles import AllowedPickles
 from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
-from tests.models.scorers import frozen_graphs, keras_models
+from tests.models.scorers import frozen_graphs, keras_models, logged_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 from tests.models.scorers.pmml import exported
@@ -98,6 +98,10 @@ def _save_pickle(path: Path, number: int) -> Path:
     target = path.with_suffix(".joblib")
     joblib.dump(forest(number), target, compress=3)
     return target
+
+
+def _save_mlflow(path: Path, number: int) -> Path:
+    return logged_models.save_sklearn(path, forest(number), rows_of(5).astype(np.float64))
 
 
 def _save_xgboost(path: Path, number: int) -> Path:
@@ -200,6 +204,7 @@ CASES = (
         {name: np.full(2, np.inf) for name in _pmml_names()},
         tolerance=1e-14,
     ),
+    ScorerCase("mlflow", _save_mlflow, _wide_matrix, _classified_by(forest), {"X": TOO_NARROW}, tolerance=0),
     ScorerCase("sklearn", _save_sklearn, _wide_matrix, _classified_by(forest), {"X": TOO_NARROW}, tolerance=0),
     ScorerCase(
         "sklearn",

@@ -1,0 +1,101 @@
+"""Reads files and JSON over HTTP, for openers of locations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from models.errors import ModelLoadError
+from models.text import SERVER_TEXT_LIMIT, clean_text
+
+_BLOCK = 1024 * 1024
+_LARGEST_JSON = 16 * 1024 * 1024
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
+_RETRIES = urllib3.Retry(3, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
+
+Headers = Mapping[str, str]
+
+
+def check_url(url: str) -> None:
+    """Raises ModelLoadError unless it is an http or https URL with a host, and without a user or password."""
+    try:
+        parts = urlsplit(url)
+        host, user = parts.hostname, parts.username
+        parts.port  # noqa: B018  # raises ValueError for what is no number
+    except ValueError as error:
+        raise ModelLoadError(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise ModelLoadError(f"{url!r} is not a URL such as https://HOST/PATH")
+    if user is not None:
+        raise ModelLoadError(
+            f"the URL of host {host!r} contains a user or password, and everyone who reads the models topic could see "
+            "it; leave it out"
+        )
+
+
+def get_json(url: str, parameters: Mapping[str, str], headers: Headers) -> Any:
+    """The answer of a server to a GET.
+
+    Raises:
+      ModelLoadError: when the server cannot be reached, refuses, or answers something else than JSON.
+    """
+    response = _opened(f"{url}?{urlencode(parameters)}" if parameters else url, headers)
+    try:
+        content = response.read(_LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
+            raise ModelLoadError(f"{url} answered more than {_LARGEST_JSON} bytes")
+        return json.loads(content)
+    except (HTTPError, ValueError, RecursionError) as error:
+        raise ModelLoadError(f"{url} did not answer JSON: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+    finally:
+        response.close()
+
+
+def save_file(url: str, target: Path, headers: Headers) -> None:
+    """Writes what a URL has to a new file.
+
+    Raises:
+      ModelLoadError: when the server cannot be reached or refuses, or the answer is cut off.
+    """
+    response = _opened(url, headers)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            shutil.copyfileobj(response, file, _BLOCK)
+    except (HTTPError, OSError) as error:
+        raise ModelLoadError(f"{url} cannot be read: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+    finally:
+        response.close()
+
+
+def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
+    """The response to a GET, whose body was not read yet."""
+    try:
+        # Without a compression, whose content could be far larger than what is sent.
+        response = _pool().request(
+            "GET", url, headers={**headers, "Accept-Encoding": "identity"}, preload_content=False, decode_content=False
+        )
+    except HTTPError as error:
+        raise ModelLoadError(f"{url} cannot be reached: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+    final = response.geturl() or url
+    if response.status != 200:
+        text = clean_text(response.read(SERVER_TEXT_LIMIT).decode("utf-8", "replace"), SERVER_TEXT_LIMIT)
+        response.close()
+        raise ModelLoadError(f"{url} answered {response.status}: {text or response.reason}")
+    if url.startswith("https:") and final.startswith("http:"):
+        response.close()
+        raise ModelLoadError(f"{url} leads to {final}, which is not encrypted; give a URL that stays with https")
+    return response
+
+
+@cache
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(timeout=_TIMEOUT, retries=_RETRIES)

@@ -1,0 +1,96 @@
+"""A real MLflow tracking server with its registry, in an environment of its own: SQLite and a folder for the files.
+
+with running(tmp_path) as server:
+    version = server.log(estimator, example)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow.sklearn
+from mlflow.models import infer_signature
+
+from runners.local.free_ports import free_port
+from runners.local.server_process import ServerProcess
+from tests.models.scorers.server_environment import server_environment
+
+LOCK = Path(__file__).with_name("mlflow.lock.txt")
+START_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """A running server.
+
+    Attributes:
+      url: of the server.
+      folder: where it keeps everything.
+    """
+
+    url: str
+    folder: Path
+
+    @property
+    def client(self) -> Any:
+        """MLflow's own client."""
+        return mlflow.MlflowClient(self.url, self.url)
+
+    def log(self, name: str, estimator: Any, example: Any) -> str:
+        """Logs and registers an estimator; returns the number of its version."""
+        mlflow.set_tracking_uri(self.url)
+        mlflow.set_registry_uri(self.url)
+        with mlflow.start_run():
+            logged = mlflow.sklearn.log_model(
+                estimator,
+                name="model",
+                registered_model_name=name,
+                signature=infer_signature(example),
+                serialization_format="skops",
+                pip_requirements=["numpy"],
+            )
+        return str(logged.registered_model_version)
+
+    def point(self, name: str, alias: str, version: str) -> None:
+        """Sets an alias."""
+        self.client.set_registered_model_alias(name, alias, version)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[MlflowServer]:
+    """Starts a server, waits until it answers, and stops it at the end; fails when it does not start."""
+    port = free_port()
+    bin_folder = server_environment("mlflow", LOCK)
+    command = [
+        str(bin_folder / "mlflow"),
+        *("server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")),
+    ]
+    # The server starts others by their names.
+    environment = {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = ServerProcess(command, folder / "log", environment)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health")
+        yield MlflowServer(f"http://127.0.0.1:{port}", folder)
+    finally:
+        process.kill()
+
+
+def _wait(process: ServerProcess, url: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert process.running, process.log_end()
+            assert time.monotonic() < end, process.log_end()
+            time.sleep(0.1)
