@@ -24,7 +24,7 @@ from runners.local.server_process import ServerProcess
 from tests.models.scorers.server_environment import server_environment
 
 LOCK = Path(__file__).with_name("mlflow.lock.txt")
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,12 @@ def running(folder: Path) -> Iterator[MlflowServer]:
         *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")),
     ]
     # The server starts others by their names.
-    environment = {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Processes for jobs that no test starts.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     process = ServerProcess(command, folder / "log", environment)
     try:
         _wait(process, f"http://127.0.0.1:{port}/health")

@@ -30,6 +30,7 @@ from beam_pipeline.cli.commands.routes import (
     rollback_route,
     run_route_action,
 )
+from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
 _PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE, "allow-pickle")
-_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, ACTION: OPTIONS}
+_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, SYNC: _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
     add_rehearse(actions)
+    _add_sync(add_action(actions, "sync", "publish what an alias of a model registry points to"))
     add_route_actions(actions, _OPTIONS)
 
 
@@ -95,10 +97,22 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     add_options(parser, _PUBLISH_OPTIONS)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that describe a model, wherever the model is."""
+def _add_sync(parser: argparse.ArgumentParser) -> None:
+    add_sync_arguments(parser)
+    add_model_arguments(parser, default_type="mlflow")
+    add_options(parser, _PUBLISH_OPTIONS)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, default_type: str | None = None) -> None:
+    """Adds the arguments that describe a model, wherever the model is; without a default, the type must be given."""
     parser.add_argument("--name", required=True, help="the model's name")
-    parser.add_argument("--type", required=True, choices=model_types(), help="the kind of scorer that runs it")
+    parser.add_argument(
+        "--type",
+        required=default_type is None,
+        default=default_type,
+        choices=model_types(),
+        help="the kind of scorer that runs it" + (f" (default: {default_type})" if default_type else ""),
+    )
     parser.add_argument("--inline", action="store_true", help="send the model itself through the topic")
     parser.add_argument(
         "--data-type", metavar="D", help="the data type of the records it scores (default: the model's name)"
@@ -142,6 +156,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         _check_golden_arguments(given, values)
         if given.no_promote and given.fence is not None:
             raise OptionsError("--fence makes the version answer from a record on, --no-promote does not; give one")
+    if given.action == SYNC:
+        check_model_arguments(given)
+        return run_sync(given, values, draft_from(given, None, sync_location(given)))
     if given.action in ACTIONS:
         check_route_arguments(given)
         return run_route_action(given, kafka_settings(values), values["models_topic"])

@@ -1,0 +1,117 @@
+"""Publishes what an alias of a registry points to, and nothing if that is live already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
+from models.artifacts.pickles import AllowedPickles
+from models.errors import PublishError
+from models.locations import resolve_location
+from models.model_topic.descriptor import ModelDescriptor
+from models.model_topic.publisher import ModelPublisher
+from models.records.record_type import RecordType
+
+
+class Change(Enum):
+    """What a look at an alias changed."""
+
+    NOTHING = "is live"
+    PROMOTED = "was published before, and is live again"
+    PUBLISHED = "is published and live"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at an alias found and did.
+
+    Attributes:
+      version: ours, not the registry's.
+      location: what the alias points to.
+    """
+
+    version: int
+    location: str
+    change: Change
+
+    def __str__(self) -> str:
+        return f"version {self.version} {self.change.value}, from {self.location}"
+
+
+class AliasPublisher:
+    """Makes a model's live version the one that an alias points to. Not thread-safe.
+
+    The alias decides: a version that was rolled back by hand is live again after the next look. A version is the same
+    if its location is, and everything else that the draft says; otherwise a new one is published.
+
+    Args:
+      draft: of the model; its location is that of the alias.
+      topic: where it is published.
+      record_type: of the records that it scores, for checks; None if it is not known.
+      pickles: what may be loaded although loading it runs code.
+    """
+
+    def __init__(
+        self, draft: Draft, topic: ModelPublisher, record_type: RecordType | None, pickles: AllowedPickles
+    ) -> None:
+        self._draft = draft
+        self._topic = topic
+        self._record_type = record_type
+        self._pickles = pickles
+        self._refused: dict[str, str] = {}
+
+    def look(self) -> Look:
+        """Looks once.
+
+        Raises:
+          PublishError: when the model cannot serve. It is not tried again until the alias points elsewhere.
+          ModelLoadError: when the registry cannot be reached, or has no such alias.
+          ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
+        """
+        location = resolve_location(self._draft.location or "")
+        catalog = self._topic.read()
+        pointer = catalog.pointers.get(self._draft.name)
+        live = None if pointer is None else pointer.pointer.live_version
+        same = [
+            number
+            for (name, number), version in catalog.versions.items()
+            if name == self._draft.name and self._is(version.descriptor, location)
+        ]
+        if live in same:
+            return Look(live, location, Change.NOTHING)
+        if same:
+            self._topic.rollback(self._draft.name, max(same))
+            return Look(max(same), location, Change.PROMOTED)
+        return Look(self._publish(location), location, Change.PUBLISHED)
+
+    def _publish(self, location: str) -> int:
+        if location in self._refused:
+            raise PublishError(self._refused[location])
+        draft = replace(self._draft, location=location)
+        descriptor = draft_descriptor(draft)
+        try:
+            check_draft(draft, descriptor, self._record_type, self._pickles)
+        except PublishError as error:
+            self._refused = {location: str(error)}
+            raise
+        return self._topic.publish(descriptor).model_version
+
+    def _is(self, descriptor: ModelDescriptor, location: str) -> bool:
+        draft = self._draft
+        wanted = ModelDescriptor(
+            draft.name,
+            draft.model_type,
+            descriptor.model_version,
+            draft.description,
+            location,
+            data_type=draft.data_type or "",
+            signature=draft.signature,
+            inputs=draft.inputs,
+            outputs=draft.outputs,
+            digest=descriptor.digest,
+            options=draft.options,
+            published_at=descriptor.published_at,
+            golden=draft.golden,
+        )
+        return wanted == descriptor
