@@ -59,6 +59,12 @@ def _save_sklearn(folder: Path, number: int) -> Path:
     return path
 
 
+def _save_mlflow(folder: Path, number: int) -> Path:
+    from tests.models.scorers.logged_models import save_sklearn
+
+    return save_sklearn(folder / "logged", _tree(number), _features())
+
+
 def _save_xgboost(folder: Path, number: int) -> Path:
     from xgboost import XGBRegressor
 
@@ -124,6 +130,7 @@ def _save_keras(folder: Path, number: int) -> Path:
 CONSTANT_MODELS: Mapping[str, ConstantModel] = {
     "keras": ConstantModel(_save_keras, "x", "out"),
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
+    "mlflow": ConstantModel(_save_mlflow, "X", "prediction"),
     "onnx": ConstantModel(_save_onnx, "X", "variable"),
     "pmml": ConstantModel(_save_pmml, "x0", "y"),
     "python": ConstantModel(_save_function, "x", "y"),
