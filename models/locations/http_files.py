@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from models.errors import ModelLoadError
 from models.text import SERVER_TEXT_LIMIT, clean_text
@@ -84,7 +84,8 @@ def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
             "GET", url, headers={**headers, "Accept-Encoding": "identity"}, preload_content=False, decode_content=False
         )
     except HTTPError as error:
-        raise ModelLoadError(f"{url} cannot be reached: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+        reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+        raise ModelLoadError(f"{url} cannot be reached: {clean_text(str(reason), SERVER_TEXT_LIMIT)}") from error
     final = response.geturl() or url
     if response.status != 200:
         text = clean_text(response.read(SERVER_TEXT_LIMIT).decode("utf-8", "replace"), SERVER_TEXT_LIMIT)
