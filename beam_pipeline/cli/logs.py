@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 _QUIET = ("apache_beam", "PrismRunner", "absl", "urllib3", "tensorflow", "h5py")
 # Warnings that appear in normal operation: Prism warns about an empty transform that Beam's own Create produces, and
-# about each bundle that a stop cuts short.
+# about each bundle that a stop cuts short. What urllib3 tries again in vain ends in an error of ours.
 _EXPECTED = (
     "empty transform, with payload",
     "pipeline canceled",
+    "Retrying (Retry(",
     "Really starting service",
     "Really destroying service",
 )
