@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from models.text import clean_text
 
 MODEL_INI = "model.ini"
 MOST_INI_BYTES = 64 * 1024**2
+# Those that have a file for each tree.
+_FORESTS = ("gbm", "drf", "isolationforest")
 # The algorithms whose answers were compared with EasyPredict's.
 ALGORITHMS = {
     "gbm": "GBM",
@@ -25,9 +28,11 @@ ALGORITHMS = {
     "isolationforest": "isolation forest",
     "extendedisolationforest": "extended isolation forest",
     "stackedensemble": "stacked ensemble",
+    "xgboost": "XGBoost",
 }
 CATEGORIES = ("AnomalyDetection", "Binomial", "Clustering", "Multinomial", "Ordinal", "Regression")
 _SHOWN = 80
+_TREE = re.compile(r"trees/t[0-9]+_[0-9]+\.bin")
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,12 @@ class MojoInfo:
     Attributes:
       algorithm: one of ALGORITHMS.
       category: one of CATEGORIES.
+      trees: how many there are for each class; 0 if the model has no files of trees.
     """
 
     algorithm: str
     category: str
+    trees: int = 0
 
 
 def read_info(path: Path) -> MojoInfo:
@@ -56,10 +63,11 @@ def read_info(path: Path) -> MojoInfo:
             damaged = archive.testzip()  # Java does not compare the checksums
             if damaged is not None:
                 raise ModelLoadError(f"the entry {clean_text(damaged, _SHOWN)!r} of the file is damaged")
-            text = _ini(archive)
+            info = info_of(_ini(archive))
+            _check_trees(info, set(archive.namelist()))
+            return info
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise ModelLoadError(f"the file cannot be read: {clean_text(str(error)) or type(error).__name__}") from error
-    return info_of(text)
 
 
 def info_of(text: str) -> MojoInfo:
@@ -84,7 +92,15 @@ def info_of(text: str) -> MojoInfo:
         )
     if _absent(info.get("offset_column")) is not None:
         raise ModelLoadError(f"the model needs the offset column {_text(info, 'offset_column')!r}, which is not served")
-    return MojoInfo(algorithm, category)
+    return MojoInfo(algorithm, category, _number(info, "n_trees") if algorithm in _FORESTS else 0)
+
+
+def _check_trees(info: MojoInfo, names: Collection[str]) -> None:
+    """Raises ModelLoadError for a tree that no class has: genmodel would score without it."""
+    found = {name.rpartition("_")[2] for name in names if _TREE.fullmatch(name)}
+    missing = next((number for number in range(info.trees) if f"{number:03}.bin" not in found), None)
+    if missing is not None:
+        raise ModelLoadError(f"the file lacks tree {missing} of {info.trees}; save the model again")
 
 
 def _ini(archive: zipfile.ZipFile) -> str:

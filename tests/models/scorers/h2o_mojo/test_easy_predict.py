@@ -62,6 +62,7 @@ MODELS = {
     "isolation_forest_flag": "anomaly",
     "extended_isolation_forest": "anomaly",
     "stacked_ensemble": "binomial",
+    "xgboost": "binomial",
 }
 
 
