@@ -53,6 +53,7 @@ demo: $(INSTALLED)
 
 test: lint
 	@$(BIN)/python -m runners.local.prism
+	@$(BIN)/python -m runners.local.h2o_jars
 	@$(BIN)/python -m runners.flink.jars
 	@$(BIN)/python -m runners.flink.distribution
 	@$(BIN)/python -m pytest

@@ -10,6 +10,7 @@ SERVERS = [
     "tenacity>=9,<10",
     "tensorflow-serving-api>=2.19,<2.22",
 ]
+H2O = ["JPype1>=1.5,<2"]
 ONNX = ["onnxruntime>=1.20,<2"]
 SKLEARN = [
     "scikit-learn>=1.6,<2",
@@ -47,6 +48,7 @@ setup(
     ),
     package_data={
         "models": ["py.typed"],
+        "models.scorers.h2o_mojo": ["java/SHA256SUMS", "java/pom.xml", "java/src/main/java/serving/h2o/*.java"],
         "models.schemas": ["*.avsc", "earlier/*.avsc"],
         "beam_pipeline": ["py.typed"],
         "beam_pipeline.publishing": ["data/*"],
@@ -78,6 +80,7 @@ setup(
         "docs": [
             "mkdocs-material>=9.5,<10",
         ],
+        "h2o": H2O,
         "lightgbm": LIGHTGBM,
         "mlflow": MLFLOW,
         "onnx": ONNX,
@@ -85,6 +88,7 @@ setup(
         "servers": SERVERS,
         "sklearn": SKLEARN,
         "test": [
+            *H2O,
             *LIGHTGBM,
             *MLFLOW,
             *ONNX,

@@ -59,6 +59,14 @@ class DigestMismatchError(ModelLoadError):
     """The fetched bytes differ from the published ones."""
 
 
+class JavaMachineError(ModelLoadError):
+    """Java, which the model needs, cannot be used in this process."""
+
+
+class JarsMissingError(ModelLoadError):
+    """The jars that a scorer needs are missing, incomplete or not those that are expected."""
+
+
 class UnknownModelTypeError(ModelLoadError):
     """No scorer serves the descriptor's modelType."""
 

@@ -27,6 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "beam_serving.scorers"
 
 SCORER_MODULES = {
+    "h2o-mojo": "models.scorers.h2o_mojo.scorer",
     "keras": "models.scorers.keras",
     "lightgbm": "models.scorers.lightgbm",
     "mlflow": "models.scorers.mlflow",

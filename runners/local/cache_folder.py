@@ -1,21 +1,14 @@
-"""The cache for what is downloaded or built once: outside the source tree, shared by all of a user's checkouts."""
+"""Filling the cache for what is downloaded or built once, by one process at a time."""
 
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-APPLICATION = "beam-serving"
-
-
-def cache_folder(*parts: str) -> Path:
-    """The folder `parts` in our cache, below `$XDG_CACHE_HOME` or `~/.cache`; it may not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base, APPLICATION, *parts)
+from models.cache_folder import cache_folder as cache_folder
 
 
 def announce(text: str) -> None:

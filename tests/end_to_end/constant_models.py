@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tests.distributions import Write
 from tests.models.scorers.frozen_graphs import frozen
+from tests.models.scorers.h2o_mojo import mojos
 from tests.models.scorers.keras_models import converted
 from tests.models.scorers.pmml import exported
 from tests.saved_models import save_version_model
@@ -127,7 +128,14 @@ def _save_keras(folder: Path, number: int) -> Path:
     return path
 
 
+def _save_mojo(folder: Path, number: int) -> Path:
+    path = folder / "model.zip"
+    path.write_bytes(mojos.constant(number))
+    return path
+
+
 CONSTANT_MODELS: Mapping[str, ConstantModel] = {
+    "h2o-mojo": ConstantModel(_save_mojo, "x", "prediction"),
     "keras": ConstantModel(_save_keras, "x", "out"),
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
     "mlflow": ConstantModel(_save_mlflow, "X", "prediction"),

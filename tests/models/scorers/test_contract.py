@@ -15,9 +15,11 @@ from models.scorers import SCORER_MODULES, runs_in_process
 from tests import saved_models
 from tests.models.scorers import frozen_graphs, keras_models, logged_models
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
+from tests.models.scorers.h2o_mojo import mojos
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
 from tests.models.scorers.pmml import exported
 
+_MOJOS = {1: "gbm_multinomial", 2: "gbm_multinomial_2"}
 TOO_NARROW = np.zeros((2, FEATURES - 1), np.float32)
 
 
@@ -116,6 +118,18 @@ def _save_lightgbm(path: Path, number: int) -> Path:
     return target
 
 
+def _save_mojo(path: Path, number: int) -> Path:
+    return mojos.save_mojo(_MOJOS[number], path.with_suffix(".zip"))
+
+
+def _mojo_expected(number: int, inputs: Arrays) -> Arrays:
+    found = mojos.easy_predict(mojos.mojo(_MOJOS[number]), inputs)
+    return {
+        "prediction": mojos.texts([str(one.label) for one in found]),
+        "probabilities": np.array([list(one.classProbabilities) for one in found]),
+    }
+
+
 def _pmml_names() -> list[str]:
     return exported.names(FEATURES)
 
@@ -162,6 +176,14 @@ def _wide_matrix(rows: int) -> Arrays:
 CASES = (
     ScorerCase(
         "lightgbm", _save_lightgbm, _wide_matrix, _classified_by(boosted_by_lightgbm), {"X": TOO_NARROW}, tolerance=0
+    ),
+    ScorerCase(
+        "h2o-mojo",
+        _save_mojo,
+        mojos.rows_of,
+        _mojo_expected,
+        {**mojos.rows_of(2), "grape": mojos.texts(["unheard of", "merlot"])},
+        tolerance=0,
     ),
     ScorerCase(
         "tensorflow-saved-model",

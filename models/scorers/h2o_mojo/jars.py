@@ -1,0 +1,82 @@
+"""Where the jars of H2O's genmodel and of our class beside it are, and whether they are the right ones.
+
+`python -m runners.local.h2o_jars` collects them. A worker never downloads any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+from models.cache_folder import cache_folder
+from models.errors import JarsMissingError
+
+SOURCES = Path(__file__).parent / "java"
+OUR_JAR = "h2o-batches.jar"
+# The folder that has the jars, if they are not in the cache.
+FOLDER_VARIABLE = "BEAM_SERVING_H2O_JARS"
+# The file in that folder that says from which sources our jar was built.
+KEY_FILE = "sources.sha256"
+REMEDY = (
+    "run `python -m runners.local.h2o_jars` where Maven is installed, and copy the folder that it prints to wherever "
+    f"workers run, where {FOLDER_VARIABLE} names it"
+)
+
+
+def jar_folder() -> Path:
+    """The folder of the jars, which may not exist yet: the one that the environment names, or one in our cache."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or cache_folder("h2o-mojo", sources_key()[:16]))
+
+
+def usable_jars() -> tuple[Path, ...]:
+    """The jars, checked.
+
+    Raises:
+      JarsMissingError: when one is missing or has another digest, or ours was built by another version of beam-serving.
+    """
+    return checked_jars(jar_folder())
+
+
+def checked_jars(folder: Path) -> tuple[Path, ...]:
+    """The jars in a folder; raises as `usable_jars` does."""
+    for name, digest in expected_digests().items():
+        _check_digest(folder / name, digest)
+    ours, key = folder / OUR_JAR, folder / KEY_FILE
+    if not ours.is_file() or not key.is_file() or key.read_text(encoding="ascii", errors="replace") != sources_key():
+        raise JarsMissingError(f"{ours} is missing, or belongs to another version of beam-serving; {REMEDY}")
+    return (ours, *(folder / name for name in expected_digests()))
+
+
+@cache
+def expected_digests() -> dict[str, str]:
+    """The SHA-256 of each jar of genmodel and of what it needs, by file name."""
+    lines = (SOURCES / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines)}
+
+
+@cache
+def sources_key() -> str:
+    """SHA-256 of everything from which our jar is built, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in source_files():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(SOURCES).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def source_files() -> list[Path]:
+    """The sources, of which the wheel has a copy."""
+    java = sorted((SOURCES / "src").rglob("*.java"))
+    return [SOURCES / "SHA256SUMS", SOURCES / "pom.xml", *java]
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise JarsMissingError(f"{path} cannot be read: {error.strerror}; {REMEDY}") from error
+    if found != digest:
+        raise JarsMissingError(f"{path} has the digest {found}, but {digest} is expected; {REMEDY}")
