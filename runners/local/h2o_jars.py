@@ -16,9 +16,9 @@ from models.scorers.h2o_mojo.jars import (
     KEY_FILE,
     OUR_JAR,
     SOURCES,
+    cached_folder,
     checked_jars,
     expected_digests,
-    jar_folder,
     source_files,
     sources_key,
 )
@@ -30,7 +30,7 @@ NEEDED_BY = "the model type h2o-mojo"
 
 
 def h2o_jars() -> Path:
-    """The folder with the jars; downloads and builds what is missing (about ten seconds).
+    """The folder in our cache with the jars, which are downloaded and built if they are not there (about ten seconds).
 
     Safe to call from several processes at once.
 
@@ -38,7 +38,7 @@ def h2o_jars() -> Path:
       JavaToolError: something has to be built, and Maven is missing or fails.
       JarsMissingError: what was downloaded is not what is expected.
     """
-    folder = jar_folder()
+    folder = cached_folder()
     if not _is_usable(folder):
         with locked(folder.with_name(f"{folder.name}.lock"), "downloading H2O's genmodel"):
             if not _is_usable(folder):

@@ -27,7 +27,13 @@ REMEDY = (
 
 def jar_folder() -> Path:
     """The folder of the jars, which may not exist yet: the one that the environment names, or one in our cache."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or cache_folder("h2o-mojo", sources_key()[:16]))
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else cached_folder()
+
+
+def cached_folder() -> Path:
+    """The folder in our cache, which may not exist yet."""
+    return cache_folder("h2o-mojo", sources_key()[:16])
 
 
 def usable_jars() -> tuple[Path, ...]:
