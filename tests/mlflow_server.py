@@ -21,7 +21,7 @@ from mlflow.models import infer_signature
 
 from runners.local.free_ports import free_port
 from runners.local.server_process import ServerProcess
-from tests.models.scorers.server_environment import server_environment
+from tests.models.scorers.servers.server_environment import server_environment
 
 LOCK = Path(__file__).with_name("mlflow.lock.txt")
 START_SECONDS = 180.0

@@ -12,8 +12,8 @@ and has a digest; otherwise it is on a server, and its location is the server's 
 that a worker loads only the engines whose models it serves. `prepare` imports the engine and does whatever else makes
 its first call slow, before the first record arrives.
 
-`models.scorers.in_process` has what the scorers of this process share, and `models.scorers.remote` what those of
-servers do.
+`models.scorers.in_process` has what the scorers of this process share, and `models.scorers.servers.remote` what those
+of servers do.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Certificate, self_signed
-from tests.models.scorers import mlserver_replica
-from tests.models.scorers.tensorflow_serving_replica import (
+from tests.models.scorers.servers import mlserver_replica
+from tests.models.scorers.servers.tensorflow_serving_replica import (
     Replica,
     close,
     save_adder,

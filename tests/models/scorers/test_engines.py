@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelLoadError
-from models.scorers import SCORER_MODULES, prepare_engines, tensorflow_saved_model
+from models.scorers import SCORER_MODULES, prepare_engines
+from models.scorers.tensorflow import saved_model
 
 PROGRAM = """
 import sys
@@ -40,7 +41,7 @@ def test_an_engine_that_cannot_be_imported_is_logged_and_stops_nothing(
     def missing() -> None:
         raise ModelLoadError("the package tensorflow cannot be imported")
 
-    monkeypatch.setattr(tensorflow_saved_model, "prepare", missing)
+    monkeypatch.setattr(saved_model, "prepare", missing)
     with caplog.at_level(logging.WARNING):
         prepare_engines(["tensorflow-saved-model"])
     assert "the package tensorflow cannot be imported" in caplog.text

@@ -1,0 +1,1 @@
+"""Models that MLflow has logged: `scorer` hands each to the scorer of its flavour, or to `function`."""

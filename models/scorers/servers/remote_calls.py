@@ -1,0 +1,91 @@
+"""Calls to servers: how they fail, and when they are repeated."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from models.errors import ModelUnreachableError, ScoringError
+from models.scorers.servers.remote_options import RemoteOptions
+
+T = TypeVar("T")
+
+
+class RemoteCallError(ScoringError):
+    """A call to a server failed.
+
+    Attributes:
+      status: the status in the protocol, such as UNAVAILABLE or 503; empty when no server answered over REST.
+      transient: whether the same call may succeed later or on another server, because this one was down, overloaded
+        or slow; False when the server rejected the request itself.
+    """
+
+    def __init__(self, message: str, *, status: str, transient: bool) -> None:
+        super().__init__(message)
+        self.status = status
+        self.transient = transient
+
+
+class RemoteUnreachableError(RemoteCallError, ModelUnreachableError):
+    """The last attempt of a call failed for a transient reason, so trying other records would not help."""
+
+
+class Retries:
+    """Repeats attempts that failed for a transient reason, with growing pauses, within one deadline. Thread-safe.
+
+    tenacity is used for both REST and gRPC. The retries of gRPC itself, configured by the service config, are not
+    used: they are limited to 5 attempts, give up on requests above 256 KiB (a batch of a few thousand rows), and
+    belong to the channel, so scorers with different settings could not share one.
+    """
+
+    def __init__(self, options: RemoteOptions, addresses: int = 1) -> None:
+        """Creates a policy from the options.
+
+        Args:
+          options: the deadlines, the number of attempts and the pauses.
+          addresses: the number of addresses that successive attempts go to; a pause follows after all were tried.
+        """
+        self._options = options
+        self._addresses = addresses
+        self._retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(options.attempts) | tenacity.stop_before_delay(options.deadline),
+            wait=self._pause,
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, RemoteCallError) and error.transient),
+            reraise=True,
+        )
+
+    def call(self, attempt: Callable[[float], T]) -> T:
+        """Calls `attempt` until it succeeds, each time with its time limit in seconds, and returns its result.
+
+        Raises:
+          RemoteUnreachableError: when the last attempt failed for a transient reason, even if it was the only one.
+          RemoteCallError: when the last attempt failed for another reason.
+        """
+        end = time.monotonic() + self._options.deadline
+        attempts = 0
+
+        def once() -> T:
+            nonlocal attempts
+            attempts += 1
+            return attempt(max(0.001, min(self._options.attempt_deadline, end - time.monotonic())))
+
+        try:
+            return self._retrying(once)
+        except RemoteCallError as error:
+            if attempts == 1 and not error.transient:
+                raise
+            text = str(error) if attempts == 1 else f"{error} (after {attempts} attempts)"
+            kind = RemoteUnreachableError if error.transient else RemoteCallError
+            raise kind(text, status=error.status, transient=error.transient) from error
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        rounds, rest = divmod(state.attempt_number, self._addresses)
+        if rest:
+            return 0.0
+        longest = min(self._options.backoff_limit, self._options.backoff * 2.0 ** min(rounds - 1, 60))
+        # Without jitter, all workers would retry on a recovering server at the same moments.
+        return longest * random.uniform(0.5, 1.0)

@@ -1,0 +1,1 @@
+"""Scorers of models that TensorFlow runs in the process: SavedModels, frozen graphs, TensorFlow Lite and Keras."""

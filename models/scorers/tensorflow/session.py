@@ -1,0 +1,159 @@
+"""What the scorers that run a graph of TensorFlow in a session share.
+
+`models.scorers.tensorflow.saved_model` explains why it is a session.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from models.errors import ModelLoadError, ScoringError
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers.base import Scores
+from models.scorers.in_process import InProcessScorer, ModelFolder, check_inputs, check_rows, engine_text, names_text
+from models.scorers.tensorflow.signatures import DEFAULT_SIGNATURE
+from models.tensors import Array, Signature
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A session with a model in it, and the tensors to feed and to fetch by the signature's names."""
+
+    session: Any
+    signature: Signature
+    feeds: Mapping[str, str]
+    fetches: Mapping[str, str]
+
+
+class SessionScorer(InProcessScorer):
+    """A graph in a session of its own.
+
+    `close` frees the weights at once; a few hundred kilobytes of Python objects that describe the graph are left to
+    the garbage collector.
+
+    Args:
+      descriptor: of the model.
+      digest: of what was published.
+      opened: the session, which `close` closes.
+      folder: the model's files, which `close` deletes.
+    """
+
+    def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: ModelFolder) -> None:
+        super().__init__(descriptor, digest, opened.signature)
+        self._session = opened.session
+        self._feeds = dict(opened.feeds)
+        self._fetches = dict(opened.fetches)
+        self._folder = folder
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
+
+        Raises:
+          ScoringError: when TensorFlow fails, with its text in one line; when the inputs are not those of the
+            signature; or when the number of rows of an output differs from that of the inputs.
+        """
+        rows = check_inputs(inputs, self._feeds)
+        feeds = {self._feeds[name]: values for name, values in inputs.items()}
+        # TensorFlow raises exceptions of its own, but ValueError or TypeError for values that cannot be fed.
+        try:
+            outputs = self._session.run(self._fetches, feeds)
+        except Exception as error:
+            raise ScoringError(one_line(error)) from error
+        return Scores({name: check_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
+
+    def close(self) -> None:
+        """Frees the weights and deletes the model's files."""
+        self._session.close()
+        # The memory is freed with the last reference to the session.
+        self._session = None
+        self._folder.cleanup()
+
+
+def one_line(error: BaseException) -> str:
+    """The text of a TensorFlow exception in one line of at most 500 characters, without stack traces."""
+    text = getattr(error, "message", None) or str(error)
+    for tail in (
+        "\n\nOriginal stack trace",
+        "\nOriginal stack trace",
+        "\n\nErrors may have originated",
+        "\nDefined at",
+    ):
+        text = text.partition(tail)[0]
+    return engine_text(error, text.removeprefix("Graph execution error:"))
+
+
+def choose_signature(present: list[str], asked: str | None) -> str:
+    """The signature to call: the requested one, otherwise serving_default or the only one.
+
+    Raises:
+      ModelLoadError: when that leaves none, or more than one.
+    """
+    if asked is not None and asked in present:
+        return asked
+    if asked is None and DEFAULT_SIGNATURE in present:
+        return DEFAULT_SIGNATURE
+    if asked is None and len(present) == 1:
+        return present[0]
+    wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
+    raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
+
+
+def tensor_dtype(key: str, number: int) -> np.dtype[np.generic]:
+    """The numpy dtype of an entry of TensorFlow's enumeration; strings are `object`.
+
+    Raises:
+      ModelLoadError: when tensors of it are not arrays; the message names `key`.
+    """
+    dtype = tensorflow_module().dtypes.as_dtype(number)
+    if dtype.name in ("resource", "variant"):
+        raise ModelLoadError(f"{key!r} is a {dtype.name}, which is not an array")
+    numpy_dtype: np.dtype[np.generic] = np.dtype(dtype.as_numpy_dtype)
+    return numpy_dtype
+
+
+def tensor_shape(shape: Any) -> tuple[int | None, ...] | None:
+    """The dimensions of a TensorShapeProto; None for an unknown rank."""
+    if shape.unknown_rank:
+        return None
+    return tuple(None if dimension.size < 0 else dimension.size for dimension in shape.dim)
+
+
+def prepare_session() -> None:
+    """Imports TensorFlow and runs a session once, which starts its threads.
+
+    Raises:
+      ModelLoadError: when TensorFlow cannot be imported.
+    """
+    tensorflow = tensorflow_module()
+    graph = tensorflow.Graph()
+    with graph.as_default(), tensorflow.compat.v1.Session(graph=graph) as session:
+        session.run(tensorflow.constant(0))
+
+
+@cache
+def tensorflow_module() -> Any:
+    """TensorFlow, imported when the first model is loaded: it takes 2 to 3 seconds and 400 MB.
+
+    Raises:
+      ModelLoadError: when it cannot be imported.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise ModelLoadError(f"the package tensorflow cannot be imported: {error}; install it on the worker") from error
+    # TensorFlow logs that the loader of SavedModels is deprecated. The module that uses it explains why, and operators
+    # cannot act on the warning.
+    tensorflow.get_logger().addFilter(_is_no_deprecation)
+    return tensorflow
+
+
+def _is_no_deprecation(record: logging.LogRecord) -> bool:
+    return "deprecated" not in record.getMessage()
