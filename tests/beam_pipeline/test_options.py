@@ -13,6 +13,7 @@ from models.errors import OptionsError
 from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
 from models.results.dead_letter import DeadLetterTopic
+from models.scorers import model_types
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 
@@ -57,9 +58,8 @@ def test_registered_dead_letters_need_a_registry() -> None:
 
 @pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])
 def test_an_unknown_engine_is_refused_and_the_known_ones_are_named(engines: str) -> None:
-    with pytest.raises(
-        OptionsError, match=r"--engines .* is not a model type; use none, or any of beam-model-handler, keras"
-    ):
+    known = ", ".join(model_types())
+    with pytest.raises(OptionsError, match=f"--engines .* is not a model type; use none, or any of {known}"):
         replace(OPTIONS, engines=engines).engine_types()
 
 
