@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from runners.local.free_ports import free_port
 from runners.local.kafka_broker import LocalBroker
@@ -27,8 +27,8 @@ SECONDS_TO_VANISH = 5.0
 # Python's own servants: they end by themselves when this process has ended.
 EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("any machine", deadline=None)
+# How long an example takes, or the choice of one, says more about the machine than about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
