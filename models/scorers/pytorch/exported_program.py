@@ -14,7 +14,8 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.in_process import selected_outputs
 from models.scorers.pytorch.archive_records import ArchiveRecords
 from models.scorers.pytorch.exported_records import check_records
-from models.scorers.pytorch.program import DTYPES, SIGNATURE, Program, named_results, one_line, refusal
+from models.scorers.pytorch.operators import refusal
+from models.scorers.pytorch.program import DTYPES, SIGNATURE, Program, named_results, one_line
 from models.tensors import Signature, TensorSpec
 
 REMEDY = "export it with dynamic_shapes={{{name!r}: {{0: torch.export.Dim('rows')}}}}"

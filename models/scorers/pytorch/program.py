@@ -11,24 +11,11 @@ import torch
 
 from models.errors import ServingError
 from models.scorers.in_process import engine_text
+from models.scorers.pytorch.input_option import TYPES
 from models.tensors import Signature
 
 SIGNATURE = "forward"
-DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {
-    torch.bool: np.dtype(np.bool_),
-    torch.float16: np.dtype(np.float16),
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-    torch.int8: np.dtype(np.int8),
-    torch.int16: np.dtype(np.int16),
-    torch.int32: np.dtype(np.int32),
-    torch.int64: np.dtype(np.int64),
-    torch.uint8: np.dtype(np.uint8),
-}
-
-# Operators of these namespaces compute, except for those below. Others come from other packages, or act on devices.
-NAMESPACES = frozenset({"aten", "prim", "prims", "quantized", "sparse"})
-FILE_OPERATORS = frozenset({"from_file", "save"})
+DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {getattr(torch, name): dtype for name, dtype in TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -37,19 +24,6 @@ class Program:
 
     call: Callable[..., Any]
     signature: Signature
-
-
-def refusal(namespace: str, name: str) -> str | None:
-    """Why programs with that operator are refused; None if they are not.
-
-    >>> refusal("aten", "linear") is None, refusal("aten", "from_file")
-    (True, 'reads or writes files')
-    """
-    if name in FILE_OPERATORS:
-        return "reads or writes files"
-    if namespace not in NAMESPACES:
-        return "is not one of PyTorch's own that only compute"
-    return None
 
 
 def named_results(returned: Any, error: type[ServingError]) -> dict[str, torch.Tensor]:

@@ -45,8 +45,9 @@ from models.scorers.in_process import (
 )
 from models.scorers.pytorch.archive_records import ArchiveRecords
 from models.scorers.pytorch.exported_program import open_exported_program
+from models.scorers.pytorch.input_option import OPTION_PREFIX
 from models.scorers.pytorch.program import SIGNATURE, Program, named_results, one_line
-from models.scorers.pytorch.torch_script import OPTION_PREFIX, open_torch_script
+from models.scorers.pytorch.torch_script import open_torch_script
 from models.tensors import Array
 
 IN_PROCESS = True

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from models.errors import ModelLoadError
-from models.scorers.pytorch.program import refusal
+from models.scorers.pytorch.operators import refusal
 
 _CONSTANT_CALLS = ("annotate",)
 _PACKED_CLASSES = "quantized"  # the only C++ classes that may be in a model: packed weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ from models.errors import ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.in_process import names_text, selected_outputs
 from models.scorers.pytorch.archive_records import ArchiveRecords
-from models.scorers.pytorch.program import DTYPES, SIGNATURE, Program, named_results, one_line, refusal
+from models.scorers.pytorch.input_option import EXAMPLE, OPTION_PREFIX, input_spec
+from models.scorers.pytorch.operators import refusal
+from models.scorers.pytorch.program import DTYPES, SIGNATURE, Program, named_results, one_line
 from models.scorers.pytorch.script_source import check_source
 from models.tensors import Signature, TensorSpec
 
-OPTION_PREFIX = "input."
-EXAMPLE = "float32:11"
-
-_INPUT = re.compile(r"(\w+)(?::((?:[1-9]\d{0,8}|any)(?:x(?:[1-9]\d{0,8}|any))*))?")
-_TYPES = {dtype.name: dtype for dtype in DTYPES.values()}
 _PROBED_ROWS = 2
 
 
@@ -56,25 +52,6 @@ def open_torch_script(
     for node in _nodes(graph):
         _check_node(node)
     return Program(module, Signature(SIGNATURE, inputs, _outputs(module, inputs, descriptor)))
-
-
-def input_spec(name: str, text: str) -> TensorSpec:
-    """An input as its option describes it.
-
-    Raises:
-      ScorerOptionError: when the text is not TYPE or TYPE:SIZExSIZE.
-
-    >>> input_spec("image", "uint8:3xanyxany")
-    TensorSpec(name='image', dtype=dtype('uint8'), shape=(None, 3, None, None))
-    """
-    match = _INPUT.fullmatch(text)
-    if match is None or match.group(1) not in _TYPES:
-        raise ScorerOptionError(
-            f"option {OPTION_PREFIX}{name}: {text!r} is not a type and sizes, as in {EXAMPLE} or float32:3x224xany; "
-            f"types: {names_text(_TYPES)}"
-        )
-    sizes = match.group(2).split("x") if match.group(2) else []
-    return TensorSpec(name, _TYPES[match.group(1)], (None, *(None if one == "any" else int(one) for one in sizes)))
 
 
 def _inputs(schema: Any, descriptor: ModelDescriptor) -> dict[str, TensorSpec]:
