@@ -59,9 +59,13 @@ def script(module: torch.nn.Module) -> bytes:
 
 
 def exported(module: torch.nn.Module, *examples: torch.Tensor, rows: Any = ROWS) -> bytes:
-    content = io.BytesIO()
     shapes = tuple({0: rows} if rows is not None else None for _ in examples)
-    torch.export.save(torch.export.export(module, examples, dynamic_shapes=shapes), content)
+    return saved_program(torch.export.export(module, examples, dynamic_shapes=shapes))
+
+
+def saved_program(program: Any) -> bytes:
+    content = io.BytesIO()
+    torch.export.save(program, content)
     return content.getvalue()
 
 

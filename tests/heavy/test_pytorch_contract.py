@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.errors import ScoringError
 from tests.heavy import programs
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract, assert_close
 from tests.models.scorers.heavy_types import HEAVY_TYPES
@@ -115,3 +116,29 @@ def test_each_call_has_one_thread() -> None:
     thread.start()
     thread.join()
     assert seen == [1, 1]
+
+
+class Difference(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return x.sum(1) + first - second
+
+
+def test_inputs_that_were_exported_by_keyword_are_given_by_their_names() -> None:
+    examples = {"second": torch.zeros(2), "first": torch.zeros(2)}
+    shapes = {name: {0: programs.ROWS} for name in ("x", *examples)}
+    program = torch.export.export(Difference(), (torch.zeros(2, 4),), examples, dynamic_shapes=shapes)
+    scorer = programs.load(programs.saved_program(program))
+    inputs = {"first": np.full(3, 5, np.float32), "second": np.full(3, 2, np.float32), "x": np.ones((3, 4), np.float32)}
+    np.testing.assert_array_equal(scorer.score(inputs).outputs["output"], [7, 7, 7])
+
+
+def test_a_dimension_after_the_rows_may_have_any_size_within_its_limits() -> None:
+    shapes = ({0: programs.ROWS, 1: torch.export.Dim("width", min=2, max=8)}, {0: programs.ROWS})
+    program = torch.export.export(programs.Pair(), PAIR, dynamic_shapes=shapes)
+    scorer = programs.load(programs.saved_program(program))
+    assert scorer.signature.inputs["x"].shape == (None, None)
+    for width in (2, 5):
+        outputs = scorer.score({"x": np.ones((3, width)), "bonus": np.array([1, 2, 3])}).outputs
+        np.testing.assert_array_equal(outputs["output_0"], [width + 1, width + 2, width + 3])
+    with pytest.raises(ScoringError, match="8"):
+        scorer.score({"x": np.ones((3, 9)), "bonus": np.array([1, 2, 3])})

@@ -45,16 +45,19 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
         raise ModelLoadError(f"PyTorch cannot load it as an exported program: {one_line(error)}") from error
     _check_graph(program)
     inputs = _inputs(program)
-    call = _called_by_name(module, tuple(inputs), program.call_spec.in_spec.children()[0].num_children)
+    # PyTorch's hooks check the sizes again, which takes a multiple of the time of a small batch.
+    checked_by_us = all(size is not None for spec in inputs.values() for size in (spec.shape or ())[1:])
+    run = module.forward if checked_by_us else module
+    call = _called_by_name(run, tuple(inputs), program.call_spec.in_spec.children()[0].num_children)
     return Program(call, Signature(SIGNATURE, inputs, _outputs(program, descriptor)))
 
 
-def _called_by_name(module: Any, names: tuple[str, ...], positional: int) -> Callable[..., Any]:
+def _called_by_name(run: Callable[..., Any], names: tuple[str, ...], positional: int) -> Callable[..., Any]:
     """The program as a function of named inputs: it takes each of them as the example inputs were given."""
 
     def call(**tensors: torch.Tensor) -> Any:
         arguments = [tensors[name] for name in names[:positional]]
-        return module(*arguments, **{name: tensors[name] for name in names[positional:]})
+        return run(*arguments, **{name: tensors[name] for name in names[positional:]})
 
     return call
 
