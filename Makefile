@@ -13,6 +13,8 @@ LOCK := requirements.lock.txt
 UV := uv>=0.9,<1
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+# The extras that are locked, of which `test` contains most others. PyTorch is not: see HEAVY_EXTRAS in the tests.
+LOCKED := aws docs test
 WANTED = --constraint $(LOCK) --editable '.[test,docs]'
 
 # The Python of the environment: the given one, otherwise the one that is fully tested, otherwise any suitable one. Each
@@ -22,12 +24,13 @@ IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.10 python); do \
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
-.PHONY: help demo test lint bench kafka registry flink-up flink-down flink-job-server \
+.PHONY: help demo test test-heavy lint bench kafka registry flink-up flink-down flink-job-server \
 	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink delete-flink test-pythons docs lock clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
 	@echo "make test          run the linters and all tests, with a real Kafka broker and Prism"
+	@echo "make test-heavy    run the tests of the scorer of PyTorch (downloads 3 GB, once)"
 	@echo "make lint          run ruff and mypy only"
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
@@ -57,6 +60,10 @@ test: lint
 	@$(BIN)/python -m runners.flink.jars
 	@$(BIN)/python -m runners.flink.distribution
 	@$(BIN)/python -m pytest
+
+# What needs packages of gigabytes: they go into the cache outside of the tree, once.
+test-heavy: $(INSTALLED)
+	@$(BIN)/python -m pytest tests/heavy
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check $(CHECKED)
@@ -105,7 +112,7 @@ docs: $(INSTALLED)
 # The file must not contain the URL of a package index, because everyone may use a different one.
 lock: $(INSTALLED)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
-	  --no-emit-index-url --no-emit-find-links --annotation-style line --all-extras \
+	  --no-emit-index-url --no-emit-find-links --annotation-style line $(addprefix --extra ,$(LOCKED)) \
 	  $(if $(UPGRADE),--upgrade) --output-file $(LOCK) setup.py
 
 clean:

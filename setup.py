@@ -28,6 +28,11 @@ MLFLOW = [
     # Functions of Python get their rows as its tables.
     "pandas>=2,<4",
 ]
+PYTORCH = [
+    # Not locked and not among those of the tests: on Linux the default index gives it with gigabytes for GPUs.
+    # What loading executes was read in this version, which Python 3.10 does not get.
+    "torch>=2.15,<3; python_version >= '3.11'",
+]
 REGISTRY = [
     # The first that the registry's client imports: named, so that an error can say which extra is missing.
     "Authlib>=1.8,<2",
@@ -84,6 +89,7 @@ setup(
         "lightgbm": LIGHTGBM,
         "mlflow": MLFLOW,
         "onnx": ONNX,
+        "pytorch": PYTORCH,
         "registry": REGISTRY,
         "servers": SERVERS,
         "sklearn": SKLEARN,

@@ -20,6 +20,7 @@ EXTRA_OF = {
     "skops": "sklearn",
     "tenacity": "servers",
     "tensorflow_serving": "servers",
+    "torch": "pytorch",
     "xgboost": "xgboost",
 }
 

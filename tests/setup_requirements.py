@@ -12,6 +12,10 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Neither locked nor installed for `make test`: PyTorch requires 3 GB of CUDA on Linux, and its build for CPUs is not in
+# the default index. `make test-heavy` installs what tests/heavy needs.
+HEAVY_EXTRAS = {"pytorch"}
+
 
 @cache
 def setup_arguments() -> dict[str, Any]:

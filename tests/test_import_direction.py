@@ -33,6 +33,13 @@ ENGINES = {
         "scorers/tensorflow/warm_up_requests.py",
     },
     "keras": {"scorers/tensorflow/keras.py"},
+    "torch": {
+        "scorers/pytorch/archive_records.py",
+        "scorers/pytorch/exported_program.py",
+        "scorers/pytorch/program.py",
+        "scorers/pytorch/scorer.py",
+        "scorers/pytorch/torch_script.py",
+    },
     "tensorflow_serving": {"scorers/servers/tensorflow_serving_grpc.py"},
     "open_inference": {"scorers/servers/open_inference_grpc.py"},
     "grpc": {"scorers/servers/grpc_channels.py", "scorers/servers/tensorflow_serving_grpc.py"},

@@ -12,7 +12,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.setup_requirements import ROOT, extra, extras, plain
+from tests.setup_requirements import HEAVY_EXTRAS, ROOT, extra, extras, plain
 
 LOCK = ROOT / "requirements.lock.txt"
 PYTHONS = ("3.10.13", "3.11.13", "3.12.11", "3.13.5")
@@ -41,9 +41,14 @@ def pins(python: str) -> Pins:
     return {name: versions[0] for name, versions in found.items()}
 
 
+def lockable() -> list[str]:
+    """The extras that the lock file covers."""
+    return [name for name in extras() if name not in HEAVY_EXTRAS]
+
+
 def wanted(python: str) -> list[Requirement]:
-    """What setup.py requires there, with all extras."""
-    declared = [*plain(), *(requirement for name in extras() for requirement in extra(name))]
+    """What setup.py requires there, with all extras but the heavy ones."""
+    declared = [*plain(), *(requirement for name in lockable() for requirement in extra(name))]
     return [requirement for requirement in declared if holds(requirement.marker, python)]
 
 

@@ -36,6 +36,7 @@ SCORER_MODULES = {
     "open-inference-rest": "models.scorers.servers.open_inference_rest",
     "pmml": "models.scorers.pmml.scorer",
     "python": "models.scorers.python",
+    "pytorch": "models.scorers.pytorch.scorer",
     "sklearn": "models.scorers.sklearn",
     "tensorflow-graph": "models.scorers.tensorflow.graph",
     "tensorflow-lite": "models.scorers.tensorflow.lite",

@@ -1,0 +1,1 @@
+"""modelType `pytorch`: programs that PyTorch has exported."""

@@ -1,0 +1,6 @@
+"""The types of models that `make test` does not test: a list of its own, so that nothing joins it unnoticed."""
+
+from __future__ import annotations
+
+# PyTorch takes 5 GB on Linux, so only `make test-heavy` installs it; tests/heavy has its contract and its other tests.
+HEAVY_TYPES = {"pytorch"}
