@@ -16,8 +16,8 @@ from tests.setup_requirements import extra
 
 @pytest.mark.parametrize("module", sorted(EXTRA_OF))
 def test_the_extra_that_is_named_has_the_package(module: str) -> None:
-    required = {requirement.name for requirement in extra(EXTRA_OF[module])}
-    assert required & set(packages_distributions()[module])
+    required = {requirement.name.lower() for requirement in extra(EXTRA_OF[module])}
+    assert required & {name.lower() for name in packages_distributions()[module]}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ from models.model_topic.published import PublishedVersion
 from models.schemas import bundled_schema
 from tests.models.fakes import TEXTS
 
-NAMES = TEXTS.filter(lambda name: bool(name) and "/" not in name and name.isprintable() and name == name.strip())
+# Hypothesis also draws texts of the code under test, such as "route", which is no model's name.
+NAMES = TEXTS.filter(
+    lambda name: bool(name) and "/" not in name and name.isprintable() and name == name.strip() and name != "route"
+)
 MOMENTS = st.integers(0, 253_402_300_799_999)  # to the end of the year 9999
 MAPS = st.dictionaries(TEXTS, TEXTS, max_size=3)
 TOLERANCES = st.floats(0, allow_nan=False, allow_infinity=False)
