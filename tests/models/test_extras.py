@@ -11,10 +11,10 @@ from models.extras import EXTRA_OF, extras_named
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
-from tests.setup_requirements import extra
+from tests.setup_requirements import HEAVY_EXTRAS, extra
 
 
-@pytest.mark.parametrize("module", sorted(EXTRA_OF))
+@pytest.mark.parametrize("module", sorted(module for module, name in EXTRA_OF.items() if name not in HEAVY_EXTRAS))
 def test_the_extra_that_is_named_has_the_package(module: str) -> None:
     required = {requirement.name.lower() for requirement in extra(EXTRA_OF[module])}
     assert required & {name.lower() for name in packages_distributions()[module]}
