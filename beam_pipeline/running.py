@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from beam_pipeline.cli.logs import silence_runner
 from beam_pipeline.graph import build
 from beam_pipeline.options import ServingOptions
 from models.errors import PipelineFailedError
-from runners.local.signals import set_at_signals
+from runners.local.signals import StopRequest, set_at_signals
 from runners.plan import RunnerPlan, RunningJob
 from transforms.process_shared import close_all
 
@@ -39,7 +38,7 @@ class RunningPipeline:
         self._job: RunningJob = plan.job() if plan.job else _BeamJob(result)
         self._stopping = False
 
-    def wait(self, stop: threading.Event) -> None:
+    def wait(self, stop: StopRequest) -> None:
         """Waits until the pipeline ends by itself or `stop` is set, and stops it in the latter case.
 
         Raises:

@@ -6,10 +6,11 @@ would never get a KeyboardInterrupt. These functions install handlers for both s
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,13 +20,50 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 128 + signal.SIGINT
 
 
-def set_at_signals(on_signal: Callable[[signal.Signals], None] = lambda _: None) -> threading.Event:
-    """Returns an event that SIGINT and SIGTERM set, for programs that run until then. Call it in the main thread only.
+class StopRequest:
+    """As `threading.Event`, but a signal handler may call `set` while the thread that it interrupted is inside `wait`.
+
+    A handler runs in the main thread, between any two instructions. `Event.wait` holds a lock for a moment that
+    `Event.set` takes, so a signal in that moment would block the program for ever. The queue below is made for this:
+    its `put` is reentrant.
+
+    Example:
+      >>> request = StopRequest()
+      >>> request.wait(0.01)
+      False
+      >>> request.set()
+      >>> request.wait(), request.is_set()
+      (True, True)
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Ends the wait, now and later."""
+        self._is_set = True
+        self._wakings.put(None)
+
+    def is_set(self) -> bool:
+        """Whether `set` was called."""
+        return self._is_set
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until `set` is called, at most for so many seconds, and returns whether it was. For one thread only."""
+        if not self._is_set:
+            with suppress(queue.Empty):
+                self._wakings.get(timeout=seconds)
+        return self._is_set
+
+
+def set_at_signals(on_signal: Callable[[signal.Signals], None] = lambda _: None) -> StopRequest:
+    """Returns a request that SIGINT and SIGTERM set, for programs that run until then. Call it in the main thread only.
 
     Args:
-      on_signal: called with each signal, before the event is set.
+      on_signal: called with each signal, before the request is set.
     """
-    stop = threading.Event()
+    stop = StopRequest()
 
     def handle(number: int, _: FrameType | None) -> None:
         on_signal(signal.Signals(number))

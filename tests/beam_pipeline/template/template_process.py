@@ -8,9 +8,7 @@ Only the firing of the model view is exchanged: Prism refuses Dataflow's. Starte
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +16,14 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 
 from beam_pipeline.running import RunningPipeline, graph_of
 from beam_pipeline.template.classic import classic_options
+from runners.local.signals import set_at_signals
 from runners.plan import plan_runner
 
 
 def main(path: str) -> None:
     """Runs until SIGTERM."""
     given = json.loads(Path(path).read_text(encoding="utf-8"))
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = set_at_signals()
     options = classic_options(given["built_with"], [])
     plan = plan_runner("DirectRunner", [f"--prism_location={given['prism_location']}"])
     plan = replace(plan, frontiers="state")

@@ -58,6 +58,12 @@ class FlinkDeployment(Deployment):
         before = self.checkpoints()["completed"]
         self.eventually(lambda: self.checkpoints()["completed"] > before, "a checkpoint")
 
+    def wait_for_whole_checkpoint(self) -> None:
+        """Waits until one is completed that begins after this call."""
+        # One may be in progress, and the job takes one at a time.
+        self.wait_for_checkpoint()
+        self.wait_for_checkpoint()
+
     def wait_for_restore(self) -> None:
         """Waits until the job has gone on from a checkpoint, whoever manages it now."""
 

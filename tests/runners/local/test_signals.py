@@ -19,6 +19,20 @@ print("up", flush=True)
 stop.wait()
 print("ended")
 """
+# Another process sends signals at its own pace, so that some arrive between any two instructions of the wait.
+WAITS_UNDER_FIRE = """
+import os, subprocess, sys, time
+from runners.local.signals import set_at_signals
+stop = set_at_signals()
+fire = "import os, time\\nwhile True: os.kill({}, 15); time.sleep(0.0002)".format(os.getpid())
+with subprocess.Popen([sys.executable, "-c", fire]) as sender:
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        stop._is_set = False
+        stop.wait(0.00002)
+    sender.kill()
+print("ended")
+"""
 WAITS_INSIDE = """
 import time
 from runners.local.signals import interrupted_by_signals
@@ -49,6 +63,13 @@ def test_both_signals_end_a_program_that_was_started_with_them_ignored(program: 
             process.kill()
     assert said.endswith("ended\n")
     assert process.returncode == 0
+
+
+def test_a_signal_at_any_moment_of_the_wait_does_not_block_it() -> None:
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", WAITS_UNDER_FIRE]
+    run = subprocess.run(command, cwd=root, capture_output=True, timeout=SECONDS, text=True)
+    assert (run.stdout, run.returncode) == ("ended\n", 0), run.stderr
 
 
 def test_the_handlers_from_before_come_back() -> None:
