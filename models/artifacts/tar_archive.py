@@ -41,6 +41,9 @@ def extract_tar(archive: Path, folder: Path, below: str | None = None, limit: in
             stream = cast("BinaryIO", _Limited(content, allowed))
             with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="strict") as opened:
                 _extract(opened, folder, below)
+            # To the end, which has the checksum of what was compressed.
+            while stream.read(_BLOCK):
+                pass
     except _BROKEN_TAR as error:
         raise ModelLoadError(f"the tar file cannot be read: {error or type(error).__name__}") from error
 

@@ -83,10 +83,17 @@ class GitCommand:
             raise ModelLoadError(f"git {arguments[0]} answered more than {_MOST_OUTPUT} bytes")
         return output.read_bytes()
 
-    def run_into(self, output: Path, arguments: Sequence[str], seconds: float, given: bytes = b"") -> None:
-        """As `run`, with the output in a file."""
+    def run_into(
+        self,
+        output: Path,
+        arguments: Sequence[str],
+        seconds: float,
+        given: bytes = b"",
+        settings: Sequence[str] = (),
+    ) -> None:
+        """As `run`, with the output in a file, and more settings of git, each as NAME=VALUE."""
         errors = self._folder / "errors"
-        command = [*self._command(), *arguments]
+        command = [*self._command(settings), *arguments]
         with output.open("wb") as out, errors.open("wb") as err:
             # A session of its own: git has no terminal to ask at, and what it starts ends with it.
             process = subprocess.Popen(
@@ -103,8 +110,8 @@ class GitCommand:
         if process.returncode != 0:
             raise ModelLoadError(f"git {arguments[0]} failed: {_reason(errors, process.returncode)}")
 
-    def _command(self) -> list[str]:
-        settings = [part for setting in _SETTINGS for part in ("-c", setting)]
+    def _command(self, more: Sequence[str]) -> list[str]:
+        settings = [part for setting in (*_SETTINGS, *more) for part in ("-c", setting)]
         limited = ["/bin/sh", "-c", _LIMITED, "sh", str(LARGEST_FILE // _BLOCK)]
         return [*limited, self._git, "--git-dir", str(self.repository), "--literal-pathspecs", *settings]
 
@@ -117,7 +124,8 @@ def _environment(given: Mapping[str, str], protocol: str) -> dict[str, str]:
         **{name: str(value) for name, value in SECRETS.resolve(configured).items()},
         "GIT_ALLOW_PROTOCOL": protocol,
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_LFS_SKIP_SMUDGE": "1",
+        # Nothing is checked out; this is for the files that we ask Git LFS for.
+        "GIT_LFS_SKIP_SMUDGE": "0",
         "LC_ALL": "C",
     }
 

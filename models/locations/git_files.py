@@ -162,13 +162,17 @@ def _replace_pointer(git: GitCommand, url: str, file: Path, name: str) -> None:
             "workers run"
         )
     digest, size = found[1].decode(), int(found[2])
-    # Otherwise a file in the repository could name another server.
-    server = url if url.startswith("ssh:") else f"{url.removesuffix('/').removesuffix('.git')}.git/info/lfs"
-    if url.startswith("file:"):
-        server = url
     whole = git.repository / "whole"
-    git.run_into(whole, ["-c", f"lfs.url={server}", "lfs", "smudge"], _SECONDS, pointer)
+    git.run_into(whole, ["lfs", "smudge"], _SECONDS, pointer, _lfs_settings(url))
     if whole.stat().st_size != size or digest_of_path(whole) != digest:
         raise ModelLoadError(f"Git LFS did not give the file {name!r} that its pointer names")
     file.unlink()
     shutil.move(whole, file)
+
+
+def _lfs_settings(url: str) -> list[str]:
+    """Where Git LFS finds the files: beside the repository, whatever a file in the repository says."""
+    remote = f"remote.origin.url={url}"
+    if not url.startswith(("http:", "https:")):
+        return [remote]  # its programs for SSH and folders know no other address
+    return [remote, f"lfs.url={url.rstrip('/').removesuffix('.git')}.git/info/lfs"]
