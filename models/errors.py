@@ -91,11 +91,11 @@ class HttpStatusError(ModelLoadError):
     """A server of models answered a request with an error.
 
     Attributes:
-      status: of the answer.
+      status: of the answer; 0 if it is not known any more.
       challenge: how the server wants to be told who asks (WWW-Authenticate); empty if it does not say.
     """
 
-    def __init__(self, message: str, status: int, challenge: str) -> None:
+    def __init__(self, message: str, status: int = 0, challenge: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.challenge = challenge
