@@ -29,6 +29,8 @@ _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
+    # git would send what is configured for the first host to the second one.
+    "http.followRedirects=false",
     "maintenance.auto=false",
     "transfer.bundleURI=false",
 )

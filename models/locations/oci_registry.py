@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import urllib3
-
 from models.artifacts.digest import digest_of_path
 from models.errors import HttpStatusError, ModelLoadError
 from models.locations.environment import from_environment
@@ -140,7 +138,7 @@ class OciRepository:
             return {}
         if parts.scheme.lower() != "https" and parts.hostname not in _THIS_MACHINE:
             raise ModelLoadError(f"{self._url} wants credentials, which are sent over https only; use oci://")
-        return dict(urllib3.make_headers(basic_auth=pair))
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
     def _remedy(self, status: int) -> str:
         if status not in (401, 403):

@@ -15,6 +15,8 @@ from models.errors import MissingProgramError, ModelLoadError
 from models.locations import git_command, git_files, git_repositories
 from models.locations.git_command import GitCommand
 from models.locations.git_repositories import download, parse_location, resolve
+from models.secret_references import SECRETS
+from tests.models.locations.answering import answering
 from tests.models.locations.git_server import ISOLATED, GitServer, Repository, serving
 from transforms.file_systems import BeamOpener
 
@@ -235,9 +237,7 @@ def test_credentials_come_from_the_environment_and_may_be_secrets(
     with pytest.raises(ModelLoadError, match="git ls-remote failed"):
         resolve(f"git+{server.url}/wine@main")
     reference = "secret:projects/p/secrets/git/versions/1"
-    monkeypatch.setattr(
-        git_command.SECRETS, "_access", {reference[7:]: f"Authorization: {header}".encode()}.__getitem__
-    )
+    monkeypatch.setattr(SECRETS, "_access", {reference[7:]: f"Authorization: {header}".encode()}.__getitem__)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"http.{server.url}/.extraHeader")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", reference)
@@ -290,6 +290,16 @@ def test_git_uses_no_other_protocol_than_that_of_the_location(
         resolve("git+http://elsewhere/wine@main")
 
 
+def test_a_redirection_is_not_followed(repository: Repository, server: GitServer) -> None:
+    repository.commit(model=b"1")
+    with answering() as elsewhere:
+        path = "/wine/info/refs"
+        elsewhere.answers[path] = f"{server.url}{path}?service=git-upload-pack"
+        with pytest.raises(ModelLoadError, match=r"git ls-remote failed: .*redirect|.* 302"):
+            resolve(f"git+{elsewhere.url}/wine@main")
+        assert elsewhere.headers
+
+
 def test_a_password_that_git_was_configured_with_is_not_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,7 +319,7 @@ def test_a_file_in_git_lfs_needs_its_program(
 ) -> None:
     commit = repository.commit(model=POINTER, readme=b"version https://git-lfs.github.com/spec/v1 is what we use")
     which = shutil.which
-    monkeypatch.setattr(git_files.shutil, "which", lambda name: None if name == "git-lfs" else which(name))
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "git-lfs" else which(name))
     with pytest.raises(MissingProgramError, match="'model' is in Git LFS, and the program git-lfs is missing"):
         download(at(repository, commit, "#model"), tmp_path / "out")
     assert download(at(repository, commit, "#readme"), tmp_path / "out").read_bytes().endswith(b"we use")

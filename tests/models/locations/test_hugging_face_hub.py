@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import MissingExtraError, ModelLoadError
-from models.locations import environment, opener_of
+from models.locations import opener_of
 from models.locations.hugging_face_hub import (
     ENDPOINT_VARIABLE,
     TOKEN_VARIABLE,
@@ -18,6 +18,7 @@ from models.locations.hugging_face_hub import (
     parse_location,
     resolve,
 )
+from models.secret_references import SECRETS
 from tests.models.locations.hub_server import Hub, git_digest, hub
 from transforms.file_systems import BeamOpener
 
@@ -106,7 +107,7 @@ def test_the_token_is_that_of_the_environment_and_goes_to_the_hub_only(
     with pytest.raises(ModelLoadError, match="HF_TOKEN is not set"):
         resolve(f"hf://acme/wine@{FIRST}")
     reference = "secret:projects/p/secrets/hub/versions/1"
-    monkeypatch.setattr(environment.SECRETS, "_access", {reference[7:]: b"s3cret"}.__getitem__)
+    monkeypatch.setattr(SECRETS, "_access", {reference[7:]: b"s3cret"}.__getitem__)
     monkeypatch.setenv(TOKEN_VARIABLE, reference)
     location = resolve(f"hf://acme/wine@{FIRST}")
     assert "s3cret" not in location

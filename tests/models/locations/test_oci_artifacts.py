@@ -14,9 +14,9 @@ import oras.client
 import pytest
 
 from models.errors import ModelLoadError, SecretUnavailableError
-from models.locations import environment
 from models.locations.oci_artifacts import TITLE, UNPACK, download, parse_location, resolve
 from models.locations.oci_registry import CREDENTIALS_VARIABLE, INDEX_TYPES
+from models.secret_references import SECRETS
 from tests.models.locations.answering import answering
 from tests.models.locations.registry_server import MANIFEST, Registry, any_registry, registry, upload, upload_manifest
 from transforms.file_systems import BeamOpener
@@ -307,7 +307,7 @@ def test_credentials_may_be_a_secret_and_are_not_repeated_in_errors(
         ).encode(),
         "projects/p/secrets/oci/versions/2": b'{"auths": {"hunter2',
     }
-    monkeypatch.setattr(environment.SECRETS, "_access", secrets.__getitem__)
+    monkeypatch.setattr(SECRETS, "_access", secrets.__getitem__)
     monkeypatch.setenv(CREDENTIALS_VARIABLE, "secret:projects/p/secrets/oci/versions/1")
     resolve(f"oci+http://{guarded.host}/m:v1")
     monkeypatch.setenv(CREDENTIALS_VARIABLE, "secret:projects/p/secrets/oci/versions/2")
