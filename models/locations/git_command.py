@@ -41,8 +41,9 @@ _REMOVED = re.compile(
 )
 _CONFIGURED = re.compile(r"GIT_CONFIG_VALUE_[0-9]+")
 _PASSWORD = re.compile(r"//[^/@\s]*@")
-# The shell sets the limit of the size, in blocks, before git starts; its arguments stay arguments.
-_LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
+# The shell sets the limit of the size, in blocks, before git starts, unless there is a lower one already. Arguments
+# stay arguments.
+_LIMITED = 'ulimit -f "$1" 2>/dev/null; shift; exec "$@"'
 _BLOCK = 512
 _MOST_OUTPUT = 64 * 1024 * 1024
 

@@ -14,8 +14,9 @@ import oras.client
 import pytest
 
 from models.errors import ModelLoadError, SecretUnavailableError
+from models.locations import oci_registry
 from models.locations.oci_artifacts import TITLE, UNPACK, download, parse_location, resolve
-from models.locations.oci_registry import CREDENTIALS_VARIABLE, INDEX_TYPES
+from models.locations.oci_registry import CREDENTIALS_VARIABLE, INDEX_TYPES, OciRepository, registry_credentials
 from models.secret_references import SECRETS
 from tests.models.locations.answering import answering
 from tests.models.locations.registry_server import MANIFEST, Registry, any_registry, registry, upload, upload_manifest
@@ -295,6 +296,26 @@ def test_credentials_go_to_no_other_registry_or_store(
     with pytest.raises(ModelLoadError, match=f"answered 401.*{CREDENTIALS_VARIABLE} has credentials of {guarded.host}"):
         resolve(location)
     assert "Authorization" not in json.dumps(guarded.headers)
+
+
+def test_credentials_are_not_sent_in_plain_text(guarded: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded.challenge, guarded.authorization = 'Basic realm="registry"', BASIC
+    monkeypatch.setattr(oci_registry, "_THIS_MACHINE", ())
+    with pytest.raises(ModelLoadError, match="which are sent over https only"):
+        resolve(f"oci+http://{guarded.host}/m:v1")
+    assert "Authorization" not in json.dumps(guarded.headers)
+    # A registry with TLS whose server of tokens has none.
+    with pytest.raises(ModelLoadError, match="gives tokens at http://elsewhere/token, which is not encrypted"):
+        OciRepository(guarded.host, "m", "https")._proof('Bearer realm="http://elsewhere/token"')
+
+
+def test_credentials_of_docker_hub_have_the_name_that_docker_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    auths = {"https://index.docker.io/v1/": {"auth": BASIC[6:]}, "empty.example.com": {"auth": "no base64"}}
+    monkeypatch.setenv(CREDENTIALS_VARIABLE, json.dumps({"auths": auths}))
+    assert registry_credentials("docker.io") == "me:hunter2"
+    assert registry_credentials("registry.example.com") is None
+    with pytest.raises(ModelLoadError, match="is not JSON such as"):
+        registry_credentials("empty.example.com")
 
 
 def test_credentials_may_be_a_secret_and_are_not_repeated_in_errors(
