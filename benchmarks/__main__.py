@@ -41,6 +41,7 @@ from benchmarks.measurement import (
     results_reader,
 )
 from benchmarks.recommender import PRODUCTS_A_RECORD, records
+from benchmarks.rollouts import fences, shadows
 from benchmarks.routes import measure_routes
 from benchmarks.stages import measure_stages
 from benchmarks.updates import memory, swaps, update
@@ -49,7 +50,19 @@ from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
 from runners.local.kafka_broker import BrokerSettings, LocalBroker
 
-_FIGURES = ("throughput", "latency", "anatomy", "checkpoints", "stages", "routes", "swaps", "update", "memory")
+_FIGURES = (
+    "throughput",
+    "latency",
+    "anatomy",
+    "checkpoints",
+    "stages",
+    "routes",
+    "shadows",
+    "fences",
+    "swaps",
+    "update",
+    "memory",
+)
 # The most records of the figures that score in this process alone.
 _PROFILED, _ROUTED = 400_000, 100_000
 
@@ -194,6 +207,8 @@ def main() -> int:
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, min(given.count, _PROFILED)),
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, _ROUTED))), flush=True),
+                "shadows": lambda: shadows(kafka, model, runner, given.turns, given.seconds),
+                "fences": lambda: fences(kafka, model, runner, given.seconds),
                 "swaps": lambda: swaps(kafka, folder, runner, given.seconds),
                 "update": lambda: update(kafka, model, runner, given.updates),
                 "memory": lambda: memory(kafka, model, runner, given.swaps),

@@ -105,8 +105,8 @@ def contender(
                 process.wait()
 
 
-def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescriptor:
-    """Publishes the model by its location."""
+def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True) -> ModelDescriptor:
+    """Publishes the model by its location; if not live, it waits for a route that names it."""
     descriptor = ModelDescriptor(
         "recommender",
         "tensorflow-saved-model",
@@ -114,7 +114,7 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path) -> ModelDescripto
         inputs=INPUTS,
         digest=digest_of_path(model),
     )
-    return ModelPublisher(kafka, topics.models).publish(descriptor)
+    return ModelPublisher(kafka, topics.models).publish(descriptor, live)
 
 
 def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start: str, runner: Runner) -> list[str]:
