@@ -36,6 +36,7 @@ def null_rows(column: Column, kind: Type) -> Bools:
 
 
 def compile_if(element: Element, scope: Scope) -> Node:
+    """if, then and else: null without else."""
     element.check("if then else")
     test = coerced(scope.compile(element.child("if")), BOOLEAN, element.child("if"))
     then = compile_block(element.need("then"), scope)
@@ -55,6 +56,7 @@ def _discarded(node: Node) -> Node:
 
 
 def compile_cond(element: Element, scope: Scope) -> Node:
+    """Several conditions, each with its branch."""
     element.check("cond else")
     tests, branches = [], []
     for one in element.child("cond").items():
@@ -69,6 +71,7 @@ def compile_cond(element: Element, scope: Scope) -> Node:
 
 
 def compile_if_not_null(element: Element, scope: Scope) -> Node:
+    """A branch for rows in which all of some values are not null; there, they are of their type without null."""
     element.check("ifnotnull then else")
     given = {name: scope.compile(one) for name, one in element.child("ifnotnull").members()}
     for name, node in given.items():
@@ -111,6 +114,7 @@ def _narrowed(node: Node) -> Callable[[Frame], Column]:
 
 
 def compile_cast(element: Element, scope: Scope) -> Node:
+    """A branch for each type that the value of a union may have."""
     element.check("cast cases partial")
     given = scope.compile(element.child("cast"))
     partial = element.value.get("partial", False) is True
