@@ -64,7 +64,7 @@ def assert_same(found: Any, wanted: Any, tolerance: float, where: str) -> None:
         for one, other in zip(found, wanted, strict=True):
             assert_same(one, other, tolerance, where)
     elif isinstance(wanted, (bool, str)) or isinstance(found, str):
-        assert found == (wanted or ""), where
+        assert found == ("" if wanted is None else wanted), where
     else:
         np.testing.assert_allclose(found, np.nan if wanted is None else wanted, tolerance, tolerance, err_msg=where)
 

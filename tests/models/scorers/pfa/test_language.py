@@ -52,10 +52,11 @@ OF_NUMBERS: dict[str, tuple[Any, Any]] = {
         },
         "double",
     ),
+    # Without a 0.0, which Titus takes for null there.
     "partial cast": (
         {
-            "cast": {"if": {"<": ["input", 0]}, "then": {"string": "below"}, "else": "input"},
-            "cases": [{"as": "double", "named": "d", "do": {"*": ["d", 100]}}],
+            "cast": {"if": {"<": ["input", 0]}, "then": {"string": "below"}, "else": {"+": ["input", 10]}},
+            "cases": [{"as": "double", "named": "d", "do": {"+": ["d", 100]}}],
             "partial": True,
         },
         ["double", "null"],
@@ -145,9 +146,10 @@ def test_a_comparison(titus: Titus, name: str, kind: str) -> None:
     assert_as_titus(titus, engine({name: ["input.x", "input.y"]}, record("Pair", x=kind, y=kind), "boolean"), data)
 
 
+_SCALED_SUM = {"a.sum": {"a.map": ["input", function({"y": "double"}, "double", {"*": ["x", "y"]})]}}
+_AGGREGATIONS = ("head", "last", "sum", "product", "mean", "max", "min", "median", "mode", "logsumexp")
 OF_LISTS: dict[str, tuple[Any, Any]] = {
-    **{f"a.{name}": ({f"a.{name}": "input"}, "double") for name in ["head", "last", "sum", "product", "mean", "max", "min", "logsumexp"]},
-    **{f"a.{name}": ({f"a.{name}": "input"}, "double") for name in ("median", "mode")},
+    **{f"a.{name}": ({f"a.{name}": "input"}, "double") for name in _AGGREGATIONS},
     **{f"a.{name}": ({f"a.{name}": "input"}, "int") for name in ("len", "argmax", "argmin")},
     **{f"a.{name}": ({f"a.{name}": "input"}, DOUBLE) for name in ("tail", "init")},
     "a.subseq": ({"a.subseq": ["input", 0, -1]}, DOUBLE),
@@ -180,15 +182,14 @@ OF_LISTS: dict[str, tuple[Any, Any]] = {
         {"a.reduce": ["input", function({"t": "double", "x": "double"}, "double", {"-": ["x", {"*": ["t", 2]}]})]},
         "double",
     ),
-    "nested": ({"a.map": ["input", function({"x": "double"}, "double", {"a.sum": {"a.map": ["input", function({"y": "double"}, "double", {"*": ["x", "y"]})]}})]}, DOUBLE),
+    "nested": ({"a.map": ["input", function({"x": "double"}, "double", _SCALED_SUM)]}, DOUBLE),
     "item": ({"attr": "input", "path": [{"-": [{"a.len": "input"}, 1]}]}, "double"),
     "softmax": ({"m.link.softmax": "input"}, DOUBLE),
-    "choice of lengths": ({"a.sum": {"if": {">": ["input.0", 1]}, "then": "input", "else": {"a.tail": "input"}}}, "double"),
-}  # fmt: skip
-OF_LISTS["choice of lengths"] = (
-    {"a.sum": {"if": {">": [{"a.head": "input"}, 1]}, "then": "input", "else": {"a.tail": "input"}}},
-    "double",
-)
+    "choice of lengths": (
+        {"a.sum": {"if": {">": [{"a.head": "input"}, 1]}, "then": "input", "else": {"a.tail": "input"}}},
+        "double",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", OF_LISTS)
@@ -270,7 +271,7 @@ TREE = record(
     "Node",
     field={"type": "enum", "name": "Name", "symbols": ["x", "s", "b", "k"]},
     operator="string",
-    value=["double", "string", "boolean", array("string"), array("double")],
+    value=["double", "string", "boolean", array("string")],
     **{"pass": ["Node", "int"], "fail": ["Node", "int"]},
 )
 
@@ -287,25 +288,21 @@ TREE = record(
 )  # fmt: skip
 def test_an_operator_of_a_tree_node(titus: Titus, field: str, operator: str, value: Any) -> None:
     kind = record("Datum", x="double", s="string", b="boolean", k="int")
-    types = [one for one in TREE["fields"][2]["type"] if operator not in ("in", "notIn") or one != array("double")]
-    tree = {**TREE, "fields": [*TREE["fields"][:2], {"name": "value", "type": types}, *TREE["fields"][3:]]}
     root = {"field": field, "operator": operator, "value": value, "pass": {"int": 1}, "fail": {"int": 2}}
     document = engine(
         {"model.tree.simpleTree": ["input", {"cell": "tree"}]},
         kind,
         "int",
-        cells={"tree": {"type": tree, "init": root}},
+        cells={"tree": {"type": TREE, "init": root}},
     )
     data = [{"x": x, "s": s, "b": x > 0, "k": 3} for x in (-1.0, 0.5, 2.0) for s in ("a", "ab", "b")]
     assert_as_titus(titus, document, data)
 
 
 def test_compound_and_surrogate_tests(titus: Titus) -> None:
-    test_type = record("Test", field="string", operator="string", value="double")
     kind = record("Datum", x=["double", "null"], y=["double", "null"])
     tests = [{"field": name, "operator": ">", "value": 1.0} for name in ("x", "y")]
     cells = {"tests": {"type": array(record("Test", **_test_fields())), "init": tests}}
-    del test_type
     missing = function({"d": "Datum", "t": "Test"}, ["boolean", "null"], {"model.tree.missingTest": ["d", "t"]})
     surrogate = {"model.tree.surrogateTest": ["input", {"cell": "tests"}, missing]}
     data = [
