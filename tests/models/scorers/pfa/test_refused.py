@@ -22,6 +22,10 @@ DATUM = record("Datum", x="double", n=["double", "null"])
 LINEAR = record("Linear", coeff=array("double"), const="double")
 
 
+def cell(kind: Any, value: Any) -> dict[str, Any]:
+    return {"c": {"type": kind, "init": value}}
+
+
 def tree(**node: Any) -> dict[str, Any]:
     leaf = {"double": 1.0}
     root = {"field": "x", "operator": "<", "value": {"double": 1.0}, "pass": leaf, "fail": leaf, **node}
@@ -50,13 +54,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "types of arguments": (engine({"+": ["input", ["a"]]}), r"\+ does not take arguments of the types double, string"),
     "too few arguments": (engine({"m.exp": []}), "m.exp does not take arguments"),
     "cell without value": (engine("input", cells={"c": {"type": "int"}}), "^cells.c: 'init' is missing"),
-    "value of a cell": (engine("input", cells={"c": {"type": "int", "init": 1.5}}), r"^cells.c.init: 1.5 is not a value"),
-    "too large an int": (engine("input", cells={"c": {"type": "int", "init": 2**31}}), "^cells.c.init: "),
-    "untagged union": (engine("input", cells={"c": {"type": ["null", "int"], "init": 1}}), "^cells.c.init: 1 is not"),
+    "value of a cell": (engine("input", cells=cell("int", 1.5)), r"^cells.c.init: 1.5 is not a value"),
+    "too large an int": (engine("input", cells=cell("int", 2**31)), "^cells.c.init: "),
+    "untagged union": (engine("input", cells=cell(["null", "int"], 1)), "^cells.c.init: 1 is not"),
     "source": (engine("input", cells={"c": {"type": "int", "init": 1, "source": "json"}}), "^cells.c.source: "),
     "shared": (engine("input", cells={"c": {"type": "int", "init": 1, "shared": True}}), "^cells.c: cells that are"),
     "no such cell": (engine({"cell": "c"}), "^action: the document has no cell 'c'"),
-    "cell-to": (engine({"cell": "c", "to": 1}, cells={"c": {"type": "int", "init": 1}}), "^action: 'to' is not supported"),
+    "cell-to": (engine({"cell": "c", "to": 1}, cells=cell("int", 1)), "^action: 'to' is not supported"),
     "no such function": (engine({"u.f": "input"}), "^action: the document has no function 'f'"),
     "recursion": (
         engine({"u.f": "input"}, fcns={"f": function({"x": "double"}, "double", {"u.f": "x"})}),
@@ -77,32 +81,49 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "takes 1 arguments, not 0",
     ),
     "model that is computed": (
-        engine({"model.reg.linear": ["input", {"type": LINEAR, "new": {"coeff": "input", "const": 1}}]}, array("double")),
+        engine(
+            {"model.reg.linear": ["input", {"type": LINEAR, "new": {"coeff": "input", "const": 1}}]}, array("double")
+        ),
         "model.reg.linear: argument 2 must be a cell or a literal",
     ),
     "model of other fields": (
-        engine({"model.cluster.closest": ["input", {"cell": "c"}]}, array("double"), cells={"c": {"type": array(LINEAR), "init": [{"coeff": [], "const": 1}]}}),
+        engine(
+            {"model.cluster.closest": ["input", {"cell": "c"}]},
+            array("double"),
+            cells=cell(array(LINEAR), [{"coeff": [], "const": 1}]),
+        ),
         "must be a record with the fields center",
     ),
     "operator of a tree": (tree(operator="near"), "operator 'near' is not supported"),
     "field of a tree": (tree(field="other"), "the type Datum has no field 'other'"),
-    "value of a tree": (tree(value={"string": "a"}), "field 'x' of the type double is compared with a value of the type string"),
+    "value of a tree": (
+        tree(value={"string": "a"}),
+        "'x' of the type double is compared with a value of the type string",
+    ),
     "null in a tree": (tree(field="n"), "field 'n' may be null, so missingTest is needed"),
     "dynamic tree": (
-        engine({"if": {"<": ["input.x", 1]}, "then": {"cell": "tree"}, "else": {"cell": "tree"}}, DATUM, TREE, cells=tree()["cells"]),
+        engine(
+            {"if": {"<": ["input.x", 1]}, "then": {"cell": "tree"}, "else": {"cell": "tree"}},
+            DATUM,
+            TREE,
+            cells=tree()["cells"],
+        ),
         "recursive type Node",
     ),
-    "missing key": (engine({"cell": "m", "path": [["b"]]}, cells={"m": {"type": mapping("double"), "init": {"a": 1}}}), "no key 'b'"),
-    "index": (engine({"cell": "l", "path": [3]}, cells={"l": {"type": array("double"), "init": [1]}}), "index 3 is out"),
+    "missing key": (engine({"cell": "c", "path": [["b"]]}, cells=cell(mapping("double"), {"a": 1})), "no key 'b'"),
+    "index": (engine({"cell": "c", "path": [3]}, cells=cell(array("double"), [1])), "index 3 is out"),
     "no case": (
         engine({"cast": {"if": True, "then": 1, "else": ["a"]}, "cases": [{"as": "int", "named": "i", "do": 1.0}]}),
         "'a' is not defined|no case is for the type",
     ),
     "map input": (engine(1, mapping("double")), "^input 'input': the type map of double is not supported"),
-    "record in the input": (engine(1, record("Outer", inner=DATUM)), "^input 'inner': the type Datum is not supported"),
+    "record in the input": (engine(1, record("Outer", inner=DATUM)), "^input 'inner': the type Datum is not"),
     "null output": (engine(None, output="null"), "^output 'output': the type null is not supported"),
-    "declared twice": (engine(1, record("R", a=record("S", x="int"), b=record("S", x="double"))), "'S' is declared twice"),
-}  # fmt: skip
+    "declared twice": (
+        engine(1, record("R", a=record("S", x="int"), b=record("S", x="double"))),
+        "'S' is declared twice",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)

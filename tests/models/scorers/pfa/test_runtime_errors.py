@@ -21,7 +21,7 @@ CELLS = {
     },
 }
 ERRORS: dict[str, tuple[Any, Any, Any, list[Any], str]] = {
-    "index": ({"cell": "list", "path": ["input"]}, "int", "double", [0, 1, 2, -1], "index out of range"),
+    "index": ({"cell": "list", "path": ["input"]}, "int", "double", [0, 1, 2], "index out of range"),
     "key": ({"cell": "map", "path": ["input"]}, "string", "double", ["a", "b"], "key not found"),
     "int overflow": (
         {"+": ["input.x", "input.y"]}, PAIR, "int", [{"x": 2**31 - 1, "y": y} for y in (0, 1)], r"\+: int overflow",
@@ -62,6 +62,11 @@ def test_rows_fail_where_titus_fails(titus: Titus, kind: str) -> None:
 def test_the_error_names_the_row() -> None:
     with pytest.raises(ScoringError, match=r"^row 2: .* \(PFA error 2000\)"):
         scored(engine({"cell": "list", "path": ["input"]}, "int", cells=CELLS), [0, 1, 2, 3])
+
+
+def test_an_array_has_no_negative_index() -> None:
+    with pytest.raises(ScoringError, match="index out of range"):  # Titus counts from the end, as Python does
+        scored(engine({"cell": "list", "path": ["input"]}, "int", cells=CELLS), [-1])
 
 
 def test_what_a_row_does_not_need_is_not_computed() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from typing import Any
 
 import numpy
 
 
 def main() -> None:
     # Titus was written for earlier versions of Python and numpy.
-    numpy.float_ = numpy.float64
-    inspect.getargspec = inspect.getfullargspec
+    setattr(numpy, "float_", numpy.float64)  # noqa: B010
+    setattr(inspect, "getargspec", inspect.getfullargspec)  # noqa: B010
     from titus.genpy import PFAEngine
 
     for line in sys.stdin:
@@ -20,13 +21,13 @@ def main() -> None:
         try:
             (engine,) = PFAEngine.fromJson(request["document"])
             engine.begin()
-            answer = {"answers": [_answer(engine, datum) for datum in request["data"]]}
+            answer: dict[str, Any] = {"answers": [_answer(engine, datum) for datum in request["data"]]}
         except Exception as error:
             answer = {"refused": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 
 
-def _answer(engine: object, datum: object) -> dict[str, object]:
+def _answer(engine: Any, datum: Any) -> dict[str, object]:
     try:
         return {"value": engine.action(datum)}
     except Exception as error:
