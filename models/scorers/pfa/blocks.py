@@ -68,7 +68,7 @@ def _let(element: Element, scope: Scope) -> Node:
         if node.is_constant:
             scope.symbols[name] = node
         else:
-            scope.symbols[name] = variable_node(computable(node, element).type)
+            scope.symbols[name] = variable_node(computable(node, element).type, node.sources)
             computed.append((scope.symbols[name].slot, node))
 
     def evaluate(frame: Frame) -> Column:

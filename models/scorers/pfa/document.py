@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.errors import ScoringError
-from models.scorers.pfa.avro_types import STRING, Type, TypeTable
+from models.scorers.pfa.avro_types import STRING, Array, Record, Type, TypeTable
 from models.scorers.pfa.blocks import compile_block
 from models.scorers.pfa.columns import Column
 from models.scorers.pfa.constants import read_value
 from models.scorers.pfa.elements import Element, read_json
 from models.scorers.pfa.expressions import compile_expression
 from models.scorers.pfa.frames import Frame
-from models.scorers.pfa.nodes import Node, Program, Scope, coerced, computable, constant_node, variable_node
+from models.scorers.pfa.nodes import InputArray, Node, Program, Scope, coerced, computable, constant_node, variable_node
 
 _KNOWN = "name version metadata method input output action cells fcns begin end pools options randseed zero merge"
 # What changes results, or could, unless it is empty.
@@ -29,11 +30,13 @@ class Document:
       input_type: of the datum.
       output: gives the results, of which rows can have a column.
       slot: of the variable that has the datum.
+      widths: the lengths of those input arrays for which functions want a certain one.
     """
 
     input_type: Type
     output: Node
     slot: int
+    widths: Mapping[str, int]
 
     def score(self, datum: Column, rows: int) -> Column:
         """The results.
@@ -78,14 +81,17 @@ def read_document(content: bytes) -> Document:
 def _compiled(root: Element, program: Program) -> Document:
     given = root.need("input")
     input_type = program.types.read(given)
-    datum = computable(variable_node(input_type), given)
+    fields = input_type.fields if isinstance(input_type, Record) else {"": input_type}
+    arrays = {name: InputArray() for name, kind in fields.items() if isinstance(kind, Array)}
+    datum = computable(variable_node(input_type, arrays), given)
     symbols = {"input": datum}
     if isinstance(root.value.get("name"), str):
         symbols["name"] = constant_node(STRING, root.value["name"])
     wanted = program.types.read(root.need("output"))
     action = root.child("action")
     result = coerced(compile_block(action, Scope(program, symbols)), wanted, action)
-    return Document(input_type, computable(result, action), datum.slot or 0)
+    widths = {name or "input": next(iter(one.widths)) for name, one in arrays.items() if len(one.widths) == 1}
+    return Document(input_type, computable(result, action), datum.slot or 0, widths)
 
 
 def _cell(element: Element, types: TypeTable) -> Node:

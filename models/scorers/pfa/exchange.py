@@ -59,7 +59,10 @@ class Exchange:
         inputs = _parts(document.input_type, "input")
         results = _parts(document.output.type, "output")
         specs = [
-            {name: _spec(f"{what} {name!r}", name, kind) for name, kind in parts.items()}
+            {
+                name: _spec(f"{what} {name!r}", name, kind, document.widths.get(name) if what == "input" else None)
+                for name, kind in parts.items()
+            }
             for what, parts in (("input", inputs), ("output", results))
         ]
         return cls(document, inputs, results, Signature(SIGNATURE, *specs))
@@ -85,7 +88,7 @@ def _parts(kind: Type, otherwise: str) -> Mapping[str, Type]:
     return parts
 
 
-def _spec(what: str, name: str, kind: Type) -> TensorSpec:
+def _spec(what: str, name: str, kind: Type, width: int | None) -> TensorSpec:
     inner = kind.items if isinstance(kind, Array) else kind
     nullable = is_nullable(inner) and isinstance(inner, Union)
     scalar = without_null(inner) if nullable and isinstance(inner, Union) else inner
@@ -99,7 +102,7 @@ def _spec(what: str, name: str, kind: Type) -> TensorSpec:
     dtype: np.dtype[Any] = np.dtype(_DTYPES.get(scalar, np.object_))
     if nullable and scalar in NUMBERS:
         dtype = np.dtype(np.float32 if scalar == FLOAT else np.float64)  # which have NaN
-    return TensorSpec(name, dtype, (None, None) if isinstance(kind, Array) else (None,))
+    return TensorSpec(name, dtype, (None, width) if isinstance(kind, Array) else (None,))
 
 
 def _column(name: str, kind: Type, values: Tensor, rows: int) -> Column:

@@ -40,6 +40,13 @@ class _Unknown:
 UNKNOWN = _Unknown()
 
 
+@dataclass
+class InputArray:
+    """An array of the input: the lengths that functions want of it."""
+
+    widths: set[int] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class Node:
     """A compiled expression.
@@ -50,6 +57,7 @@ class Node:
       constant: its value, if that is known in advance.
       slot: of the variable, if it is nothing else.
       test: what it compares, if it is a comparison that trees can be made of.
+      sources: of a record or an array of the input, what is wanted of its arrays, by field ("" for the array itself).
     """
 
     type: Type
@@ -57,6 +65,7 @@ class Node:
     constant: Value = UNKNOWN
     slot: int | None = None
     test: Any = None
+    sources: Mapping[str, InputArray] = field(default_factory=dict)
 
     @property
     def is_constant(self) -> bool:
@@ -74,10 +83,10 @@ def constant_node(wanted: Type, value: Value) -> Node:
     return Node(kind, evaluate, value)
 
 
-def variable_node(kind: Type) -> Node:
+def variable_node(kind: Type, sources: Mapping[str, InputArray] | None = None) -> Node:
     """A node of a new variable."""
     slot = next(_SLOTS)
-    return Node(kind, lambda frame: frame.variable(slot), slot=slot)
+    return Node(kind, lambda frame: frame.variable(slot), slot=slot, sources=sources or {})
 
 
 def computable(node: Node, element: Element) -> Node:
@@ -101,7 +110,7 @@ def coerced(node: Node, wanted: Type, element: Element) -> Node:
         return node
     if node.is_constant:
         return constant_node(target, converted(node.constant, node.type, target))
-    return Node(target, lambda frame: coerced_column(node.evaluate(frame), node.type, target))
+    return Node(target, lambda frame: coerced_column(node.evaluate(frame), node.type, target), sources=node.sources)
 
 
 def coerced_column(column: Column, found: Type, wanted: Type) -> Column:
@@ -218,7 +227,7 @@ def bound(arguments: Mapping[str, Node], element: Element, compile_body: Callabl
         if argument.is_constant or argument.slot is not None:
             symbols[name] = argument
         else:
-            symbols[name] = variable_node(computable(argument, element).type)
+            symbols[name] = variable_node(computable(argument, element).type, argument.sources)
             computed.append((symbols[name].slot, argument))
     body = compile_body(symbols)
     if not computed or body.is_constant:

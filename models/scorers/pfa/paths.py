@@ -42,7 +42,8 @@ def _field(node: Node, index: Node, element: Element) -> Node:
         element.refuse(f"the type {record} has no field {shown}")
     if node.is_constant:
         return constant_node(record.fields[name], node.constant[name])
-    return Node(record.fields[name], lambda frame: part(node.evaluate(frame), name))
+    sources = {"": node.sources[name]} if name in node.sources else {}
+    return Node(record.fields[name], lambda frame: part(node.evaluate(frame), name), sources=sources)
 
 
 def part(column: Column, name: str) -> Column:

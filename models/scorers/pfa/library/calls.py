@@ -54,6 +54,13 @@ class Call:
         """An argument of which rows have a column."""
         return computable(self.node(place, wanted), self.element)
 
+    def vector(self, place: int, width: int) -> Node:
+        """An argument that is an array of doubles, of a length that is known."""
+        node = self.column_node(place, NUMBER_ARRAY)
+        if "" in node.sources:
+            node.sources[""].widths.add(width)
+        return node
+
     def constant(self, place: int) -> tuple[Type, Value]:
         """The type and value of an argument that must be known in advance."""
         node = self.node(place)

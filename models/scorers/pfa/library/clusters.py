@@ -24,6 +24,9 @@ def _closest(call: Call) -> Node:
     (center,) = field_types(call, items, "center")
     known = column_of(items, clusters)
     centers = [constant_node(center, one["center"]) for one in clusters]
+    widths = {len(one["center"]) for one in clusters} if center == NUMBER_ARRAY else set()
+    if len(widths) == 1 and call.node(0).type == NUMBER_ARRAY:
+        call.vector(0, widths.pop())
     if len(call.arguments) == 2:
         call.refuse_unless(center == NUMBER_ARRAY, "center must be an array of doubles")
         return _by_default(call, Node(items, lambda _: known), np.array([one["center"] for one in clusters], object))
@@ -42,10 +45,10 @@ def _closest(call: Call) -> Node:
 
 def _by_default(call: Call, known: Node, centers: Any) -> Node:
     """Squared Euclidean distances."""
-    datum = call.column_node(0, NUMBER_ARRAY)
     lengths = {len(one) for one in centers}
     call.refuse_unless(len(lengths) == 1, "the centers must have the same dimensions")
     table = np.array(centers.tolist(), np.float64)
+    datum = call.vector(0, table.shape[1])
 
     def evaluate(frame: Frame) -> Column:
         values = matrix(call, frame, datum.evaluate(frame), table.shape[1], "dimensions of vectors do not match")

@@ -18,7 +18,7 @@ def _dot(call: Call) -> Node:
     call.constant(0)
     rows = coerced(call.node(0), Array(NUMBER_ARRAY), call.element).constant
     call.refuse_unless(bool(rows) and bool(rows[0]) and len({len(row) for row in rows}) == 1, "its matrix has no shape")
-    table, vector = np.array(rows, np.float64), call.column_node(1, NUMBER_ARRAY)
+    table, vector = np.array(rows, np.float64), call.vector(1, len(rows[0]))
 
     def evaluate(frame: Frame) -> Column:
         values = matrix(call, frame, vector.evaluate(frame), table.shape[1], "misaligned matrices")

@@ -31,7 +31,7 @@ def _simple_layers(call: Call) -> Node:
         layers.append((np.array(rows, np.float64).T, np.array(layer["bias"], np.float64)))
     for (_, before), (after, _) in pairwise(layers):
         call.refuse_unless(len(before) == len(after), _MISALIGNED)
-    datum, value = call.column_node(0, NUMBER_ARRAY), variable_node(DOUBLE)
+    datum, value = call.vector(0, len(layers[0][0])), variable_node(DOUBLE)
     activation = coerced(call.function(2).apply([value]), DOUBLE, call.element)
 
     def evaluate(frame: Frame) -> Column:

@@ -43,7 +43,7 @@ def _linear(call: Call) -> Node:
 
 
 def _of_arrays(call: Call, table: Any, const: Any, single: bool) -> Node:
-    datum = call.column_node(0, NUMBER_ARRAY)
+    datum = call.vector(0, table.shape[1])
 
     def evaluate(frame: Frame) -> Column:
         values = matrix(call, frame, datum.evaluate(frame), table.shape[1], _MISALIGNED)

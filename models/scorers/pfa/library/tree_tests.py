@@ -74,6 +74,8 @@ class Comparison:
         if isinstance(column, Tagged) and isinstance(self.whole, Union):
             column = column.members[1 - self.whole.members.index(NULL)]
         values = column.values if isinstance(column, Scalars) else np.zeros(column.rows)
+        if values.dtype == np.float32:  # which numpy would round the value to
+            values = values.astype(np.float64)
         if self.operator in _ORDERS:
             return np.asarray(_ORDERS[self.operator](values, self.value), np.bool_)
         if values.dtype == object:

@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.tensors import sample_inputs
 from tests.models.scorers.learned import FEATURES, rows_of
 from tests.models.scorers.pfa import exported
-from tests.models.scorers.pfa.evaluation import array, assert_as_titus, engine, function, mapping, record, scored
+from tests.models.scorers.pfa.evaluation import (
+    array,
+    assert_as_titus,
+    engine,
+    exchange_of,
+    function,
+    mapping,
+    record,
+    scored,
+)
 from tests.models.scorers.pfa.oracle import Titus
 
 ROWS = 1_000
@@ -108,6 +118,18 @@ def test_linear_and_logistic_regression(titus: Titus) -> None:
     cells = regression_cell([0.5 * place for place in range(FEATURES)], -0.3, (array("double"), "double"))
     assert_as_titus(titus, engine(linear, array("double"), cells=cells), VECTORS)
     assert_as_titus(titus, engine({"m.link.logit": [linear]}, array("double"), cells=cells), VECTORS)
+
+
+def test_the_signature_has_the_length_of_an_array_that_a_model_wants() -> None:
+    linear = {"model.reg.linear": ["input.features", {"cell": "model"}]}
+    cells = regression_cell([0.5] * FEATURES, -0.3, (array("double"), "double"))
+    inner = function({"v": array("double")}, "double", {"model.reg.linear": ["v", {"cell": "model"}]})
+    for action in (linear, {"u.f": "input.features"}, [{"let": {"a": "input.features"}}, {"u.f": "a"}]):
+        document = engine(action, record("Datum", features=array("double")), cells=cells, fcns={"f": inner})
+        exchange = exchange_of(document)
+        assert exchange.signature.inputs["features"].shape == (None, FEATURES)
+        zeros = sample_inputs(exchange.signature)  # with which workers warm a model up
+        assert exchange.outputs(zeros, 1)["output"].tolist() == [-0.3]
 
 
 @pytest.mark.parametrize(

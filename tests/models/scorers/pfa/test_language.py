@@ -339,3 +339,14 @@ def test_a_partial_cast_gives_null_to_the_types_that_have_no_case() -> None:
     cases = [{"as": "double", "named": "d", "do": {"*": ["d", 100]}}]
     document = engine({"cast": given, "cases": cases, "partial": True}, "double", ["double", "null"])
     np.testing.assert_array_equal(scored(document, [-1.0, 0.0, 2.0])["output"], [np.nan, 0.0, 200.0])
+
+
+@pytest.mark.parametrize("operator", [*COMPARISONS[:4], "==", "!="])
+def test_a_float_field_of_a_tree_is_compared_without_rounding_the_threshold(operator: str) -> None:
+    root = {"field": "x", "operator": operator, "value": {"double": 0.1}, "pass": {"int": 1}, "fail": {"int": 2}}
+    action = {"model.tree.simpleTree": ["input", {"cell": "tree"}]}
+    kind = record("Datum", x="float", s="string", b="boolean", k="int")
+    document = engine(action, kind, "int", cells={"tree": {"type": TREE, "init": root}})
+    # As float32, 0.1 is a little more than 0.1.
+    expected = 1 if operator in (">", ">=", "!=") else 2
+    assert scored(document, [{"x": 0.1, "s": "", "b": True, "k": 0}])["output"] == [expected]
