@@ -34,6 +34,7 @@ SCORER_MODULES = {
     "onnx": "models.scorers.onnx",
     "open-inference-grpc": "models.scorers.servers.open_inference_grpc",
     "open-inference-rest": "models.scorers.servers.open_inference_rest",
+    "pfa": "models.scorers.pfa.scorer",
     "pmml": "models.scorers.pmml.scorer",
     "python": "models.scorers.python",
     "pytorch": "models.scorers.pytorch.scorer",

@@ -44,6 +44,18 @@ def _save_pmml(folder: Path, number: int) -> Path:
     return path
 
 
+def _save_pfa(folder: Path, number: int) -> Path:
+    path = folder / "model.pfa"
+    fields = [{"name": "x", "type": "double"}]
+    document = {
+        "input": {"type": "record", "name": "Datum", "fields": fields},
+        "output": "double",
+        "action": {"+": [{"*": [0.0, "input.x"]}, float(number)]},
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
 def _save_onnx(folder: Path, number: int) -> Path:
     from skl2onnx import to_onnx
 
@@ -140,6 +152,7 @@ CONSTANT_MODELS: Mapping[str, ConstantModel] = {
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),
     "mlflow": ConstantModel(_save_mlflow, "X", "prediction"),
     "onnx": ConstantModel(_save_onnx, "X", "variable"),
+    "pfa": ConstantModel(_save_pfa, "x", "output"),
     "pmml": ConstantModel(_save_pmml, "x0", "y"),
     "python": ConstantModel(_save_function, "x", "y"),
     "sklearn": ConstantModel(_save_sklearn, "X", "prediction"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract
 from tests.models.scorers.h2o_mojo import mojos
 from tests.models.scorers.heavy_types import HEAVY_TYPES
 from tests.models.scorers.learned import FEATURES, boosted_by_lightgbm, boosted_by_xgboost, forest, rows_of
+from tests.models.scorers.pfa import exported as exported_pfa
 from tests.models.scorers.pmml import exported
 
 _MOJOS = {1: "gbm_multinomial", 2: "gbm_multinomial_2"}
@@ -155,6 +157,18 @@ def _pmml_inputs(rows: int) -> Arrays:
     return {name: rows_of(rows)[:, place].astype(np.float64) for place, name in enumerate(_pmml_names())}
 
 
+def _save_pfa(path: Path, number: int) -> Path:
+    target = path.with_suffix(".pfa")
+    target.write_text(json.dumps(exported_pfa.forest(forest(number), FEATURES)))
+    return target
+
+
+def _pfa_expected(number: int, inputs: Arrays) -> Arrays:
+    matrix = np.stack([inputs[name] for name in _pmml_names()], axis=1)
+    labels = np.array([b"a", b"b", b"c"], object)[forest(number).predict(matrix)]
+    return {"label": labels, "probabilities": forest(number).predict_proba(matrix)}
+
+
 def _classified_by(train: Callable[[int], Any]) -> Callable[[int, Arrays], Arrays]:
     def expected(number: int, inputs: Arrays) -> Arrays:
         model = train(number)
@@ -219,6 +233,14 @@ CASES = (
         tolerance=1e-5,
     ),
     ScorerCase("onnx", _save_onnx, _matrix, _onnx_expected, {"X": TOO_NARROW}, tolerance=1e-6),
+    ScorerCase(
+        "pfa",
+        _save_pfa,
+        _pmml_inputs,
+        _pfa_expected,
+        {name: np.array([b"a", b"b"], object) for name in _pmml_names()},
+        tolerance=1e-14,
+    ),
     ScorerCase(
         "pmml",
         _save_pmml,

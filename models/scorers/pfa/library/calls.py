@@ -1,0 +1,221 @@
+"""Calls of the library's functions: their arguments, and the types that these must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.scorers.pfa.avro_types import DOUBLE, INT, LONG, RANGES, Array, Map, Type, accepts, broadest, refined
+from models.scorers.pfa.columns import Bools, Column, Lists, Scalars
+from models.scorers.pfa.constants import Value
+from models.scorers.pfa.elements import Element
+from models.scorers.pfa.frames import Frame
+from models.scorers.pfa.nodes import Function, Node, coerced, computable
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call.
+
+    Attributes:
+      name: of the function.
+      element: where it stands.
+      arguments: compiled expressions, and functions.
+    """
+
+    name: str
+    element: Element
+    arguments: tuple[Node | Function, ...]
+
+    def refuse_unless(self, fine: bool, reason: str) -> None:
+        """Raises ModelLoadError for this call unless it is fine."""
+        if not fine:
+            self.element.refuse(f"{self.name}: {reason}")
+
+    def check_count(self, *counts: int) -> None:
+        """Raises ModelLoadError unless there are as many arguments."""
+        wanted = " or ".join(map(str, counts))
+        self.refuse_unless(len(self.arguments) in counts, f"{wanted} arguments are expected")
+
+    def node(self, place: int, wanted: Type | None = None) -> Node:
+        """An argument that is a value, of a type that the wanted one accepts."""
+        argument = self.arguments[place]
+        if not isinstance(argument, Node):
+            self.element.refuse(f"{self.name}: argument {place + 1} must be a value, not a function")
+        return argument if wanted is None else coerced(argument, wanted, self.element)
+
+    def column_node(self, place: int, wanted: Type | None = None) -> Node:
+        """An argument of which rows have a column."""
+        return computable(self.node(place, wanted), self.element)
+
+    def vector(self, place: int, width: int) -> Node:
+        """An argument that is an array of doubles, of a length that is known."""
+        node = self.column_node(place, NUMBER_ARRAY)
+        if "" in node.sources:
+            node.sources[""].widths.add(width)
+        return node
+
+    def constant(self, place: int) -> tuple[Type, Value]:
+        """The type and value of an argument that must be known in advance."""
+        node = self.node(place)
+        self.refuse_unless(node.is_constant, f"argument {place + 1} must be a cell or a literal")
+        return node.type, node.constant
+
+    def function(self, place: int) -> Function:
+        """An argument that is a function."""
+        argument = self.arguments[place]
+        if not isinstance(argument, Function):
+            self.element.refuse(f"{self.name}: argument {place + 1} must be a function")
+        return argument
+
+    def fail(self, frame: Frame, rows: Bools, reason: str) -> None:
+        """Notes a runtime error of this function."""
+        frame.fail(rows, f"{self.name}: {reason}")
+
+
+@dataclass(frozen=True)
+class Wild:
+    """Any type, the same wherever a signature has the name; only some types, if it says so."""
+
+    name: str
+    among: tuple[Type, ...] = ()
+
+
+Pattern = Any  # a type whose parts may be a Wild
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The types of the arguments and of the result."""
+
+    takes: tuple[Pattern, ...]
+    gives: Pattern
+
+    def resolved(self, types: Sequence[Type]) -> tuple[list[Type], Type] | None:
+        """The types of arguments and result for arguments of these types; None if they do not fit."""
+        found: dict[str, list[Type]] = {}
+        if len(types) != len(self.takes):
+            return None
+        if not all(_matches(one, kind, found) for one, kind in zip(self.takes, types, strict=True)):
+            return None
+        wide = {name: broadest(kinds) for name, kinds in found.items()}
+        chosen = {name: kind for name, kind in wide.items() if kind is not None}
+        if len(chosen) < len(wide):
+            return None
+        takes = [refined(_filled(one, chosen), kind) for one, kind in zip(self.takes, types, strict=True)]
+        return takes, _filled(self.gives, chosen)
+
+
+def _matches(pattern: Pattern, kind: Type, found: dict[str, list[Type]]) -> bool:
+    if isinstance(pattern, Wild):
+        found.setdefault(pattern.name, []).append(kind)
+        return not pattern.among or kind in pattern.among
+    if isinstance(pattern, Array) and isinstance(kind, Array):
+        return _matches(pattern.items, kind.items, found)
+    if isinstance(pattern, Map) and isinstance(kind, Map):
+        return _matches(pattern.values, kind.values, found)
+    return accepts(pattern, kind)
+
+
+def _filled(pattern: Pattern, chosen: dict[str, Type]) -> Any:
+    if isinstance(pattern, Wild):
+        return chosen[pattern.name]
+    if isinstance(pattern, Array):
+        return Array(_filled(pattern.items, chosen))
+    return pattern
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a function knows of its call when it computes: the rows, and the resolved types."""
+
+    call: Call
+    frame: Frame
+    takes: Sequence[Type]
+    gives: Type
+
+    def fail(self, rows: Bools, reason: str) -> None:
+        """Notes a runtime error of the function for some rows."""
+        self.call.fail(self.frame, rows, reason)
+
+    def in_range(self, values: npt.NDArray[Any], overflown: Bools | None = None) -> Scalars:
+        """Numbers of the type of the result; those beyond its range are errors.
+
+        Args:
+          values: int64, or numbers of another type that never overflow.
+          overflown: which are not right, because int64 has no room for them.
+        """
+        if self.gives in (INT, LONG):
+            least, most = RANGES[self.gives]
+            beyond = (values < least) | (values > most)
+            self.fail(beyond if overflown is None else beyond | overflown, f"{self.gives} overflow")
+        return Scalars(values)
+
+
+Compute = Callable[..., Column]
+
+
+def of_columns(compute: Compute, *signatures: Signature) -> Callable[[Call], Node]:
+    """A function that computes with the columns of its arguments.
+
+    Args:
+      compute: takes a Site, and a column for each argument.
+      signatures: the first one that fits is taken.
+    """
+
+    def compile_call(call: Call) -> Node:
+        nodes = [call.column_node(place) for place in range(len(call.arguments))]
+        types = [node.type for node in nodes]
+        fitting = (one.resolved(types) for one in signatures)
+        found = next((one for one in fitting if one is not None), None)
+        if found is None:
+            call.element.refuse(f"{call.name} does not take arguments of the types {', '.join(map(str, types))}")
+        takes, gives = found
+        given = [coerced(node, kind, call.element) for node, kind in zip(nodes, takes, strict=True)]
+
+        def evaluate(frame: Frame) -> Column:
+            return compute(Site(call, frame, takes, gives), *(node.evaluate(frame) for node in given))
+
+        return Node(gives, evaluate)
+
+    return compile_call
+
+
+def of_values(compute: Callable[..., Any], *signatures: Signature) -> Callable[[Call], Node]:
+    """A function of scalars that cannot fail: from arrays of values to an array of values."""
+    return of_columns(lambda site, *columns: Scalars(compute(*(one.values for one in columns))), *signatures)
+
+
+def matrix(call: Call, frame: Frame, column: Column, width: int, reason: str) -> Floats:
+    """Arrays of numbers as [rows, width]; rows of another length fail, and have zeros."""
+    if not isinstance(column, Lists) or not isinstance(column.items, Scalars):
+        raise TypeError("not a column of arrays of numbers")
+    wrong = column.lengths != width
+    if not wrong.any():
+        return column.items.values.reshape(frame.rows, width)
+    call.fail(frame, wrong, reason)
+    result = np.zeros((frame.rows, width))
+    right = column.take(np.flatnonzero(~wrong))
+    result[~wrong] = right.items.values.reshape(-1, width) if isinstance(right.items, Scalars) else 0
+    return result
+
+
+def lists_of(values: Floats) -> Lists:
+    """Arrays of numbers that are [rows, width] as a column."""
+    return Lists(np.full(len(values), values.shape[1], np.int64), Scalars(np.asarray(values, np.float64).ravel()))
+
+
+def doubles(column: Column) -> Floats:
+    """The numbers of a column of doubles."""
+    if not isinstance(column, Scalars):
+        raise TypeError("not a column of numbers")
+    return np.asarray(column.values, np.float64)
+
+
+NUMBER_ARRAY = Array(DOUBLE)

@@ -1,0 +1,52 @@
+"""modelType `pfa`: an engine in PFA 0.8.1, run in this process by our own evaluator.
+
+The model is a .pfa or .json file. It has no options. If its input is a record, the inputs are its fields; otherwise
+there is one, `input`. The outputs are the fields of a record or the keys of a map; otherwise there is one, `output`.
+Texts are bytes in UTF-8. NaN and the empty text stand for null in what may be null.
+
+A document whose results could not be right is refused: `models.scorers.pfa` knows all expressions and functions that
+it computes with.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from models.artifacts.fetching import FetchedModel
+from models.artifacts.model_file import open_model_file
+from models.errors import ModelLoadError
+from models.scorers.base import ModelSource, Scorer
+from models.scorers.called import CalledScorer, Callee
+from models.scorers.in_process import ModelFolder, load_published
+from models.scorers.pfa.document import read_document
+from models.scorers.pfa.elements import MOST_BYTES
+from models.scorers.pfa.exchange import Exchange
+
+IN_PROCESS = True
+SUFFIXES = (".pfa", ".json")
+
+
+def load(source: ModelSource) -> Scorer:
+    """Fetches the model, checks its digest, and compiles it.
+
+    Raises:
+      ScorerOptionError: when there is an option.
+      DigestMismatchError: when the fetched model differs from the published one.
+      ModelLoadError: when the model is missing or broken, or contains what is not supported, which it names.
+    """
+    return load_published(source, (), partial(_opened, source))
+
+
+def prepare() -> None:
+    """Does nothing more than the import of this module."""
+
+
+def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> CalledScorer:
+    path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelLoadError(f"the file has {path.stat().st_size} bytes; the limit is {MOST_BYTES}")
+    content = path.read_bytes()
+    folder.cleanup()
+    exchange = Exchange.of(read_document(content))
+    return CalledScorer(source, fetched.digest, Callee(exchange.outputs, exchange.signature))
