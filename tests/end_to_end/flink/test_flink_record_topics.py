@@ -47,7 +47,7 @@ def test_each_topic_is_read_in_its_own_format_on_a_cluster(
         "registered": RecordType.named(str(schema), "json-schema", registry),
         "messages": RecordType.named(f"{message}#acme.Measure", "protobuf"),
     }
-    deployment = deploy(make_cluster(slots=2), 2, schema=str(schema), **{"schema-registry": schema_registry.url})
+    deployment = deploy(make_cluster(slots=2), 2, schema=str(schema))
     for kind in types:
         deployment.make_topic(kind)
     listed = [
@@ -57,7 +57,8 @@ def test_each_topic_is_read_in_its_own_format_on_a_cluster(
     ]
     deployment.publish("measures", version_model(1), {"x": ("x",)}, data_type="Measure")
     deployment.publish("messages", version_model(2), {"x": ("x",)}, data_type="acme.Measure")
-    deployment.start(records_topic=None, record_schema=None, record_format=None, records=listed)
+    topics = {"records_topic": None, "record_schema": None, "record_format": None, "records": listed}
+    deployment.start(**topics, schema_registry=schema_registry.url)
 
     context = SerializationContext(deployment.topic("registered"), MessageField.VALUE)
     framed = JSONSerializer(json.dumps(JSON_SCHEMA), SchemaRegistryClient({"url": schema_registry.url}))
