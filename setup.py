@@ -11,6 +11,7 @@ SERVERS = [
     "tensorflow-serving-api>=2.19,<2.22",
 ]
 H2O = ["JPype1>=1.5,<2"]
+HUGGINGFACE = ["huggingface_hub>=2,<3"]
 ONNX = ["onnxruntime>=1.20,<2"]
 SKLEARN = [
     "scikit-learn>=1.6,<2",
@@ -86,6 +87,7 @@ setup(
             "mkdocs-material>=9.5,<10",
         ],
         "h2o": H2O,
+        "huggingface": HUGGINGFACE,
         "lightgbm": LIGHTGBM,
         "mlflow": MLFLOW,
         "onnx": ONNX,
@@ -95,6 +97,7 @@ setup(
         "sklearn": SKLEARN,
         "test": [
             *H2O,
+            *HUGGINGFACE,
             *LIGHTGBM,
             *MLFLOW,
             *ONNX,
@@ -109,6 +112,8 @@ setup(
             # Confluent's JSON serializer, against which the format json-schema is tested, needs it.
             "jsonschema>=4.18,<5",
             "mypy>=1.18,<3",
+            # An independent client of OCI registries, which pushes the artifacts of tests.
+            "oras>=0.2.40,<0.3",
             "psutil>=6,<8",
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",

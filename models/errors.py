@@ -83,6 +83,24 @@ class MissingExtraError(ModelLoadError):
     """A Python package that a model needs is missing; an extra of beam-serving installs it."""
 
 
+class MissingProgramError(ModelLoadError):
+    """A program that fetching a model needs is missing on this machine."""
+
+
+class HttpStatusError(ModelLoadError):
+    """A server of models answered a request with an error.
+
+    Attributes:
+      status: of the answer; 0 if it is not known any more.
+      challenge: how the server wants to be told who asks (WWW-Authenticate); empty if it does not say.
+    """
+
+    def __init__(self, message: str, status: int = 0, challenge: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.challenge = challenge
+
+
 class PickleRefusedError(ModelLoadError):
     """A model is a pickle, and the deployment does not allow it by name."""
 

@@ -54,6 +54,7 @@ def test_every_table_that_contributors_are_sent_to_is_there() -> None:
     assert {table for table, _ in named} == {
         "SCORER_MODULES",
         "CODEC_MODULES",
+        "LOCATION_MODULES",
         "RUNNER_MODULES",
         "COMMANDS",
         "OPTIONS",

@@ -43,6 +43,7 @@ ENGINES = {
     "tensorflow_serving": {"scorers/servers/tensorflow_serving_grpc.py"},
     "open_inference": {"scorers/servers/open_inference_grpc.py"},
     "grpc": {"scorers/servers/grpc_channels.py", "scorers/servers/tensorflow_serving_grpc.py"},
+    "huggingface_hub": {"locations/hugging_face_hub.py"},
     "urllib3": {"locations/http_files.py", "locations/mlflow_registry.py", "scorers/servers/rest_client.py"},
     "confluent_kafka": {
         "kafka/client.py",

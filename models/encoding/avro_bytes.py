@@ -7,15 +7,16 @@ parts that all records of a batch share are encoded once, and arrays of floats a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+import pyarrow as pa
 
 from models.tensors import Array
 
 NULL = b"\x00"
 END_OF_BLOCKS = b"\x00"
-_SHIFTS = np.arange(0, 70, 7).astype(np.uint64)  # of the seven payload bits in each of the ten bytes of a varint
+# The smallest values that need two, three, ... ten bytes of seven bits.
+_NEXT_WIDTHS = np.uint64(1) << np.arange(7, 70, 7, dtype=np.uint64)
+_LARGEST_COLUMN = (1 << 31) - 1  # bytes: the offsets of Arrow's binary type have 32 bits
 
 
 def encode_long(value: int) -> bytes:
@@ -47,19 +48,50 @@ def _encode_long(value: int) -> bytes:
 _SMALL_LONGS = tuple(map(_encode_long, range(4096)))
 
 
-def encode_longs(values: Sequence[int]) -> list[bytes]:
-    r"""Encodes many non-negative ints or longs, such as offsets, each on its own.
+def encode_longs(values: Array) -> pa.BinaryArray:
+    r"""Encodes many ints or longs, such as offsets, each on its own.
+
+    Args:
+      values: any integers, of any shape; they are taken in row-major order.
+
+    Raises:
+      OverflowError: when a value needs more than 64 bits.
 
     Example:
-      >>> encode_longs([0, 1, 64])
-      [b'\x00', b'\x02', b'\x80\x01']
+      >>> encode_longs(np.array([0, -1, 64])).to_pylist()
+      [b'\x00', b'\x01', b'\x80\x01']
     """
-    rest = np.array(values, np.uint64) << np.uint64(1)
-    groups = (rest[:, None] >> _SHIFTS) & np.uint64(0x7F)
-    last = np.where(rest > 0, _SHIFTS.size - 1 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)
-    groups |= np.where(np.arange(_SHIFTS.size) < last[:, None], np.uint64(0x80), np.uint64(0))
-    flat = groups.astype(np.uint8).tobytes()
-    return [flat[at : at + end + 1] for at, end in zip(range(0, len(flat), _SHIFTS.size), last.tolist(), strict=True)]
+    flat, ends = _varints(values)
+    return _binary(flat, ends)
+
+
+def _varints(values: Array) -> tuple[bytes, Array]:
+    """The encoded values one after the other, and where each begins and the last one ends."""
+    if values.dtype.kind == "u" and values.size and int(values.max()) >= 1 << 63:
+        raise OverflowError(f"{values.max()} does not fit an Avro long")
+    signed = values.ravel().astype(np.int64)
+    rest = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
+    widths = 1 + np.searchsorted(_NEXT_WIDTHS, rest, side="right")
+    widest = int(widths.max(initial=1))
+    groups = np.empty((rest.size, widest), np.uint8)
+    for place in range(widest):
+        groups[:, place] = (rest >> np.uint64(7 * place)).astype(np.uint8) & 0x7F
+    starts = np.zeros(rest.size + 1, np.int64)
+    np.cumsum(widths, out=starts[1:])
+    if starts[-1] == groups.size:  # as for offsets that follow each other
+        groups[:, :-1] |= 0x80
+        return groups.tobytes(), starts
+    places = np.arange(widest)
+    groups |= np.where(places < widths[:, None] - 1, np.uint8(0x80), np.uint8(0))
+    return groups[places < widths[:, None]].tobytes(), starts
+
+
+def _binary(content: bytes, bounds: Array) -> pa.BinaryArray:
+    """The parts of `content` between the bounds, without a copy."""
+    if len(content) > _LARGEST_COLUMN:
+        raise OverflowError(f"{len(content)} bytes do not fit a column")
+    buffers = [None, pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.binary(), len(bounds) - 1, buffers)
 
 
 def encode_bytes(value: bytes) -> bytes:
@@ -120,10 +152,30 @@ def encode_fixed_items(array: Array) -> bytes:
     return array.astype("<f8" if array.dtype.itemsize >= 8 else "<f4").tobytes()
 
 
-def encode_items(array: Array) -> bytes:
-    """All items of an array in row-major order: integers, strings, bytes, or any dtype of `encode_fixed_items`."""
-    if item_width(array) is not None:
-        return encode_fixed_items(array)
+def encode_items(array: Array, bounds: Array) -> pa.BinaryArray:
+    r"""The items of an array in row-major order, cut into runs: integers, strings, bytes, floats or booleans.
+
+    Args:
+      array: the items, of any shape.
+      bounds: int64 [runs + 1], ascending: where in the flat array each run begins, and where the last one ends.
+
+    Returns:
+      binary [runs]: the encoded items of each run, without a count.
+
+    Raises:
+      OverflowError: when an integer needs more than 64 bits, or all items more than 2 GiB.
+
+    Example:
+      >>> encode_items(np.array([[1, 2], [3, 64]]), np.array([0, 1, 4])).to_pylist()
+      [b'\x02', b'\x04\x06\x80\x01']
+    """
+    width = item_width(array)
+    if width is not None:
+        return _binary(encode_fixed_items(array), bounds * width)
     if array.dtype.kind in "iu":
-        return b"".join(map(encode_long, array.ravel().tolist()))
-    return b"".join(encode_bytes(item if isinstance(item, bytes) else str(item).encode()) for item in array.ravel())
+        flat, starts = _varints(array)
+        return _binary(flat, starts[bounds])
+    items = [encode_bytes(item if isinstance(item, bytes) else str(item).encode()) for item in array.ravel()]
+    starts = np.zeros(len(items) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=starts[1:])
+    return _binary(b"".join(items), starts[bounds])

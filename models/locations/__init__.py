@@ -22,12 +22,19 @@ from models.extras import extras_named
 ENTRY_POINT_GROUP = "beam_serving.locations"
 
 LOCATION_MODULES = {
+    "git+file": "models.locations.git_repositories",
+    "git+http": "models.locations.git_repositories",
+    "git+https": "models.locations.git_repositories",
+    "git+ssh": "models.locations.git_repositories",
+    "hf": "models.locations.hugging_face_hub",
     "http": "models.locations.web",
     "https": "models.locations.web",
     "mlflow": "models.locations.mlflow_registry",
     "mlflow+http": "models.locations.mlflow_registry",
     "mlflow+https": "models.locations.mlflow_registry",
     "models": "models.locations.mlflow_registry",
+    "oci": "models.locations.oci_artifacts",
+    "oci+http": "models.locations.oci_artifacts",
 }
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")

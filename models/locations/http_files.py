@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from models.errors import ModelLoadError
+from models.errors import HttpStatusError, ModelLoadError
 from models.text import SERVER_TEXT_LIMIT, clean_text
 
 _BLOCK = 1024 * 1024
@@ -47,33 +47,77 @@ def get_json(url: str, parameters: Mapping[str, str], headers: Headers) -> Any:
     Raises:
       ModelLoadError: when the server cannot be reached, refuses, or answers something else than JSON.
     """
-    response = _opened(f"{url}?{urlencode(parameters)}" if parameters else url, headers)
+    return read_json(get_bytes(f"{url}?{urlencode(parameters)}" if parameters else url, headers, _LARGEST_JSON), url)
+
+
+def read_json(content: bytes, url: str) -> Any:
+    """What an answer of that URL says; raises ModelLoadError unless it is JSON."""
     try:
-        content = response.read(_LARGEST_JSON + 1)
-        if len(content) > _LARGEST_JSON:
-            raise ModelLoadError(f"{url} answered more than {_LARGEST_JSON} bytes")
         return json.loads(content)
-    except (HTTPError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelLoadError(f"{url} did not answer JSON: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
-    finally:
-        response.close()
 
 
-def save_file(url: str, target: Path, headers: Headers) -> None:
-    """Writes what a URL has to a new file.
+def get_bytes(url: str, headers: Headers, limit: int) -> bytes:
+    """The answer of a server to a GET, as it is.
 
     Raises:
-      ModelLoadError: when the server cannot be reached or refuses, or the answer is cut off.
+      HttpStatusError: when the server refuses.
+      ModelLoadError: when the server cannot be reached, or answers more than `limit` bytes.
+    """
+    response = _opened(url, headers)
+    try:
+        content: bytes = response.read(limit + 1)
+    except (HTTPError, OSError) as error:
+        raise _unreadable(url, error) from error
+    finally:
+        response.close()
+    if len(content) > limit:
+        raise ModelLoadError(f"{url} answered more than {limit} bytes")
+    return content
+
+
+def save_file(url: str, target: Path, headers: Headers, size: int | None = None) -> None:
+    """Writes what a URL has to a new file.
+
+    Args:
+      url: of the file.
+      target: the new file; its folder is created if it is missing.
+      headers: of the request.
+      size: the number of bytes that were announced; None if none were.
+
+    Raises:
+      HttpStatusError: when the server refuses.
+      ModelLoadError: when the server cannot be reached, the answer is cut off, or it is not of the announced size.
     """
     response = _opened(url, headers)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
-            shutil.copyfileobj(response, file, _BLOCK)
+            if size is None:
+                shutil.copyfileobj(response, file, _BLOCK)
+            else:
+                _copy_exactly(response, file, size, url)
     except (HTTPError, OSError) as error:
-        raise ModelLoadError(f"{url} cannot be read: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+        raise _unreadable(url, error) from error
     finally:
         response.close()
+
+
+def _copy_exactly(source: urllib3.BaseHTTPResponse, target: BinaryIO, size: int, url: str) -> None:
+    copied = 0
+    # One byte more than was announced shows that there are more.
+    while block := source.read(min(_BLOCK, size + 1 - copied)):
+        copied += len(block)
+        if copied > size:
+            raise ModelLoadError(f"{url} answered more than the {size} bytes that were announced")
+        target.write(block)
+    if copied < size:
+        raise ModelLoadError(f"{url} answered {copied} bytes instead of the {size} that were announced")
+
+
+def _unreadable(url: str, error: Exception) -> ModelLoadError:
+    return ModelLoadError(f"{url} cannot be read: {clean_text(str(error), SERVER_TEXT_LIMIT)}")
 
 
 def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
@@ -90,7 +134,11 @@ def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
     if response.status != 200:
         text = clean_text(response.read(SERVER_TEXT_LIMIT).decode("utf-8", "replace"), SERVER_TEXT_LIMIT)
         response.close()
-        raise ModelLoadError(f"{url} answered {response.status}: {text or response.reason}")
+        raise HttpStatusError(
+            f"{url} answered {response.status}: {text or response.reason}",
+            response.status,
+            response.headers.get("WWW-Authenticate", ""),
+        )
     if url.startswith("https:") and final.startswith("http:"):
         response.close()
         raise ModelLoadError(f"{url} leads to {final}, which is not encrypted; give a URL that stays with https")

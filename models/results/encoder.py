@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, StepCall
 from models.encoding import avro_bytes as avro
+from models.records.batch import Longs
 from models.records.codecs.base import Embedding
 from models.results.json_values import json_value
 from models.results.schema import result_schema
@@ -59,10 +62,10 @@ class ResultEncoder:
         self,
         call: ModelCall,
         origin: Origin,
-        embedded: Sequence[bytes],
-        offsets: Sequence[int],
+        embedded: pa.BinaryArray,
+        offsets: Longs,
         outputs: RecordOutputs | None,
-    ) -> list[bytes]:
+    ) -> pa.BinaryArray:
         """One result for each record, in their order.
 
         Args:
@@ -71,17 +74,22 @@ class ResultEncoder:
           embedded: the records as they stand in their results.
           offsets: of the records.
           outputs: None when there are none: the reason is `call.error`.
+
+        Raises:
+          OverflowError, pyarrow.ArrowInvalid: the results do not fit one column.
         """
         if self.embedding.encoding == "json":
-            return _encode_json(call, origin, embedded, offsets, outputs)
-        before = self._header
-        error = avro.encode_optional(call.error)
-        after = _shared_avro(call, origin)
-        encoded = [avro.END_OF_BLOCKS] * len(embedded) if outputs is None else _encode_outputs(outputs, len(embedded))
-        return [
-            b"".join((before, record, output, error, offset, after))
-            for record, output, offset in zip(embedded, encoded, avro.encode_longs(offsets), strict=True)
-        ]
+            return pa.array(_encode_json(call, origin, embedded.to_pylist(), offsets.tolist(), outputs), pa.binary())
+        return _joined(
+            [
+                self._header,
+                embedded,
+                *_encode_outputs(outputs, len(embedded)),
+                avro.encode_optional(call.error),
+                avro.encode_longs(offsets),
+                _shared_avro(call, origin),
+            ]
+        )
 
     @cached_property
     def _header(self) -> bytes:
@@ -129,42 +137,41 @@ def _routed(call: ModelCall) -> tuple[int | None, str | None, str | None]:
     return (None, None, None) if route is None else (route.offset, route.arm, route.role)
 
 
-def _encode_outputs(outputs: RecordOutputs, count: int) -> list[bytes]:
-    """The outputs map of each record."""
-    columns: list[list[bytes]] = []
+def _joined(parts: Sequence[bytes | pa.BinaryArray]) -> pa.BinaryArray:
+    """The parts of each result, one after the other; bytes are the same in all of them.
+
+    Arrow does that in one call, which leaves the interpreter to other threads.
+    """
+    columns = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in parts]
+    return pc.binary_join_element_wise(*columns, pa.scalar(b"", pa.binary()))
+
+
+def _encode_outputs(outputs: RecordOutputs | None, count: int) -> list[bytes | pa.BinaryArray]:
+    """The outputs map of each record, in parts."""
+    if outputs is None or not outputs.arrays:
+        return [avro.END_OF_BLOCKS]
+    parts: list[bytes | pa.BinaryArray] = [avro.encode_long(len(outputs.arrays))]
     for name, array in outputs.arrays.items():
-        columns.append(_encode_column(avro.encode_string(name), array, outputs.bounds, count))
-    if not columns:
-        return [avro.END_OF_BLOCKS] * count
-    opening = avro.encode_long(len(columns))
-    if len(columns) == 1:
-        return [opening + entry + avro.END_OF_BLOCKS for entry in columns[0]]
-    return [b"".join((opening, *entries, avro.END_OF_BLOCKS)) for entries in zip(*columns, strict=True)]
+        parts += _encode_column(avro.encode_string(name), array, outputs.bounds, count)
+    return [*parts, avro.END_OF_BLOCKS]
 
 
-def _encode_column(name: bytes, array: Array, bounds: Any, count: int) -> list[bytes]:
-    """One entry of the outputs map, for each record."""
+def _encode_column(name: bytes, array: Array, bounds: Any, count: int) -> list[bytes | pa.BinaryArray]:
+    """One entry of the outputs map, in parts."""
     branch = avro.encode_long(_branch(array))
     tail = tuple(array.shape[1:])
     items = math.prod(tail)
-    starts, lengths = _rows(bounds, count)
-    openings = {
-        length: name + _encode_shape(tail if bounds is None else (length, *tail)) + branch for length in set(lengths)
-    }
-    width = avro.item_width(array)
-    if width is None:
-        return [
-            openings[length] + avro.encode_array(length * items, avro.encode_items(array[start : start + length]))
-            for start, length in zip(starts, lengths, strict=True)
-        ]
-    flat, row = avro.encode_fixed_items(array), items * width
-    counts = {length: avro.encode_long(length * items) for length in openings}
-    before = {length: opening + (counts[length] if length * items else b"") for length, opening in openings.items()}
-    after = avro.END_OF_BLOCKS
-    return [
-        before[length] + flat[start * row : (start + length) * row] + after
-        for start, length in zip(starts, lengths, strict=True)
-    ]
+
+    def opening(length: int) -> bytes:
+        shape = _encode_shape(tail if bounds is None else (length, *tail))
+        return name + shape + branch + (avro.encode_long(length * items) if length * items else b"")
+
+    if bounds is None:
+        return [opening(1), avro.encode_items(array, np.arange(count + 1) * items), avro.END_OF_BLOCKS]
+    lengths, kinds = np.unique(np.diff(bounds), return_inverse=True)
+    openings = [opening(length) for length in lengths.tolist()]
+    first = openings[0] if len(openings) == 1 else pa.array(openings, pa.binary()).take(pa.array(kinds))
+    return [first, avro.encode_items(array, bounds * items), avro.END_OF_BLOCKS]
 
 
 def _rows(bounds: Any, count: int) -> tuple[Iterable[int], Sequence[int]]:

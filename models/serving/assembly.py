@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from models.columns.scored import ScoredRecords
 from models.records.batch import Headers, RecordBatch
@@ -125,7 +126,7 @@ def assemble(
     encoded = [_encode(batch, decoded, part, encoder, reasons) for part in scored]
     results = _in_order(encoded)
     runs = []
-    if results.values:
+    if len(results.values):
         runs.append(_result_run(batch, results, settings))
     if reasons:
         runs.append(dead_letters(settings.dead_letter_topic, batch, reasons))
@@ -138,7 +139,7 @@ class _Results:
     """Results, and the places of their records in the batch."""
 
     places: npt.NDArray[np.int64]
-    values: list[bytes]
+    values: pa.BinaryArray
 
 
 def _in_order(parts: Sequence[_Results]) -> _Results:
@@ -146,9 +147,9 @@ def _in_order(parts: Sequence[_Results]) -> _Results:
     if len(parts) == 1:
         return parts[0]
     places = np.concatenate([np.zeros(0, np.int64), *(part.places for part in parts)])
-    values = [value for part in parts for value in part.values]
+    values = pa.concat_arrays([pa.array([], pa.binary()), *(part.values for part in parts)])
     order = np.argsort(places, kind="stable")
-    return _Results(places[order], [values[index] for index in order.tolist()])
+    return _Results(places[order], values.take(pa.array(order)))
 
 
 def _encode(
@@ -162,21 +163,22 @@ def _encode(
     origin = Origin(batch.span.topic, batch.span.partition)
     places = decoded.places[part.rows]
     every = len(part.rows) == len(decoded)
-    embedded = decoded.embedded if every else [decoded.embedded[row] for row in part.rows.tolist()]
-    offsets = batch.offsets[places].tolist()
+    embedded = decoded.embedded if every else decoded.embedded.take(pa.array(part.rows))
+    offsets = batch.offsets[places]
     try:
         return _Results(places, encoder.encode(part.call, origin, embedded, offsets, part.outputs))
     except Exception as error:
         _LOGGER.debug("%d results cannot be encoded together: %s", len(embedded), error)
-    good, values = [], []
+    good, values = [], [pa.array([], pa.binary())]
     for index, place in enumerate(places.tolist()):
         outputs = None if part.outputs is None else part.outputs.only(index)
         try:
-            values += encoder.encode(part.call, origin, [embedded[index]], [offsets[index]], outputs)
+            one = slice(index, index + 1)
+            values.append(encoder.encode(part.call, origin, embedded[one], offsets[one], outputs))
             good.append(place)
         except Exception as error:
             reasons[place] = f"the result cannot be encoded: {error_text(error)}"
-    return _Results(np.array(good, np.int64), values)
+    return _Results(np.array(good, np.int64), pa.concat_arrays(values))
 
 
 def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings) -> OutgoingRun:
@@ -185,6 +187,7 @@ def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings
     if len(places) < len(batch):
         keys = [keys[place] for place in places]
     offsets = batch.offsets[results.places].tolist()
+    values = results.values.to_pylist()
     headers: dict[int, Headers] = {}
     if batch.headers:
         carried = {
@@ -197,8 +200,8 @@ def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings
         events = event_headers(batch.span, offsets, settings.codec(batch.span.topic).embedding)
         headers = {at: (*headers.get(at, ()), *one) for at, one in enumerate(events)}
     if settings.result_key == "record":
-        return OutgoingRun(settings.results_topic, keys, results.values, offsets, headers)
+        return OutgoingRun(settings.results_topic, keys, values, offsets, headers)
     headers = {at: (*headers.get(at, ()), (RECORD_KEY_HEADER, key)) for at, key in enumerate(keys)}
     prefix = f"{batch.span.topic}-{batch.span.partition}-"
     coordinates = [f"{prefix}{offset}".encode() for offset in offsets]
-    return OutgoingRun(settings.results_topic, coordinates, results.values, offsets, headers)
+    return OutgoingRun(settings.results_topic, coordinates, values, offsets, headers)

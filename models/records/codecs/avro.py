@@ -85,7 +85,7 @@ class AvroCodec:
             good = np.setdiff1d(np.arange(len(values)), np.fromiter(wrong, np.int64, len(wrong)))
             structs, values, present = structs.take(pa.array(good)), values.take(pa.array(good)), present[good]
         columns = batch_of(structs)
-        return DecodedRecords(columns, present.astype(np.int64), errors, values.to_pylist())
+        return DecodedRecords(columns, present.astype(np.int64), errors, values)
 
     def _decode_present(self, values: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str]]:
         """One struct per message, and the reasons why some are malformed; the structs of those have no meaning."""

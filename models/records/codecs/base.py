@@ -12,7 +12,7 @@ raise `models.errors.SchemaError` if the schema cannot be used. A new format is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -50,13 +50,13 @@ class DecodedRecords:
       columns: one row for each decoded message, with the fields of the codec.
       places: int64 [rows], ascending: the place of each row's message in the list.
       errors: the reason, in one line, by place of each malformed message.
-      embedded: for each row, the record as `Embedding` describes it.
+      embedded: binary [rows], the records as `Embedding` describes them.
     """
 
     columns: pa.RecordBatch
     places: npt.NDArray[np.int64]
     errors: Mapping[int, str]
-    embedded: Sequence[bytes]
+    embedded: pa.BinaryArray
 
     def __len__(self) -> int:
         return len(self.places)

@@ -135,12 +135,12 @@ class ConfluentAvroCodec:
             return DecodedRecords(parts[0].columns, parts[0].places, errors, parts[0].embedded)
         if not parts:
             nothing = self._avro.decode(pa.array([], pa.binary()))
-            return DecodedRecords(nothing.columns, nothing.places, errors, [])
+            return DecodedRecords(nothing.columns, nothing.places, errors, nothing.embedded)
         places = np.concatenate([part.places for part in parts])
         order = np.argsort(places)
         structs = pa.concat_arrays([part.columns.to_struct_array() for part in parts]).take(pa.array(order))
-        embedded = [value for part in parts for value in part.embedded]
-        return DecodedRecords(batch_of(structs), places[order], errors, [embedded[at] for at in order.tolist()])
+        embedded = pa.concat_arrays([part.embedded for part in parts]).take(pa.array(order))
+        return DecodedRecords(batch_of(structs), places[order], errors, embedded)
 
     def _resolved(self, key: SchemaKey) -> AvroResolution | None:
         """How messages of a schema become messages of the reader's; None: they are read as they are."""

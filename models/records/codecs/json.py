@@ -77,7 +77,8 @@ class JsonCodec:
         places = np.array([place for place in good if place not in wrong], np.int64)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
         columns = batch_of(structs)
-        return DecodedRecords(columns, places, texts, [messages[place] for place in places.tolist()])
+        embedded = pa.array([messages[place] for place in places.tolist()], pa.binary())
+        return DecodedRecords(columns, places, texts, embedded)
 
     def _misfits(self, rows: Mapping[int, Row]) -> dict[int, str]:
         """Why some rows do not follow the schema. Whole columns are checked first, and rows if a column fails."""

@@ -78,7 +78,7 @@ class ProtobufCodec:
                     del messages[place]
             columns = self._columns(list(messages.values()))
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
-        embedded = [encode_bytes(contents[place]) for place in messages]
+        embedded = pa.array([encode_bytes(contents[place]) for place in messages], pa.binary())
         return DecodedRecords(columns, np.array(list(messages), np.int64), texts, embedded)
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:

@@ -106,7 +106,7 @@ class TfExampleCodec:
         whole = values.take(pa.array(places)) if errors else values
         batch = pa.RecordBatch.from_arrays([*columns, whole], schema=self.fields)
         texts = {place: malformed(self.name, reason) for place, reason in errors.items()}
-        return DecodedRecords(batch, places, texts, list(map(encode_bytes, messages)))
+        return DecodedRecords(batch, places, texts, pa.array(map(encode_bytes, messages), pa.binary()))
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
         """See `RecordCodec`."""

@@ -89,9 +89,43 @@ def kind_of(array: Array) -> str:
     return "boolean" if array.dtype.kind == "b" else "long"
 
 
+def encode_all(array: Array) -> bytes:
+    (content,) = avro_bytes.encode_items(array, np.array([0, array.size])).to_pylist()
+    return bytes(content)
+
+
+@given(st.lists(LONGS, max_size=30))
+def test_each_of_many_longs_is_read_back(values: list[int]) -> None:
+    encoded = avro_bytes.encode_longs(np.array(values, np.int64)).to_pylist()
+    assert [read("long", one) for one in encoded] == values
+
+
+def test_longs_of_every_width_are_encoded_as_single_ones() -> None:
+    edges = [sign * (1 << bits) + more for bits in range(63) for sign in (1, -1) for more in (-1, 0, 1)]
+    edges += [2**63 - 1, -(2**63)]
+    assert avro_bytes.encode_longs(np.array(edges)).to_pylist() == list(map(avro_bytes.encode_long, edges))
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
+def test_an_unsigned_number_that_is_no_long_is_rejected(value: int) -> None:
+    with pytest.raises(OverflowError, match=str(value)):
+        avro_bytes.encode_longs(np.array([0, value], np.uint64))
+
+
+@given(ARRAYS, st.data())
+def test_runs_of_items_are_read_back(array: Array, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, array.size), max_size=8)))
+    bounds = np.array([0, *cuts, array.size])
+    runs = avro_bytes.encode_items(array, bounds).to_pylist()
+    schema = {"type": "array", "items": kind_of(array)}
+    for run, start, end in zip(runs, bounds[:-1], bounds[1:], strict=True):
+        values = read(schema, avro_bytes.encode_array(int(end - start), run))
+        np.testing.assert_array_equal(np.array(values, array.dtype), array.ravel()[start:end])
+
+
 @given(ARRAYS)
 def test_items_of_every_number_type_and_byte_order_are_read_back(array: Array) -> None:
-    content = avro_bytes.encode_array(array.size, avro_bytes.encode_items(array))
+    content = avro_bytes.encode_array(array.size, encode_all(array))
     values = read({"type": "array", "items": kind_of(array)}, content)
     np.testing.assert_array_equal(np.array(values, array.dtype), array.ravel())
 
@@ -99,7 +133,7 @@ def test_items_of_every_number_type_and_byte_order_are_read_back(array: Array) -
 @given(ARRAYS)
 def test_items_of_an_array_in_another_memory_order_keep_their_order(array: Array) -> None:
     turned = np.asfortranarray(array)[::-1]
-    content = avro_bytes.encode_array(turned.size, avro_bytes.encode_items(turned))
+    content = avro_bytes.encode_array(turned.size, encode_all(turned))
     values = read({"type": "array", "items": kind_of(array)}, content)
     np.testing.assert_array_equal(np.array(values, array.dtype), array[::-1].ravel())
 
@@ -115,12 +149,12 @@ def test_the_width_of_an_item_is_its_encoded_size(array: Array) -> None:
 def test_texts_and_bytes_are_read_back_as_bytes(items: list[bytes | str]) -> None:
     array = np.empty(len(items), object)
     array[:] = items
-    content = avro_bytes.encode_array(array.size, avro_bytes.encode_items(array))
+    content = avro_bytes.encode_array(array.size, encode_all(array))
     expected = [item if isinstance(item, bytes) else item.encode() for item in items]
     assert read({"type": "array", "items": "bytes"}, content) == expected
 
 
 def test_numpys_own_texts_are_read_back_as_bytes() -> None:
     for array in (np.array(["é", ""]), np.array(["é".encode(), b""])):
-        content = avro_bytes.encode_array(2, avro_bytes.encode_items(array))
+        content = avro_bytes.encode_array(2, encode_all(array))
         assert read({"type": "array", "items": "bytes"}, content) == ["é".encode(), b""]

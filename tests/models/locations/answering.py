@@ -12,14 +12,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer with headers of its own; the content is JSON unless it is bytes."""
+
+    status: int
+    headers: dict[str, str]
+    content: Any = b""
+
+
 @dataclass
 class Answering:
     """What the server answers, by path: bytes as they are, a number as a status, a text as a redirection, else JSON.
 
+    A function gets the headers of the request and returns one of these.
+
     Attributes:
       url: of the server.
       answers: by path.
-      headers: of each request so far.
+      headers: of each request so far, by their names in title case.
       cut: how many bytes at the end of each answer are not sent.
     """
 
@@ -36,17 +47,19 @@ def answering() -> Iterator[Answering]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            state.headers.append(dict(self.headers.items()))
+            state.headers.append({name.title(): value for name, value in self.headers.items()})
             answer = state.answers.get(urlsplit(self.path).path, 404)
+            if callable(answer):
+                answer = answer(state.headers[-1])
             if isinstance(answer, int | str):
-                self.send_response(302 if isinstance(answer, str) else answer)
-                self.send_header("Location", str(answer))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
+                status = 302 if isinstance(answer, str) else answer
+                answer = Reply(status, {"Location": str(answer)})
+            if not isinstance(answer, Reply):
+                answer = Reply(200, {}, answer)
+            content = answer.content if isinstance(answer.content, bytes) else json.dumps(answer.content).encode()
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content[: len(content) - state.cut])
 
@@ -55,7 +68,7 @@ def answering() -> Iterator[Answering]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield state

@@ -10,9 +10,12 @@ import pytest
 from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes
-from models.errors import EntryPointError, ModelLoadError, PublishError
+from models.errors import EntryPointError, HttpStatusError, ModelLoadError, PublishError
 from models.locations import ENTRY_POINT_GROUP, opener_of, resolve_location
 from models.locations.web import download, resolve
+from models.model_topic.descriptor import ModelDescriptor
+from models.scorers import load_scorer
+from models.scorers.base import ModelSource
 from tests.distributions import Write, distributions
 from tests.models.locations.answering import Answering, answering
 from tests.saved_models import save_linear_model
@@ -86,6 +89,13 @@ def test_what_a_server_does_not_give_is_an_error_with_its_url(server: Answering,
         download(f"{server.url}/cut", tmp_path)
     with pytest.raises(ModelLoadError, match=r"127\.0\.0\.1:1/m cannot be reached"):
         download("http://127.0.0.1:1/m", tmp_path)
+
+
+def test_a_worker_reports_the_status_that_a_server_answered(server: Answering) -> None:
+    server.answers["/forbidden.onnx"] = 403
+    descriptor = ModelDescriptor("m", "onnx", 1, None, f"{server.url}/forbidden.onnx")
+    with pytest.raises(HttpStatusError, match=r"model 'm' version 1: http.*/forbidden\.onnx answered 403"):
+        load_scorer(ModelSource(descriptor, None, BeamOpener()))
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:

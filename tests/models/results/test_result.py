@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,19 @@ def as_written(array: Any) -> list[Any]:
     return items
 
 
+def encode(
+    kind: RecordType,
+    call: ModelCall,
+    values: Sequence[bytes],
+    offsets: Sequence[int],
+    outputs: RecordOutputs | None = None,
+) -> list[bytes]:
+    embedded = pa.array(values, pa.binary())
+    encoder = ResultEncoder(kind.codec.embedding)
+    encoded: list[bytes] = encoder.encode(call, ORIGIN, embedded, np.array(offsets, np.int64), outputs).to_pylist()
+    return encoded
+
+
 @given(SCORINGS, outputs(), st.integers(0, 2**62), TEXTS)
 def test_fastavro_reads_results_as_they_were_written(
     scoring: ModelCall, given_outputs: tuple[int, RecordOutputs], offset: int, text: str
@@ -104,7 +119,7 @@ def test_fastavro_reads_results_as_they_were_written(
     rows = [{"text": f"{text}{index}"} for index in range(count)]
     offsets = [offset + index for index in range(count)]
     values = [SCHEMA.codec.encode(row) for row in rows]
-    written = ResultEncoder(SCHEMA.codec.embedding).encode(scoring, ORIGIN, values, offsets, out)
+    written = encode(SCHEMA, scoring, values, offsets, out)
     decoder = ResultDecoder(SCHEMA.codec.embedding)
     assert len(written) == count
     for index, message in enumerate(written):
@@ -154,9 +169,7 @@ def metadata(scoring: ModelCall, offset: int) -> dict[str, Any]:
 def test_a_json_result_says_the_same(scoring: ModelCall, text: str, offset: int) -> None:
     schema = schema_of("json", text="string")
     out = RecordOutputs({"é": np.array([[1.5, np.nan, -np.inf]])}, None)
-    (message,) = ResultEncoder(schema.codec.embedding).encode(
-        scoring, ORIGIN, [schema.codec.encode({"text": text})], [offset], out
-    )
+    (message,) = encode(schema, scoring, [schema.codec.encode({"text": text})], [offset], out)
     assert ResultDecoder(schema.codec.embedding).decode(message) == {
         "inputRecord": {"text": text},
         "outputs": {"é": {"shape": [3], "values": [1.5, None, None]}},
@@ -168,7 +181,7 @@ def test_without_outputs_the_result_has_none() -> None:
     for schema in (SCHEMA, schema_of("json", text="string")):
         value = schema.codec.encode({"text": "a"})
         scoring = ModelCall(None, 0, 0, 1, "no model")
-        (message,) = ResultEncoder(schema.codec.embedding).encode(scoring, ORIGIN, [value], [5], None)
+        (message,) = encode(schema, scoring, [value], [5])
         result = ResultDecoder(schema.codec.embedding).decode(message)
         assert result["outputs"] == {}
         assert result["modelResultMetadata"]["errors"] == "no model"
@@ -182,7 +195,7 @@ def test_records_of_every_bundled_schema_come_back_in_their_results(name: str) -
         field: blanks.get(kind) if isinstance(kind, str) else [] if isinstance(kind, dict) else None
         for field, kind in ((one["name"], one["type"]) for one in schema.declared["fields"])
     }
-    (message,) = ResultEncoder(schema.codec.embedding).encode(NO_SCORING, ORIGIN, [schema.codec.encode(row)], [0], None)
+    (message,) = encode(schema, NO_SCORING, [schema.codec.encode(row)], [0])
     assert ResultDecoder(schema.codec.embedding).decode(message)["inputRecord"] == row
 
 
@@ -190,7 +203,7 @@ def test_a_schema_with_names_of_its_own_types_stands_in_a_result() -> None:
     inner = {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "long"}]}
     schema = schema_of(one=inner, more={"type": "array", "items": "Inner"})
     row = {"one": {"x": 1}, "more": [{"x": 2}]}
-    (message,) = ResultEncoder(schema.codec.embedding).encode(NO_SCORING, ORIGIN, [schema.codec.encode(row)], [0], None)
+    (message,) = encode(schema, NO_SCORING, [schema.codec.encode(row)], [0])
     assert ResultDecoder(schema.codec.embedding).decode(message)["inputRecord"] == row
 
 
@@ -206,9 +219,7 @@ def test_what_is_no_result_raises_nothing_but_a_value_error(content: bytes) -> N
 
 
 def test_a_result_of_other_records_is_refused() -> None:
-    (message,) = ResultEncoder(SCHEMA.codec.embedding).encode(
-        NO_SCORING, ORIGIN, [SCHEMA.codec.encode({"text": "a"})], [0], None
-    )
+    (message,) = encode(SCHEMA, NO_SCORING, [SCHEMA.codec.encode({"text": "a"})], [0])
     with pytest.raises(ValueError, match="not a ScoringResult"):
         ResultDecoder(schema_of(text="bytes").codec.embedding).decode(message)
 

@@ -269,9 +269,10 @@ def result(offset: int, error: str | None = None) -> bytes:
     model = ModelIdentity("recommender", 3, "tensorflow-saved-model", "/m", "d" * 64, 7)
     call = ModelCall(None if error else model, 1_700_000_000_000_000, 1_500, 1, error)
     outputs = None if error else RecordOutputs({"predictions": np.array([[0.25], [0.5]], "f4")}, np.array([0, 2]))
-    record = codec.encode(RECORD)
-    (encoded,) = ResultEncoder(codec.embedding).encode(call, Origin("records", 1), [record], [offset], outputs)
-    return encoded
+    records = pa.array([codec.encode(RECORD)], pa.binary())
+    encoder = ResultEncoder(codec.embedding)
+    (encoded,) = encoder.encode(call, Origin("records", 1), records, np.array([offset]), outputs).to_pylist()
+    return bytes(encoded)
 
 
 def test_results_are_shown_one_a_line_with_model_and_error(

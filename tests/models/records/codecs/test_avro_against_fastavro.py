@@ -77,7 +77,7 @@ def check_decoded(codec: AvroCodec, messages: Sequence[bytes], expected: Sequenc
     good = [place for place, row in enumerate(expected) if row is not None]
     assert decoded.places.tolist() == good, decoded.errors
     assert sorted(decoded.errors) == [place for place, row in enumerate(expected) if row is None]
-    assert list(decoded.embedded) == [messages[place] for place in good]
+    assert decoded.embedded.to_pylist() == [messages[place] for place in good]
     decoded.columns.validate(full=True)
     assert decoded.columns.schema == codec.fields
     names = codec.fields.names

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
@@ -113,8 +114,8 @@ def test_a_batch_may_mix_schemas_and_all_become_the_readers(topic: Topic) -> Non
     assert rows_of(decoded.columns) == [{"added": one, "x": x} for one, x in [("none", 1), ("c", 2), ("none", 3)]]
     assert decoded.places.tolist() == [0, 1, 2]
     # As the reader's schema has them, and those of the same schema as they came.
-    assert decoded.embedded[1] == new[0][5:]
-    assert decoded.embedded[0] == topic.write(V2, {"x": 1, "added": "none"})[0][5:]
+    assert decoded.embedded[1].as_py() == new[0][5:]
+    assert decoded.embedded[0].as_py() == topic.write(V2, {"x": 1, "added": "none"})[0][5:]
 
 
 def test_a_batch_may_mix_schemas_also_where_a_column_is_a_union(topic: Topic) -> None:
@@ -288,7 +289,7 @@ def test_results_are_framed_and_registered_for_their_topic(topic: Topic) -> None
     record = topic.write(V1, {"x": 1, "old": "a"})
     encoder = ResultEncoder(kind.codec.embedding, f"{topic.name}-results")
     embedded = decode(kind, record).embedded
-    (message,) = encoder.encode(NO_CALL, Origin("records", 1), embedded, [5], None)
+    (message,) = encoder.encode(NO_CALL, Origin("records", 1), embedded, np.array([5]), None).to_pylist()
     result = topic.read(message)
     assert result["inputRecord"] == {"x": 1, "added": "none"}
     assert result["modelResultMetadata"]["offset"] == 5

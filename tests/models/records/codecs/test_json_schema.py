@@ -107,7 +107,7 @@ def test_a_batch_may_mix_schemas_and_records_are_embedded_without_their_ids(topi
     decoded = decode(topic.kind(), [old[0], new, old[1]])
     assert rows_of(decoded.columns) == [{"x": x, "added": one} for x, one in [(1, "none"), (2, "c"), (3, "none")]]
     assert decoded.places.tolist() == [0, 1, 2]
-    assert decoded.embedded == [old[0][5:], new[5:], old[1][5:]]
+    assert decoded.embedded.to_pylist() == [old[0][5:], new[5:], old[1][5:]]
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -479,8 +479,8 @@ def test_results_embed_the_message_and_are_legible() -> None:
     embedding = KIND.codec.embedding
     call = ModelCall(None, 0, 0, 2)
     outputs = RecordOutputs({"y": np.array([1.0, 2.0], np.float32)}, None)
-    encoded = ResultEncoder(embedding).encode(call, Origin("t", 0), decoded.embedded, [0, 1], outputs)
-    results = [ResultDecoder(embedding).decode(one) for one in encoded]
+    encoded = ResultEncoder(embedding).encode(call, Origin("t", 0), decoded.embedded, np.array([0, 1]), outputs)
+    results = [ResultDecoder(embedding).decode(one) for one in encoded.to_pylist()]
     assert [one["inputRecord"] for one in results] == values
     shown = result_as_json({"inputRecord": legible_record(results[0]["inputRecord"], KIND.codec)})["inputRecord"]
     assert (shown["amount"], shown["label"], shown["blob"]) == (1.5, "größe", {"base64": "/w=="})
