@@ -103,7 +103,7 @@ deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
 test-pythons: $(INSTALLED)
-	@$(BIN)/python tests/smoke_pythons.py
+	@$(BIN)/python -m tests.smoke_pythons
 
 docs: $(INSTALLED)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

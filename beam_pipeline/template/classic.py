@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from beam_pipeline.cli.arguments import OPTIONS, serving_options
+from beam_pipeline.cli.arguments import OPTIONS
+from beam_pipeline.cli.option_values import serving_options
 from beam_pipeline.options import ServingOptions
 from beam_pipeline.running import graph_of
 from beam_pipeline.template.metadata import as_json, classic_metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ _SET_BY_PLAN = (
     "enable_streaming_engine",
 )
 _FILES = (CONFIG, "record_schema")
+# A file in a bucket, with what a record schema may say before and after it: derived:FILE, FILE#MESSAGE.
+_IN_BUCKET = re.compile(r"(?P<before>(?:derived:)?)(?P<file>gs://[^#]+)(?P<after>(?:#.*)?)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,9 +53,10 @@ def run_words(arguments: Sequence[str], folder: Path) -> list[str]:
 
 
 def _local(name: str, value: str, folder: Path) -> str:
-    if name not in _FILES or not value.startswith("gs://"):
+    found = _IN_BUCKET.fullmatch(value)
+    if name not in _FILES or found is None:
         return value
     copy = folder / name
-    with FileSystems.open(value) as remote:
+    with FileSystems.open(found["file"]) as remote:
         copy.write_bytes(remote.read())
-    return str(copy)
+    return f"{found['before']}{copy}{found['after']}"

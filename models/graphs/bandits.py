@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.model_topic.graph import BanditStep
+from models.model_topic.steps import BanditStep
 from models.routing.split import Hashes, uniform_of
 
 REMEMBERED = 1_000_000

@@ -10,7 +10,7 @@ import numpy as np
 from models.columns.outputs import RecordOutputs
 from models.errors import ScoringError
 from models.graphs.answers import Chosen
-from models.model_topic.graph import CombineStep
+from models.model_topic.steps import CombineStep
 from models.tensors import Array
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from models.columns.outputs import RecordOutputs
 from models.errors import FieldValueError, ScoringError
 from models.graphs.answers import Chosen
-from models.model_topic.graph import DecideStep
+from models.model_topic.steps import DecideStep
 from models.tensors import Array
 
 DECISION, SCORE, ERROR = "decision", "score", "error"

@@ -16,15 +16,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from models.errors import DescriptorError, RouteError
-from models.model_topic.graph import (
+from models.model_topic.graph import Graph
+from models.model_topic.model_use import ModelUse
+from models.model_topic.steps import (
     BanditStep,
     Case,
     CombineStep,
     Constant,
     DecideStep,
-    Graph,
     ModelStep,
-    ModelUse,
     RaceStep,
     Step,
     SwitchStep,

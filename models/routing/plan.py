@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from models.model_topic.catalog import ModelCatalog
-from models.model_topic.graph import Graph, ModelKey
+from models.model_topic.graph import Graph
 from models.model_topic.guardrails import Guardrails
+from models.model_topic.model_use import ModelKey
 from models.model_topic.published import PublishedVersion
 from models.model_topic.route import ANSWERING, Arm, Fence, Generation, Role
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -57,28 +57,15 @@ class ArmStatistics:
 
     def plus(self, other: ArmStatistics) -> ArmStatistics:
         """The sum of what two workers, or one worker at two times, have seen of the same arm."""
-        return replace(
-            self,
-            records=self.records + other.records,
-            errors=self.errors + other.errors,
-            compared=self.compared + other.compared,
-            agreeing=self.agreeing + other.agreeing,
-            milliseconds=self.milliseconds + other.milliseconds,
-            serving_milliseconds=self.serving_milliseconds + other.serving_milliseconds,
-            timed=self.timed + other.timed,
-            slow=self.slow + other.slow,
-            labels=self.labels + other.labels,
-            correct=self.correct + other.correct,
-            numbers=self.numbers + other.numbers,
-            deviation=self.deviation + other.deviation,
-            squared_deviation=self.squared_deviation + other.squared_deviation,
-        )
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _SUMMED})
 
     @property
     def slowdown(self) -> float:
         """How many times as long as the serving arm the candidate took for the same records; 0 before a comparison."""
         return self.milliseconds / self.serving_milliseconds if self.serving_milliseconds else 0.0
 
+
+_SUMMED = tuple(one.name for one in fields(ArmStatistics) if one.default == 0)
 
 Key = tuple[str, int, str]
 

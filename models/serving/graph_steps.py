@@ -36,13 +36,13 @@ from models.graphs.bandits import choose as choose_model
 from models.graphs.combining import combine, vote_of_outputs
 from models.graphs.deciding import decide
 from models.graphs.transforms import transform
-from models.model_topic.graph import (
+from models.model_topic.graph import Graph
+from models.model_topic.model_use import ModelUse
+from models.model_topic.steps import (
     BanditStep,
     CombineStep,
     DecideStep,
-    Graph,
     ModelStep,
-    ModelUse,
     RaceStep,
     Step,
     SwitchStep,

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from models.model_topic.graph import ModelKey
+from models.model_topic.model_use import ModelKey
 from models.model_topic.route import Fence
 from models.routing.plan import PlannedArm, PlannedGeneration
 from models.serving.loading import LoadedModel

@@ -20,25 +20,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from models.errors import ModelNotLoadedError
 from models.graphs.bandits import Rewards
 from models.model_topic.published import PublishedVersion
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
+from models.serving.event_log import EventLog
 from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
 from models.serving.loading import LoadedModel
 from models.serving.pool import ModelPool, PooledModel, RetryPauses, Unloaded
-from models.serving.status import EventKind, ModelStatistics, StatusEvent
+from models.serving.slots import Slot
+from models.serving.status import EventKind, StatusEvent
 
 _LOGGER = logging.getLogger(__name__)
-
-# Where there are fences, so many generations have their models loaded before a record asks for them: the one that holds
-# now, and the next. The models of earlier ones are loaded on demand.
-_LOADED_AHEAD = 2
-# A model that only an earlier generation needs is dropped this many seconds after its last use.
-_IDLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -56,34 +52,6 @@ class RegistrySettings:
     model_wait: float = 60.0
     model_memory: int | None = None
     deployment: str = ""
-
-
-@dataclass
-class _Slot:
-    """The state of one data type: its plan, and the generation in effect with the versions that its arms use."""
-
-    plan: Plan = ()
-    current: PlannedGeneration | None = None
-    serving: tuple[PublishedVersion, ...] = ()
-
-    def is_fenced(self) -> bool:
-        """Whether a generation of the plan has a fence."""
-        return any(one.fence is not None for one in self.plan)
-
-    def begins_at_fence(self) -> bool:
-        """Whether even the oldest generation of the plan has a fence, so that none holds for the records before it."""
-        return bool(self.plan) and self.plan[-1].fence is not None
-
-    def adopt(self, plan: Plan) -> None:
-        """Takes over another plan, in which the current generation may be contained."""
-        self.plan = plan
-        if self.current is not None and self.current.offset is not None:
-            same = (one for one in plan if one.offset == self.current.offset)
-            self.current = next(same, self.current)
-
-    def versions(self) -> list[PublishedVersion]:
-        """All versions of the plan."""
-        return [version for generation in self.plan for version in generation.versions()]
 
 
 class ModelRegistry:
@@ -110,10 +78,13 @@ class ModelRegistry:
         self._clock = clock
         self._changed = threading.Condition()
         self._pool = ModelPool(self._settings.pauses, clock, self._settings.model_memory)
-        self._slots: dict[str, _Slot] = {}
-        self._events: list[StatusEvent] = []
+        self._slots: dict[str, Slot] = {}
+        self._events = EventLog(worker, self.deployment)
         self._closed = False
         self.rewards = Rewards()
+
+    def _new_slot(self) -> Slot:
+        return Slot(self._pool, self._clock)
 
     # --- What should be served.
 
@@ -125,7 +96,7 @@ class ModelRegistry:
         """
         with self._changed:
             for data_type in dict.fromkeys([*self._slots, *plans]):
-                self._slots.setdefault(data_type, _Slot()).adopt(plans.get(data_type, ()))
+                self._slots.setdefault(data_type, self._new_slot()).adopt(plans.get(data_type, ()))
             self._pool.keep_failures(version for slot in self._slots.values() for version in slot.versions())
             unloaded = self._refresh()
         self._close_models(unloaded)
@@ -138,7 +109,7 @@ class ModelRegistry:
         with self._changed:
             version = self._pool.next_load(self._wanted())
             if version is not None:
-                self._report("loading", version)
+                self._events.add("loading", version)
             return version
 
     def wait_for_load(self, seconds: float) -> PublishedVersion | None:
@@ -168,7 +139,7 @@ class ModelRegistry:
             else:
                 pooled = self._pool.add(version, model)
                 unloaded = self._refresh()
-                self._report("serving", version, statistics=pooled.statistics())
+                self._events.add("serving", version, statistics=pooled.statistics())
                 _LOGGER.info("model %s serves", version.label)
         if wanted:
             self._close_models(unloaded)
@@ -183,7 +154,7 @@ class ModelRegistry:
                 self._pool.discard(version)
                 return
             failure = self._pool.fail(version, str(error))
-            self._report("failed", version, error=str(error))
+            self._events.add("failed", version, error=str(error))
             pause = max(0.0, failure.due - self._clock())
             _LOGGER.error("model %s: %s; %s; next attempt in %g s", version.label, error, self._instead(version), pause)
             self._changed.notify_all()
@@ -196,9 +167,9 @@ class ModelRegistry:
         Waits for models that the records must have: those behind a fence, and those unloaded for want of memory.
         """
         with self._changed:
-            slot = self._slots.get(data_type) or _Slot()
+            slot = self._slots.get(data_type) or self._new_slot()
             deadline = self._clock() + self._settings.model_wait
-            parts = parts_of(slot.plan, self._base(slot), coordinates)
+            parts = parts_of(slot.plan, slot.base(), coordinates)
             leased = tuple(self._lease_part(rows, generation, slot, deadline) for rows, generation in parts)
             return Lease(leased, self.give_back)
 
@@ -223,13 +194,12 @@ class ModelRegistry:
     def report_stopped(self, error: str) -> None:
         """Adds the event that the models topic is no longer followed."""
         with self._changed:
-            self._events.append(StatusEvent("stopped", _now(), self.worker, error=error, deployment=self.deployment))
+            self._events.add_stopped(error)
 
     def drain_events(self) -> list[StatusEvent]:
         """The events since the last call."""
         with self._changed:
-            events, self._events = self._events, []
-            return events
+            return self._events.take()
 
     def report_statistics(self) -> None:
         """Adds an event for each model that was called since its last report, and drops models that are idle.
@@ -240,8 +210,7 @@ class ModelRegistry:
             for pooled in self._pool.models():
                 if pooled.counter.calls != pooled.calls_reported:
                     pooled.calls_reported = pooled.counter.calls
-                    self._forget_statistics(pooled.version)
-                    self._report("statistics", pooled.version, statistics=pooled.statistics())
+                    self._events.replace_statistics(pooled.version, pooled.statistics())
             unloaded = self._refresh()
         self._close_models(unloaded)
 
@@ -261,106 +230,27 @@ class ModelRegistry:
         needed: list[PublishedVersion] = []
         for slot in self._slots.values():
             before = slot.serving
-            self._choose_current(slot)
+            slot.choose()
             self._report_retired(slot, before)
-            needed += self._needed(slot)
+            needed += slot.needed()
         needed += self._pool.demands()
         unloaded = self._pool.drop_others(needed)
         unloaded += self._pool.shrink()
         self._changed.notify_all()
         return unloaded
 
-    def _choose_current(self, slot: _Slot) -> None:
-        if not slot.versions():
-            slot.current, slot.serving = None, ()
-            return
-        for generation in slot.plan:
-            if generation.fence is None and self._can_answer(generation):
-                slot.current = generation
-                best = (self._best(one) for arm in generation.arms for one in arm.needs)
-                slot.serving = tuple(version for version in best if version is not None)
-                return
-
-    def _base(self, slot: _Slot) -> PlannedGeneration | None:
-        """The generation for the records behind no fence: the current one.
-
-        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
-        them. It holds for the records before the fence nevertheless, unless its models have failed to load.
-        """
-        if slot.current is not None or not slot.is_fenced():
-            return slot.current
-        for generation in slot.plan:
-            failed = any(self._pool.failure(version) is not None for version in generation.versions())
-            if generation.fence is None and not failed:
-                return generation
-        return None
-
-    def _can_answer(self, generation: PlannedGeneration) -> bool:
-        answering = [arm for arm in generation.arms if arm.answers]
-        return all(self._best(one) is not None for arm in answering for one in arm.needs)
-
-    def _best(self, arm: PlannedArm) -> PublishedVersion | None:
-        """The first version of the arm that was loaded."""
-        return next((version for version in arm.versions if self._pool.get(version) is not None), None)
-
-    def _report_retired(self, slot: _Slot, before: Iterable[PublishedVersion]) -> None:
+    def _report_retired(self, slot: Slot, before: Iterable[PublishedVersion]) -> None:
         """Reports the models that served and of which the plan contains no version."""
         still = {version.identity for version in slot.serving}
         names = {version.descriptor.model_name for version in slot.versions()}
         for version in before:
             if version.identity not in still and version.descriptor.model_name not in names:
-                self._report("retired", version)
+                self._events.add("retired", version)
                 _LOGGER.info("model %s is retired", version.label)
-
-    def _needed(self, slot: _Slot) -> Iterator[PublishedVersion]:
-        """The versions whose models are kept."""
-        required = list(self._required(slot))
-        if _contains(required, slot.current) or not _contains(slot.plan, slot.current):
-            yield from slot.serving
-        yield from (version for one in required if one is not slot.current for version in one.versions())
-        if slot.is_fenced():  # records before a fence may still come, so what they need is kept for a while
-            yield from (version for version in (*slot.versions(), *slot.serving) if self._is_recent(version))
-
-    def _is_recent(self, version: PublishedVersion) -> bool:
-        pooled = self._pool.get(version)
-        return pooled is not None and self._clock() - pooled.used_at < _IDLE_SECONDS
-
-    def _required(self, slot: _Slot) -> Iterator[PlannedGeneration]:
-        """The generations whose models are loaded before a record asks for them, the newest first.
-
-        Those below a fence are not needed any more once records behind it have come.
-        """
-        fenced = passed = False
-        for place, generation in enumerate(slot.plan):
-            if fenced and (place >= _LOADED_AHEAD or passed):
-                return
-            yield generation
-            if generation is slot.current:
-                return
-            if generation.fence is not None:
-                fenced = True
-                passed = passed or self._was_used(generation)
-
-    def _was_used(self, generation: PlannedGeneration) -> bool:
-        pooled = [self._pool.get(version) for version in generation.versions()]
-        return any(one is not None and one.counter.calls > 0 for one in pooled)
 
     def _wanted(self) -> list[PublishedVersion]:
         """The versions that should be loaded now, unless they have failed, in order of preference."""
-        return [version for slot in self._slots.values() for version in self._wanted_by(slot)]
-
-    def _wanted_by(self, slot: _Slot) -> Iterator[PublishedVersion]:
-        for generation in self._required(slot):
-            for arm in sorted(generation.arms, key=lambda arm: not arm.answers):
-                for one in arm.needs:
-                    yield from self._better(one)
-
-    def _better(self, arm: PlannedArm) -> Iterator[PublishedVersion]:
-        """The versions of the arm that come before its best loaded one."""
-        for version in arm.versions:
-            if self._pool.get(version) is not None:
-                return
-            yield version
+        return [version for slot in self._slots.values() for version in slot.wanted()]
 
     def _is_settled(self) -> bool:
         return all(self._pool.failure(version) is not None for version in self._wanted())
@@ -373,17 +263,19 @@ class ModelRegistry:
 
     # --- Leases.
 
-    def _lease_part(self, rows: Rows, generation: PlannedGeneration | None, slot: _Slot, deadline: float) -> LeasedPart:
+    def _lease_part(self, rows: Rows, generation: PlannedGeneration | None, slot: Slot, deadline: float) -> LeasedPart:
         if generation is None:
             return LeasedPart(rows, forgotten=slot.begins_at_fence())
-        segments = (tuple(self._lease_arm(arm, deadline) for arm in segment.arms) for segment in generation.segments)
+        segments = (
+            tuple(self._lease_arm(slot, arm, deadline) for arm in segment.arms) for segment in generation.segments
+        )
         return LeasedPart(rows, generation, arms=tuple(segments))
 
-    def _lease_arm(self, arm: PlannedArm, deadline: float) -> LeasedArm:
+    def _lease_arm(self, slot: Slot, arm: PlannedArm, deadline: float) -> LeasedArm:
         if arm.graph is not None:
-            models = {key: self._lease_arm(one, deadline) for key, one in arm.graph.models.items()}
+            models = {key: self._lease_arm(slot, one, deadline) for key, one in arm.graph.models.items()}
             return LeasedArm(arm, models=models)
-        version = self._best(arm) or next(iter(arm.versions), None)
+        version = slot.best(arm) or next(iter(arm.versions), None)
         if version is None:
             return LeasedArm(arm, error=f"model {arm.label} is not in the models topic")
         pooled = self._pool.get(version)
@@ -442,39 +334,4 @@ class ModelRegistry:
             one.model.close()
             with self._changed:
                 kind: EventKind = "released" if one.pooled.dropped else "unloaded"
-                self._report(kind, one.pooled.version, statistics=one.pooled.statistics())
-
-    def _forget_statistics(self, version: PublishedVersion) -> None:
-        about = ("statistics", version.descriptor.model_name, version.descriptor.model_version)
-        events = self._events
-        self._events = [one for one in events if (one.kind, one.model_name, one.model_version) != about]
-
-    def _report(
-        self,
-        kind: EventKind,
-        version: PublishedVersion,
-        error: str | None = None,
-        statistics: ModelStatistics | None = None,
-    ) -> None:
-        descriptor = version.descriptor
-        self._events.append(
-            StatusEvent(
-                kind,
-                _now(),
-                self.worker,
-                descriptor.model_name,
-                descriptor.model_version,
-                descriptor.data_type,
-                error,
-                statistics,
-                self.deployment,
-            )
-        )
-
-
-def _contains(generations: Iterable[PlannedGeneration], one: PlannedGeneration | None) -> bool:
-    return any(generation is one for generation in generations)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+                self._events.add(kind, one.pooled.version, statistics=one.pooled.statistics())

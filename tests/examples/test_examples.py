@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from beam_pipeline.cli.arguments import RUN, add_options, read_options, serving_options
+from beam_pipeline.cli.arguments import RUN, add_options
+from beam_pipeline.cli.option_values import read_options, serving_options
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_wine_model

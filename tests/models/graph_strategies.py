@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from models.model_topic.graph import (
+from models.model_topic.graph import Graph
+from models.model_topic.model_use import ModelUse
+from models.model_topic.steps import (
     BanditStep,
     Case,
     CombineStep,
     DecideStep,
-    Graph,
     ModelStep,
-    ModelUse,
     RaceStep,
     Step,
     SwitchStep,

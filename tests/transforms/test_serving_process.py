@@ -17,7 +17,9 @@ from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
+from models.scorers.tensorflow import saved_model
 from models.serving.assembly import ScoringSettings
+from models.serving.follower import ModelFollower
 from tests.conftest import MakeTopic
 from tests.models.fakes import OneLease
 from tests.saved_models import save_version_model
@@ -69,6 +71,24 @@ def test_it_serves_models_live_at_the_start_and_later_ones(settings: ModelsSetti
     finally:
         serving.close()
     assert served(serving) is None
+
+
+def test_engines_are_imported_before_any_model_is_followed(
+    settings: ModelsSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FollowedError(Exception):
+        """The follower would have started now."""
+
+    imported: list[str] = []
+
+    def start(_: ModelFollower) -> None:
+        raise FollowedError
+
+    monkeypatch.setattr(saved_model, "prepare", lambda: imported.append("tensorflow-saved-model"))
+    monkeypatch.setattr(ModelFollower, "start", start)
+    with pytest.raises(FollowedError):
+        Serving.start(replace(settings, engines=("tensorflow-saved-model",)), SCORING)
+    assert imported == ["tensorflow-saved-model"]
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import (
-    RECORD_TYPE,
-    add_action,
-    add_options,
+from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, runs_until_stopped
+from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
     read_options,
     records_topics,
     require,
     require_schema,
-    runs_until_stopped,
 )
-from beam_pipeline.cli.logs import set_up_logs
 from models.errors import OptionsError, TopicError
 
 if TYPE_CHECKING:

@@ -9,20 +9,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import (
-    RECORD_TYPE,
-    add_action,
-    add_options,
+from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, runs_until_stopped
+from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
+from beam_pipeline.cli.logs import set_up_logs, without_start_lines
+from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
     optional_record_type,
     read_options,
     records_topics,
     require,
-    runs_until_stopped,
 )
-from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
-from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.options import RecordsTopic
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.errors import OptionsError, PublishError, TopicError

@@ -8,16 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import (
-    RECORD_TYPE,
-    add_action,
-    add_options,
-    kafka_settings,
-    optional_record_type,
-    pairs,
-    read_options,
-    require,
-)
+from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, pairs
 from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
 from beam_pipeline.cli.commands.routes import (
     ACTIONS,
@@ -32,6 +23,7 @@ from beam_pipeline.cli.commands.routes import (
 )
 from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
 from beam_pipeline.cli.logs import set_up_logs, without_start_lines
+from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import model_types, prepare_engines

@@ -10,18 +10,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import (
-    RECORD_TYPE,
-    add_options,
+from beam_pipeline.cli.arguments import RECORD_TYPE, add_options, runs_until_stopped
+from beam_pipeline.cli.logs import set_up_logs
+from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
     read_options,
     records_topics,
     require,
     require_schema,
-    runs_until_stopped,
 )
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.options import codec_options
 
 if TYPE_CHECKING:

@@ -83,11 +83,19 @@ class MessageColumns:
     required: bool
 
     def misfit(self, message: Any) -> str | None:
-        """Names the first field, at any depth, that has the wrong wire type, which parsers take for an unknown one."""
+        """Names the first field, at any depth, of which parsers have put something among the unknown fields.
+
+        They do so with a wrong wire type, and with the numbers that a closed enum of proto2 does not name. Of a list or
+        a map the latter cannot be put back, because their places are lost.
+        """
         for unknown in UnknownFieldSet(message):
             declared = self.descriptor.fields_by_number.get(unknown.field_number)
-            if declared is not None and unknown.wire_type not in _wire_types(declared):
+            if declared is None:
+                continue
+            if unknown.wire_type not in _wire_types(declared):
                 return f"field {declared.full_name} has wire type {unknown.wire_type} instead of {_wire_type(declared)}"
+            if declared.is_repeated:
+                return f"field {declared.full_name} has an enum value that the schema does not name"
         for column in self.columns:
             if column.value.nested is not None:
                 for inner in _inner(message, column.declared):
@@ -139,9 +147,20 @@ def _column(declared: Any, above: tuple[str, ...]) -> Column:
 
 def _singular(messages: Messages, declared: Any) -> list[Any]:
     name = declared.name
-    if declared.has_presence:
-        return [getattr(one, name) if one.HasField(name) else None for one in messages]
-    return [getattr(one, name) for one in messages]
+    if not declared.has_presence:
+        return [getattr(one, name) for one in messages]
+    absent = _unnamed_number if declared.enum_type is not None and declared.enum_type.is_closed else _nothing
+    return [getattr(one, name) if one.HasField(name) else absent(one, declared) for one in messages]
+
+
+def _nothing(message: Any, declared: Any) -> None:
+    return None
+
+
+def _unnamed_number(message: Any, declared: Any) -> int | None:
+    """The last number of an enum field that its closed enum does not name; parsers leave such a field unset."""
+    found = [one.data for one in UnknownFieldSet(message) if one.field_number == declared.number]
+    return int(np.uint64(found[-1]).astype(np.int32)) if found else None
 
 
 def _lists(messages: Messages, declared: Any, value: ValueType) -> pa.Array:

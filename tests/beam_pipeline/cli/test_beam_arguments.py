@@ -5,8 +5,8 @@ import argparse
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.cli.arguments import DASHED_BEAM_OPTIONS, check_dashed_names
 from beam_pipeline.cli.beam_arguments import _all_kinds, _BeamParser, check_beam_arguments
+from beam_pipeline.cli.option_values import DASHED_BEAM_OPTIONS, check_dashed_names
 from models.errors import OptionsError
 from runners.plan import RUNNER_MODULES, import_runner
 

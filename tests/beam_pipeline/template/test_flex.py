@@ -157,6 +157,17 @@ def test_files_in_the_bucket_are_read_by_the_launcher(storage_emulator: StorageE
     assert Path(copied["config"]).read_text() == "group: own\n"
 
 
+@pytest.mark.parametrize(("before", "after"), [("", "#acme.Measure"), ("derived:", "")])
+def test_what_a_schema_says_around_its_file_stays(
+    storage_emulator: StorageEmulator, tmp_path: Path, before: str, after: str
+) -> None:
+    file = storage_emulator.write("schemas/measure", "content")
+    (word,) = run_words([f"--record_schema={before}{file}{after}"], tmp_path)[2:]
+    copied = word.removeprefix(f"--record-schema={before}").removesuffix(after)
+    assert word == f"--record-schema={before}{copied}{after}"
+    assert Path(copied).read_text() == "content"
+
+
 def test_the_launcher_runs_it_and_gives_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from beam_pipeline.cli.arguments import CONNECTION, OPTIONS, RUN, read_options, read_runner_options, serving_options
+from beam_pipeline.cli.arguments import CONNECTION, OPTIONS, RUN
 from beam_pipeline.cli.beam_arguments import check_beam_arguments
+from beam_pipeline.cli.option_values import read_options, read_runner_options, serving_options
 from beam_pipeline.options import ServingOptions
 from runners.flink.configuration import JOB_CONFIGURATION
 from runners.flink.plan import WORKER_POOL, plan

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.errors import FeedbackError
 from models.graphs.bandits import Choice, Rewards, Tally, choose, quantiles
-from models.model_topic.graph import BanditMethod, BanditStep, ModelUse
+from models.model_topic.model_use import ModelUse
+from models.model_topic.steps import BanditMethod, BanditStep
 from models.routing.split import Hashes, hashes_of
 from models.serving.feedback import parse_feedback
 from tests.models.serving.graph_serving import Function, GraphServing, record, steps, values

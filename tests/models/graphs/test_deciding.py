@@ -13,7 +13,7 @@ from models.errors import FieldValueError, ScoringError
 from models.graphs.answers import Chosen
 from models.graphs.combining import combine, vote_of_outputs
 from models.graphs.deciding import decide
-from models.model_topic.graph import CombineStep, DecideStep
+from models.model_topic.steps import CombineStep, DecideStep
 from models.tensors import Array
 
 NUMBERS = npst.arrays(np.float64, npst.array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(-3, 3))

@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ScoringError
-from models.model_topic.graph import (
-    Case,
-    CombineMethod,
-    CombineStep,
-    DecideStep,
-    Graph,
-    ModelStep,
-    ModelUse,
-    Step,
-    SwitchStep,
-)
+from models.model_topic.graph import Graph
+from models.model_topic.model_use import ModelUse
 from models.model_topic.route import Arm, Segment
+from models.model_topic.steps import Case, CombineMethod, CombineStep, DecideStep, ModelStep, Step, SwitchStep
 from models.tensors import Array
 from tests.models.fakes import schema_of
 from tests.models.serving.graph_serving import GraphServing, error, record, steps, values

@@ -25,6 +25,7 @@ FLAT = schema_of(
     x="double",
     label=["null", "string"],
     table=["null", {"type": "map", "values": "double"}],
+    row=["null", {"type": "array", "items": "double"}],
 )
 RECURSIVE = schema_of("json", x="double", next=["null", "Test"])
 
@@ -64,6 +65,8 @@ KEYS = {f"k{number}": number for number in range(100_000)}
 ROWS = {
     "100,000 unknown keys": message(**KEYS),
     "a map of 100,000 keys": message(table=KEYS),
+    "an array of a million numbers": message(row=[0.5] * MILLION),
+    "a million arrays in an unknown field": raw(b'"u": [' + b"[]," * MILLION + b"[]]"),
     "one key 100,000 times": b"{" + b'"x": 0.5, ' * 100_000 + b'"x": 1.0}',
     "a key of 10 MB": message(table={"k" * 10 * MILLION: 1}),
     "a text of 10 MB": message(label="x" * 10 * MILLION),
@@ -85,6 +88,9 @@ ERRORS = {
     "a text of 10 MB that ends in a lone surrogate": raw(b'"label": "' + b"x" * 10 * MILLION + rb"\ud800" + b'"'),
     "a text of 10 MB in place of a number": message(x="x" * 10 * MILLION),
     "a map of 100,000 wrong values": message(table=dict.fromkeys(KEYS, "a")),
+    "an array of a million numbers and a text": message(row=[*[0.5] * MILLION, "a"]),
+    "an array of a million numbers that does not end": b'{"x": 1.0, "row": [' + b"0.5," * MILLION,
+    **{f"the number {name}": raw(f'"u": {name}'.encode()) for name in ("NaN", "Infinity", "-Infinity", "nan", "1e999")},
 }
 
 
@@ -98,6 +104,12 @@ def test_large_json_that_follows_the_schema_is_a_row(bomb: bytes) -> None:
 @pytest.mark.parametrize("bomb", ERRORS.values(), ids=ERRORS)
 def test_json_that_no_parser_should_read_is_an_error(bomb: bytes) -> None:
     assert set(decode_among_others(FLAT, bomb).errors) == {1}
+
+
+def test_of_equal_keys_the_last_one_counts() -> None:
+    decoded = decode_among_others(FLAT, b'{"x": "a", "x": 7.5, "row": [1.0], "row": [0.5, 1.5]}')
+    assert decoded.columns["x"].to_pylist() == [2.5, 7.5, 2.5]
+    assert decoded.columns["row"].to_pylist() == [None, [0.5, 1.5], None]
 
 
 @pytest.mark.parametrize("levels", [10, 100, 800])

@@ -68,6 +68,17 @@ message_type {{ name: "Old" {field("x", 1, "int32", "REQUIRED")} {field("text", 
 """
 
 
+def sides(kind: str) -> str:
+    """A message of proto2 whose enums are of that type."""
+    inner = f"nested_type {{ name: 'Inner' {field('side', 1, kind)} }} {entry('ByNameEntry', 'string', kind)}"
+    return f"""
+name: "sides.proto" package: "p" syntax: "proto2"
+enum_type {{ name: "Side" value {{ name: "LEFT" number: 0 }} value {{ name: "RIGHT" number: -2 }} }}
+message_type {{ name: "Sides" {field("side", 1, kind)} {field("sides", 2, kind, "REPEATED")}
+  {field("inner", 3, "p.Sides.Inner")} {field("by_name", 4, "p.Sides.ByNameEntry", "REPEATED")} {inner} }}
+"""
+
+
 def descriptor_set(*texts: str, imports: bool = True) -> Any:
     files = descriptor_pb2.FileDescriptorSet()
     for module in (wrappers_pb2, timestamp_pb2) if imports else ():
@@ -222,6 +233,31 @@ def test_proto2_requires_fields_and_refuses_texts_that_are_not_utf_8(tmp_path: P
     assert rows_of(decoded.columns) == [{"x": 1, "text": None}, {"x": 2, "text": "a"}]
     assert "required fields are missing: x" in decoded.errors[1]
     assert set(decoded.errors) == {1, 2}
+
+
+def with_numbers(**fields: Any) -> bytes:
+    """A message `Sides` whose enums are plain numbers, as a producer with a newer schema may write them."""
+    return bytes(message_class(sides("int32"), "p.Sides")(**fields).SerializeToString())
+
+
+@pytest.mark.parametrize("number", [7, 1, -5, 2**31 - 1, -(2**31)])
+def test_a_number_that_a_closed_enum_does_not_name_is_its_text_as_for_open_ones(tmp_path: Path, number: int) -> None:
+    kind = kind_of(tmp_path, sides("p.Side"), "p.Sides")
+    message = with_numbers(side=number, inner={"side": number}, sides=[0, -2])
+    row, empty = rows_of(decode(kind, message, b"").columns)
+    assert (row["side"], row["inner"], row["sides"]) == (str(number), {"side": str(number)}, ["LEFT", "RIGHT"])
+    assert (empty["side"], empty["inner"], empty["sides"]) == (None, None, [])
+
+
+@pytest.mark.parametrize("fields", [{"sides": [0, 7]}, {"by_name": {"a": 7}}])
+def test_a_list_or_map_of_a_closed_enum_loses_no_item_silently(tmp_path: Path, fields: dict[str, Any]) -> None:
+    kind = kind_of(tmp_path, sides("p.Side"), "p.Sides")
+    decoded = decode(kind, with_numbers(**fields), with_numbers(sides=[-2], by_name={"a": 0}))
+    (name,) = fields
+    assert decoded.errors == {
+        0: f"not a p.Sides record: field p.Sides.{name} has an enum value that the schema does not name"
+    }
+    assert [(row["sides"], dict(row["by_name"])) for row in rows_of(decoded.columns)] == [(["RIGHT"], {"a": "LEFT"})]
 
 
 def test_timestamps_are_structs_and_a_message_may_have_no_fields(tmp_path: Path) -> None:

@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from beam_pipeline.cli.arguments import (
-    RUN,
-    add_options,
-    kafka_settings,
-    read_options,
-    read_runner_options,
-    serving_options,
-)
+from beam_pipeline.cli.arguments import RUN, add_options
+from beam_pipeline.cli.option_values import kafka_settings, read_options, read_runner_options, serving_options
 from beam_pipeline.options import RecordsTopic
 from models.artifacts.pickles import NO_PICKLES
 from models.errors import OptionsError
