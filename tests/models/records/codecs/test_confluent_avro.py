@@ -127,6 +127,17 @@ def test_a_batch_may_mix_schemas_also_where_a_column_is_a_union(topic: Topic) ->
     assert decoded.columns["u"].to_pylist() == ["a", 5, "a"]
 
 
+def test_a_message_of_10_mb_is_read_beside_others(topic: Topic) -> None:
+    long = "é" * 5_000_000
+    messages = [
+        *topic.write(V2, {"x": 1, "added": "a"}, {"x": 2, "added": long}),
+        *topic.write(V1, {"x": 3, "old": long}),
+    ]
+    decoded = decode(topic.kind(), messages)
+    assert rows_of(decoded.columns) == [{"added": one, "x": x} for one, x in [("a", 1), (long, 2), ("none", 3)]]
+    assert decoded.embedded[1].as_py() == messages[1][5:]
+
+
 def test_a_schema_that_appears_later_is_looked_up_when_it_comes(topic: Topic) -> None:
     kind = topic.kind()
     assert len(decode(kind, topic.write(V2, {"x": 1, "added": ""}))) == 1

@@ -110,6 +110,23 @@ def test_a_batch_may_mix_schemas_and_records_are_embedded_without_their_ids(topi
     assert decoded.embedded.to_pylist() == [old[0][5:], new[5:], old[1][5:]]
 
 
+def test_a_message_of_10_mb_is_read_beside_others(topic: Topic) -> None:
+    rows = [{"x": 1, "added": "a"}, {"x": 2, "added": "é" * 5_000_000}, {"x": 3, "added": "b"}]
+    messages = topic.write(NEW, *rows)
+    decoded = decode(topic.kind(), messages)
+    assert rows_of(decoded.columns) == rows
+    assert decoded.embedded[1].as_py() == messages[1][5:]
+
+
+def test_schemas_may_evolve_while_records_are_read(topic: Topic) -> None:
+    kind = topic.kind()
+    for turn in range(3):
+        evolved = {**NEW, "properties": {**NEW["properties"], f"more_{turn}": {"type": "string"}}}
+        (message,) = topic.write(evolved, {"x": turn, "added": "a", f"more_{turn}": "b"})
+        decoded = decode(kind, [*topic.write(OLD, {"x": -1, "gone": "c"}), message])
+        assert rows_of(decoded.columns) == [{"x": -1, "added": "none"}, {"x": turn, "added": "a"}]
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_header_may_hold_the_id(topic: Topic, place: int) -> None:
     (one,) = topic.write(NEW, {"x": 1})

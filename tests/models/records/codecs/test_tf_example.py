@@ -121,6 +121,17 @@ def same(one: Mapping[str, list[Any]], other: Mapping[str, list[Any]]) -> bool:
     )
 
 
+def test_a_message_of_10_mb_is_read_beside_others() -> None:
+    large = {"amount": 2.0, "label": "é" * 2_500_000, "ids": list(range(4)), "scores": [0.5] * 1_250_000}
+    values = [message(amount=1.0), message(**large), message(amount=3.0)]
+    decoded = decode(values)
+    assert not decoded.errors
+    assert decoded.columns["amount"].to_pylist() == [1.0, 2.0, 3.0]
+    assert decoded.columns["label"].to_pylist() == [None, large["label"], None]
+    assert len(decoded.columns["scores"][1].as_py()) == 1_250_000
+    assert decoded.columns[EXAMPLE_COLUMN][1].as_py() == values[1]
+
+
 @given(st.lists(ROWS, max_size=5))
 @example([{"amount": float("nan"), "scores": [float("inf"), -0.0], "label": "größe 😀", "words": ["", "\x00"]}])
 def test_what_is_encoded_is_read_alike_by_us_and_by_tensorflow(rows: list[dict[str, Any]]) -> None:
