@@ -36,7 +36,11 @@ RECORD = {
     "fields": [{"name": "x", "type": "long"}, {"name": "added", "type": "string", "default": "none"}],
 }
 OLD = {"title": "Old", "type": "object", "properties": {"x": {"type": "integer"}, "gone": {"type": "string"}}}
-NEW = {"title": "New", "type": "object", "properties": {"x": {"type": "integer"}, "added": {"type": "string"}}}
+NEW: dict[str, Any] = {
+    "title": "New",
+    "type": "object",
+    "properties": {"x": {"type": "integer"}, "added": {"type": "string"}},
+}
 
 
 class Topic:
