@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.history import read_history
 from models.model_topic.route import Generation
@@ -13,6 +16,7 @@ from models.model_topic.route_publisher import RoutePublisher
 from tests.campaigns.fenced_switches import NAME, ROW, Campaign, publish_versions, run
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.kafka_tail import KafkaTail
+from tests.models.scorers.servers.tensorflow_serving_replica import running
 from tests.saved_models import save_version_model
 
 SaveVersion = Callable[..., Path]
@@ -37,21 +41,19 @@ def test_each_record_is_answered_by_its_rightful_arm_although_the_pipeline_is_ki
     assert outcome.worst_share < 5
 
 
+def beside_live(live: Generation | None) -> Generation:
+    """Version 2 becomes a shadow of whatever is live."""
+    assert live is not None
+    return with_shadow(live, NAME, 2, 1.0)
+
+
 def test_a_shadow_answers_to_the_shadow_topic_only(deploy: Deploy, version_model: SaveVersion) -> None:
     deployment = deploy()
     deployment.make_topic("shadows")
     publish_versions(deployment, [version_model(1), version_model(2)])
     deployment.start(shadow_topic=deployment.topic("shadows"))
     deployment.score(ROW)
-
-    def beside_live(live: Generation | None) -> Generation:
-        assert live is not None
-        return with_shadow(live, NAME, 2, 1.0)
-
-    RoutePublisher(deployment.kafka, deployment.topic("models")).change(
-        NAME,
-        beside_live,
-    )
+    RoutePublisher(deployment.kafka, deployment.topic("models")).change(NAME, beside_live)
     deployment.status("serving", NAME, 2)
     results = deployment.score(*[ROW] * 100)
     assert {(one.version, one.metadata["arm"], one.metadata["role"]) for one in results} == {(1, "live", "serve")}
@@ -65,6 +67,35 @@ def test_a_shadow_answers_to_the_shadow_topic_only(deploy: Deploy, version_model
     assert {one.where for one in results} <= set(last)
     assert {(one.version, one.metadata["role"]) for one in shadows} == {(2, "shadow")}
     assert all(one.version == 1 for one in deployment.results_to_the_end())
+
+
+def test_a_shadow_on_a_server_that_hangs_delays_no_answer(deploy: Deploy, version_model: SaveVersion) -> None:
+    deployment = deploy()
+    publish_versions(deployment, [version_model(1)])
+    with running({f"{NAME}:2": version_model(2)}) as replica:
+        location = f"http://127.0.0.1:{replica.rest_port}/v1/models/{NAME}/versions/2"
+        # Longer than this test waits for anything.
+        options = {"deadline": "600", "batch.deadline": "600", "attempts": "1"}
+        served = ModelDescriptor(
+            NAME, "tensorflow-serving-rest", model_source_location=location, inputs={"x": ("user",)}, options=options
+        )
+        deployment.models.publish(served, live=False)
+        deployment.start()
+        deployment.score(ROW)
+        RoutePublisher(deployment.kafka, deployment.topic("models")).change(NAME, beside_live)
+        deployment.status("serving", NAME, 2)
+        calls = len(replica.calls())
+        deployment.score(ROW)
+        deployment.eventually(lambda: len(replica.calls()) > calls, "the shadow scores", 30.0)
+        os.kill(replica.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(20):
+                results = deployment.score(*[ROW] * 50)
+                assert {(one.version, one.error) for one in results} == {(1, None)}
+            assert deployment.process is not None
+            assert deployment.process.stop() == 0, "the pipeline waits for the shadow when it stops"
+        finally:
+            os.kill(replica.process.pid, signal.SIGCONT)
 
 
 def test_the_guard_gives_a_good_candidate_all_records_and_takes_a_bad_one_out(
