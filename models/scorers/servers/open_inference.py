@@ -41,7 +41,7 @@ from models.text import SERVER_TEXT_LIMIT, error_text
 SIGNATURE = "infer"
 
 # How MLServer and Triton reject a call while they load the model, with a status that they also give to wrong calls.
-NOT_READY = re.compile(r"^Model .{1,300} is not ready yet|is not at ready state")
+NOT_READY = re.compile(r"^Model .{1,300} is not ready yet|is not at ready state|has no available versions")
 
 _DTYPE_NAMES = tuple("string" if dtype.kind == "O" else dtype.name for dtype in DATATYPES.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ class Kserve:
 
     adder = "adder"
     offset = 0.0
-    versions: ClassVar[Mapping[str, float]] = {}
+    versions: ClassVar = {"adder": (0.0, None)}
     halves = frozenset({GRPC})
     nan = True
     # Over gRPC, KServe keeps the text of an error to itself.

@@ -19,7 +19,11 @@ class Mlserver:
     # The newest version that MLServer has loaded answers a call that names none, so tests name one.
     adder = "adder/versions/v3"
     offset = 3000.0
-    versions: ClassVar = {"v3": 3000.0, "1": 1000.0, "2": 2000.0}
+    versions: ClassVar = {
+        "adder/versions/v3": (3000.0, None),
+        "adder/versions/1": (1000.0, 1),
+        "adder/versions/2": (2000.0, 2),
+    }
     halves = frozenset({GRPC, REST})
     # MLServer itself fails over gRPC when an output has NaN.
     nan = False

@@ -103,7 +103,7 @@ class OpenInferenceServer(Protocol):
     Attributes:
       adder: the path of one version of `adder`, as in locations.
       offset: what that version adds.
-      versions: of `adder`: what each adds, by its text in locations; empty if the server has no versions.
+      versions: the paths of `adder`, with what that version adds and the number that results name.
       halves: the kinds of scorer over which the server takes FP16.
       nan: whether the server can answer with NaN over gRPC.
       failure: what an error of the model is called, by kind of scorer; a pattern.
@@ -115,7 +115,7 @@ class OpenInferenceServer(Protocol):
     @property
     def offset(self) -> float: ...
     @property
-    def versions(self) -> Mapping[str, float]: ...
+    def versions(self) -> Mapping[str, tuple[float, int | None]]: ...
     @property
     def halves(self) -> frozenset[str]: ...
     @property
