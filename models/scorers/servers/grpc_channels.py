@@ -19,6 +19,7 @@ option             default  meaning
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -166,20 +167,27 @@ class GrpcClient:
         )
         self.channel = CHANNELS.acquire(settings)
 
-    def call(self, method: Any, request: Any, check: Callable[[Any], None] | None = None) -> Any:
+    def call(
+        self,
+        method: Any,
+        request: Any,
+        check: Callable[[Any], None] | None = None,
+        transient_text: re.Pattern[str] | None = None,
+    ) -> Any:
         """Calls a method of a stub and returns its answer.
 
         Args:
           method: of a stub of `channel`.
           request: the message.
           check: looks at each answer, and may raise a RemoteCallError.
+          transient_text: errors whose text it matches are transient, whatever their status.
 
         Raises:
           RemoteCallError: when no attempt succeeded within the deadline.
         """
 
         def attempt(timeout: float) -> Any:
-            answer = self._attempt(method, request, timeout)
+            answer = self._attempt(method, request, transient_text, timeout)
             if check is not None:
                 check(answer)
             return answer
@@ -190,12 +198,13 @@ class GrpcClient:
         """Releases the channel."""
         CHANNELS.release(self._settings)
 
-    def _attempt(self, method: Any, request: Any, timeout: float) -> Any:
+    def _attempt(self, method: Any, request: Any, transient_text: re.Pattern[str] | None, timeout: float) -> Any:
         try:
             return method(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             code, text = error.code(), error.details() or ""
             transient = code in _TRANSIENT and not any(part in text for part in _TOO_LARGE)
+            transient = transient or (transient_text is not None and transient_text.search(text) is not None)
             message = f"{self.address}: {code.name}: {clean_text(text, SERVER_TEXT_LIMIT)}"
             raise RemoteCallError(message, status=code.name, transient=transient) from error
 

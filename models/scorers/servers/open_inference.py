@@ -2,8 +2,8 @@
 
 The protocol has no signatures: each model is called with all its inputs. The server's metadata describe them. A server
 that does not, or describes them wrongly, is served with the inputs that the descriptor maps and those of the options
-`dtype.INPUT`. Versions on the server are texts. Results have the version that the server's answer names (or the
-location, if the answer names none) when it is a number, and none otherwise.
+`dtype.INPUT`. Versions on the server are texts. Results have the version that the server's answer names when it is a
+number, and none otherwise: that the location names one does not mean that it answered, because KServe ignores it.
 
 A model is loaded once the server says that it is ready.
 
@@ -21,6 +21,7 @@ option             default  meaning
 from __future__ import annotations
 
 import itertools
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ from models.scorers.servers.assumed_signature import Dtypes, assumed_signature, 
 from models.scorers.servers.open_inference_tensors import DATATYPES, conformed
 from models.scorers.servers.remote import RemoteScorer, check_rows, no_rows, row_count, wanted_outputs
 from models.scorers.servers.remote_options import RemoteOptions
-from models.scorers.servers.served_location import ServedModel
 from models.tensors import Array, Signature, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, error_text
 
 SIGNATURE = "infer"
+
+# How MLServer and Triton reject a call while they load the model, with a status that they also give to wrong calls.
+NOT_READY = re.compile(r"^Model .{1,300} is not ready yet|is not at ready state|has no available versions")
 
 _DTYPE_NAMES = tuple("string" if dtype.kind == "O" else dtype.name for dtype in DATATYPES.values())
 
@@ -125,10 +128,8 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
         *,
         outputs: tuple[str, ...],
         batch_deadline: float,
-        version: str | None,
     ) -> None:
         super().__init__(address, client, signature, outputs, batch_deadline)
-        self._version = version
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         """Scores rows; see `models.scorers.base.Scorer.score`.
@@ -145,7 +146,7 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
         answer = self._client.infer(inputs, self._outputs)
         outputs = {name: self._output(name, answer) for name in self._wanted(answer)}
         check_rows(outputs, rows, self._address)
-        return Scores(outputs, version_number(answer.version or self._version))
+        return Scores(outputs, version_number(answer.version))
 
     def _wanted(self, answer: Inference) -> tuple[str, ...]:
         return self._outputs or tuple(self._signature.outputs) or tuple(answer.outputs)
@@ -166,7 +167,6 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
 
 def open_scorer(
     descriptor: ModelDescriptor,
-    served: ServedModel,
     client: OpenInferenceClient,
     remote: RemoteOptions,
     options: OpenInferenceOptions,
@@ -175,7 +175,6 @@ def open_scorer(
 
     Args:
       descriptor: of the model.
-      served: its parsed location, whose label is the version on the server.
       client: which the scorer closes; the caller closes it when this fails.
       remote: the options of every remote scorer.
       options: of this protocol.
@@ -198,7 +197,6 @@ def open_scorer(
         signature,
         outputs=wanted_outputs(descriptor, signature.outputs, location),
         batch_deadline=remote.batch_deadline,
-        version=served.label,
     )
 
 
@@ -210,13 +208,13 @@ def _signature(descriptor: ModelDescriptor, metadata: ModelMetadata, options: Op
     return Signature(SIGNATURE, assumed.inputs, metadata.outputs)
 
 
-def version_number(version: str | None) -> int | None:
+def version_number(version: str) -> int | None:
     """The number in a server's text for a version; None if it is not a number.
 
     >>> version_number("3"), version_number("v3"), version_number("")
     (3, None, None)
     """
-    if version is None or not (version.isascii() and version.isdigit()) or len(version) > 18:
+    if not (version.isascii() and version.isdigit()) or len(version) > 18:
         return None
     return int(version)
 

@@ -22,6 +22,7 @@ from models.scorers.base import ModelSource
 from models.scorers.option_reader import OptionReader
 from models.scorers.servers.grpc_channels import ChannelSettings, GrpcClient, read_channel_settings
 from models.scorers.servers.open_inference import (
+    NOT_READY,
     Inference,
     ModelMetadata,
     OpenInferenceOptions,
@@ -91,7 +92,7 @@ class InferenceClient(GrpcClient):
     def infer(self, inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> Inference:
         """Calls ModelInfer."""
         request = self._request(inputs, outputs)
-        answer = self.call(self._stub.ModelInfer, request)
+        answer = self.call(self._stub.ModelInfer, request, transient_text=NOT_READY)
         try:
             return Inference(answer_outputs(answer), answer.model_version)
         except (TypeError, ValueError, OverflowError) as error:
@@ -138,7 +139,7 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     reader.refuse_others()
     client = InferenceClient(str(descriptor.model_source_location), served, remote, settings)
     with closed_on_failure(client):
-        return open_scorer(descriptor, served, client, remote, options)
+        return open_scorer(descriptor, client, remote, options)
 
 
 def answer_outputs(answer: Any) -> dict[str, Array]:

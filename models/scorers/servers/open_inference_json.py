@@ -164,10 +164,15 @@ def _json_array(data: Any, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
         raise TypeError(f"the data of an output are {type(data).__name__}, not a list")
     if dtype.kind == "O":
         return object_array([_bytes(value) for value in _flat(data)], shape)
-    kind = np.array(data).dtype.kind
-    if data and kind not in _KINDS[dtype.kind]:
+    if data and not _is_of_kind(data, dtype):
         raise TypeError(f"the data of an output of type {datatype_name(dtype)} are not of this type")
     return shaped(np.array(data, dtype).ravel(), shape)
+
+
+def _is_of_kind(data: list[Any], dtype: np.dtype[np.generic]) -> bool:
+    if dtype == np.uint64:  # of small and large ones together, numpy would make floats
+        return all(type(value) is int for value in _flat(data))
+    return np.array(data).dtype.kind in _KINDS[dtype.kind]
 
 
 def _flat(data: list[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from models.errors import ModelLoadError, ScoringError
 from models.scorers.base import ModelSource
 from models.scorers.option_reader import OptionReader
 from models.scorers.servers.open_inference import (
+    NOT_READY,
     Inference,
     ModelMetadata,
     OpenInferenceOptions,
@@ -86,7 +87,7 @@ class InferenceClient:
     def infer(self, inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> Inference:
         """Calls infer."""
         body = self._body(inputs, outputs)
-        answer = self._client.call("POST", f"{self._path}/infer", body.content, body.headers)
+        answer = self._client.call("POST", f"{self._path}/infer", body.content, body.headers, transient_text=NOT_READY)
         try:
             return inference_answer(answer.content, answer.headers.get(HEADER_LENGTH))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -131,4 +132,4 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     reader.refuse_others()
     client = InferenceClient(str(descriptor.model_source_location), served, RestClient(served, remote, rest))
     with closed_on_failure(client):
-        return open_scorer(descriptor, served, client, remote, options)
+        return open_scorer(descriptor, client, remote, options)

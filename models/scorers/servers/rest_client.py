@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +135,7 @@ class RestClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         transient: Collection[int] = TRANSIENT,
+        transient_text: re.Pattern[str] | None = None,
     ) -> RestAnswer:
         """Calls a path.
 
@@ -143,19 +145,26 @@ class RestClient:
           body: of the request.
           headers: that go before those of the options.
           transient: the HTTP statuses after which the call is repeated.
+          transient_text: errors whose text it matches are transient, whatever their status.
 
         Raises:
           RemoteCallError: when no attempt succeeded within the deadline; with the address, the HTTP status and the
             server's text.
         """
         request = {"method": method, "body": body, "headers": {**self._headers, **(headers or {})}}
-        return self._retries.call(lambda timeout: self._attempt(path, request, transient, timeout))
+
+        def is_transient(status: int, text: str) -> bool:
+            return status in transient or (transient_text is not None and transient_text.search(text) is not None)
+
+        return self._retries.call(lambda timeout: self._attempt(path, request, is_transient, timeout))
 
     def close(self) -> None:
         """Closes the connections."""
         self._pools.clear()
 
-    def _attempt(self, path: str, request: dict[str, Any], retried: Collection[int], timeout: float) -> RestAnswer:
+    def _attempt(
+        self, path: str, request: dict[str, Any], is_transient: Callable[[int, str], bool], timeout: float
+    ) -> RestAnswer:
         address = self._ring.next()
         url = f"{self._scheme}://{address}{path}"
         limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), total=timeout)
@@ -166,16 +175,17 @@ class RestClient:
             transient = not isinstance(error, SSLError)
             text = clean_text(str(error), SERVER_TEXT_LIMIT)
             raise RemoteCallError(f"{url}: {text}", status="", transient=transient) from error
-        transient = response.status in retried
+        if response.status == 200:
+            self._ring.answered(address)
+            return RestAnswer(url, response.data, response.headers)
+        reason = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
+        transient = is_transient(response.status, reason)
         if transient:
             self._ring.failed(address)
         else:
             self._ring.answered(address)
-        if response.status != 200:
-            reason = clean_text(_error_text(response.data) or response.reason or "", SERVER_TEXT_LIMIT)
-            text = f"{url}: {response.status}: {reason}"
-            raise RemoteCallError(text, status=str(response.status), transient=transient)
-        return RestAnswer(url, response.data, response.headers)
+        text = f"{url}: {response.status}: {reason}"
+        raise RemoteCallError(text, status=str(response.status), transient=transient)
 
 
 def _tls_arguments(options: RemoteOptions, *, insecure: bool) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Certificate, self_signed
-from tests.models.scorers.servers import mlserver_replica
+from tests.models.scorers.learned import forest, rows_of
+from tests.models.scorers.servers.mlserver_replica import MLSERVER, behave
+from tests.models.scorers.servers.open_inference_server import Pair, started_pair
 from tests.models.scorers.servers.tensorflow_serving_replica import (
     Replica,
     close,
@@ -62,25 +64,24 @@ def replicas(replica_pair: tuple[Replica, Replica]) -> Iterator[tuple[Replica, R
 
 
 @pytest.fixture(scope="session")
-def mlserver_pair(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[mlserver_replica.Replica, mlserver_replica.Replica]]:
+def forest_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random forest of scikit-learn, as ONNX."""
+    from skl2onnx import to_onnx
+
+    path = tmp_path_factory.mktemp("forest") / "forest.onnx"
+    path.write_bytes(to_onnx(forest(1), rows_of(1), options={"zipmap": False}).SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlserver_pair(tmp_path_factory: pytest.TempPathFactory, forest_file: Path) -> Iterator[Pair]:
     """Two real MLServers with the same models."""
-    with ExitStack() as stack:
-        pair = []
-        for _ in range(2):
-            pair.append(mlserver_replica.start(tmp_path_factory.mktemp("mlserver")))
-            stack.callback(pair[-1].process.kill)
-        for replica in pair:
-            replica.wait_until_ready()
-        yield pair[0], pair[1]
+    yield from started_pair(MLSERVER, tmp_path_factory.mktemp("mlserver"), forest_file)
 
 
 @pytest.fixture
-def mlservers(
-    mlserver_pair: tuple[mlserver_replica.Replica, mlserver_replica.Replica],
-) -> Iterator[tuple[mlserver_replica.Replica, mlserver_replica.Replica]]:
+def mlservers(mlserver_pair: Pair) -> Iterator[Pair]:
     """The two servers, not slow before and after the test."""
     yield mlserver_pair
     for replica in mlserver_pair:
-        replica.behave()
+        behave(replica)

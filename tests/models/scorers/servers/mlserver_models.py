@@ -1,4 +1,4 @@
-"""The models that MLServer serves in tests. It runs in MLServer's environment, so it imports nothing of ours.
+"""Serves the models of `served_models.py` with MLServer, and others. It runs in MLServer's environment.
 
 Beyond the models, it answers on the REST port, because MLServer lets models add handlers:
 
@@ -9,9 +9,11 @@ Beyond the models, it answers on the REST port, because MLServer lets models add
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import served_models
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.handlers import custom_handler
@@ -49,16 +51,13 @@ class Adder(MLModel):
         )
         await asyncio.sleep(BEHAVIOUR["delay"])
         BEHAVIOUR["in_flight"] -= 1
-        x = NumpyCodec.decode_input(payload.inputs[0])
-        if (x == 13).any():
-            raise ValueError("13 is not scored" + "!" * 10_000)
-        number = int("".join(filter(str.isdigit, self.version or "")) or 0)
-        outputs = [NumpyCodec.encode_output("y", (x + 1000 * number).astype(x.dtype))]
+        y = served_models.added(NumpyCodec.decode_input(payload.inputs[0]), self.version)
+        outputs = [NumpyCodec.encode_output("y", y)]
         return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
 
 
 class Kinds(MLModel):
-    """The outputs are the inputs; `text` twice, and as MLServer encodes texts: with the shape [n, 1]."""
+    """`kinds` and `halves`; the text has the shape [n, 1] in the answer, because that is how MLServer encodes texts."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         outputs: list[ResponseOutput] = []
@@ -70,6 +69,19 @@ class Kinds(MLModel):
             else:
                 outputs.append(NumpyCodec.encode_output(one.name, NumpyCodec.decode_input(one)))
         return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
+
+
+class Forest(MLModel):
+    """`forest`."""
+
+    async def load(self) -> bool:
+        self._forest = served_models.Forest(Path(self.settings.parameters.extra["forest"]))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        inputs = {one.name: NumpyCodec.decode_input(one) for one in payload.inputs}
+        outputs = [NumpyCodec.encode_output(name, array) for name, array in self._forest(inputs).items()]
+        return InferenceResponse(model_name=self.name, outputs=outputs)
 
 
 class Undefined(MLModel):

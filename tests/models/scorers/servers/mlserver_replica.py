@@ -1,126 +1,77 @@
-"""Starts a real MLServer, in an environment of its own, as processes with the models of `mlserver_models.py`.
-
-replica = start(tmp_path)
-replica.wait_until_ready()
-location = f"grpc://127.0.0.1:{replica.grpc_port}/adder"
-replica.process.kill()
-"""
+"""Real MLServer with the models of `served_models.py`, and with others that only its own tests use."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from runners.local.free_ports import free_port
-from runners.local.server_process import ServerProcess
+from tests.models.scorers.servers.open_inference_server import FOLDER, GRPC, REST, Replica
+from tests.models.scorers.servers.served_models import CLASSES, FEATURES, HALVES, KINDS, Tensors, X, Y, tensor
 from tests.models.scorers.servers.server_environment import server_environment
 
-FOLDER = Path(__file__).parent
-START_SECONDS = 90.0
 
-Tensors = list[dict[str, Any]]
+class Mlserver:
+    """See `tests.models.scorers.servers.open_inference_server.OpenInferenceServer`."""
 
-
-def tensor(name: str, datatype: str, *shape: int) -> dict[str, Any]:
-    """An input or output as MLServer's settings, and the protocol's metadata, describe it."""
-    return {"name": name, "datatype": datatype, "shape": list(shape)}
-
-
-X = [tensor("x", "FP32", -1)]
-Y = [tensor("y", "FP32", -1)]
-KINDS = [
-    tensor("text", "BYTES", -1),
-    tensor("whole", "INT64", -1, 2),
-    tensor("short", "UINT8", -1),
-    tensor("real", "FP64", -1),
-    tensor("flag", "BOOL", -1),
-]
-
-
-@dataclass(frozen=True)
-class Replica:
-    """A server process and its ports."""
-
-    process: ServerProcess
-    grpc_port: int
-    rest_port: int
-
-    def wait_until_ready(self) -> None:
-        """Returns when the server and its models are ready; fails when the process ended before, or takes too long."""
-        end = time.monotonic() + START_SECONDS
-        while not self._ready():
-            assert self.process.running, self.process.log_end()
-            assert time.monotonic() < end, self.process.log_end()
-            time.sleep(0.1)
-
-    def calls(self) -> list[dict[str, Any]]:
-        """The calls of `adder` so far."""
-        calls: list[dict[str, Any]] = self._test("calls")
-        return calls
-
-    def behave(self, *, delay: float = 0.0) -> None:
-        """Makes the following calls of `adder` take so many seconds."""
-        self._test(f"behaviour?delay={delay}")
-
-    @contextmanager
-    def hanging(self) -> Iterator[None]:
-        """The process does nothing for this block, but its connections stay open."""
-        os.kill(self.process.process_id, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.process.process_id, signal.SIGCONT)
-
-    def _ready(self) -> bool:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}/v2/health/ready", timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            return False
-        return True
-
-    def _test(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}/test/{path}", b"", timeout=10) as response:
-            return json.load(response)
-
-
-def start(folder: Path, *, load_seconds: float = 0.0) -> Replica:
-    """Starts a process and does not wait for it; the caller kills it.
-
-    Args:
-      folder: an empty one, for models, settings and log.
-      load_seconds: how long the models `adder` take to load.
-    """
-    extra = {"load_seconds": load_seconds}
-    for version in ("v3", "1", "2"):
-        _save(folder / f"adder-{version}", "adder", "Adder", version=version, inputs=X, outputs=Y, extra=extra)
-    _save(folder / "kinds", "kinds", "Kinds", inputs=KINDS, outputs=KINDS)
-    _save(folder / "undefined", "undefined", "Undefined")
-    # The input lacks the dimension of the batch, as in some examples of MLServer's.
-    _save(folder / "wrong", "wrong", "Undefined", inputs=[tensor("x", "FP32", 1)])
-    _save(folder / "liar", "liar", "Adder", inputs=X, outputs=[tensor("y", "FP32", -1, 2)])
-    replica_ports = [free_port() for _ in range(3)]
-    settings = {
-        "host": "127.0.0.1",
-        "http_port": replica_ports[0],
-        "grpc_port": replica_ports[1],
-        "metrics_port": replica_ports[2],
-        "metrics_endpoint": None,
-        "parallel_workers": 0,
-        "grpc_max_message_length": 4 * 2**20,
+    # The newest version that MLServer has loaded answers a call that names none, so tests name one.
+    adder = "adder/versions/v3"
+    offset = 3000.0
+    versions: ClassVar = {
+        "adder/versions/v3": (3000.0, None),
+        "adder/versions/1": (1000.0, 1),
+        "adder/versions/2": (2000.0, 2),
     }
-    (folder / "settings.json").write_text(json.dumps(settings))
-    command = [str(server_environment("mlserver", FOLDER / "mlserver.lock.txt") / "mlserver"), "start", str(folder)]
-    return Replica(ServerProcess(command, folder / "log"), replica_ports[1], replica_ports[0])
+    halves = frozenset({GRPC, REST})
+    # MLServer itself fails over gRPC when an output has NaN.
+    nan = False
+    failure: ClassVar = {GRPC: "INTERNAL: .*13 is not scored!!!", REST: "500: .*13 is not scored!!!"}
+    unknown: ClassVar = {"unknown": "Model unknown .*not found", "adder/versions/9": "with version 9 not found"}
+
+    def start(self, folder: Path, forest: Path, *, load_seconds: float = 0.0) -> Replica:
+        """Starts a process and does not wait for it."""
+        extra = {"load_seconds": load_seconds}
+        for version in ("v3", "1", "2"):
+            _save(folder / f"adder-{version}", "adder", "Adder", version=version, inputs=X, outputs=Y, extra=extra)
+        _save(folder / "kinds", "kinds", "Kinds", inputs=KINDS, outputs=KINDS)
+        _save(folder / "halves", "halves", "Kinds", inputs=HALVES, outputs=HALVES)
+        _save(folder / "forest", "forest", "Forest", inputs=FEATURES, outputs=CLASSES, extra={"forest": str(forest)})
+        _save(folder / "undefined", "undefined", "Undefined")
+        # The input lacks the dimension of the batch, as in some examples of MLServer's.
+        _save(folder / "wrong", "wrong", "Undefined", inputs=[tensor("x", "FP32", 1)])
+        _save(folder / "liar", "liar", "Adder", inputs=X, outputs=[tensor("y", "FP32", -1, 2)])
+        rest_port, grpc_port, metrics_port = (free_port() for _ in range(3))
+        settings = {
+            "host": "127.0.0.1",
+            "http_port": rest_port,
+            "grpc_port": grpc_port,
+            "metrics_port": metrics_port,
+            "metrics_endpoint": None,
+            "parallel_workers": 0,
+            "grpc_max_message_length": 4 * 2**20,
+        }
+        (folder / "settings.json").write_text(json.dumps(settings))
+        program = server_environment("mlserver", FOLDER / "mlserver.lock.txt") / "mlserver"
+        command = [str(program), "start", str(folder)]
+        models = {"PYTHONPATH": str(FOLDER)}
+        return Replica(command, folder / "log", grpc_port, rest_port, _count_calls, models)
+
+
+def calls(replica: Replica) -> list[dict[str, Any]]:
+    """The calls of `adder` so far, as `mlserver_models.py` has noted them."""
+    noted: list[dict[str, Any]] = json.loads(replica.read("/test/calls", b""))
+    return noted
+
+
+def behave(replica: Replica, *, delay: float = 0.0) -> None:
+    """Makes the following calls of `adder` take so many seconds."""
+    replica.read(f"/test/behaviour?delay={delay}", b"")
+
+
+def _count_calls(replica: Replica) -> int:
+    return len(calls(replica))
 
 
 def _save(
@@ -134,7 +85,6 @@ def _save(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     folder.mkdir()
-    shutil.copy(FOLDER / "mlserver_models.py", folder / "mlserver_models.py")
     settings = {
         "name": name,
         "implementation": f"mlserver_models.{model}",
@@ -143,3 +93,6 @@ def _save(
         "parameters": {"version": version, "extra": dict(extra or {})},
     }
     (folder / "model-settings.json").write_text(json.dumps(settings))
+
+
+MLSERVER = Mlserver()

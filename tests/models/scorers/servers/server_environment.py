@@ -11,12 +11,13 @@ from pathlib import Path
 from runners.local.cache_folder import announce, cache_folder, locked
 
 
-def server_environment(name: str, lock: Path) -> Path:
+def server_environment(name: str, lock: Path, *, with_dependencies: bool = True) -> Path:
     """The `bin` folder of an environment with the packages of a lock file; it is created if it is missing.
 
     Args:
       name: of the server.
       lock: pinned requirements; each content of it has an environment of its own.
+      with_dependencies: whether to install what the packages require beyond the lock, or require in other versions.
     """
     content = lock.read_bytes() + sys.version.encode()
     folder = cache_folder("test-servers", f"{name}-{hashlib.sha256(content).hexdigest()[:12]}")
@@ -26,7 +27,8 @@ def server_environment(name: str, lock: Path) -> Path:
             announce(f"Installing {name} for tests (a minute, only once)")
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            subprocess.run([*_installer(folder), "--requirement", str(lock)], check=True)
+            options = [] if with_dependencies else ["--no-deps"]
+            subprocess.run([*_installer(folder), *options, "--requirement", str(lock)], check=True)
             done.touch()
     return folder / "bin"
 

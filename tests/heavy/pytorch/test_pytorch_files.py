@@ -17,8 +17,8 @@ import torch
 from models.artifacts.digest import digest_of_bytes
 from models.artifacts.pickles import AllowedPickles
 from models.errors import ModelLoadError, PickleRefusedError, ScorerOptionError, ScoringError
-from tests.heavy import programs
-from tests.heavy.programs import ROWS, changed, exported, load, replaced, script
+from tests.heavy.pytorch import programs
+from tests.heavy.pytorch.programs import ROWS, changed, exported, load, replaced, script
 from tests.models.scorers.learned import FEATURES, rows_of
 
 PROGRAM = "models/model.json"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.errors import ScoringError
-from tests.heavy import programs
+from tests.heavy.pytorch import programs
 from tests.models.scorers.contract import Arrays, ScorerCase, ScorerContract, assert_close
 from tests.models.scorers.heavy_types import HEAVY_TYPES
 from tests.models.scorers.learned import FEATURES, rows_of
