@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from models.kafka.client import KafkaSettings, partition_count
 from models.records.batch import Headers
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 class KafkaTail:
