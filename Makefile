@@ -34,7 +34,7 @@ help:
 	@echo "make lint          run ruff and mypy only"
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
-	@echo "make campaign-routes  change routes 1,000 times under load, with kills, and check every result (20 minutes)"
+	@echo "make campaign-routes  change routes 1,000 times under load, with kills, and check every result (20 minutes; FLINK=1: on Flink)"
 	@echo "make campaign-guard   send 100 bad and 100 good models against admission and the guard (5 minutes)"
 	@echo "make kafka         run a real Kafka broker on port 9092 until Ctrl-C"
 	@echo "make registry      run a real schema registry on port 8085 until Ctrl-C"
@@ -77,7 +77,7 @@ fuzz: $(INSTALLED)
 	@$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),1000000) $(if $(SEED),--seed $(SEED))
 
 campaign-routes: $(INSTALLED)
-	@$(BIN)/python -m tests.campaigns --changes $(or $(CHANGES),1000) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.campaigns --changes $(or $(CHANGES),1000) $(if $(SEED),--seed $(SEED)) $(if $(FLINK),--flink)
 
 campaign-guard: $(INSTALLED)
 	@$(BIN)/python -m tests.campaigns guard $(if $(SEED),--seed $(SEED))

@@ -9,6 +9,7 @@ import pytest
 
 from runners.flink.cluster import LocalFlinkCluster
 from tests.campaigns.fenced_switches import Campaign, run
+from tests.campaigns.on_flink import FlinkDisturbances
 from tests.end_to_end.flink.conftest import DeployOnFlink
 
 SaveVersion = Callable[..., Path]
@@ -23,23 +24,12 @@ def test_each_record_is_answered_by_its_rightful_arm_by_every_worker(
     cluster = make_cluster(slots=2)
     deployment = deploy(cluster, 1)
 
-    def start() -> None:
-        deployment.start(f"--savepoint-on-stop={cluster.savepoint_folder.as_uri()}")
-
-    def disturb(number: int) -> None:
-        deployment.wait_for_more_results()  # the workers of the round run
-        if number:
-            cluster.kill_worker()
-            return
-        process = deployment.process
-        assert process is not None
-        assert process.stop() == 0
-        (savepoint,) = cluster.savepoint_folder.iterdir()
-        deployment.parallelism = 2
-        deployment.start(f"--savepoint_path={savepoint.as_uri()}")
-
+    # First the parallelism changes, then a worker is killed.
+    disturbances = FlinkDisturbances(cluster, deployment, rescale_every=2)
     models = [version_model(number) for number in (1, 2, 3)]
-    outcome = run(deployment, models, Campaign(changes=30, rounds=2, most_arms=3, a_second=100), start, disturb)
+    campaign = Campaign(changes=30, rounds=2, most_arms=3, a_second=100)
+    outcome = run(deployment, models, campaign, disturbances.start, disturbances.disturb)
+    assert deployment.parallelism == 2
     print(f"\n{outcome}")
     assert outcome.changes == 30
     assert not outcome.wrong
