@@ -45,6 +45,7 @@ class Contest:
       ready: the same records as the framework takes them.
       answer: what `bare` returned as an array.
       tolerance: how far the two answers may differ.
+      warm_seconds: how long each of the two runs before it is measured.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Contest:
     ready: Callable[[int], Any] = lambda rows: matrix_of(rows)
     answer: Callable[[Any], Array] = np.asarray
     tolerance: float = 1e-5
+    warm_seconds: float = 0.2
 
 
 def matrix_of(rows: int) -> Array:

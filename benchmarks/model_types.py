@@ -1,8 +1,8 @@
 """Rows a second of every type that runs in the process, beside the same model bare in its own framework.
 
 Ours is what a worker does with decoded records: the mapping fills the model's inputs from the columns, the model is
-called, and its outputs are selected. The framework gets an array that is ready. Both run in this process, in turns. Other
-work on the machine disturbs ratios by the clock more than those by processor time.
+called, and its outputs are selected. The framework gets an array that is ready. Both run in this process, in turns.
+Other work on the machine disturbs ratios by the clock more than those by processor time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from models.errors import ServingError
 BATCHES = (1, 64, 2_000)
 # Each turn repeats a call for that long, and at least once.
 _SECONDS = 0.05
-_WARM_CALLS = 3
 _TICK = 1e-6
 
 Prepare = Callable[[Path], Contest]
@@ -95,25 +94,25 @@ def _speeds(model_type: str, contest: Contest, turns: int) -> Iterator[tuple[int
         check_same_answers(model, contest)
         for rows in BATCHES:
             score = scoring_of(model, contest, contest.columns(rows))
-            yield rows, compared(rows, score, partial(contest.bare, contest.ready(rows)), turns)
+            bare = partial(contest.bare, contest.ready(rows))
+            yield rows, compared(rows, score, bare, turns, contest.warm_seconds)
     finally:
         model.close()
 
 
-def compared(rows: int, ours: Callable[[], Any], bare: Callable[[], Any], turns: int) -> Speed:
+def compared(rows: int, ours: Callable[[], Any], bare: Callable[[], Any], turns: int, warm_seconds: float) -> Speed:
     """Measures two functions, in turns, each call of which scores that many rows."""
-    for _ in range(_WARM_CALLS):
-        ours()
-        bare()
-    pairs = [(_pace(ours, rows), _pace(bare, rows)) for _ in range(turns)]
+    for score in (ours, bare):
+        _pace(score, rows, warm_seconds)
+    pairs = [(_pace(ours, rows, _SECONDS), _pace(bare, rows, _SECONDS)) for _ in range(turns)]
     return Speed(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
 
 
-def _pace(score: Callable[[], Any], rows: int) -> Pace:
+def _pace(score: Callable[[], Any], rows: int, seconds: float) -> Pace:
     calls, start, used = 0, time.perf_counter(), time.process_time()
     while True:
         score()
         calls += 1
         passed = time.perf_counter() - start
-        if passed >= _SECONDS:
+        if passed >= seconds:
             return Pace(rows * calls / passed, rows * calls / max(time.process_time() - used, _TICK))
