@@ -78,7 +78,8 @@ def lite(folder: Path) -> Contest:
     import tensorflow as tf
 
     path = folder / "network.tflite"
-    content = tf.lite.TFLiteConverter.from_keras_model(_network()).convert()
+    with redirect_stdout(io.StringIO()):
+        content = tf.lite.TFLiteConverter.from_keras_model(_network()).convert()
     path.write_bytes(content)
     interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
     taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]

@@ -98,10 +98,10 @@ class Ensemble:
         missing = np.stack([prediction.missing() for prediction in predictions], axis=1) & chosen
         used = chosen & ~missing
         weights = [segment.weight if self.method in _WEIGHTED else 1.0 for segment in self.segments]
-        lost = ~used.any(axis=1) | (self._lost(missing, chosen) if self.skips else missing.any(axis=1))
+        refused = self._lost(missing, chosen) if self.skips else missing.any(axis=1)
         result = self._combined(predictions, used * np.array(weights), used)
-        ids = (segment.id for segment in self.segments)
-        return replace(result.without(lost), segments=dict(zip(ids, predictions, strict=True)))
+        found = {segment.id: one for segment, one in zip(self.segments, predictions, strict=True)}
+        return replace(result.without(np.asarray(~used.any(axis=1) | refused, bool)), segments=found)
 
     def _lost(self, missing: Bools, chosen: Bools) -> Bools:
         with np.errstate(invalid="ignore"):
