@@ -40,9 +40,11 @@ from benchmarks.measurement import (
     read_results,
     results_reader,
 )
+from benchmarks.model_types import measure_types
 from benchmarks.recommender import PRODUCTS_A_RECORD, records
 from benchmarks.rollouts import fences, shadows
 from benchmarks.routes import measure_routes
+from benchmarks.served_calls import measure_served_calls
 from benchmarks.stages import measure_stages
 from benchmarks.updates import memory, swaps, update
 from models.kafka.client import KafkaSettings
@@ -57,6 +59,7 @@ _FIGURES = (
     "checkpoints",
     "stages",
     "routes",
+    "types",
     "shadows",
     "fences",
     "swaps",
@@ -65,6 +68,8 @@ _FIGURES = (
 )
 # The most records of the figures that score in this process alone.
 _PROFILED, _ROUTED = 400_000, 100_000
+# The turns of the figures that take a moment each, for each turn of the others.
+_TYPE_TURNS = 3
 
 # The broker's data lie in memory where that is possible: a disk that others use stalls it for a second at a time.
 _MEMORY = Path("/dev/shm")
@@ -153,6 +158,17 @@ def stages(kafka: KafkaSettings, model: Path, count: int) -> None:
     print("\n".join(measure_stages(kafka, model, count).table()), flush=True)
 
 
+def types(folder: Path, turns: int, only: Sequence[str]) -> None:
+    """Rows a second of each type of model, beside the same model bare in its own framework."""
+    models, server = folder / "types", folder / "server"
+    models.mkdir()
+    server.mkdir()
+    for line in measure_types(models, _TYPE_TURNS * turns, only):
+        print(line, flush=True)
+    for line in () if only else measure_served_calls(server, _TYPE_TURNS * turns):
+        print(line, flush=True)
+
+
 @contextmanager
 def runner_named(name: str, parallelism: int, folder: Path, options: Sequence[str]) -> Iterator[Runner]:
     """The runner of that name with further options, and what it needs for as long as the context lasts."""
@@ -185,6 +201,7 @@ def main() -> int:
     parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
     parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
     parser.add_argument("--who", action="append", choices=EVERYBODY, help="whom to measure; several: repeat it")
+    parser.add_argument("--type", action="append", help="of the types; several: repeat it")
     parser.epilog = "All other options go to the runner, for example --max_bundle_time_mills=20."
     given, rest = parser.parse_known_args()
     who = given.who or EVERYBODY
@@ -207,6 +224,7 @@ def main() -> int:
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, min(given.count, _PROFILED)),
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, _ROUTED))), flush=True),
+                "types": lambda: types(folder, given.turns, given.type or ()),
                 "shadows": lambda: shadows(kafka, model, runner, given.turns, given.seconds),
                 "fences": lambda: fences(kafka, model, runner, given.seconds),
                 "swaps": lambda: swaps(kafka, folder, runner, given.seconds),

@@ -200,9 +200,10 @@ def _bounds(mapping: InputMapping, columns: pa.RecordBatch) -> npt.NDArray[np.in
 def _fill(column: InputColumn, columns: pa.RecordBatch, bounds: npt.NDArray[np.int64] | None, count: int) -> Array:
     spec, fields = column.spec, column.fields
     if column.kind == "fields":
-        array: Array = np.empty((columns.num_rows, len(fields)), spec.dtype)
+        gathered: Array = np.empty((len(fields), columns.num_rows), spec.dtype)
         for place, name in enumerate(fields):
-            array[:, place] = _values(spec, name, columns.column(name))
+            gathered[place] = _values(spec, name, columns.column(name))
+        array: Array = np.ascontiguousarray(gathered.T)  # at half the cost of filling its columns, which lie apart
     elif column.kind == "vector":
         array = _vector(spec, fields[0], columns.column(fields[0]))
     elif column.kind == "items":

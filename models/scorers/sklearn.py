@@ -25,7 +25,9 @@ from typing import Any
 import numpy as np
 import skops.io
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import Pipeline
 
 from models.artifacts.fetching import FetchedModel
 from models.artifacts.model_file import open_model_file
@@ -58,6 +60,8 @@ TRUSTED = frozenset(
 )
 
 _SCHEMA = "schema.json"
+# The methods predict that call predict_proba and take the class of the largest probability, the first one of equals.
+_LIKELIEST = (RandomForestClassifier.predict, BaggingClassifier.predict)
 
 
 def load(source: ModelSource) -> Scorer:
@@ -156,7 +160,17 @@ def _predict(estimator: Any, matrix: Array) -> dict[str, Array]:
     with warnings.catch_warnings():
         # The columns are in the order of the names, which an array cannot show.
         warnings.filterwarnings("ignore", "X does not have valid feature names")
+        if (classes := _classes(estimator)) is not None:  # predict would compute the same probabilities again
+            probabilities = estimator.predict_proba(matrix)
+            return {PREDICTION: classes.take(probabilities.argmax(axis=1)), PROBABILITIES: probabilities}
         outputs = {PREDICTION: estimator.predict(matrix)}
         if hasattr(estimator, "predict_proba"):
             outputs[PROBABILITIES] = estimator.predict_proba(matrix)
     return outputs
+
+
+def _classes(estimator: Any) -> Any:
+    """The classes of an estimator that predicts the one with the largest probability; None of any other one."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    likeliest = getattr(type(last), "predict", None) in _LIKELIEST and getattr(last, "n_outputs_", 1) == 1
+    return last.classes_ if likeliest else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,17 +58,17 @@ class Lists:
         """How many there are."""
         return len(self.lengths)
 
-    @property
+    @cached_property
     def starts(self) -> npt.NDArray[np.int64]:
         """Where the items of each row begin: [rows]."""
         return np.cumsum(self.lengths) - self.lengths
 
-    @property
+    @cached_property
     def owners(self) -> Places:
         """The row of each item: [items]."""
         return np.repeat(np.arange(self.rows), self.lengths)
 
-    @property
+    @cached_property
     def positions(self) -> Places:
         """The place of each item in its row: [items]."""
         return np.arange(self.items.rows) - np.repeat(self.starts, self.lengths)
@@ -79,8 +80,11 @@ class Lists:
     def slices(self, starts: Any, lengths: Any) -> Lists:
         """Lists of these items: where each starts among all items, and how long it is."""
         check_items(int(lengths.sum()))
-        offsets = np.cumsum(lengths) - lengths
-        gathered = np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))
+        if len(lengths) and (lengths == lengths[0]).all():  # at a third of the cost
+            gathered = (starts[:, None] + np.arange(lengths[0])).ravel()
+        else:
+            offsets = np.cumsum(lengths) - lengths
+            gathered = np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))
         return Lists(np.asarray(lengths, np.int64), self.items.take(gathered))
 
 

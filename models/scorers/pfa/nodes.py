@@ -57,6 +57,7 @@ class Node:
       constant: its value, if that is known in advance.
       slot: of the variable, if it is nothing else.
       test: what it compares, if it is a comparison that trees can be made of.
+      tree: the tree through which it leads rows, if it does nothing else and rows can pass several of them at once.
       sources: of a record or an array of the input, what is wanted of its arrays, by field ("" for the array itself).
     """
 
@@ -65,6 +66,7 @@ class Node:
     constant: Value = UNKNOWN
     slot: int | None = None
     test: Any = None
+    tree: Any = None
     sources: Mapping[str, InputArray] = field(default_factory=dict)
 
     @property
@@ -238,4 +240,4 @@ def bound(arguments: Mapping[str, Node], element: Element, compile_body: Callabl
             frame.set(slot, argument.evaluate(frame))  # type: ignore[arg-type]
         return body.evaluate(frame)
 
-    return replace(body, evaluate=evaluate, slot=None)
+    return replace(body, evaluate=evaluate, slot=None, tree=None)

@@ -44,6 +44,10 @@ class Model(Protocol):
     def output_types(self) -> dict[str, str]:
         """The data types of its output fields."""
 
+    @property
+    def bare(self) -> Body | None:
+        """Its body, if it treats no field, derives none, and adds nothing to what the body predicts."""
+
     def score(self, parent: Frame) -> tuple[Prediction, Frame]:
         """The prediction, and the frame that has the output fields."""
 

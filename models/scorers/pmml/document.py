@@ -62,6 +62,12 @@ class ReadModel:
         """The data types of its output fields."""
         return {field.name: field.data_type for field in self.outputs}
 
+    @property
+    def bare(self) -> Body | None:
+        """Its body, if it treats no field, derives none, and adds nothing to what the body predicts."""
+        plain = all(field.plain for field in self.schema.active) and self.target == Target()
+        return self.body if plain and not self.derived and not self.outputs else None
+
     def score(self, parent: Frame) -> tuple[Prediction, Frame]:
         """The prediction, and the frame that has the output fields; rejected rows have neither."""
         fields = self.schema.frame(parent)

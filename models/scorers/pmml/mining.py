@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.scorers.pmml.columns import Bools, Column, Floats, Frame, Places, Scope, constant
+from models.scorers.pmml.combined_numbers import combined_numbers
 from models.scorers.pmml.context import (
     CLASSIFICATION,
     CLUSTERING,
@@ -20,6 +21,7 @@ from models.scorers.pmml.context import (
     ReadBody,
 )
 from models.scorers.pmml.elements import Element
+from models.scorers.pmml.forests import Forest, forest_of
 from models.scorers.pmml.predicates import PREDICATE_TAGS, PREDICATES, Always, Predicate, read_predicate
 from models.scorers.pmml.predictions import Prediction, classified
 
@@ -43,9 +45,14 @@ class Segment:
     weight: float
     model: Model
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it is for every row."""
+        return isinstance(self.predicate, Always) and self.predicate.value
+
     def places(self, frame: Frame) -> Places | None:
         """The rows that it is for; None for all."""
-        if isinstance(self.predicate, Always) and self.predicate.value:
+        if self.is_for_all:
             return None
         return np.flatnonzero(self.predicate.test(frame).true)
 
@@ -71,6 +78,7 @@ class Ensemble:
       labels: of a classification.
       skips: whether a segment without a result is left out; otherwise the row has none.
       threshold: the largest share of segments that may be left out.
+      forest: the segments, if they are trees for all rows that can be walked together.
     """
 
     segments: tuple[Segment, ...]
@@ -78,20 +86,22 @@ class Ensemble:
     labels: tuple[str, ...]
     skips: bool
     threshold: float
+    forest: Forest | None
 
     def predict(self, frame: Frame) -> Prediction:
         """Scores all rows; one without a segment has no result."""
-        scored = [segment.score(frame) for segment in self.segments]
-        chosen = np.stack([rows for _, rows, _ in scored], axis=1)
-        missing = np.stack([prediction.missing() for prediction, _, _ in scored], axis=1) & chosen
+        if self.forest is not None:
+            predictions, chosen = self.forest.predict(frame), np.ones((frame.rows, len(self.segments)), bool)
+        else:
+            scored = [segment.score(frame) for segment in self.segments]
+            predictions, chosen = [one for one, _, _ in scored], np.stack([rows for _, rows, _ in scored], axis=1)
+        missing = np.stack([prediction.missing() for prediction in predictions], axis=1) & chosen
         used = chosen & ~missing
         weights = [segment.weight if self.method in _WEIGHTED else 1.0 for segment in self.segments]
         refused = self._lost(missing, chosen) if self.skips else missing.any(axis=1)
-        lost = np.asarray(~used.any(axis=1) | refused, np.bool_)
-        predictions = [prediction for prediction, _, _ in scored]
         result = self._combined(predictions, used * np.array(weights), used)
-        ids = zip(self.segments, predictions, strict=True)
-        return replace(result.without(lost), segments={segment.id: one for segment, one in ids})
+        found = {segment.id: one for segment, one in zip(self.segments, predictions, strict=True)}
+        return replace(result.without(np.asarray(~used.any(axis=1) | refused, bool)), segments=found)
 
     def _lost(self, missing: Bools, chosen: Bools) -> Bools:
         with np.errstate(invalid="ignore"):
@@ -116,22 +126,6 @@ class Ensemble:
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = total / weights.sum(axis=1, keepdims=True)
         return classified(self.labels, shares)
-
-
-def combined_numbers(numbers: Floats, weights: Floats, used: Bools, method: str) -> Floats:
-    """The numbers of the segments as one: all are [rows, segments], the result is [rows]."""
-    filled = np.where(used, numbers, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if method in ("average", "weightedAverage"):
-            return np.asarray((filled * weights).sum(axis=1) / weights.sum(axis=1), np.float64)
-        if method in ("sum", "weightedSum"):
-            return np.asarray((filled * weights).sum(axis=1), np.float64)
-    if method == "max":
-        return np.asarray(np.where(used, numbers, -np.inf).max(axis=1), np.float64)
-    result = np.full(len(numbers), np.nan)
-    some = used.any(axis=1)
-    result[some] = np.nanmedian(np.where(used, numbers, np.nan)[some], axis=1)
-    return result
 
 
 @dataclass(frozen=True)
@@ -254,7 +248,9 @@ def read_mining(element: Element, context: Context) -> ReadBody:
     elif method == "selectFirst":
         body = Selection(segments, labels, context.function)
     else:
-        body = Ensemble(segments, method, labels, treatment == "skipSegment", holder.number("missingThreshold", 1.0))
+        skips, threshold = treatment == "skipSegment", holder.number("missingThreshold", 1.0)
+        forest = forest_of([segment.model.bare if segment.is_for_all else None for segment in segments])
+        body = Ensemble(segments, method, labels, skips, threshold, forest)
     return ReadBody(body, labels, probabilities, segments=pairs)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from models.scorers.flat_trees import FlatForest, FlatNode, flat_forest
 from models.scorers.pmml.columns import Bools, Column, Floats, Frame, Places
 from models.scorers.pmml.context import CLASSIFICATION, COMMON_ATTRIBUTES, COMMON_CHILDREN, Context, ReadBody
 from models.scorers.pmml.elements import Element
-from models.scorers.pmml.flat_trees import FlatTree, flat_tree
+from models.scorers.pmml.flat_trees import flat_nodes, walked
 from models.scorers.pmml.predicates import PREDICATE_TAGS, PREDICATES, Predicate, read_predicate
 from models.scorers.pmml.predictions import Prediction
 
@@ -51,7 +53,7 @@ class Tree:
       codes: [nodes], places in `labels`, -1 where a node has no score.
       distributions: [nodes, labels]: the share of each class; NaN where a node has none.
       ids: of the nodes.
-      flat: the same tree as arrays, for rows without missing values, if it has that form.
+      nodes_flat: the same nodes for rows without missing values, if they have that form.
     """
 
     nodes: tuple[Node, ...]
@@ -64,15 +66,23 @@ class Tree:
     counts: Floats
     has_probabilities: bool
     ids: Any
-    flat: FlatTree | None
+    nodes_flat: tuple[FlatNode, ...] | None
 
     def predict(self, frame: Frame) -> Prediction:
         """Scores all rows."""
         if self.strategy in MIXING:
             return self._mixed(frame)
-        if self.flat is None:
+        if self._flat is None:
             return self._at(self._walk(frame))
-        places, complete = self.flat.walk(frame)
+        (places,), (complete,) = walked(self._flat, frame)
+        return self.reached(frame, places, complete)
+
+    @cached_property
+    def _flat(self) -> FlatForest | None:
+        return None if self.nodes_flat is None else flat_forest([self.nodes_flat])
+
+    def reached(self, frame: Frame, places: Places, complete: Bools) -> Prediction:
+        """The predictions of the nodes that rows have reached; those that are not complete go down again."""
         rest = np.flatnonzero(~complete)
         if len(rest):
             places[rest] = self._walk(frame.subset(rest))
@@ -181,7 +191,7 @@ def read_tree(element: Element, context: Context) -> ReadBody:
     nodes = tuple(_read_node(one, places, strategy, context) for one in elements)
     ids: Any = np.array([*(one.get("id") or str(place + 1) for place, one in enumerate(elements)), None], object)
     keep_last = last == "returnLastPrediction"
-    flat = None if strategy in MIXING else flat_tree(nodes, context.scope)
+    flat = None if strategy in MIXING else flat_nodes(nodes, context.scope)
     if context.function != CLASSIFICATION:
         numbers = np.array([*(_score(one) for one in elements), np.nan])
         none = np.zeros((len(nodes), 0))

@@ -13,7 +13,12 @@ import pytest
 import skops.io
 import xgboost
 from sklearn.cluster import KMeans
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -80,6 +85,8 @@ def lightgbm_of(objective: str, names: str = "auto") -> tuple[Any, bytes]:
         make_pipeline(StandardScaler(), LogisticRegression()),
         HistGradientBoostingClassifier(max_iter=8),
         KNeighborsClassifier(3),
+        make_pipeline(StandardScaler(), ExtraTreesClassifier(5, max_depth=3)),
+        BaggingClassifier(n_estimators=3),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )

@@ -1,21 +1,22 @@
-"""Trees that compare numbers with thresholds, as arrays: all rows go down one level at a time."""
+"""Trees that compare numbers with thresholds: all rows go down all trees of a forest at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.scorers.pfa.avro_types import NUMBERS
-from models.scorers.pfa.columns import Bools, Places, Scalars, Tagged
+from models.scorers.flat_trees import FlatForest, FlatNode, flat_forest, split_node
+from models.scorers.pfa.avro_types import NUMBERS, Array
+from models.scorers.pfa.columns import Bools, Column, Lists, Places, Scalars, Tagged, check_items, concatenated
 from models.scorers.pfa.frames import Frame
-from models.scorers.pfa.library.tree_tests import Comparison
 from models.scorers.pfa.nodes import Node
 
 if TYPE_CHECKING:
-    from models.scorers.pfa.library.trees import TreeNode
+    from models.scorers.pfa.library.tree_tests import Comparison
+    from models.scorers.pfa.library.trees import Tree, TreeNode
 
 # Whole numbers beyond this are not exact as float64.
 _EXACT = 2**53
@@ -23,74 +24,97 @@ _EXACT = 2**53
 
 @dataclass(frozen=True)
 class FlatTree:
-    """A tree; arrays have an item for each node and behind them for each leaf, which leads to itself.
+    """A tree that can be walked with others.
 
     Attributes:
+      tree: for the rows that have no values or NaN.
+      nodes: those that rows pass, and behind them the leaves.
       tests: for each field that is compared, one of its comparisons.
-      field: places in `tests`.
-      threshold: numbers that are not above it go to the left.
-      children: [2 * items]: the children of item i are at 2 i (right) and 2 i + 1 (left).
-      depth: the number of levels.
-      nodes: how many items are no leaves.
+      datum: gives the record.
     """
 
-    tests: tuple[Comparison, ...]
-    field: Any
-    threshold: Any
-    children: Any
-    depth: int
-    nodes: int
-
-    def walk(self, frame: Frame) -> tuple[Places, Bools]:
-        """The leaf of each row, and for which rows that is right: those without null and NaN."""
-        matrix = np.empty((frame.rows, len(self.tests)))
-        right = np.ones(frame.rows, bool)
-        for place, test in enumerate(self.tests):
-            column = test.evaluate(frame)
-            if isinstance(column, Tagged):
-                right &= ~test.unknown(column)
-                column = next(one for one in column.members if isinstance(one, Scalars))
-            matrix[:, place] = column.values if isinstance(column, Scalars) else np.nan
-        right &= ~np.isnan(matrix).any(axis=1)
-        flat, starts = matrix.ravel(), np.arange(frame.rows) * len(self.tests)
-        item: Places = np.zeros(frame.rows, np.intp)
-        for _ in range(self.depth):
-            left = flat[starts + self.field[item]] <= self.threshold[item]
-            item = self.children[2 * item + left]
-        return item - self.nodes, right
+    tree: Tree
+    nodes: tuple[FlatNode, ...]
+    tests: Mapping[str, Comparison]
+    datum: Node
 
 
-def flat_tree(datum: Node, nodes: Sequence[TreeNode]) -> FlatTree | None:
-    """The tree as arrays; None if it has another form."""
-    tests = [node.test.test for node in nodes]
-    if not all(isinstance(test, Comparison) and _is_flat(test, datum) for test in tests):
+def flat_tree(datum: Node, tree: Tree) -> FlatTree | None:
+    """The tree in this form; None if it has another one."""
+    tests = [_flat_test(node, datum) for node in tree.nodes]
+    comparisons = [test for test in tests if test is not None]
+    if len(comparisons) < len(tests):
         return None
-    first = {test.field: test for test in reversed(tests)}
-    fields = {name: place for place, name in enumerate(first)}
-    leaves = 1 + max(-way for node in nodes for way in node.ways)
-    size = len(nodes) + leaves
-    field, threshold = np.zeros(size, np.intp), np.zeros(size)
-    children = np.repeat(np.arange(size), 2)
-    for number, (node, test) in enumerate(zip(nodes, tests, strict=True)):
-        passed, failed = (way if way >= 0 else len(nodes) - 1 - way for way in node.ways[:2])
-        less, closed = test.operator in ("<", "<="), test.operator in ("<=", ">")
-        field[number] = fields[test.field]
-        value = float(test.value)
-        threshold[number] = value if closed else np.nextafter(value, -np.inf)
-        children[2 * number + 1], children[2 * number] = (passed, failed) if less else (failed, passed)
-    return FlatTree(tuple(first.values()), field, threshold, children, _depth(nodes), len(nodes))
+    inner = tuple(
+        split_node(test.field, test.operator, float(test.value), *_children(tree, node))
+        for test, node in zip(comparisons, tree.nodes, strict=True)
+    )
+    return FlatTree(tree, (*inner, *[FlatNode()] * tree.leaves.rows), {test.field: test for test in comparisons}, datum)
 
 
-def _is_flat(test: Comparison, datum: Node) -> bool:
+def _flat_test(node: TreeNode, datum: Node) -> Comparison | None:
+    """The comparison of a number of the datum with an exact threshold; None if it is something else."""
+    test: Comparison | None = node.test.test
+    if test is None or test.datum is not datum or test.kind not in NUMBERS or test.kind.name == "long":
+        return None
     exact = isinstance(test.value, float) or (isinstance(test.value, int) and abs(test.value) <= _EXACT)
-    same = test.datum is datum and test.kind in NUMBERS and test.kind.name != "long"
-    return same and test.operator in ("<", "<=", ">", ">=") and exact
+    return test if exact and test.operator in ("<", "<=", ">", ">=") else None
 
 
-def _depth(nodes: Sequence[TreeNode]) -> int:
-    depths = [1] * len(nodes)
-    for place, node in enumerate(nodes):  # each node is before its children
-        for way in node.ways:
-            if way >= 0:
-                depths[way] = depths[place] + 1
-    return max(depths)
+def _children(tree: Tree, node: TreeNode) -> tuple[int, int]:
+    passed, failed = (way if way >= 0 else len(tree.nodes) - 1 - way for way in node.ways[:2])
+    return passed, failed
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Trees that rows go down together."""
+
+    trees: tuple[FlatTree, ...]
+    tests: Mapping[str, Comparison]
+    forest: FlatForest
+
+    @classmethod
+    def of(cls, trees: Sequence[FlatTree]) -> Walk:
+        """The walk through trees of the same datum."""
+        tests = {name: test for tree in trees for name, test in tree.tests.items()}
+        return cls(tuple(trees), tests, flat_forest([tree.nodes for tree in trees]))
+
+    def leaves(self, frame: Frame) -> Places:
+        """The leaf of each row in each tree: [trees, rows]."""
+        matrix, complete = self._values(frame)
+        found, right = self.forest.walk(matrix)
+        for number, tree in enumerate(self.trees):
+            found[number] -= len(tree.tree.nodes)
+            rest = np.flatnonzero(~(right[number] & complete))
+            if len(rest):
+                found[number, rest] = tree.tree.walk(frame.subset(rest))
+        return found
+
+    def _values(self, frame: Frame) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], Bools]:
+        """The fields, [rows, fields], and which rows have no null among them."""
+        values, complete = np.empty((len(self.forest.fields), frame.rows)), np.ones(frame.rows, bool)
+        for place, name in enumerate(self.forest.fields):
+            column = self.tests[name].evaluate(frame)
+            if isinstance(column, Tagged):
+                complete &= ~self.tests[name].unknown(column)
+                column = next(one for one in column.members if isinstance(one, Scalars))
+            values[place] = column.values if isinstance(column, Scalars) else np.nan
+        return np.ascontiguousarray(values.T), complete
+
+
+def walked_together(nodes: Sequence[Node]) -> Node | None:
+    """An array with what each of these trees gives, if all are trees of the same record in this form."""
+    trees = [node.tree for node in nodes if isinstance(node.tree, FlatTree)]
+    first = trees[0].datum.slot if trees else None
+    if first is None or len(trees) < len(nodes) or any(tree.datum.slot != first for tree in trees):
+        return None
+    walk, values = Walk.of(trees), concatenated([tree.tree.leaves for tree in trees])
+    offsets = np.cumsum([0, *(tree.tree.leaves.rows for tree in trees[:-1])])
+
+    def evaluate(frame: Frame) -> Column:
+        check_items(frame.rows * len(trees))
+        places = walk.leaves(frame) + offsets[:, None]
+        return Lists(np.full(frame.rows, len(trees), np.int64), values.take(places.T.ravel()))
+
+    return Node(Array(nodes[0].type), evaluate)

@@ -14,6 +14,7 @@ from models.scorers.pfa.avro_types import BOOLEAN, INT, Array, Type
 from models.scorers.pfa.columns import Bools, Column, Lists, Places, Scalars, concatenated, filler, merged
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call
+from models.scorers.pfa.library.flat_trees import walked_together
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node, variable_node
 from models.scorers.pfa.special_forms import stacked
 
@@ -48,7 +49,8 @@ def _map(with_index: bool) -> Callable[[Call], Node]:
             index = [[constant_node(INT, place)] if with_index else [] for place in range(len(known))]
             results = [function.apply([*one, item]) for one, item in zip(index, known, strict=True)]
             kind = results[0].type
-            return stacked([coerced(one, kind, call.element) for one in results], kind, call.element)
+            together = walked_together(results) if all(one.type == kind for one in results) else None
+            return together or stacked([coerced(one, kind, call.element) for one in results], kind, call.element)
         return _computed(call, [call.column_node(0)], with_index)
 
     return compile_call
@@ -181,11 +183,12 @@ def _computed_fold(call: Call, with_zero: bool) -> Node:
         result = padded.take(first) if zero is None else zero.evaluate(frame)
         for place in range(zero is None, longest):
             rows = np.flatnonzero(column.lengths > place)
-            inner = frame.subset(rows)
-            inner.set(tally.slot or 0, result.take(rows))
+            inner, every = frame.subset(rows), len(rows) == frame.rows
+            inner.set(tally.slot or 0, result if every else result.take(rows))
             inner.set(item.slot or 0, column.items.take(column.starts[rows] + place))
             others = np.flatnonzero(column.lengths <= place)
-            result = merged([(rows, body.evaluate(inner)), (others, result.take(others))])
+            found = body.evaluate(inner)
+            result = found if every else merged([(rows, found), (others, result.take(others))])
         return result
 
     return Node(tally.type, evaluate)

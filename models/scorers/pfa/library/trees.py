@@ -13,7 +13,7 @@ from models.scorers.pfa.columns import Column, Places, Scalars
 from models.scorers.pfa.constants import Member, column_of, converted
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call
-from models.scorers.pfa.library.flat_trees import flat_tree
+from models.scorers.pfa.library.flat_trees import Walk, flat_tree
 from models.scorers.pfa.library.tree_tests import TRUTH, read_comparison, truth_of
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node
 
@@ -79,18 +79,11 @@ def _walk(make_test: Callable[[Call, Node, Node], Node], ways: Sequence[str]) ->
         def with_datum(symbols: dict[str, Node]) -> Node:
             gives = _leaf_type(call, kind, ways)
             tree = _read_tree(call, kind, root, ways, gives, lambda node: make_test(call, symbols["datum"], node))
-            flat = flat_tree(symbols["datum"], tree.nodes)
-
-            def evaluate(frame: Frame) -> Column:
-                if flat is None:
-                    return tree.leaves.take(tree.walk(frame))
-                leaves, right = flat.walk(frame)
-                rest = np.flatnonzero(~right)
-                if len(rest):
-                    leaves[rest] = tree.walk(frame.subset(rest))
-                return tree.leaves.take(leaves)
-
-            return Node(gives, evaluate)
+            flat = flat_tree(symbols["datum"], tree)
+            if flat is None:
+                return Node(gives, lambda frame: tree.leaves.take(tree.walk(frame)))
+            walk = Walk.of([flat])
+            return Node(gives, lambda frame: tree.leaves.take(walk.leaves(frame)[0]), tree=flat)
 
         return bound({"datum": call.node(0)}, call.element, with_datum)  # type: ignore[arg-type]
 

@@ -1,0 +1,154 @@
+"""Binary trees as arrays: all rows go down all trees of a forest, one level at a time.
+
+Most trees that libraries export have nodes with two children, which compare one number with a threshold, one way and
+the other. Formats with other trees use this for those rows and trees for which every reading is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+# How many rows times trees go down together: their arrays stay in the processor's cache.
+_BLOCK = 16_384
+LEAF = -1
+
+
+@dataclass(frozen=True)
+class FlatNode:
+    """A node of a tree: numbers that are not above the threshold go to the left.
+
+    Attributes:
+      field: the name of what is compared; empty for a leaf.
+      threshold: what it is compared with.
+      left, right: the places of the children among the nodes of the tree; LEAF for a leaf.
+    """
+
+    field: str = ""
+    threshold: float = 0.0
+    left: int = LEAF
+    right: int = LEAF
+
+
+@dataclass(frozen=True)
+class FlatForest:
+    """Trees; arrays have an item for each node, and the two children of a node are beside each other.
+
+    Attributes:
+      fields: what is compared.
+      uses: [trees, fields], which tree compares which field.
+      roots: [trees], the items of the roots.
+      depths: [trees], the number of levels below the root.
+      field: places in `fields`.
+      threshold: numbers that are not above it go to the left; infinity in a leaf.
+      left: the item of the left child, before that of the right one; a leaf has itself.
+      places: the place of each item in its tree.
+    """
+
+    fields: tuple[str, ...]
+    uses: Bools
+    roots: Places
+    depths: Places
+    field: Places
+    threshold: Floats
+    left: Places
+    places: Places
+
+    def walk(self, matrix: Floats) -> tuple[Places, Bools]:
+        """The place of the leaf that each row reaches in each tree.
+
+        Args:
+          matrix: [rows, fields], NaN where a value is missing.
+
+        Returns:
+          The places, and where they are right: where the row has all values that the tree compares. Both are
+          [trees, rows].
+        """
+        rows, trees = len(matrix), len(self.roots)
+        found = np.empty((trees, rows), np.intp)
+        values, starts = np.ascontiguousarray(matrix).ravel(), np.arange(rows) * len(self.fields)
+        size = max(1, _BLOCK // max(rows, 1))
+        for first in range(0, trees, size):
+            part = slice(first, first + size)
+            found[part] = self._descend(values, starts, part)
+        missing = np.isnan(matrix)
+        if not missing.any():
+            return found, np.ones((trees, rows), bool)
+        return found, np.asarray(self.uses.astype(np.int64) @ missing.T.astype(np.int64) == 0, np.bool_)
+
+    def _descend(self, values: Floats, starts: Places, part: slice) -> Places:
+        """The places of the leaves in some trees: [trees, rows]."""
+        roots = self.roots[part]
+        item = np.repeat(roots, len(starts))
+        if len(self.fields):
+            begins = np.tile(starts, len(roots))
+            for _ in range(int(self.depths[part].max())):
+                right = values.take(begins + self.field.take(item)) > self.threshold.take(item)
+                item = self.left.take(item) + right
+        return self.places.take(item).reshape(len(roots), len(starts))
+
+
+def flat_forest(trees: Sequence[Sequence[FlatNode]]) -> FlatForest:
+    """Trees as arrays; the first node of each is its root, and each node is the child of at most one other."""
+    fields = {
+        name: place for place, name in enumerate({node.field: 0 for tree in trees for node in tree if node.field})
+    }
+    uses = np.zeros((len(trees), len(fields)), bool)
+    roots, depths = np.zeros(len(trees), np.intp), np.zeros(len(trees), np.intp)
+    reached: list[FlatNode] = []
+    left: list[int] = []
+    places: list[int] = []
+    for number, tree in enumerate(trees):
+        roots[number] = len(reached)
+        level = [0]
+        while level:
+            # A level's inner nodes put their children behind everything that is there, in their own order.
+            child = len(reached) + len(level)
+            following: list[int] = []
+            for place in level:
+                node = tree[place]
+                if node.left == LEAF:
+                    left.append(len(reached))
+                else:
+                    left.append(child + len(following))
+                    following += [node.left, node.right]
+                    uses[number, fields[node.field]] = True
+                reached.append(node)
+                places.append(place)
+            level = following
+            depths[number] += bool(following)
+    return FlatForest(
+        tuple(fields),
+        uses,
+        roots,
+        depths,
+        np.array([fields.get(node.field, 0) for node in reached], np.intp),
+        np.array([np.inf if node.left == LEAF else node.threshold for node in reached]),
+        np.array(left, np.intp),
+        np.array(places, np.intp),
+    )
+
+
+def split_node(field: str, operator: str, value: float, passed: int, failed: int) -> FlatNode:
+    """The node of a comparison.
+
+    Args:
+      field: what is compared.
+      operator: <, <=, > or >=.
+      value: what it is compared with.
+      passed: the child for which the comparison is true.
+      failed: the other one.
+
+    >>> split_node("x", ">", 2.0, 7, 8)
+    FlatNode(field='x', threshold=2.0, left=8, right=7)
+    """
+    left, right = (passed, failed) if operator.startswith("<") else (failed, passed)
+    threshold = value if operator in ("<=", ">") else float(np.nextafter(value, -np.inf))
+    return FlatNode(field, threshold, left, right)
