@@ -30,9 +30,15 @@ _MODEL = "adder"
 
 def measure_served_calls(folder: Path, turns: int) -> Iterator[str]:
     """Lines: for each size of a batch both speeds, and their ratio; `folder` must be empty."""
-    from tests.models.scorers.servers.mlserver_replica import start
+    from skl2onnx import to_onnx
 
-    replica = start(folder)
+    from tests.models.scorers.learned import forest, rows_of
+    from tests.models.scorers.servers.mlserver_replica import MLSERVER
+
+    # One of the models that the tests' server has; it must be there, although nothing here calls it.
+    unused = folder / "forest.onnx"
+    unused.write_bytes(to_onnx(forest(1), rows_of(1), options={"zipmap": False}).SerializeToString())
+    replica = MLSERVER.start(folder, unused)
     try:
         replica.wait_until_ready()
         address = f"127.0.0.1:{replica.grpc_port}"
