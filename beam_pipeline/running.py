@@ -11,8 +11,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from beam_pipeline.cli.logs import silence_runner
 from beam_pipeline.graph import build
+from beam_pipeline.logs import silence_runner
 from beam_pipeline.options import ServingOptions
 from models.errors import PipelineFailedError
 from runners.local.signals import StopRequest, set_at_signals

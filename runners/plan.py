@@ -12,8 +12,8 @@ from models.runner_facts import Firing, Frontiers
 
 # A new runner is one new file and one line in this table.
 RUNNER_MODULES = {
-    "DirectRunner": "runners.local.direct",
-    "PrismRunner": "runners.local.direct",
+    "DirectRunner": "runners.direct.plan",
+    "PrismRunner": "runners.direct.plan",
     "FlinkRunner": "runners.flink.plan",
     "DataflowRunner": "runners.dataflow.plan",
 }

@@ -1,1 +1,1 @@
-"""The command line: its options, commands, logs and tables."""
+"""The command line: its options, commands and tables."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from beam_pipeline.cli.logs import without_start_lines
+from beam_pipeline.logs import without_start_lines
 from beam_pipeline.rehearsal.recent_records import RecentRecord, recent_records
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.scored import ScoredRecords

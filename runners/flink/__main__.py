@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from models.errors import ServingError
 from runners.flink import background
 from runners.flink.cluster import FlinkClusterSettings
-from runners.flink.configuration import WORKER_POOL_PORT
 from runners.local.signals import INTERRUPTED, interrupted_by_signals
+from runners.worker.pool_port import WORKER_POOL_PORT
 
 
 def _parser() -> argparse.ArgumentParser:

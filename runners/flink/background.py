@@ -20,12 +20,12 @@ from pathlib import Path
 
 from models.errors import FlinkJobError, FlinkUnreachableError
 from runners.flink.cluster import FlinkClusterError, FlinkClusterSettings, LocalFlinkCluster
-from runners.flink.configuration import WORKER_POOL_PORT
 from runners.flink.distribution import flink_distribution
 from runners.flink.rest import FlinkRest
 from runners.local.cache_folder import cache_folder
 from runners.local.java_tools import java
 from runners.local.signals import set_at_signals
+from runners.worker.pool_port import WORKER_POOL_PORT
 
 REST_PORT = 8081
 POLL_SECONDS = 0.2

@@ -22,9 +22,6 @@ JAVA_OPTIONS = (
     "-XX:+UseSerialGC",
 )
 
-# The default port of the pool of Python workers.
-WORKER_POOL_PORT = 50000
-
 # Flink's own settings of a job. By default, each exchange between tasks waits up to 100 ms for a buffer to fill, which
 # adds to the latency of every record. Our elements are lists of records, so each may well have a buffer of its own.
 JOB_CONFIGURATION: Mapping[str, str] = {"execution.buffer-timeout.interval": "0 ms"}

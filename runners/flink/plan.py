@@ -18,12 +18,13 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
 from models.errors import FlinkJobError, OptionsError
-from runners.flink.configuration import JOB_CONFIGURATION, WORKER_POOL_PORT, write_configuration
+from runners.flink.configuration import JOB_CONFIGURATION, write_configuration
 from runners.flink.jars import has_beam_fixes, job_server_jar
 from runners.flink.job import FlinkJob
 from runners.flink.options import EMBEDDED, FlinkServingOptions
 from runners.flink.rest import FlinkRest
 from runners.plan import RunnerPlan
+from runners.worker.pool_port import WORKER_POOL_PORT
 
 REMOTE = False
 

@@ -18,10 +18,10 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
-from runners.flink.configuration import WORKER_POOL_PORT
 from runners.local.free_ports import is_free
 from runners.local.signals import set_at_signals
 from runners.worker.loopback import tune_worker_process
+from runners.worker.pool_port import WORKER_POOL_PORT
 
 _LOGGER = logging.getLogger(__name__)
 

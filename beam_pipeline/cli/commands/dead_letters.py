@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, runs_until_stopped
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
@@ -23,6 +22,7 @@ from beam_pipeline.cli.option_values import (
     require,
     require_schema,
 )
+from beam_pipeline.logs import set_up_logs
 from models.errors import OptionsError, TopicError
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, runs_until_stopped
 from beam_pipeline.cli.commands.models import add_model_arguments, check_model_arguments, draft_from
-from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
@@ -20,6 +19,7 @@ from beam_pipeline.cli.option_values import (
     records_topics,
     require,
 )
+from beam_pipeline.logs import set_up_logs, without_start_lines
 from beam_pipeline.options import RecordsTopic
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.errors import OptionsError, PublishError, TopicError

@@ -22,8 +22,8 @@ from beam_pipeline.cli.commands.routes import (
     run_route_action,
 )
 from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
-from beam_pipeline.cli.logs import set_up_logs, without_start_lines
 from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
+from beam_pipeline.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import model_types, prepare_engines

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_options, runs_until_stopped
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.cli.option_values import (
     kafka_settings,
     named_record_type,
@@ -20,6 +19,7 @@ from beam_pipeline.cli.option_values import (
     require,
     require_schema,
 )
+from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import codec_options
 
 if TYPE_CHECKING:

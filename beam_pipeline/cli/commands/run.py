@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 
 from beam_pipeline.cli.arguments import RUN, add_options, runs_until_stopped
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.cli.option_values import check_dashed_names, read_options, read_runner_options, serving_options
+from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
 from models.secret_references import check_secrets_are_references
 from runners.plan import check_runner, import_runner

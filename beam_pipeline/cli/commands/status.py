@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from beam_pipeline.cli.arguments import add_options
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.cli.option_values import kafka_settings, read_options, require
+from beam_pipeline.logs import set_up_logs
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from beam_pipeline.cli.commands.routes import seconds_named
-from beam_pipeline.cli.logs import without_start_lines
 from beam_pipeline.cli.option_values import kafka_settings, optional_record_type
+from beam_pipeline.logs import without_start_lines
 from models.errors import OptionsError, ServingError
 from models.scorers import prepare_engines
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from beam_pipeline.cli.arguments import OPTIONS, RUN, add_action, add_options
 from beam_pipeline.cli.commands.run import check_options
-from beam_pipeline.cli.logs import set_up_logs
 from beam_pipeline.cli.option_values import check_dashed_names, read_options, read_runner_options, require
+from beam_pipeline.logs import set_up_logs
 from models.errors import OptionsError
 from models.secret_references import check_secrets_are_references
 

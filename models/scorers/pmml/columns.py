@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,16 @@ def constant(value: Value | None, rows: int, is_text: bool) -> Column:
     return Column(np.full(rows, np.nan if value is None else value, np.float64))
 
 
+def filled(column: Column, value: Value | None) -> Column:
+    """The column with a value instead of missing ones."""
+    missing = column.missing()
+    if value is None or not missing.any():
+        return column
+    values = column.values.copy()
+    values[missing] = value
+    return Column(values)
+
+
 def literal(text: str, data_type: str, element: Element) -> Value:
     """A text of the file as a value of that type, rounded to float32 for float.
 
@@ -74,6 +84,17 @@ def literal(text: str, data_type: str, element: Element) -> Value:
     if data_type == INTEGER and value != int(value):
         element.refuse(f"{text!r} is not a whole number")
     return float(np.float32(value)) if data_type == FLOAT else value
+
+
+class Expression(Protocol):
+    """What gives a column."""
+
+    @property
+    def data_type(self) -> str:
+        """The type of the values."""
+
+    def evaluate(self, frame: Frame) -> Column:
+        """The values for all rows."""
 
 
 @dataclass(frozen=True)

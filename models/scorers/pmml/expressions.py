@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -17,27 +16,19 @@ from models.scorers.pmml.columns import (
     STRING,
     Column,
     Derived,
+    Expression,
     Frame,
     Scope,
     Value,
     constant,
+    filled,
     literal,
 )
 from models.scorers.pmml.elements import Element
 from models.scorers.pmml.functions import FUNCTIONS, Function, called, result_type
+from models.scorers.pmml.mappings import MAPPINGS
 
 EXPRESSIONS = "Constant FieldRef NormContinuous NormDiscrete Discretize MapValues Apply"
-
-
-class Expression(Protocol):
-    """What gives a column."""
-
-    @property
-    def data_type(self) -> str:
-        """The type of the values."""
-
-    def evaluate(self, frame: Frame) -> Column:
-        """The values for all rows."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +127,6 @@ class If:
         return filled(Column(values), self.default)
 
 
-def filled(column: Column, value: Value | None) -> Column:
-    """The column with a value instead of missing ones."""
-    missing = column.missing()
-    if value is None or not missing.any():
-        return column
-    values = column.values.copy()
-    values[missing] = value
-    return Column(values)
-
-
 def cast_column(column: Column, source: str, target: str, frame: Frame) -> Column:
     """The values as those of another type; rejects rows whose number is not whole, if it has to be."""
     if target == FLOAT:
@@ -183,8 +164,6 @@ def read_expression(element: Element, scope: Scope, wanted: str | None = None) -
       scope: the fields that it may refer to.
       wanted: the type of the values, as far as the expression leaves it open.
     """
-    from models.scorers.pmml.mappings import MAPPINGS  # they are expressions, too
-
     if element.tag in MAPPINGS:
         return MAPPINGS[element.tag](element, scope, wanted)
     if element.tag == "Constant":

@@ -6,16 +6,13 @@ For rows that have all values, every order of tests and every strategy for missi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.scorers.flat_trees import FlatForest, FlatNode, split_node
 from models.scorers.pmml.columns import STRING, Bools, Frame, Places, Scope
 from models.scorers.pmml.predicates import Always, Comparison
-
-if TYPE_CHECKING:
-    from models.scorers.pmml.trees import Node
+from models.scorers.pmml.tree_nodes import Node
 
 _OPPOSITE = {"lessThan": "greaterOrEqual", "lessOrEqual": "greaterThan"}
 _OPPOSITE.update({value: key for key, value in list(_OPPOSITE.items())})

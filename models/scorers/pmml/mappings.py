@@ -13,15 +13,16 @@ from models.scorers.pmml.columns import (
     DOUBLE,
     STRING,
     Column,
+    Expression,
     Floats,
     Frame,
     Scope,
     Value,
     constant,
+    filled,
     literal,
 )
 from models.scorers.pmml.elements import Element
-from models.scorers.pmml.expressions import Expression, filled
 from models.scorers.pmml.fields import Interval, read_interval
 
 

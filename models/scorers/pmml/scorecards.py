@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.scorers.pmml.columns import STRING, Column, Floats, Frame
+from models.scorers.pmml.columns import STRING, Column, Expression, Floats, Frame
 from models.scorers.pmml.context import COMMON_ATTRIBUTES, COMMON_CHILDREN, Context, ReadBody
 from models.scorers.pmml.elements import Element
-from models.scorers.pmml.expressions import EXPRESSIONS, Expression, read_expression
+from models.scorers.pmml.expressions import EXPRESSIONS, read_expression
 from models.scorers.pmml.predicates import PREDICATE_TAGS, PREDICATES, Predicate, read_predicate
 from models.scorers.pmml.predictions import Codes, Prediction
 

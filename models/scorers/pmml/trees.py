@@ -13,29 +13,12 @@ from models.scorers.pmml.columns import Bools, Column, Floats, Frame, Places
 from models.scorers.pmml.context import CLASSIFICATION, COMMON_ATTRIBUTES, COMMON_CHILDREN, Context, ReadBody
 from models.scorers.pmml.elements import Element
 from models.scorers.pmml.flat_trees import flat_nodes, walked
-from models.scorers.pmml.predicates import PREDICATE_TAGS, PREDICATES, Predicate, read_predicate
+from models.scorers.pmml.predicates import PREDICATE_TAGS, PREDICATES, read_predicate
 from models.scorers.pmml.predictions import Prediction
+from models.scorers.pmml.tree_nodes import NOWHERE, Node
 
 MIXING = ("weightedConfidence", "aggregateNodes")
 _STRATEGIES = "none lastPrediction nullPrediction defaultChild weightedConfidence aggregateNodes"
-NOWHERE = -1
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node, whose place is that in the list of all nodes.
-
-    Attributes:
-      predicate: which rows it takes.
-      children: places.
-      default: the place of the child for rows whose way is unknown; NOWHERE if there is none.
-      count: how many records it stands for; 0 if it does not say so.
-    """
-
-    predicate: Predicate
-    children: tuple[int, ...]
-    default: int
-    count: float
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from models.scorers.pfa.columns import Bools, Column, Lists, Scalars
 from models.scorers.pfa.constants import Value
 from models.scorers.pfa.elements import Element
 from models.scorers.pfa.frames import Frame
-from models.scorers.pfa.nodes import Function, Node, coerced, computable
+from models.scorers.pfa.nodes import Function, Node, coerced, computable, constant_node
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +66,18 @@ class Call:
         node = self.node(place)
         self.refuse_unless(node.is_constant, f"argument {place + 1} must be a cell or a literal")
         return node.type, node.constant
+
+    def items_type(self, node: Node) -> Type:
+        """The type of the items of an array; raises ModelLoadError when the node gives something else."""
+        if not isinstance(node.type, Array):
+            self.element.refuse(f"{self.name}: an array is expected, not a value of the type {node.type}")
+        return node.type.items
+
+    def known_items(self, place: int) -> list[Node] | None:
+        """The items of an argument that is a known array; None if it is not known."""
+        node = self.node(place)
+        kind = self.items_type(node)
+        return [constant_node(kind, one) for one in node.constant] if node.is_constant else None
 
     def function(self, place: int) -> Function:
         """An argument that is a function."""

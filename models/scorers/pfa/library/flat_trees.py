@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from models.scorers.flat_trees import FlatForest, FlatNode, flat_forest, split_n
 from models.scorers.pfa.avro_types import NUMBERS, Array
 from models.scorers.pfa.columns import Bools, Column, Lists, Places, Scalars, Tagged, check_items, concatenated
 from models.scorers.pfa.frames import Frame
+from models.scorers.pfa.library.tree_nodes import Tree, TreeNode
+from models.scorers.pfa.library.tree_tests import Comparison
 from models.scorers.pfa.nodes import Node
-
-if TYPE_CHECKING:
-    from models.scorers.pfa.library.tree_tests import Comparison
-    from models.scorers.pfa.library.trees import Tree, TreeNode
 
 # Whole numbers beyond this are not exact as float64.
 _EXACT = 2**53

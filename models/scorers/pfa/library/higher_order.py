@@ -22,19 +22,6 @@ from models.scorers.pfa.special_forms import stacked
 MOST_FOLDED = 10_000
 
 
-def _items_type(call: Call, node: Node) -> Type:
-    if not isinstance(node.type, Array):
-        call.element.refuse(f"{call.name}: an array is expected, not a value of the type {node.type}")
-    return node.type.items
-
-
-def known_items(call: Call, place: int) -> list[Node] | None:
-    """The items of an argument that is a known array; None if it is not known."""
-    node = call.node(place)
-    kind = _items_type(call, node)
-    return [constant_node(kind, one) for one in node.constant] if node.is_constant else None
-
-
 def _lists(column: Column) -> Lists:
     if not isinstance(column, Lists):
         raise TypeError("not a column of arrays")
@@ -44,7 +31,7 @@ def _lists(column: Column) -> Lists:
 def _map(with_index: bool) -> Callable[[Call], Node]:
     def compile_call(call: Call) -> Node:
         call.check_count(2)
-        function, known = call.function(1), known_items(call, 0)
+        function, known = call.function(1), call.known_items(0)
         if known:
             index = [[constant_node(INT, place)] if with_index else [] for place in range(len(known))]
             results = [function.apply([*one, item]) for one, item in zip(index, known, strict=True)]
@@ -59,7 +46,7 @@ def _map(with_index: bool) -> Callable[[Call], Node]:
 def _zipmap(call: Call) -> Node:
     call.check_count(3, 4, 5)
     arrays = len(call.arguments) - 1
-    function, known = call.function(arrays), [known_items(call, place) for place in range(arrays)]
+    function, known = call.function(arrays), [call.known_items(place) for place in range(arrays)]
     lists = [one for one in known if one]
     if len(lists) == arrays:
         call.refuse_unless(len({len(one) for one in lists}) == 1, "misaligned arrays")
@@ -70,13 +57,13 @@ def _zipmap(call: Call) -> Node:
 
 def _computed(call: Call, arrays: Sequence[Node], with_index: bool) -> Node:
     """A function of the items of arrays of the same lengths."""
-    variables = [variable_node(_items_type(call, node)) for node in arrays]
+    variables = [variable_node(call.items_type(node)) for node in arrays]
     index = [variable_node(INT)] if with_index else []
     body = call.function(len(call.arguments) - 1).apply([*index, *variables])
 
     def evaluate(frame: Frame) -> Column:
         columns = [_lists(node.evaluate(frame)) for node in arrays]
-        columns = _aligned(call, frame, columns, [_items_type(call, node) for node in arrays])
+        columns = _aligned(call, frame, columns, [call.items_type(node) for node in arrays])
         inner = frame.subset(columns[0].owners)
         for variable, column in zip(variables, columns, strict=True):
             inner.set(variable.slot or 0, column.items)
@@ -115,7 +102,7 @@ def _filter(call: Call) -> Node:
 
 def _predicate(call: Call) -> Callable[[Frame, Lists], Bools]:
     """What a function says of each item."""
-    variable = variable_node(_items_type(call, call.node(0)))
+    variable = variable_node(call.items_type(call.node(0)))
     body = coerced(call.function(1).apply([variable]), BOOLEAN, call.element)
 
     def verdict(frame: Frame, column: Lists) -> Bools:
@@ -147,9 +134,9 @@ def _counting(decide: Callable[[Places, Places], Places | Bools], gives: Type) -
 def _fold(with_zero: bool) -> Callable[[Call], Node]:
     def compile_call(call: Call) -> Node:
         call.check_count(3 if with_zero else 2)
-        function, known = call.function(2 if with_zero else 1), known_items(call, 0)
+        function, known = call.function(2 if with_zero else 1), call.known_items(0)
         if known:
-            kind = _items_type(call, call.node(0))
+            kind = call.items_type(call.node(0))
             start, rest = (call.node(1), known) if with_zero else (known[0], known[1:])
             for item in rest:
                 pair = {"tally": start, "item": item}
@@ -164,7 +151,7 @@ def _fold(with_zero: bool) -> Callable[[Call], Node]:
 
 def _computed_fold(call: Call, with_zero: bool) -> Node:
     array = call.column_node(0)
-    items = _items_type(call, array)
+    items = call.items_type(array)
     zero = call.column_node(1) if with_zero else None
     tally, item = variable_node(zero.type if zero is not None else items), variable_node(items)
     body = coerced(call.function(len(call.arguments) - 1).apply([tally, item]), tally.type, call.element)

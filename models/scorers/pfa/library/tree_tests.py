@@ -26,7 +26,6 @@ from models.scorers.pfa.conditions import null_rows
 from models.scorers.pfa.constants import Member, converted
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call
-from models.scorers.pfa.library.higher_order import known_items
 from models.scorers.pfa.nodes import Node, coerced
 from models.scorers.pfa.paths import part
 
@@ -163,7 +162,7 @@ def _missing_test(call: Call) -> Node:
 
 def _compound_test(call: Call) -> Node:
     call.check_count(4)
-    datum, (_, operator), known = call.node(0), call.constant(1), known_items(call, 2)
+    datum, (_, operator), known = call.node(0), call.constant(1), call.known_items(2)
     call.refuse_unless(operator in ("and", "or", "xor"), f"operator {str(operator)[:50]!r} is not supported")
     call.refuse_unless(known is not None, "argument 3 must be a cell or a literal")
     tests = [coerced(call.function(3).apply([datum, one]), BOOLEAN, call.element) for one in known or ()]
@@ -182,7 +181,7 @@ def _compound_test(call: Call) -> Node:
 def _surrogate_test(call: Call) -> Node:
     """The first of several tests that is not null."""
     call.check_count(3)
-    datum, known = call.node(0), known_items(call, 1)
+    datum, known = call.node(0), call.known_items(1)
     call.refuse_unless(bool(known), "argument 2 must be a cell or a literal, with tests")
     tests = [coerced(call.function(2).apply([datum, one]), TRUTH, call.element) for one in known or ()]
 

@@ -1,66 +1,20 @@
-"""Trees: rows walk from node to node, many at a time."""
+"""The functions that lead rows through a tree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from models.scorers.pfa.avro_types import BOOLEAN, Record, Type, Union, tag_of
-from models.scorers.pfa.columns import Column, Places, Scalars
+from models.scorers.pfa.columns import Scalars
 from models.scorers.pfa.constants import Member, column_of, converted
-from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call
 from models.scorers.pfa.library.flat_trees import Walk, flat_tree
-from models.scorers.pfa.library.tree_tests import TRUTH, read_comparison, truth_of
+from models.scorers.pfa.library.tree_nodes import Tree, TreeNode
+from models.scorers.pfa.library.tree_tests import TRUTH, read_comparison
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node
 
 _PASS, _FAIL, _MISSING = "pass", "fail", "missing"
-
-
-@dataclass(frozen=True)
-class TreeNode:
-    """A node that rows pass.
-
-    Attributes:
-      test: says of each row where it goes: a boolean, or null if it is missing.
-      ways: for the ways pass, fail and missing, where each leads: to a node from 0, or to a leaf from -1 down.
-    """
-
-    test: Node
-    ways: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The nodes of a tree, the root first, and the values of its leaves."""
-
-    nodes: tuple[TreeNode, ...]
-    leaves: Column
-
-    def walk(self, frame: Frame) -> Places:
-        """The leaf of each row."""
-        result = np.zeros(frame.rows, np.intp)
-        waiting: list[tuple[int, Places]] = [(0, np.arange(frame.rows))]
-        while waiting:
-            place, rows = waiting.pop()
-            if place < 0:
-                result[rows] = -1 - place
-            elif len(rows):
-                node = self.nodes[place]
-                column = node.test.evaluate(frame.subset(rows))
-                waiting += [(way, rows[chosen]) for way, chosen in zip(node.ways, _chosen(column), strict=False)]
-        return result
-
-
-def _chosen(column: Column) -> list[Any]:
-    """Which rows go each way."""
-    if isinstance(column, Scalars):
-        return [column.values, ~column.values]
-    true, known = truth_of(column)
-    return [known & true, known & ~true, ~known]
 
 
 def _walk(make_test: Callable[[Call, Node, Node], Node], ways: Sequence[str]) -> Callable[[Call], Node]:

@@ -1,0 +1,1 @@
+"""Beam's Prism on this machine, the default."""
