@@ -22,7 +22,7 @@ from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
 
-_ANY_PARTITION = -1  # as the partitioner chooses
+_ANY_PARTITION = -1  # the partitioner chooses
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
@@ -122,7 +122,7 @@ class ProduceMessages(beam.DoFn):
             self._offsets.leave()
 
     def _framed(self, run: OutgoingRun) -> OutgoingRun:
-        """Dead letters as their topic frames them; other messages as they are."""
+        """The run with dead letters framed for their topic; other messages are unchanged."""
         if run.topic != self._dead_letters.name:
             return run
         return replace(run, values=[self._dead_letters.frame(value) for value in run.values])
