@@ -144,7 +144,7 @@ def _called(
     inferences = [one.inference if isinstance(one, PredictionResult) else one for one in results]
     wanted = 1 if installed.batch == "one-array" else rows
     if len(inferences) != wanted:
-        raise ScoringError(f"the handler gave {len(inferences)} results, but {wanted} are expected")
+        raise ScoringError(f"the handler returned {len(inferences)} results, but {wanted} are expected")
     return as_outputs(_one_array(inferences) if installed.batch == "one-array" else _transposed(inferences), rows)
 
 
@@ -159,7 +159,7 @@ def _transposed(inferences: Sequence[Any]) -> Mapping[str, Any]:
         return {PREDICTION: inferences}
     names = inferences[0].keys()
     if any(not isinstance(one, Mapping) or one.keys() != names for one in inferences):
-        raise ScoringError("the handler gave results with different names for records of one batch")
+        raise ScoringError("the handler returned results with different names for records of one batch")
     return {name: [one[name] for one in inferences] for name in names}
 
 

@@ -111,7 +111,7 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
     mapping = InputMapping(columns)
     if mapping.exploded and any(column.kind in ("vector", "fields") for column in columns):
         raise MappingError(
-            f"signature {signature.name!r}: an array field that gives a row an item cannot stand beside a vector input"
+            f"signature {signature.name!r}: an array field with one row per item cannot be combined with a vector input"
         )
     return mapping
 
@@ -155,7 +155,9 @@ def _whole_record(spec: TensorSpec, known: pa.Schema) -> tuple[str, ...]:
 def _check_width(column: InputColumn, known: pa.Schema) -> None:
     spec, fields = column.spec, column.fields
     if column.kind == "fields" and any(pa.types.is_list(known.field(name).type) for name in fields):
-        raise MappingError(f"model input {spec.name!r}: a list of fields may hold no array field: {', '.join(fields)}")
+        raise MappingError(
+            f"model input {spec.name!r}: a list of fields cannot contain an array field: {', '.join(fields)}"
+        )
     if column.kind in ("vector", "items") or spec.shape is None:
         return
     width = 1
@@ -163,7 +165,7 @@ def _check_width(column: InputColumn, known: pa.Schema) -> None:
         width *= len(fields) if size is None else size
     if width != len(fields):
         raise MappingError(
-            f"model input {spec.name!r} {_shape_text(spec)} takes {width} values a record, but {len(fields)} "
+            f"model input {spec.name!r} {_shape_text(spec)} takes {width} values per record, but {len(fields)} "
             f"fields are given: {', '.join(fields)}"
         )
 

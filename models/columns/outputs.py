@@ -79,7 +79,8 @@ def select_outputs(
     arrays = {}
     for name, source in (wanted or {name: name for name in outputs}).items():
         if source not in outputs:
-            raise ScoringError(f"the model gave no output {source!r}; it gave {', '.join(sorted(outputs)) or 'none'}")
+            returned = ", ".join(sorted(outputs)) or "none"
+            raise ScoringError(f"the model returned no output {source!r}; it returned {returned}")
         array = outputs[source]
         if array.ndim == 0 or array.shape[0] != rows:
             raise ScoringError(f"output {source!r} has shape {list(array.shape)}, but {rows} rows were scored")

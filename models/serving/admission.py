@@ -233,7 +233,7 @@ def _count(options: Mapping[str, str], name: str) -> int | None:
     if found is None:
         return None
     if not (found.isascii() and found.isdigit() and 0 < int(found) < 2**63):
-        raise ScorerOptionError(f"option {name}={found!r} is not a number of bytes from 1")
+        raise ScorerOptionError(f"option {name}={found!r} is not a number of bytes of at least 1")
     return int(found)
 
 

@@ -60,7 +60,7 @@ def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Rewar
     (b't-0-7', Label(value='red', output=None))
     """
     if not key or not value:
-        raise FeedbackError("feedback has the coordinates of a record as its key, and a value")
+        raise FeedbackError("feedback needs the coordinates of a record as its key, and a value")
     try:
         content = orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -78,7 +78,7 @@ def _label(content: dict[str, Any]) -> Label:
         raise FeedbackError(f"`output` is the name of an output, not {output!r}")
     unknown = sorted(content.keys() - {"label", "output"})
     if unknown:
-        raise FeedbackError(f"feedback with a `label` contains `output` at most, not {unknown[0]!r}")
+        raise FeedbackError(f"feedback with a `label` may also contain `output`, but not {unknown[0]!r}")
     return Label(value, output)
 
 
@@ -93,7 +93,7 @@ def _reward_of(content: dict[str, Any]) -> Reward:
 def _text(content: dict[str, Any], name: str) -> str:
     found = content.get(name)
     if not isinstance(found, str):
-        raise FeedbackError(f"feedback names `graph`, `step` and `model`, as the result does; `{name}` is {found!r}")
+        raise FeedbackError(f"feedback must name `graph`, `step` and `model`, as in the result; `{name}` is {found!r}")
     return found
 
 

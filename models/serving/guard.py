@@ -128,7 +128,7 @@ class RouteGuard:
             try:
                 self._watch()
             except Exception as error:  # candidates wait; everything else continues
-                _LOGGER.warning("candidates are not watched for a moment: %s", error)
+                _LOGGER.warning("candidates are temporarily not watched: %s", error)
                 self._stop.wait(_REST_SECONDS)
 
     def _watch(self) -> None:
@@ -185,7 +185,7 @@ class RouteGuard:
         try:
             reported.add(StatusEvent.from_json(value or b""))
         except ValueError:
-            _LOGGER.debug("the status topic holds a message that is no status event")
+            _LOGGER.debug("the status topic contains a message that is not a status event")
 
     def _decide(self, catalog: ModelCatalog, reported: ReportedStatistics) -> None:
         watched = set()

@@ -229,7 +229,7 @@ def check_largest_batch(descriptor: ModelDescriptor) -> None:
     """Raises ScorerOptionError unless the option that limits batches is absent or a whole number of at least 1."""
     found = descriptor.options.get(LARGEST_BATCH_OPTION)
     if found is not None and not (found.isascii() and found.isdigit() and 0 < int(found) < 2**31):
-        raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records from 1")
+        raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records of at least 1")
 
 
 def check_inputs_from(descriptor: ModelDescriptor) -> None:

@@ -90,7 +90,7 @@ class JsonCodec:
                 if fastavro.validation.validate(filled, self._parsed, raise_errors=False):
                     continue
                 if _is_nested_deeper(filled, _EXPLAINED_DEPTH):
-                    errors[place] = "it does not follow the schema; it is nested too deeply to say where"
+                    errors[place] = "it does not follow the schema, but is nested too deeply to say where"
                     continue
                 fastavro.validation.validate(filled, self._parsed, raise_errors=True)
             except Exception as error:  # fastavro raises arbitrary exceptions for some values

@@ -133,7 +133,7 @@ class TfExampleCodec:
         """A list column for each feature; raises _RefusedError if a message is malformed."""
         parsed = _parse_with(self._new_decoder(), messages)
         if self._features and parsed.num_rows != len(messages):
-            raise _RefusedError(f"{parsed.num_rows} rows came of it")
+            raise _RefusedError(f"it produced {parsed.num_rows} rows")
         return parsed
 
     def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
