@@ -72,7 +72,7 @@ class ReadingTracker(RestrictionTracker):
         return Reading(self._reading.origin, self._reading.position, self._stopped)
 
     def try_claim(self, position: int) -> bool:
-        """Claims everything below `position`; False when the work was stopped and nothing may be emitted."""
+        """Claims everything below `position`; returns False if the work was stopped and nothing may be emitted."""
         if self._stopped:
             return False
         self._stopped = position == END
@@ -92,7 +92,7 @@ class ReadingTracker(RestrictionTracker):
         return Reading(origin, self._reading.position, True), Reading(origin, self._position)
 
     def check_done(self) -> None:
-        """Raises ValueError when the bundle ended without a checkpoint, which would lose the remainder."""
+        """Raises ValueError if the bundle ended without a checkpoint, which would lose the remainder."""
         if not self._stopped:
             raise ValueError(f"the bundle ended at position {self._position} without a checkpoint")
 

@@ -26,7 +26,7 @@ _BLOCK = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class BeamOpener:
-    """An `Opener` for all locations that Beam can read. It has no state, so it pickles to its name alone.
+    """An `Opener` for all locations that Beam can read. It is stateless, so it pickles to its name alone.
 
     Plain paths and file:// URIs are left to `LocalOpener`, and the schemes of `models.locations` to their openers. The
     file systems get their credentials and options from the calling worker, as with Beam's own reads.
@@ -41,8 +41,8 @@ class BeamOpener:
           The path of the copy.
 
         Raises:
-          ModelLoadError: when the scheme is unknown, its package is missing, or the location does not exist or cannot
-            be read; the message names the location and the remedy.
+          ModelLoadError: the scheme is unknown, its package is missing, or the location does not exist or cannot be
+            read; the message names the location and the remedy.
         """
         opener = opener_of(location)
         if opener is not None:

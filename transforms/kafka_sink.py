@@ -22,7 +22,7 @@ from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
 
-_ANY_PARTITION = -1  # as the partitioner chooses
+_ANY_PARTITION = -1  # the partitioner chooses
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
@@ -35,7 +35,7 @@ class WriteToKafka(beam.PTransform):
 
     At least once: the producer is idempotent, so its own retries write nothing twice, but a repeated bundle writes its
     messages again; the coordinates in them identify duplicates. A message that is too large for its topic becomes a
-    dead letter without the value, which stays at its coordinates. A status event answers for no record and has no
+    dead letter without the value, which stays at its coordinates. A status event belongs to no record and has no
     coordinates: if it is too large, it is dropped, logged and counted, because every retry would fail in the same way.
 
     Args:
@@ -122,7 +122,7 @@ class ProduceMessages(beam.DoFn):
             self._offsets.leave()
 
     def _framed(self, run: OutgoingRun) -> OutgoingRun:
-        """Dead letters as their topic frames them; other messages as they are."""
+        """The run with dead letters framed for their topic; other messages are unchanged."""
         if run.topic != self._dead_letters.name:
             return run
         return replace(run, values=[self._dead_letters.frame(value) for value in run.values])
@@ -185,7 +185,7 @@ class ProduceMessages(beam.DoFn):
         if too_large and message.offset is not None:
             self._replace(span, message, message.offset)
         elif too_large and message.topic != self._dead_letters.name:
-            _LOGGER.error("%s; it answers for no record and is dropped", _too_large_text(message))
+            _LOGGER.error("%s; it belongs to no record, so it is dropped", _too_large_text(message))
             self._dropped.inc()
         else:
             self._producer = None  # some errors make a producer unusable

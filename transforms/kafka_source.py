@@ -42,11 +42,11 @@ class Pace:
     Attributes:
       idle_seconds: the pause after a bundle that found nothing, if the last record is more than a second old.
       live_seconds: the pause after a bundle that took everything, and after an empty one within a second of a record.
-      busy_seconds: the pause after a bundle that left at least a whole list behind.
+      busy_seconds: the pause after a bundle that left at least one full list behind.
       batches: the maximum number of lists of records in a bundle.
-      news_seconds: the pause after a bundle that took any records, if longer than the others.
-      heartbeat_seconds: how long a partition is quiet before an empty list is emitted, so that models load and events
-        flow without records; 0 for never.
+      news_seconds: the pause after a bundle that took any records, if it is longer than the others.
+      heartbeat_seconds: how long a partition must be quiet before an empty list is emitted, so that models load and
+        events flow without records; 0 means never.
     """
 
     idle_seconds: float = 0.03
@@ -59,11 +59,12 @@ class Pace:
     def pause(self, took: bool, more: bool, quiet_seconds: float = 0.0) -> Duration:
         """The pause after a bundle.
 
-        Offsets that a bundle without records left behind may hold none: the end of a transaction takes an offset, too.
+        If a bundle found no records, the offsets that it left behind may contain none either: the end of a transaction
+        also takes an offset.
 
         Args:
           took: whether the bundle took records.
-          more: whether it left enough for another list behind.
+          more: whether it left enough records behind for another list.
           quiet_seconds: the time since the last record.
         """
         if took:
@@ -76,7 +77,7 @@ class ReadFromKafka(beam.PTransform):
 
     Elements are in the global window, with timestamps well ahead of the watermark; the records' own timestamps are in
     the batch. Batches of one partition are emitted in the order of their offsets, and their spans tile it. On a runner
-    without checkpoints, the next start emits batches again that were not acknowledged.
+    without checkpoints, the next start emits unacknowledged batches again.
 
     Args:
       topics: the topics; each may be created later.
@@ -119,7 +120,7 @@ class CheckpointedSource(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvi
         self._watermarks = WallClockWatermarkProvider(ahead)
 
     def setup(self) -> None:
-        """Enters the readers that the steps of a worker process share."""
+        """Enters the readers, which the steps of a worker process share."""
         self._shared.enter(PartitionReaders)
 
     def teardown(self) -> None:
@@ -263,8 +264,8 @@ class ReadPartition(CheckpointedSource):
                 reader.took_at = reader.quiet_since = time.monotonic()
                 yield TimestampedValue(batch, watermark.element_timestamp())
                 if len(batch) < self._settings.max_records and not self._more(reader, position):
-                    # All there was. What has arrived meanwhile is a record or two, and a list of them costs the stages
-                    # behind as much as a longer one.
+                    # Everything available was taken. By now a record or two may have arrived, but a list of them costs
+                    # the following stages as much as a longer one.
                     break
             backlog, more = reader.backlog(position), self._more(reader, position)
             quiet_seconds = time.monotonic() - reader.took_at
@@ -274,7 +275,7 @@ class ReadPartition(CheckpointedSource):
         tracker.defer_remainder(self._pace.pause(position > reading.position, more, quiet_seconds))
 
     def _more(self, reader: PartitionReader, position: int) -> bool:
-        """Whether the broker has another whole list."""
+        """Whether the broker has another full list."""
         return reader.backlog(position) >= self._settings.max_records
 
     def _heartbeat_due(self, reader: PartitionReader) -> bool:

@@ -1,13 +1,13 @@
-"""modelType `beam-model-handler`: any of Beam's model handlers, run in this process.
+"""modelType `beam-model-handler`: runs any of Beam's model handlers in this process.
 
 The option `handler` names the handler: an entry point of the group `beam_serving.model_handlers` of an installed
 package, which refers to a `transforms.model_handlers.InstalledHandler`. The model is the file or folder that the
 handler loads. A descriptor never carries code.
 
-Results that are dictionaries have an output for each of their names; all others have the output `prediction`. Handlers
-that read pickles need the permission that pickles need. Several threads call a handler at once, as in RunInference.
-Functions before and after a handler (`with_preprocess_fn`) are steps of RunInference, which does not take part, so a
-handler that has some is refused.
+Dictionary results have one output per key; all other results have the single output `prediction`. Handlers that read
+pickles need the same permission as pickles. Several threads call a handler at once, as in RunInference. Functions
+before and after a handler (`with_preprocess_fn`) are steps of RunInference, which is not used here, so a handler with
+such functions is refused.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and lets the handler load it.
 
     Raises:
-      ScorerOptionError: when the option `handler` is missing, or there is another one.
-      EntryPointError: when no package has the handler, or its entry point is broken.
-      PickleRefusedError: when the handler reads pickles, and the deployment does not allow this one.
-      ModelLoadError: when the model is missing or broken.
+      ScorerOptionError: the option `handler` is missing, or there is an unknown option.
+      EntryPointError: no package provides the handler, or its entry point is broken.
+      PickleRefusedError: the handler reads pickles, and the deployment does not allow this one.
+      ModelLoadError: the model is missing or broken.
     """
     return load_published(source, (HANDLER_OPTION,), partial(_opened, source))
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module; a handler is imported with the first model that names it."""
+    """Does nothing beyond the import of this module; a handler is imported with the first model that names it."""
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> CalledScorer:
@@ -105,7 +105,7 @@ def _model_path(content: bytes | Path, place: Path, folder: bool) -> Path:
 
 
 def _check(handler: object, source: ModelSource, digest: str, path: Path) -> None:
-    """Checks what is created before it loads anything."""
+    """Checks the new handler before it loads anything; raises ModelLoadError or PickleRefusedError."""
     if not isinstance(handler, ModelHandler):
         raise ModelLoadError(f"a {type(handler).__name__} was created, which is not a ModelHandler of Beam")
     if list(handler.get_preprocess_fns()) or list(handler.get_postprocess_fns()):
@@ -123,7 +123,7 @@ def _check(handler: object, source: ModelSource, digest: str, path: Path) -> Non
 
 
 def _with_wrapped(handler: ModelHandler[Any, Any, Any]) -> Iterator[ModelHandler[Any, Any, Any]]:
-    """The handler, and those that it wraps, such as KeyedModelHandler does."""
+    """Yields the handler and the handlers that it wraps, as KeyedModelHandler does."""
     yield handler
     for value in vars(handler).values():
         if isinstance(value, ModelHandler):
@@ -144,7 +144,7 @@ def _called(
     inferences = [one.inference if isinstance(one, PredictionResult) else one for one in results]
     wanted = 1 if installed.batch == "one-array" else rows
     if len(inferences) != wanted:
-        raise ScoringError(f"the handler gave {len(inferences)} results, but {wanted} are expected")
+        raise ScoringError(f"the handler returned {len(inferences)} results, but {wanted} are expected")
     return as_outputs(_one_array(inferences) if installed.batch == "one-array" else _transposed(inferences), rows)
 
 
@@ -154,12 +154,12 @@ def _one_array(inferences: Sequence[Any]) -> Mapping[str, Any]:
 
 
 def _transposed(inferences: Sequence[Any]) -> Mapping[str, Any]:
-    """The results of records as outputs: one for each name of dictionaries, or the only one."""
+    """Transposes the results of records to outputs: one for each key of dictionaries, otherwise the only one."""
     if not isinstance(inferences[0], Mapping):
         return {PREDICTION: inferences}
     names = inferences[0].keys()
     if any(not isinstance(one, Mapping) or one.keys() != names for one in inferences):
-        raise ScoringError("the handler gave results with different names for records of one batch")
+        raise ScoringError("the handler returned results with different names for records of one batch")
     return {name: [one[name] for one in inferences] for name in names}
 
 

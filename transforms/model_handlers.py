@@ -1,6 +1,7 @@
-"""Beam's model handlers, which packages add for models of the type `beam-model-handler`.
+"""Beam's model handlers, which packages provide for models of the type `beam-model-handler`.
 
-A package says how a handler is created, and names that in an entry point of the group `beam_serving.model_handlers`::
+A package declares how a handler is created, and names the declaration in an entry point of the group
+`beam_serving.model_handlers`::
 
     WINE = InstalledHandler(OnnxModelHandlerNumpy, inputs={"X": Column("float32", (11,))})
 
@@ -28,16 +29,16 @@ class InstalledHandler:
     """How a handler is created and called.
 
     Attributes:
-      create: gives the handler for the path of a model on this machine.
-      inputs: the columns that it takes. Unless the batch style is `dicts`, several ones become one array with a column
-        for each, so they have one dtype and no dimensions of their own.
-      batch: what `run_inference` gets: `rows`, a list with an array for each record; `matrix`, one array whose first
-        dimension is the records; `one-array`, a list with only that array, for which the handler gives one result with
-        a row for each record; `dicts`, a list with a dictionary of values by input for each record.
-      folder: whether a model is a folder; a zip file of one is unpacked. Otherwise a model is a file.
+      create: returns the handler for the path of a model on this machine.
+      inputs: the columns that the handler takes. Unless the batch style is `dicts`, several inputs become one array
+        with a column for each, so they must have the same dtype and no dimensions of their own.
+      batch: the argument of `run_inference`. `rows` is a list with one array per record; `matrix` is one array whose
+        first dimension is the records; `one-array` is a list with only that array, for which the handler returns one
+        result with one row per record; `dicts` is a list with one dictionary of values by input per record.
+      folder: whether a model is a folder, which may be zipped; otherwise a model is a file.
 
     Raises:
-      ValueError: when the batch style is unknown, or the inputs do not fit it.
+      ValueError: the batch style is unknown, or the inputs do not fit it.
     """
 
     create: Callable[[str], ModelHandler[Any, Any, Any]]
@@ -57,7 +58,12 @@ class InstalledHandler:
             raise ValueError("inputs that become one array must have one dtype and no dimensions of their own")
 
     def batch_of(self, inputs: Mapping[str, Array], rows: int) -> Sequence[Any] | Array:
-        """The inputs of a call as the handler takes them."""
+        """The inputs of a call in the batch style of the handler.
+
+        Args:
+          inputs: one array [rows, ...] for each input.
+          rows: the number of rows.
+        """
         if self.batch == "dicts":
             return [{name: inputs[name][row] for name in self.inputs} for row in range(rows)]
         arrays = [inputs[name] for name in self.inputs]

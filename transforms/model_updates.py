@@ -2,8 +2,8 @@
 
 The side input contains positions of the models topic: references of a few bytes to everything published below them.
 Positions of one topic only grow, and the newest one is sufficient. It therefore does not matter whether a runner
-delivers every change or a snapshot, in which order, or how often. A recreated topic has positions of its own
-(`models.model_topic.position`).
+delivers every change or a snapshot, or in which order and how often it does so. A recreated topic has positions of its
+own (`models.model_topic.position`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from transforms.kafka_source import Pace, ReadFromKafka
 
 REJECTED = "rejected"
 
-# Poll every 50 ms, but pause for 100 ms after an update, so that at most ten elements per second reach the side input:
-# runners pay for each of its changes.
+# Poll every 50 ms, but pause for 100 ms after an update, so that at most ten elements per second reach the side input,
+# because each of its changes costs the runner time.
 UPDATE_PACE = Pace(idle_seconds=0.05, live_seconds=0.05, batches=1, heartbeat_seconds=0.0, news_seconds=0.1)
 
 # How long a bundle may take to notice a new position.
@@ -50,7 +50,7 @@ class ModelUpdates(NamedTuple):
     rejected: beam.PCollection[OutgoingBatch]
 
     def as_view(self, firing: Firing) -> beam.pvalue.AsIter:
-        """The side input of positions, of which readers use the newest.
+        """The side input of positions; readers use the newest one.
 
         Args:
           firing: "default" for the default trigger, with which Prism delivers all positions so far; "each" to fire

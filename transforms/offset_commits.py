@@ -65,7 +65,7 @@ class CommitOffsets(beam.PTransform):
     worker process this step is not needed, because the sink commits (`WriteToKafka`).
 
     Args:
-      offsets: of the group.
+      offsets: the offsets of the group.
     """
 
     def __init__(self, offsets: GroupOffsets) -> None:
@@ -148,7 +148,7 @@ class GroupCommitter:
         """Joins a span to its partition's frontier, which replaces an older one that is not committed yet.
 
         Raises:
-          OffsetsNotCommittedError: when the thread that commits has ended with an error.
+          OffsetsNotCommittedError: the committer's thread has ended with an error.
         """
         key = span.topic, span.topic_id, span.partition
         with self._changed:

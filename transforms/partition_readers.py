@@ -26,7 +26,7 @@ class _Kept:
 class PartitionReaders:
     """The partition readers of one pipeline in this process. Thread-safe; one thread at a time leases each reader.
 
-    A reader that was not leased for a minute is closed, because its partition is read by another worker by then.
+    A reader that has not been leased for a minute is closed, because by then another worker reads its partition.
     """
 
     def __init__(self) -> None:

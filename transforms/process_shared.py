@@ -66,7 +66,7 @@ class ProcessShared(Generic[T]):
     def enter(self, make: Callable[[], T]) -> T:
         """Registers a user and returns the value, which is created if necessary; called from a DoFn's `setup`.
 
-        Every `enter` that returns must be followed by one `leave`. Exceptions of `make` are passed on, and then
+        Every `enter` that returns must be followed by one `leave`. If `make` raises, the exception is passed on and
         nothing is registered.
         """
         return self._get(make, users=1)
@@ -74,7 +74,7 @@ class ProcessShared(Generic[T]):
     def value(self, make: Callable[[], T]) -> T:
         """The value, created if necessary, without registering a user.
 
-        Beam calls the restriction methods of a DoFn also on instances that it never sets up or tears down.
+        Beam also calls the restriction methods of a DoFn on instances that it never sets up or tears down.
         """
         return self._get(make, users=0)
 

@@ -25,15 +25,15 @@ _REPORT_SECONDS = 1.0
 
 
 class ScoreRecords(beam.PTransform):
-    """Scores a PCollection of `RecordBatch`; gives one `OutgoingBatch` a batch, with one message a record.
+    """Scores a PCollection of `RecordBatch`; emits one `OutgoingBatch` per batch, with one message per record.
 
     Args:
-      updates: which models are current.
+      updates: the updates of the models topic, which determine the current models.
       firing: how the runner fires the side input.
-      models: where they are loaded from.
-      scoring: where results go.
-      on_update: swap: the old model serves while the new one loads; wait: records wait for the new one.
-      status_topic: for status events; None: they are only logged and counted.
+      models: where models are loaded from.
+      scoring: where results go and what they look like.
+      on_update: with "swap", the old model serves while the new one loads; with "wait", records wait for the new one.
+      status_topic: the topic of status events; None if they are only logged and counted.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class ScoreRecords(beam.PTransform):
 
 
 class ScoreBatch(beam.DoFn):
-    """Tells the process's follower how far the models topic has come, and scores with what is loaded.
+    """Passes the newest position of the models topic to the process's follower, and scores with the loaded models.
 
-    The first batches of a worker process wait until its follower has caught up with the topic's end and loaded what was
-    live there: after a restart no record is scored by an older model than before, or by none.
+    The first batches of a worker process wait until its follower has caught up with the topic's end and loaded the live
+    models. After a restart, no record is therefore scored by an older model than before, or by no model at all.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ScoreBatch(beam.DoFn):
         self._stops = Metrics.counter("ScoreBatch", "stopped_followers")
 
     def setup(self) -> None:
-        """Starts the process's follower, unless another instance has."""
+        """Starts the process's follower, unless another instance has done so."""
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
         self._report_at = 0.0
         self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))

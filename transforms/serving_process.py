@@ -29,7 +29,7 @@ Client = InlineModels | MessageSender | RouteGuard | FeedbackFollower
 
 @dataclass(frozen=True)
 class ModelsSettings:
-    """Where models come from.
+    """Where models come from, and how a worker process loads them.
 
     Attributes:
       kafka: the brokers.
@@ -39,12 +39,12 @@ class ModelsSettings:
       deployment: the name of this deployment in status events, which is its consumer group.
       data_types: the data types whose models are followed; empty means all data types that the schema allows.
       timeout: seconds for which bundles may use the loaded models after the follower has stopped.
-      wait: the most seconds for which records wait for a model that they must be scored with.
+      wait: the maximum number of seconds for which records wait for the model that must score them.
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
-      loads: how many models are loaded at a time; one, where memory is limited.
-      status_topic: where workers report; None: nowhere, so that candidates are not watched.
-      pickles: what workers may load although loading it runs code.
-      feedback_topic: where the rewards of bandits and the labels of candidates come from; None: nowhere.
+      loads: how many models are loaded at a time; only one if memory is limited.
+      status_topic: the topic to which workers report; None if there is none, in which case candidates are not watched.
+      pickles: the models that workers may load although loading them runs code.
+      feedback_topic: the topic of rewards for bandits and labels for candidates; None if there is none.
     """
 
     kafka: KafkaSettings
@@ -73,10 +73,10 @@ class Serving:
 
     Attributes:
       registry: the live models.
-      follower: loads the models that the models topic asks for, on a thread of its own.
+      follower: follows the models topic on a thread of its own, and has its models loaded.
       shadows: scores the shadows of routes.
       clients: the other clients of the brokers, which are closed last.
-      caught_up: set when the models that were live at the start of the process are loaded.
+      caught_up: set once the models that were live at the start of the process are loaded.
     """
 
     registry: ModelRegistry

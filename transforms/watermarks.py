@@ -1,4 +1,4 @@
-"""The watermarks of the sources: one for records, and one for sources whose output records never wait for."""
+"""The watermarks of the sources: one for records, and one for sources for which records never wait."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _AHEAD = Duration(seconds=365 * 24 * 3600)
 class WallClockWatermark(WatermarkEstimator):
     """A watermark that follows the wall clock, whether or not records arrive, and never moves back.
 
-    It is processing time, the default of KafkaIO too, so a record with a timestamp far in the future does not hold
-    anything up. With `ahead` it is one year later, for sources that list the partitions to read or the current
-    models: records never wait for them.
+    It is processing time, which is also KafkaIO's default, so a record with a timestamp far in the future does not hold
+    anything up. With `ahead` it is one year later, for sources that list the partitions to read or the current models,
+    because records never wait for these.
 
     Args:
       floor: the lowest value of the watermark, which is the one that the last checkpoint saved.

@@ -1,1 +1,1 @@
-"""What goes into a model and what comes out of it, as columns: the mapping from record fields, and the outputs."""
+"""The inputs and outputs of models as columns: the mapping from record fields, and the outputs by record."""

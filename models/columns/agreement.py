@@ -1,8 +1,8 @@
 """Whether two models agree about records, output by output.
 
-Class scores, which are two or more floating-point numbers a row, agree when the highest one has the same place. A
-single floating-point number agrees within a tolerance. Whole numbers, booleans and texts must be equal. NaN agrees with
-NaN only. A record that gives a row for each item agrees when all of its rows do.
+Class scores, which are two or more floating-point numbers per row, agree if the highest one has the same index. A
+single floating-point number agrees within a tolerance. Whole numbers, booleans and texts must be equal. NaN agrees only
+with NaN. A record with one row per item agrees if all of its rows do.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def kind_of(array: Array) -> OutputKind:
 
 
 def agreeing_records(name: str, candidate: RecordOutputs, live: RecordOutputs, tolerance: float) -> Flags:
-    """Whether two models agree about an output of the same records: bool [records].
+    """Whether two models agree on an output for each of the same records: bool [records].
 
     Args:
-      name: of the output, which the live model has; without it, the candidate disagrees.
-      candidate: its outputs.
+      name: the name of an output of the live model. If the candidate lacks it, no record agrees.
+      candidate: the outputs of the candidate.
       live: the outputs of the live model for the same records.
-      tolerance: of a single number: it may differ by this, and by this times the live model's number.
+      tolerance: how far a single number may differ, both absolutely and relative to the live model's number.
     """
     records = _records(live)
     if name not in candidate.arrays or not _same_rows(candidate, live):
@@ -53,7 +53,7 @@ def agreeing_records(name: str, candidate: RecordOutputs, live: RecordOutputs, t
 
 
 def agreeing_rows(candidate: Array, live: Array, tolerance: float) -> Flags:
-    """As `agreeing_records`, for the values of one output: bool [rows]."""
+    """Like `agreeing_records`, but for the rows of one output: bool [rows]."""
     kinds = kind_of(candidate), kind_of(live)
     rows = len(live)
     if kinds[0] != kinds[1]:
@@ -82,7 +82,7 @@ def taken(outputs: RecordOutputs, places: npt.NDArray[np.intp]) -> RecordOutputs
 def answered_by_both(
     candidate: Sequence[ScoredRecords], live: Sequence[ScoredRecords]
 ) -> Iterator[tuple[RecordOutputs, RecordOutputs, int]]:
-    """What two models answered to the records that both have answered: the outputs of both, and how many records."""
+    """Yields the outputs of both models for the records that both answered, and the number of those records."""
     for wanted in live:
         for found in candidate:
             if found.outputs is not None and wanted.outputs is not None:

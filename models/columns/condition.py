@@ -1,9 +1,9 @@
 """Conditions over the fields of records, which pick a segment of a route.
 
-A condition is an expression in a small part of Python's syntax: fields by name (`customer.country` for a field of a
-nested record), numbers, texts, True, False and None, comparisons, `in` with a list, `is None`, `and`, `or`, `not` and
-parentheses. It is evaluated on columns. A comparison with a missing value is false, so each record either meets a
-condition or does not.
+A condition is an expression in a small subset of Python: fields by name (`customer.country` for a field of a nested
+record), numbers, texts, True, False and None, comparisons, `in` with a list, `is None`, `and`, `or`, `not` and
+parentheses. It is evaluated on whole columns. A comparison with a missing value is false, so a record always either
+meets a condition or fails it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _DEPTH_LIMIT = 50
 
 
 class Condition:
-    """A condition that has been read.
+    """A parsed condition.
 
     Args:
-      text: as it was written.
-      tree: its syntax tree, which `parse_condition` has checked.
+      text: the condition as written.
+      tree: its syntax tree, checked by `parse_condition`.
     """
 
     def __init__(self, text: str, tree: ast.expr) -> None:
@@ -52,14 +52,14 @@ class Condition:
         return tuple(sorted(names))
 
     def check(self, known: pa.Schema) -> None:
-        """Checks that records with these fields can be tested; raises ConditionError as `holds` does."""
+        """Checks that the condition applies to records with these fields; raises ConditionError like `holds`."""
         self.holds(pa.RecordBatch.from_pylist([], known))
 
     def holds(self, columns: pa.RecordBatch) -> Booleans:
-        """Which records meet the condition: bool [records].
+        """Whether each record meets the condition: bool [records].
 
         Raises:
-          ConditionError: when a field does not exist, or cannot be compared with what the condition compares it with.
+          ConditionError: a field does not exist, or cannot be compared as the condition says.
         """
         try:
             found = _truth(self._tree, columns)
@@ -75,10 +75,10 @@ class Condition:
 
 @cache
 def parse_condition(text: str) -> Condition:
-    """Reads a condition.
+    """Parses a condition.
 
     Raises:
-      ConditionError: when it is not in the syntax of conditions; the message names the part that is not.
+      ConditionError: the text does not follow the syntax of conditions; the message names the offending part.
 
     >>> parse_condition("amount > 1000 and country in ['DE', 'FR']").fields
     ('amount', 'country')
@@ -104,7 +104,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def _check(node: ast.expr, depth: int) -> None:
-    """Raises ConditionError unless `node` has a truth value and consists of what is allowed."""
+    """Raises ConditionError unless `node` has a truth value and uses only the allowed syntax."""
     if not depth:
         raise ConditionError("it is nested too deeply")
     if isinstance(node, ast.BoolOp):
@@ -199,9 +199,9 @@ def _equal(value: pa.Array, other: pa.Scalar) -> pa.Array:
 def _alike(
     left: pa.Array | pa.Scalar, right: pa.Array | pa.Scalar
 ) -> tuple[pa.Array | pa.Scalar, pa.Array | pa.Scalar]:
-    """Both sides, once it is clear that Arrow does not convert one to the other in a surprising way.
+    """Returns both sides if they are of the same kind; otherwise raises ConditionError.
 
-    Arrow reads a text as a number, or as a time, where it is compared with one.
+    Arrow would parse a text as a number or a time if it is compared with one.
     """
     if _kind(left.type) != _kind(right.type):
         raise ConditionError(f"{left.type} cannot be compared with {right.type}")

@@ -1,4 +1,4 @@
-"""From an Arrow column to the numpy array of a model input, exactly or not at all."""
+"""Converts an Arrow column to the numpy array of a model input, exactly or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TEXT = np.dtype(object)
 def values_of(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
     """The values of a column in the dtype of a model input: [rows].
 
-    Null becomes NaN for an input of floats. Values are never rounded or cut: 1.5 does not fit a whole number, 300 does
-    not fit uint8, and a number does not fit a boolean. Texts, enums and bytes become arrays of bytes.
+    Null becomes NaN for a float input. Values are never rounded or truncated: 1.5 does not fit an integer, 300 does not
+    fit uint8, and a number does not fit a boolean. Texts, enums and bytes become arrays of bytes.
 
     Raises:
-      ValueError: a value does not fit; the text names the reason.
+      ValueError: a value does not fit; the text gives the reason.
 
     Example:
       >>> values_of(pa.array([1, None, 3]), np.dtype("float32"))
@@ -48,7 +48,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether the values of that type are numbers, or some of them in a union."""
+    """Whether the values of that type are numbers or, in a union, may be."""
     if pa.types.is_union(kind):
         return any(is_number(kind.field(place).type) for place in range(kind.num_fields))
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
@@ -73,7 +73,7 @@ def _texts(column: pa.Array) -> Array:
 
 
 def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
-    if pa.types.is_floating(column.type) and not column.null_count:  # the most common columns, without detours
+    if pa.types.is_floating(column.type) and not column.null_count:  # a fast path for the most common columns
         return _cast(column.to_numpy(zero_copy_only=False), dtype)
     if pa.types.is_null(column.type):
         return np.full(len(column), np.nan, dtype)
@@ -91,7 +91,7 @@ def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
 
 
 def _cast(values: Array, dtype: np.dtype[np.generic]) -> Array:
-    """The same numbers in a dtype of floats; what is too large for it becomes infinite."""
+    """The same numbers in a float dtype; numbers that are too large for it become infinite."""
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore"):

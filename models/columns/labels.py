@@ -1,8 +1,8 @@
-"""Labels: what turned out to be true of a record, compared with what a model has answered.
+"""Labels: the ground truth of records, compared with the answers of a model.
 
-An answer to compare is one value for each record: the place of the highest of several class scores, or a single number,
-boolean or text. Class scores with NaN have the place -1, which is never right. Other outputs, such as vectors of whole
-numbers and records with several rows, have none.
+A comparable answer is one value per record: the index of the highest class score, or a single number, boolean or text.
+Class scores with NaN have the index -1, which is never correct. Other outputs, such as vectors of whole numbers and
+records with several rows, cannot be compared.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from models.columns.outputs import RecordOutputs
 Value = bool | int | float | str
 
 LARGEST_DEVIATION = 1e150
-"""The deviation of an answer that is not finite; its square is still a number that JSON can contain."""
+"""The deviation of an answer that is not finite; JSON can still represent its square."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """What turned out to be true of a record.
+    """The ground truth of a record.
 
     Attributes:
-      value: of the output; of class scores, the place of the right class, from 0.
-      output: the name of the output; None where the model has only one.
+      value: the true value of the output; for class scores, the index of the correct class, from 0.
+      output: the name of the output; None if the model has only one.
     """
 
     value: Value
@@ -40,8 +40,8 @@ class LabelledAnswer:
     """How an answer compares with its label.
 
     Attributes:
-      correct: whether it is the same, or a number within the tolerance.
-      deviation: the distance of two numbers; None for other values.
+      correct: whether both are equal, or numbers within the tolerance of each other.
+      deviation: the distance between two numbers; None for other values.
     """
 
     correct: bool
@@ -49,7 +49,7 @@ class LabelledAnswer:
 
 
 def comparable_answers(outputs: RecordOutputs) -> list[dict[str, Value]]:
-    """The answers of each record that can be compared with labels, by output.
+    """The answers for each record that can be compared with labels, by output.
 
     >>> outputs = RecordOutputs({"scores": np.array([[0.1, 0.9]]), "price": np.array([2.5])}, None)
     >>> comparable_answers(outputs)
@@ -70,7 +70,7 @@ def comparable_answers(outputs: RecordOutputs) -> list[dict[str, Value]]:
 
 
 def _values(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Value] | None:
-    """One value for each row; None where there is no such value."""
+    """One value for each row; None if the output has no comparable values."""
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     flat = array.reshape(len(array), width)
     if kind_of(array) == "class scores":
@@ -83,12 +83,12 @@ def _values(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Va
 
 
 def compare(answers: Mapping[str, Value], label: Label, tolerance: float) -> LabelledAnswer | None:
-    """Compares a record's answers with its label; None if they cannot be compared.
+    """Compares a record's answers with its label; returns None if they cannot be compared.
 
     Args:
-      answers: by output, as `comparable_answers` gives them.
-      label: of the record.
-      tolerance: by which a number may differ, absolutely and relative to the label.
+      answers: the answers by output, as `comparable_answers` returns them.
+      label: the label of the record.
+      tolerance: how far a number may differ, both absolutely and relative to the label.
 
     >>> compare({"price": 2.5}, Label(2), 0.01)
     LabelledAnswer(correct=False, deviation=0.5)

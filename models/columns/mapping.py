@@ -1,10 +1,10 @@
-"""From the columns of records to the inputs of a model.
+"""Maps the columns of records to the inputs of a model.
 
-A model input is filled by the field of its name, or by the field (or list of fields) that the descriptor maps to
-it. A list of fields, or an array field for an input with a fixed second dimension, becomes one row per record. An
-array field for an input with one value per row becomes one row per item: the record's scalars are repeated for each
-item, and the outputs are grouped by record again. If records have a column of whole messages, it fills an input that
-has one of the usual names of such inputs.
+A model input is filled from the field of the same name, or from the field or fields that the descriptor maps to it. A
+list of fields, or an array field for an input with a fixed second dimension, becomes one row per record. An array field
+for an input with one value per row becomes one row per item: the record's scalars are repeated for each item, and the
+outputs are grouped by record again. If records have a column of whole messages, it fills an input that has one of the
+usual names of such inputs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from models.errors import FieldValueError, MappingError
 from models.records.codecs.base import sample_of
 from models.tensors import Array, Signature, TensorSpec
 
-# The usual names of the input of a model that parses serialized records: the message itself fills it.
+# The usual input names of models that parse serialized records; the message itself fills such an input.
 WHOLE_RECORD_INPUTS = (
     "examples",
     "serialized_example",
@@ -69,7 +69,7 @@ class ModelInputs:
 
     Attributes:
       arrays: by input name; the first dimension is the number of rows.
-      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None: record i has row i.
+      bounds: int64 [records + 1]: record i has the rows bounds[i] to bounds[i + 1]; None if record i has row i.
       rows: the number of rows.
     """
 
@@ -83,7 +83,7 @@ class Fields(Protocol):
 
     @property
     def name(self) -> str:
-        """What the records are called in errors."""
+        """The name of the records in errors."""
 
     @property
     def fields(self) -> pa.Schema:
@@ -94,12 +94,12 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
     """Finds the fields that fill each input of the signature.
 
     Args:
-      signature: of the model.
-      mapped: input to the fields that fill it, as the descriptor has it.
-      codec: whose columns will be scored, or other columns.
+      signature: the signature of the model.
+      mapped: the descriptor's mapping from inputs to the fields that fill them.
+      codec: the codec whose columns will be scored, or another source of columns.
 
     Raises:
-      MappingError: when an input is neither a field nor mapped, or a mapped field or input does not exist.
+      MappingError: an input is neither a field nor mapped, or a mapped field or input does not exist.
     """
     for name in mapped:
         if name not in signature.inputs:
@@ -111,7 +111,7 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
     mapping = InputMapping(columns)
     if mapping.exploded and any(column.kind in ("vector", "fields") for column in columns):
         raise MappingError(
-            f"signature {signature.name!r}: an array field that gives a row an item cannot stand beside a vector input"
+            f"signature {signature.name!r}: an array field with one row per item cannot be combined with a vector input"
         )
     return mapping
 
@@ -155,7 +155,9 @@ def _whole_record(spec: TensorSpec, known: pa.Schema) -> tuple[str, ...]:
 def _check_width(column: InputColumn, known: pa.Schema) -> None:
     spec, fields = column.spec, column.fields
     if column.kind == "fields" and any(pa.types.is_list(known.field(name).type) for name in fields):
-        raise MappingError(f"model input {spec.name!r}: a list of fields may hold no array field: {', '.join(fields)}")
+        raise MappingError(
+            f"model input {spec.name!r}: a list of fields cannot contain an array field: {', '.join(fields)}"
+        )
     if column.kind in ("vector", "items") or spec.shape is None:
         return
     width = 1
@@ -163,7 +165,7 @@ def _check_width(column: InputColumn, known: pa.Schema) -> None:
         width *= len(fields) if size is None else size
     if width != len(fields):
         raise MappingError(
-            f"model input {spec.name!r} {_shape_text(spec)} takes {width} values a record, but {len(fields)} "
+            f"model input {spec.name!r} {_shape_text(spec)} takes {width} values per record, but {len(fields)} "
             f"fields are given: {', '.join(fields)}"
         )
 
@@ -171,11 +173,11 @@ def _check_width(column: InputColumn, known: pa.Schema) -> None:
 def to_model_inputs(mapping: InputMapping, columns: pa.RecordBatch) -> ModelInputs:
     """Fills the inputs of a model from the columns of records.
 
-    Null is NaN for a float input and no item for an array field.
+    A null becomes NaN for a float input, and a null array field has no items.
 
     Raises:
-      FieldValueError: when a value does not fit its input; it names the field, not the record: score the records
-        one by one to find out which.
+      FieldValueError: a value does not fit its input. The error names the field but not the record, which can be found
+        by scoring the records one by one.
     """
     bounds = _bounds(mapping, columns) if mapping.exploded else None
     count = columns.num_rows if bounds is None else int(bounds[-1])

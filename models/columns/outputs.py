@@ -48,7 +48,7 @@ class RecordOutputs:
 
 
 def joined_outputs(parts: Sequence[RecordOutputs]) -> RecordOutputs:
-    """The outputs of several lists of records, one list behind the other; all have the same names and shapes."""
+    """Concatenates the outputs of several lists of records; all of them have the same names and shapes."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -74,12 +74,13 @@ def select_outputs(
       bounds: as in `RecordOutputs`.
 
     Raises:
-      ScoringError: when a wanted output is missing, or does not have a row for each row that went in.
+      ScoringError: a wanted output is missing, or does not have one row for each input row.
     """
     arrays = {}
     for name, source in (wanted or {name: name for name in outputs}).items():
         if source not in outputs:
-            raise ScoringError(f"the model gave no output {source!r}; it gave {', '.join(sorted(outputs)) or 'none'}")
+            returned = ", ".join(sorted(outputs)) or "none"
+            raise ScoringError(f"the model returned no output {source!r}; it returned {returned}")
         array = outputs[source]
         if array.ndim == 0 or array.shape[0] != rows:
             raise ScoringError(f"output {source!r} has shape {list(array.shape)}, but {rows} rows were scored")
@@ -88,7 +89,7 @@ def select_outputs(
 
 
 def _writable(name: str, array: Array) -> Array:
-    """The output in a dtype that results can contain."""
+    """The output in a dtype that results can represent."""
     if array.dtype.kind == "V":  # bfloat16 and similar types
         return array.astype(np.float32)
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
@@ -102,10 +103,10 @@ def no_outputs(signature: Signature, wanted: Mapping[str, str], records: int, ex
     """The outputs of records without rows: empty arrays, for which no call of the model is needed.
 
     Args:
-      signature: of the model.
+      signature: the signature of the model.
       wanted: as in `select_outputs`.
-      records: how many records there are.
-      exploded: whether a record gives as many rows as an array field has items.
+      records: the number of records.
+      exploded: whether a record has one row for each item of an array field.
     """
     arrays: dict[str, Array] = {}
     for name, source in (wanted or {name: name for name in signature.outputs}).items():

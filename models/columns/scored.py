@@ -1,4 +1,4 @@
-"""Scored columns: the records of one call of a model, and the model's identity."""
+"""Scored columns: the records of one model call, and the model's identity."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class RouteIdentity:
-    """Which arm of which route answered.
+    """The arm of a route that answered.
 
     Attributes:
       offset: the offset in the models topic of the message that introduced this state of the route.
@@ -46,13 +46,13 @@ class RouteIdentity:
 
 @dataclass(frozen=True)
 class StepCall:
-    """One step of a graph.
+    """One executed step of a graph.
 
     Attributes:
-      name: of the step.
-      model, version: what was called; None where the step called no model.
-      duration: microseconds.
-      error: why it gave no outputs; None if it did.
+      name: the name of the step.
+      model, version: the model that was called; None if the step called no model.
+      duration: the duration in microseconds.
+      error: why the step has no outputs; None if it has some.
     """
 
     name: str
@@ -64,16 +64,16 @@ class StepCall:
 
 @dataclass(frozen=True)
 class ModelCall:
-    """One call of a model, or the reason why there was none.
+    """One call of a model, or the reason why no model was called.
 
     Attributes:
-      model: the model that was called; None when there was none.
-      start: microseconds since 1970-01-01 UTC.
-      duration: microseconds.
+      model: the model that was called; None if no model was called.
+      start: the start in microseconds since 1970-01-01 UTC.
+      duration: the duration in microseconds.
       batch_size: the number of records that were scored together.
-      error: the reason why there are no outputs; None if there are.
+      error: the reason why there are no outputs; None if there are outputs.
       route: the arm that answered; None without a route.
-      steps: of the graph that answered; empty for a model.
+      steps: the steps of the graph that answered; empty for a model.
     """
 
     model: ModelIdentity | None
@@ -91,8 +91,8 @@ class ScoredRecords:
 
     Attributes:
       rows: int64, ascending: their rows in the decoded columns.
-      call: the call of the model, or the reason why there was none.
-      outputs: of these records, in that order; None when there are none: the reason is `call.error`.
+      call: the call of the model, or the reason why no model was called.
+      outputs: the outputs of these records, in the same order; None if there are none, with the reason in `call.error`.
     """
 
     rows: npt.NDArray[np.int64]

@@ -1,7 +1,8 @@
 """The parts of Avro's binary encoding that results need, for whole columns at once.
 
-A general writer walks the schema for every value of every record. Results are written a batch at a time instead: the
-parts that all records of a batch share are encoded once, and arrays of floats are copied from memory as they are.
+A general-purpose writer walks the schema for every value of every record. Results are written a batch at a time
+instead: the parts that all records of a batch share are encoded once, and arrays of floats are copied straight from
+memory.
 (Avro specification 1.12, "Binary encoding"; the tests decode everything with fastavro.)
 """
 
@@ -20,12 +21,12 @@ _LARGEST_COLUMN = (1 << 31) - 1  # bytes: the offsets of Arrow's binary type hav
 
 
 def encode_long(value: int) -> bytes:
-    """Int and long: zig-zag encoded, then seven bits per byte, lowest bits first.
+    """Encodes an int or long: zig-zag, then seven bits per byte, lowest bits first.
 
-    Small numbers, such as lengths and counts, recur and are cached. Large ones, such as offsets, do not.
+    Small numbers, such as lengths and counts, recur and are cached; large ones, such as offsets, are not.
 
     Raises:
-      OverflowError: when the value needs more than 64 bits.
+      OverflowError: the value needs more than 64 bits.
 
     >>> [encode_long(value).hex() for value in (0, -1, 1, 64)]
     ['00', '01', '02', '8001']
@@ -52,10 +53,10 @@ def encode_longs(values: Array) -> pa.BinaryArray:
     r"""Encodes many ints or longs, such as offsets, each on its own.
 
     Args:
-      values: any integers, of any shape; they are taken in row-major order.
+      values: integers of any dtype and shape; they are encoded in row-major order.
 
     Raises:
-      OverflowError: when a value needs more than 64 bits.
+      OverflowError: a value needs more than 64 bits.
 
     Example:
       >>> encode_longs(np.array([0, -1, 64])).to_pylist()
@@ -95,7 +96,7 @@ def _binary(content: bytes, bounds: Array) -> pa.BinaryArray:
 
 
 def encode_bytes(value: bytes) -> bytes:
-    r"""bytes: the length, then the bytes.
+    r"""Encodes bytes: the length, then the bytes.
 
     >>> encode_bytes(b"\x01\x02")
     b'\x04\x01\x02'
@@ -104,7 +105,7 @@ def encode_bytes(value: bytes) -> bytes:
 
 
 def encode_string(value: str) -> bytes:
-    r"""string: as bytes, in UTF-8.
+    r"""Encodes a string, as its bytes in UTF-8.
 
     >>> encode_string("wine")
     b'\x08wine'
@@ -113,7 +114,7 @@ def encode_string(value: str) -> bytes:
 
 
 def encode_optional(value: str | int | None) -> bytes:
-    r"""The union of null and a string or a long, null first.
+    r"""Encodes a value of a union of null (the first branch) and a string or long.
 
     >>> encode_optional(None), encode_optional(3), encode_optional("a")
     (b'\x00', b'\x02\x06', b'\x02\x02a')
@@ -124,7 +125,7 @@ def encode_optional(value: str | int | None) -> bytes:
 
 
 def encode_array(count: int, items: bytes) -> bytes:
-    r"""array: one block of `count` already encoded items, then the end of the array.
+    r"""Encodes an array: one block of `count` items that are already encoded, then the end of the array.
 
     >>> encode_array(2, encode_long(1) + encode_long(2))
     b'\x04\x02\x04\x00'
@@ -135,7 +136,7 @@ def encode_array(count: int, items: bytes) -> bytes:
 
 
 def item_width(array: Array) -> int | None:
-    """The number of bytes of each item of this array in Avro; None if it depends on the value.
+    """The number of bytes that each item of this array takes in Avro; None if it depends on the value.
 
     >>> item_width(np.zeros(3, np.float32)), item_width(np.zeros(3, np.int64))
     (4, None)
@@ -146,14 +147,14 @@ def item_width(array: Array) -> int | None:
 
 
 def encode_fixed_items(array: Array) -> bytes:
-    """All items of an array of floats or booleans, in row-major order; half precision becomes float."""
+    """Encodes all items of an array of floats or booleans in row-major order; half precision becomes float."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8).tobytes()
     return array.astype("<f8" if array.dtype.itemsize >= 8 else "<f4").tobytes()
 
 
 def encode_items(array: Array, bounds: Array) -> pa.BinaryArray:
-    r"""The items of an array in row-major order, cut into runs: integers, strings, bytes, floats or booleans.
+    r"""Encodes the items of an array in row-major order, cut into runs: integers, strings, bytes, floats or booleans.
 
     Args:
       array: the items, of any shape.
@@ -163,7 +164,7 @@ def encode_items(array: Array, bounds: Array) -> pa.BinaryArray:
       binary [runs]: the encoded items of each run, without a count.
 
     Raises:
-      OverflowError: when an integer needs more than 64 bits, or all items more than 2 GiB.
+      OverflowError: an integer needs more than 64 bits, or all items together more than 2 GiB.
 
     Example:
       >>> encode_items(np.array([[1, 2], [3, 64]]), np.array([0, 1, 4])).to_pylist()

@@ -1,4 +1,4 @@
-"""How an Avro message of ours names the schema that it was written with: the bytes before its value."""
+"""Framings: how the header of an Avro message names the schema that the value was written with."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ MessageDecoder = Callable[[bytes], dict[str, Any]]
 
 
 class Framing(Protocol):
-    """Puts a header before values, and reads values behind it. Implementations are plain values and pickle."""
+    """Puts a header in front of values, and reads such messages. Implementations are plain values that pickle."""
 
     def header(self, topic: str, schema: Mapping[str, Any], patient: bool = True) -> bytes:
-        """What stands before each value of that schema on a topic.
+        """The bytes in front of each value of that schema on a topic.
 
-        It may ask a registry, and register the schema there: call it once, and not where any error is taken for one of
-        a record.
+        It may ask a registry and register the schema there. Call it only once, and not where every error is attributed
+        to a record.
 
         Args:
-          topic: where the messages go.
-          schema: of the values, as JSON has it.
-          patient: wait for a registry that does not answer, for as long as its settings say; otherwise fail at once.
+          topic: the topic of the messages.
+          schema: the schema of the values, parsed from JSON.
+          patient: whether to wait for a registry that does not answer, as long as its settings say; otherwise the call
+            fails at once.
 
         Raises:
-          ServingError: when the schema cannot be registered.
+          ServingError: the schema cannot be registered.
         """
 
     def decoder(self, schema: Mapping[str, Any]) -> MessageDecoder:
-        """Reads messages: it gives a message's value, and raises ValueError for one that is malformed.
+        """A function that returns the value of a message, and raises ValueError for a malformed message.
 
         Args:
-          schema: that is expected; where the header names the writer's schema, that one is used.
+          schema: the expected schema; if the header names the writer's schema, that one is used instead.
         """
 
 

@@ -1,8 +1,8 @@
-"""Avro's single-object encoding, which the messages of the application's own topics use.
+"""Avro's single-object encoding, which is used for the messages of the application's own topics.
 
 A message consists of the two bytes C3 01, the little-endian CRC-64-AVRO fingerprint of the writer's schema, and the
-value (Avro specification 1.12, "Single-object encoding"). The fingerprint distinguishes a descriptor from a pointer,
-and a message of another schema from a broken one.
+value (Avro specification 1.12, "Single-object encoding"). The fingerprint distinguishes descriptors from pointers, and
+messages with another schema from broken ones.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def fingerprint(schema: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class _Edition:
-    """A schema as it was at some time.
+    """A schema as it was at one point in time.
 
     Attributes:
-      header: of the messages written with it.
-      parsed: itself.
-      lacks: the fields that it does not have yet.
-      reader: the schema to whose values its own are resolved; None where nothing but `lacks` differs.
+      header: the header of messages written with it.
+      parsed: the schema, parsed by fastavro.
+      lacks: the fields that were added later.
+      reader: the schema to which its values are resolved; None if they differ only in `lacks`.
     """
 
     header: bytes
@@ -56,9 +56,9 @@ class SingleObjectCodec:
 
     Args:
       schema: an Avro record schema, parsed as JSON.
-      added: the fields that the schema has gained over time, in that order; all of them may be null. Messages without
-        them are read as well, and a value in which the last of them are null is written without those.
-      earlier: schemas of messages that are only read; Avro's rules of schema resolution make them values of `schema`.
+      added: the fields that the schema has gained over time, in that order; all of them are nullable. Messages without
+        them can be read as well, and trailing fields that are null in a value are not written.
+      earlier: schemas of messages that are only read; Avro's rules resolve their values to `schema`.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class SingleObjectCodec:
         self._readable = [*self._editions, *(replace(_edition(one, ()), reader=newest.parsed) for one in earlier)]
 
     def matches(self, message: bytes) -> bool:
-        """Whether the header of the message is that of this schema, at whatever time."""
+        """Whether the header of the message belongs to any edition of this schema."""
         return any(message.startswith(edition.header) for edition in self._readable)
 
     def encode(self, value: dict[str, Any]) -> bytes:
-        """The value as a message; raises ValueError or TypeError when it does not conform to the schema."""
+        """Encodes a value as a message; raises ValueError or TypeError if it does not conform to the schema."""
         fits = (one for one in self._editions if all(value.get(name) is None for name in one.lacks))
         edition = next(fits)  # the newest one lacks nothing
         buffer = io.BytesIO()
@@ -85,7 +85,7 @@ class SingleObjectCodec:
         return buffer.getvalue()
 
     def decode(self, message: bytes) -> dict[str, Any]:
-        """The value of a message; raises ValueError when its schema is another, or it is truncated or too long."""
+        """Decodes a message; raises ValueError if it has another schema, is malformed, or has trailing bytes."""
         edition = next((one for one in self._readable if message.startswith(one.header)), None)
         if edition is None:
             raise ValueError(f"not a {self.name}: its first bytes are {message[:HEADER_LENGTH].hex() or 'none'}")

@@ -1,4 +1,4 @@
-"""Avro's timestamp-millis: fastavro gives moments, and the application counts milliseconds."""
+"""Converts Avro's timestamp-millis: fastavro returns datetimes, whereas the application counts milliseconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def milliseconds_of(moment: datetime.datetime) -> int:
-    """The milliseconds since 1970-01-01 UTC of a moment with a time zone.
+    """The milliseconds from 1970-01-01 UTC to a timezone-aware datetime.
 
     >>> milliseconds_of(datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc))
     1000

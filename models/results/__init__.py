@@ -1,1 +1,1 @@
-"""The messages that records become: results and dead letters."""
+"""The messages that the pipeline writes for records: results and dead letters."""

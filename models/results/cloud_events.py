@@ -19,7 +19,7 @@ _CONTENT_TYPES = {"avro": b"application/avro", "json": b"application/json"}
 
 
 def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
-    """A record's headers without those that are only true of the record: its event attributes and its schema.
+    """A record's headers without those that describe only the record: its event attributes and its schema.
 
     Args:
       headers: the headers of the record.

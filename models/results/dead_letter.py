@@ -49,7 +49,7 @@ class DeadLetterTopic:
 
     Attributes:
       name: the name of the topic.
-      framing: of the messages.
+      framing: how its messages name their schema.
     """
 
     name: str
@@ -65,10 +65,10 @@ class DeadLetterTopic:
         self.framing.header(self.name, bundled_schema("dead_letter"), patient=False)
 
     def frame(self, letter: bytes) -> bytes:
-        """A dead letter in Avro's single-object encoding as the topic's messages are framed.
+        """Converts a dead letter in Avro's single-object encoding to the framing of the topic.
 
         Raises:
-          SchemaError, RegistryUnreachableError: as `register`, but it waits for a registry that does not answer.
+          SchemaError, RegistryUnreachableError: as in `register`, except that it waits for a registry to answer.
         """
         return self._header + letter[HEADER_LENGTH:]
 
@@ -94,10 +94,10 @@ def encode_dead_letter(letter: DeadLetter) -> bytes:
 
 
 def decode_dead_letter(message: bytes, registered: MessageDecoder | None = None) -> DeadLetter:
-    """The letter that a message holds.
+    """Decodes a dead letter.
 
     Args:
-      message: in Avro's single-object encoding, or with the id of its schema in a registry.
+      message: a message in Avro's single-object encoding, or framed with the id of its schema in a registry.
       registered: reads messages of the latter kind; None if no registry is known.
 
     Raises:
@@ -132,8 +132,8 @@ def _letter_of(value: Mapping[str, Any]) -> DeadLetter:
 def dead_letters(topic: str, batch: RecordBatch, reasons: Mapping[int, str]) -> OutgoingRun:
     """The dead letters of some messages of a batch, in their order.
 
-    No message can cause an exception: if a letter cannot be encoded, key, value and headers are left out and the reason
-    names that failure, too; the record is still at its coordinates.
+    No message can cause an exception. If a letter cannot be encoded, it leaves out the key, value and headers, and its
+    reason also names that failure; the record remains at its coordinates.
 
     Args:
       topic: the dead-letter topic.

@@ -16,7 +16,7 @@ from models.results.schema import result_schema
 
 @dataclass(frozen=True)
 class ResultDecoder:
-    """Reads the results of records with an embedding."""
+    """Reads the results of records that are embedded in the given way."""
 
     embedding: Embedding
 
@@ -28,7 +28,7 @@ class ResultDecoder:
         """A result as {inputRecord, outputs: {name: {shape, values}}, modelResultMetadata}.
 
         Raises:
-          ValueError: when the message is not a result of such records.
+          ValueError: the message is not a result of such records.
         """
         if self.embedding.encoding == "json":
             result: dict[str, Any] = json.loads(message)
@@ -42,10 +42,10 @@ class ResultDecoder:
 
 
 def decode_any(decoders: Sequence[ResultDecoder], message: bytes) -> dict[str, Any]:
-    """A result of records of one of several types, which have a decoder each.
+    """Decodes a result of one of several record types, each of which has a decoder.
 
     Raises:
-      ValueError: when the message is not a result of such records.
+      ValueError: the message is not a result of any of these types.
     """
     errors = []
     for decoder in decoders:
@@ -57,7 +57,7 @@ def decode_any(decoders: Sequence[ResultDecoder], message: bytes) -> dict[str, A
 
 
 def result_as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """A decoded result with JSON values only: non-finite numbers are null, and bytes that are not text are base64."""
+    """Converts a decoded result to JSON values: non-finite numbers become null, and bytes that are not text base64."""
     return {name: _plain(value) for name, value in result.items()}
 
 

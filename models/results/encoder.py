@@ -1,8 +1,9 @@
-"""Encodes results: the input record, the outputs by name, and which model gave them, from where, when, in what time.
+"""Encodes results: the input record, the outputs by name, and the model with its location, time and duration.
 
-A result is a `ScoringResult` in Avro's single-object encoding (`models.results.schema`), or a JSON object of the same
-fields, as the records' codec embeds them. Results are assembled from columns: the record's bytes are copied as they
-are, what all records of a call share is encoded once, and arrays of floats are copied as they lie in memory.
+A result is a `ScoringResult` in Avro's single-object encoding (`models.results.schema`), or a JSON object with the same
+fields, depending on how the records' codec embeds them. Results are assembled from columns: the record's bytes are
+copied unchanged, the fields that all records of a call share are encoded once, and arrays of floats are copied straight
+from memory.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class ResultEncoder:
-    """Encodes the results of lists of records that are embedded so.
+    """Encodes the results of lists of records.
 
     Attributes:
-      embedding: how the records stand in their results.
-      topic: where the results go; where a schema registry is used, their schema is registered for it.
+      embedding: how results embed the records.
+      topic: the topic of the results; with a schema registry, their schema is registered for it.
     """
 
     embedding: Embedding
     topic: str = ""
 
     def prepare(self) -> None:
-        """Makes what all results share; raises ServingError when their schema cannot be registered."""
+        """Prepares the parts that all results share; raises ServingError if their schema cannot be registered."""
         if self.embedding.encoding == "avro":
             assert self._header
 
@@ -66,14 +67,14 @@ class ResultEncoder:
         offsets: Longs,
         outputs: RecordOutputs | None,
     ) -> pa.BinaryArray:
-        """One result for each record, in their order.
+        """Encodes one result for each record, in the order of the records.
 
         Args:
-          call: the call that scored them all.
-          origin: the partition they came from.
-          embedded: the records as they stand in their results.
-          offsets: of the records.
-          outputs: None when there are none: the reason is `call.error`.
+          call: the call that scored all of them.
+          origin: the partition that they came from.
+          embedded: the records as embedded in their results.
+          offsets: the offsets of the records.
+          outputs: the outputs; None if there are none, with the reason in `call.error`.
 
         Raises:
           OverflowError, pyarrow.ArrowInvalid: the results do not fit one column.
@@ -140,7 +141,7 @@ def _routed(call: ModelCall) -> tuple[int | None, str | None, str | None]:
 def _joined(parts: Sequence[bytes | pa.BinaryArray]) -> pa.BinaryArray:
     """The parts of each result, one after the other; bytes are the same in all of them.
 
-    Arrow does that in one call, which leaves the interpreter to other threads.
+    Arrow does this in one call, which releases the interpreter lock for other threads.
     """
     columns = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in parts]
     return pc.binary_join_element_wise(*columns, pa.scalar(b"", pa.binary()))
@@ -201,7 +202,7 @@ def _encode_json(
     offsets: Sequence[int],
     outputs: RecordOutputs | None,
 ) -> list[bytes]:
-    """The record's text is copied as it came; its codec has made sure that it is JSON."""
+    """Copies the record's text unchanged; its codec has checked that it is JSON."""
     shared = orjson.dumps(_shared_json(call, origin))[1:]
     error = orjson.dumps(call.error)
     tensors = [b"{}"] * len(embedded) if outputs is None else _tensors_as_json(outputs, len(embedded))
@@ -251,7 +252,7 @@ def _tensors_as_json(outputs: RecordOutputs, count: int) -> list[bytes]:
             row = math.prod(tail)
             shape = list(tail) if outputs.bounds is None else [length, *tail]
             record[name] = {"shape": shape, "values": items[start * row : (start + length) * row]}
-        tensors.append(orjson.dumps(record))  # writes null for what is not finite
+        tensors.append(orjson.dumps(record))  # writes null for numbers that are not finite
     return tensors
 
 
@@ -262,5 +263,5 @@ def _json_items(array: Array) -> list[Any]:
 
 
 def tensor_as_json(array: Array) -> dict[str, Any]:
-    """An output as JSON: its shape and its values; what is not finite is null, bytes that are not text are base64."""
+    """An output as JSON: shape and values. Non-finite numbers become null, and bytes that are not text base64."""
     return {"shape": list(array.shape), "values": [json_value(item) for item in array.ravel().tolist()]}

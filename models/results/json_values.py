@@ -1,4 +1,4 @@
-"""Converts values to what JSON can represent."""
+"""Converts values to values that JSON can represent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema of results: the input record, the outputs by name, and what is known of the call that gave them."""
+"""The schema of results: the input record, the outputs by name, and the metadata of the call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VALUE_TYPES = (
 
 
 def result_schema(embedding: Embedding) -> dict[str, Any]:
-    """The Avro schema of the results of records that are embedded so."""
+    """The Avro schema of the results of records with this embedding."""
     branches = [
         {"type": "record", "name": name, "fields": [{"name": "items", "type": {"type": "array", "items": kind}}]}
         for name, kind in _VALUE_TYPES
@@ -45,10 +45,10 @@ def result_schema(embedding: Embedding) -> dict[str, Any]:
 
 
 def check_result_schema(kind: RecordType) -> None:
-    """Checks that the results of such records can have a schema.
+    """Checks that the record schema fits into a schema of results.
 
     Raises:
-      SchemaError: when a type of the records has the name of one of ours.
+      SchemaError: a type of the records has the same name as one of the result's own types.
     """
     embedding = kind.codec.embedding
     if embedding.encoding == "json":
@@ -63,11 +63,11 @@ def check_result_schema(kind: RecordType) -> None:
 
 
 def register_result_schema(kind: RecordType, topic: str) -> None:
-    """Registers the schema of the results where the record format wants that, so that a refusal is seen at the start.
+    """Registers the schema of the results if the record format needs it, so that a refusal is reported at startup.
 
     Raises:
-      SchemaError: when the registry refuses it, for example as incompatible with what is on the topic.
-      RegistryUnreachableError: when the registry does not answer.
+      SchemaError: the registry refuses the schema, for example as incompatible with the subject's earlier ones.
+      RegistryUnreachableError: the registry does not answer.
     """
     embedding = kind.codec.embedding
     if embedding.encoding == "avro":

@@ -1,1 +1,1 @@
-"""Serving in a worker: following the models topic, loading, the registry, scoring a batch."""
+"""Serving in a worker: following the models topic, loading models, the registry, scoring batches."""

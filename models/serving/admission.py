@@ -1,16 +1,16 @@
-"""Admission: what a version must pass before it may serve, beyond being fetched, opened, mapped and warmed up.
+"""Admission: the checks that a version must pass before it may serve, once it is fetched, opened, mapped and warmed up.
 
-All workers make the same checks while they load a version, and so does the command that publishes it. Options of the
-descriptor, which work with every scorer:
+All workers make the same checks when they load a version, and so does the command that publishes it. These options of
+the descriptor work with every scorer:
 
 =====================  =======  ==============================================================================
 option                 default  meaning
 =====================  =======  ==============================================================================
-`max-bytes`            none     the most bytes that the published model may have: a zip file as it is, a folder
-                                with all its files; does not concern a model on a server
-`max-memory-bytes`     none     the most bytes of memory that the model may take: by how much the resident memory
-                                of the process grows while the model is loaded, during which no other model is
-`max-load-seconds`     none     the longest time that fetching, opening, warming up and checking may take
+`max-bytes`            none     the maximum size of the published model in bytes: a zip file as it is, a folder
+                                with all its files; does not apply to a model on a server
+`max-memory-bytes`     none     the maximum memory of the model in bytes: the growth of the process's resident
+                                memory while the model is loaded; no other model is loaded meanwhile
+`max-load-seconds`     none     the maximum time for fetching, opening, warming up and checking
 `allow-non-finite`     false    `true`: outputs may be NaN or infinite for the warm-up and for golden samples
 =====================  =======  ==============================================================================
 
@@ -58,7 +58,7 @@ class Admission:
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Admission:
-        """The limits in the options; raises ScorerOptionError when one of them is malformed."""
+        """The limits in the options; raises ScorerOptionError if one of them is malformed."""
         return cls(
             _count(options, BYTES_OPTION),
             _count(options, MEMORY_OPTION),
@@ -67,30 +67,30 @@ class Admission:
         )
 
     def check_bytes(self, found: int) -> None:
-        """Raises AdmissionError when the published model has too many bytes."""
+        """Raises AdmissionError if the published model has too many bytes."""
         if self.largest_bytes is not None and found > self.largest_bytes:
             raise AdmissionError(f"the model has {found} bytes; its option {BYTES_OPTION} allows {self.largest_bytes}")
 
     def check_memory(self, found: int) -> None:
-        """Raises AdmissionError when the loaded model takes too much memory, in bytes."""
+        """Raises AdmissionError if the loaded model takes too much memory, in bytes."""
         if self.largest_memory is not None and found > self.largest_memory:
             raise AdmissionError(
                 f"the model takes {found} bytes of memory; its option {MEMORY_OPTION} allows {self.largest_memory}"
             )
 
     def check_seconds(self, found: float) -> None:
-        """Raises AdmissionError when loading took too long."""
+        """Raises AdmissionError if loading took too long."""
         if self.longest_seconds is not None and found > self.longest_seconds:
             raise AdmissionError(
                 f"loading the model took {found:.3g} s; its option {SECONDS_OPTION} allows {self.longest_seconds:g}"
             )
 
     def check_finite(self, outputs: Mapping[str, Array], occasion: str) -> None:
-        """Raises AdmissionError when an output contains NaN or infinity and the options do not allow it.
+        """Raises AdmissionError if an output contains NaN or infinity and the options do not allow it.
 
         Args:
-          outputs: by name.
-          occasion: what they are the answer to, for the error.
+          outputs: the outputs by name.
+          occasion: what was scored, for the error.
         """
         if self.non_finite_allowed:
             return
@@ -107,11 +107,11 @@ class Admission:
 
         Args:
           golden: the samples.
-          codecs: of the records that the model can score; a sample is a record of the first that it fits.
+          codecs: the codecs of the records that the model can score; a sample is decoded by the first one that it fits.
           score: scores the columns of records of a codec.
 
         Raises:
-          AdmissionError: when a sample fits no codec or cannot be scored, or an output differs from the expected one.
+          AdmissionError: a sample fits no codec or cannot be scored, or an output differs from the expected one.
         """
         for number, sample in enumerate(golden.samples, start=1):
             occasion = f"golden sample {number}"
@@ -129,7 +129,7 @@ class Admission:
 
 
 def non_finite(array: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Where an output is NaN or infinite: bool of the same shape; what is not a floating-point number never is.
+    """Where an output is NaN or infinite: bool of the same shape; only floating-point numbers ever are.
 
     >>> non_finite(np.array([1.0, np.nan, -np.inf])).tolist(), non_finite(np.array([1, 2])).tolist()
     ([False, True, True], [False, False])
@@ -140,10 +140,10 @@ def non_finite(array: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def difference(expected: Any, actual: Array, absolute: float = 0.0, relative: float = 0.0) -> str | None:
-    """How an output differs from the expected JSON value; None if it does not.
+    """Describes how an output differs from the expected JSON value; None if it does not.
 
     Floating-point numbers may differ by `absolute` plus `relative` times the expected number; null is NaN. Everything
-    else must be equal. The shapes must be the same, except that a single value may stand in any number of brackets.
+    else must be equal. The shapes must be the same, except that a single value may be nested in any number of lists.
 
     >>> difference([0.5, 0.25], np.array([0.5, 0.26]), absolute=0.001)
     'it is [0.5, 0.26], but [0.5, 0.25] is expected'
@@ -200,7 +200,7 @@ def _check_output(occasion: str, name: str, expected: Any, outputs: Mapping[str,
 
 
 def _decoded(sample: GoldenSample, codecs: Sequence[RecordCodec]) -> tuple[RecordCodec, pa.RecordBatch]:
-    """The sample as columns, of the first codec whose schema it follows; raises AdmissionError if there is none."""
+    """The sample as columns of the first codec whose schema it follows; raises AdmissionError if none fits."""
     try:
         row = _with_bytes(sample.row())
     except DescriptorError as error:
@@ -209,13 +209,13 @@ def _decoded(sample: GoldenSample, codecs: Sequence[RecordCodec]) -> tuple[Recor
     for codec in codecs:
         try:
             return codec, codec.columns_of(row)
-        except Exception as error:  # fastavro and tfx-bsl raise whatever the values lead them to
+        except Exception as error:  # fastavro and tfx-bsl raise arbitrary exceptions for some values
             reasons.append(f"it is not a record of {codec.name!r}: {error_text(error)}")
     raise AdmissionError(reasons[0] if reasons else "no records fill the inputs of the model")
 
 
 def _with_bytes(value: Any) -> Any:
-    """The same value with bytes for each {"base64": ...}, which JSON cannot hold otherwise."""
+    """The same value with bytes for each {"base64": ...}, because JSON cannot represent bytes directly."""
     if isinstance(value, list):
         return [_with_bytes(one) for one in value]
     if not isinstance(value, dict):
@@ -233,7 +233,7 @@ def _count(options: Mapping[str, str], name: str) -> int | None:
     if found is None:
         return None
     if not (found.isascii() and found.isdigit() and 0 < int(found) < 2**63):
-        raise ScorerOptionError(f"option {name}={found!r} is not a number of bytes from 1")
+        raise ScorerOptionError(f"option {name}={found!r} is not a number of bytes of at least 1")
     return int(found)
 
 

@@ -1,4 +1,4 @@
-"""What candidates have answered so far, beside what the serving arm answers to the same records."""
+"""Statistics of candidates, compared with the serving arm on the same records."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _KEPT = 64
 
 @dataclass(frozen=True)
 class ArmStatistics:
-    """The answers of a candidate in one worker, since the state of the route began.
+    """The statistics of a candidate in one worker, since the state of the route began.
 
     Attributes:
-      data_type: of the records.
+      data_type: the data type of the records.
       route: the offset of the message that introduced this state of the route.
       arm: the name of the candidate.
-      records: how many records it was given.
-      errors: how many of them it did not answer.
-      compared: how many of those that it answered the serving arm has answered, too.
-      agreeing: on how many of these both agree.
-      milliseconds, serving_milliseconds: how long both took for the records of batches that both answered entirely. A
-        batch with errors is divided into many calls; `errors` says how often.
-      timed: how many batches these are.
-      slow: in how many of them the candidate took longer than its limit allows.
-      labels: how many of its answers have got a label.
-      correct: how many of these are as their labels say.
-      numbers: how many of the labels are numbers.
-      deviation, squared_deviation: the sums of the distances of the answers from these, and of their squares.
+      records: the number of records that it was given.
+      errors: the number of those records that it did not answer.
+      compared: the number of its answers for records that the serving arm has answered, too.
+      agreeing: the number of compared answers on which both agree.
+      milliseconds, serving_milliseconds: the time that both took for the records of batches that both answered
+        entirely. Other batches are left out, because errors divide a batch into many calls.
+      timed: the number of these batches.
+      slow: the number of these batches for which the candidate took longer than its limit allows.
+      labels: the number of its answers that have received a label.
+      correct: the number of labelled answers that are correct.
+      numbers: the number of labels that are numbers.
+      deviation, squared_deviation: the sums of the distances between answers and numeric labels, and of their squares.
     """
 
     data_type: str
@@ -56,12 +56,12 @@ class ArmStatistics:
     squared_deviation: float = 0.0
 
     def plus(self, other: ArmStatistics) -> ArmStatistics:
-        """The sum of what two workers, or one worker at two times, have seen of the same arm."""
+        """Adds the statistics of the same arm from another worker, or from another time."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _SUMMED})
 
     @property
     def slowdown(self) -> float:
-        """How many times as long as the serving arm the candidate took for the same records; 0 before a comparison."""
+        """The candidate's time for the same records divided by the serving arm's; 0 before a comparison."""
         return self.milliseconds / self.serving_milliseconds if self.serving_milliseconds else 0.0
 
 
@@ -83,7 +83,7 @@ class ArmTallies:
 
         Args:
           key: the data type, the offset of the route, and the name of the arm.
-          parts: what it was given, and what it answered.
+          parts: the records that it was given, and its answers.
         """
         records = sum(len(part.rows) for part in parts)
         errors = sum(len(part.rows) for part in parts if part.outputs is None)
@@ -96,9 +96,9 @@ class ArmTallies:
 
         Args:
           key: as in `answered`.
-          candidate: what the candidate answered.
-          serving: what the serving arm answered.
-          limits: of the candidate; by them, answers agree and batches are slow.
+          candidate: the answers of the candidate.
+          serving: the answers of the serving arm.
+          limits: the limits of the candidate, which define when answers agree and when batches are slow.
         """
         found = ArmStatistics(*key)
         for answer, wanted, records in answered_by_both(candidate, serving):
@@ -114,14 +114,14 @@ class ArmTallies:
             self._add(key, found)
 
     def labelled(self, key: Key, answer: LabelledAnswer) -> None:
-        """Adds an answer of a candidate that has got its label; the key as in `answered`."""
+        """Adds an answer of a candidate that has received its label; the key is as in `answered`."""
         found = ArmStatistics(*key, labels=1, correct=int(answer.correct))
         if answer.deviation is not None:
             found = replace(found, numbers=1, deviation=answer.deviation, squared_deviation=answer.deviation**2)
         self._add(key, found)
 
     def changes(self) -> list[ArmStatistics]:
-        """The statistics that have changed since the last call; of each, everything since its route began."""
+        """The statistics that have changed since the last call; each covers all the time since its route began."""
         with self._lock:
             changed, self._changed = self._changed, set()
             return [self._tallies[key] for key in sorted(changed)]
@@ -131,7 +131,7 @@ class ArmTallies:
             known = self._tallies.pop(key, None)
             self._tallies[key] = statistics if known is None else known.plus(statistics)
             self._changed.add(key)
-            while len(self._tallies) > _KEPT:  # routes of the past
+            while len(self._tallies) > _KEPT:  # past routes
                 oldest = next(iter(self._tallies))
                 del self._tallies[oldest]
                 self._changed.discard(oldest)

@@ -1,6 +1,6 @@
-"""Assembles the messages of a batch from its scored columns: a pure step behind the scoring.
+"""Assembles the messages of a batch from its scored columns: a pure step after the scoring.
 
-Every record gives one message: a result, or a dead letter when it could not be read.
+Every record becomes one message: a result, or a dead letter if it could not be read.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class ScoringSettings:
     """Where results go and what they look like.
 
     Attributes:
-      record_types: of the records of each topic.
-      results_topic, dead_letter_topic: where each record's message goes.
-      cloud_events: results carry the headers of CloudEvents (`models.results.cloud_events`).
-      result_key: record: the record's key; coordinates: TOPIC-PARTITION-OFFSET, and the record's key in the header
-        `record.key`.
-      shadow_topic: where the results of shadows go; None: nowhere, only their statistics are reported.
+      record_types: the record type of each topic.
+      results_topic, dead_letter_topic: the topics for the records' messages.
+      cloud_events: whether results carry the headers of CloudEvents (`models.results.cloud_events`).
+      result_key: the key of results. "record" is the record's key; "coordinates" is TOPIC-PARTITION-OFFSET, with the
+        record's key in the header `record.key`.
+      shadow_topic: the topic for the results of shadows; None if only their statistics are reported.
     """
 
     record_types: Mapping[str, RecordType]
@@ -62,11 +62,11 @@ class ScoringSettings:
         return replace(self, results_topic=self.shadow_topic or "")
 
     def codec(self, topic: str) -> RecordCodec:
-        """Decodes the records of a topic."""
+        """The codec that decodes the records of a topic."""
         return self.record_types[topic].codec
 
     def encoder(self, topic: str) -> ResultEncoder:
-        """Encodes the results of the records of a topic."""
+        """The encoder of the results of a topic's records."""
         return self._encoders[topic]
 
     @cached_property
@@ -75,17 +75,17 @@ class ScoringSettings:
             topic: ResultEncoder(kind.codec.embedding, self.results_topic) for topic, kind in self.record_types.items()
         }
         for encoder in encoders.values():
-            encoder.prepare()  # registers the schema of results: here, where a failure is not one of a record
+            encoder.prepare()  # registers the schema of results here, where a failure is not attributed to a record
         return encoders
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """What came of one batch.
+    """The outcome of one batch.
 
     Attributes:
       outgoing: one message for each record.
-      scored, errors, dead_letters: how many records were scored, could not be scored, could not be read.
+      scored, errors, dead_letters: the number of records that were scored, could not be scored, and could not be read.
     """
 
     outgoing: OutgoingBatch
@@ -97,15 +97,15 @@ class ScoredBatch:
 def score_batch(
     batch: RecordBatch, registry: ModelRegistry, settings: ScoringSettings, shadows: Shadows | None = None
 ) -> ScoredBatch:
-    """Decodes a batch, scores it with the models that are current now, and assembles its messages.
+    """Decodes a batch, scores it with the current models, and assembles its messages.
 
-    Raises nothing that a record or a model can cause.
+    No record and no model can make it raise.
 
     Args:
       batch: the records.
       registry: the models.
       settings: where results go and what they look like.
-      shadows: takes what shadows are to score; None if they are not scored.
+      shadows: takes the records for shadows; None if shadows are not scored.
     """
     codec = settings.codec(batch.span.topic)
     decoded = codec.decode(batch.values, batch.headers)
@@ -116,10 +116,10 @@ def score_batch(
 def assemble(
     batch: RecordBatch, decoded: DecodedRecords, scored: Sequence[ScoredRecords], settings: ScoringSettings
 ) -> ScoredBatch:
-    """The messages of a batch, in the order of its records within each topic.
+    """Assembles the messages of a batch, in the order of its records within each topic.
 
-    A record whose result cannot be encoded becomes a dead letter that names the failure: the last safety net, for what
-    nobody has thought of.
+    A record whose result cannot be encoded becomes a dead letter that names the failure. This is the last safety net,
+    for unforeseen failures.
     """
     reasons = dict(decoded.errors)
     encoder = settings.encoder(batch.span.topic)
@@ -159,7 +159,7 @@ def _encode(
     encoder: ResultEncoder,
     reasons: dict[int, str],
 ) -> _Results:
-    """The results of records that were scored together; adds to `reasons` why one cannot be encoded."""
+    """Encodes the results of records that were scored together; adds the reasons for failures to `reasons`."""
     origin = Origin(batch.span.topic, batch.span.partition)
     places = decoded.places[part.rows]
     every = len(part.rows) == len(decoded)

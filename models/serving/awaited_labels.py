@@ -1,7 +1,7 @@
-"""Joins the answers of candidates with labels from the feedback topic, which come later.
+"""Joins the answers of candidates with labels from the feedback topic, which arrive later.
 
-A worker remembers what its candidates have answered, if their guardrails say what labels must show. It reads all
-labels, of which most are for answers of other workers and arms.
+A worker remembers the answers of its candidates if their guardrails set limits for labels. It reads all labels, most of
+which belong to answers of other workers and arms.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from models.serving.arm_tallies import Key
 _LOGGER = logging.getLogger(__name__)
 
 REMEMBERED = 100_000
-"""The number of answers for which a worker waits for labels; those of older ones come too late."""
+"""The number of answers for which a worker waits for labels; labels for older answers come too late."""
 
 Outcome = Literal["counted", "duplicate", "late", "unknown", "incomparable"]
-"""What becomes of a label. Only `counted` changes anything: `duplicate` had one before, `late` belongs to an earlier
-state of the route, `unknown` to a record that no candidate of this worker has answered, or that is forgotten, and
-`incomparable` is for an output that the model does not have, or of another kind."""
+"""The outcome of a label. Only a `counted` label changes anything. A `duplicate` label is for an answer that has one
+already; a `late` one belongs to an earlier state of the route; an `unknown` one belongs to a record that no candidate
+of this worker has answered or that was forgotten; an `incomparable` one is for an output that the model lacks, or is of
+another kind."""
 
 
 @dataclass
@@ -40,8 +41,8 @@ class AwaitedLabels:
     """The answers of candidates that wait for their labels. Thread-safe.
 
     Args:
-      labelled: gets each answer that has its label.
-      remembered: how many answers wait at most.
+      labelled: called with each answer that has received its label.
+      remembered: the maximum number of answers that wait for labels.
     """
 
     def __init__(self, labelled: Callable[[Key, LabelledAnswer], None], remembered: int = REMEMBERED) -> None:
@@ -54,12 +55,12 @@ class AwaitedLabels:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """How many labels there were, by what became of them."""
+        """The number of labels by outcome."""
         with self._lock:
             return self._outcomes.copy()
 
     def remember(self, key: Key, part: ScoredRecords, coordinates: Sequence[bytes], tolerance: float) -> None:
-        """Remembers what a candidate has answered.
+        """Remembers the answers of a candidate.
 
         A record that is scored again in the same state of the route keeps its label.
 
@@ -67,7 +68,7 @@ class AwaitedLabels:
           key: the data type, the offset of the route, and the name of the arm.
           part: the records and the answers.
           coordinates: TOPIC-PARTITION-OFFSET of each record.
-          tolerance: by which numbers may differ from their labels.
+          tolerance: how far numbers may differ from their labels.
         """
         if part.outputs is None:
             return
@@ -83,7 +84,7 @@ class AwaitedLabels:
                 del self._answers[next(iter(self._answers))]
 
     def add(self, coordinates: bytes, label: Label) -> Outcome:
-        """Takes the label of a record, and returns what became of it."""
+        """Adds the label of a record, and returns its outcome."""
         with self._lock:
             answer = self._answers.get(coordinates)
             outcome, found = self._compare(answer, label)

@@ -26,7 +26,7 @@ Score = Callable[[pa.RecordBatch], tuple[RecordOutputs, "int | None"]]
 
 
 def no_answer(rows: Rows, reason: str, route: RouteIdentity | None = None) -> ScoredRecords:
-    """Records that no model was called with, and why."""
+    """The records without a call of a model, and the reason."""
     call = ModelCall(None, microseconds(), 0, len(rows), clean_text(reason), route)
     return ScoredRecords(rows, call, None)
 
@@ -43,8 +43,8 @@ def score_with(
 
     Args:
       model: the model; it must stay open until the last answer was taken.
-      count: is called with the records, errors and milliseconds of each call.
-      codec: that decoded the records.
+      count: called with the number of records and errors and the milliseconds of each call.
+      codec: the codec that decoded the records.
       columns: the records.
       rows: their rows in the decoded columns.
       route: the arm that answers.
@@ -60,7 +60,7 @@ def score_by(
     rows: Rows,
     route: RouteIdentity | None = None,
 ) -> Iterator[ScoredRecords]:
-    """As `score_with`, where `score` calls the model with columns of records."""
+    """Like `score_with`, but `score` calls the model with the columns of records."""
     deadline = model.scorer.batch_deadline
     calls = Isolation(partial(_call, score, columns), math.inf if deadline is None else deadline)
     for outcome in calls.score(len(rows), model.largest_batch):
@@ -69,7 +69,7 @@ def score_by(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a model answered, and when it was called, in microseconds since 1970-01-01 UTC."""
+    """The answer of a model, and the time of the call in microseconds since 1970-01-01 UTC."""
 
     outputs: RecordOutputs
     version: int | None
@@ -101,7 +101,7 @@ def _scored(
 
 
 def reason_of(error: Exception | None) -> str:
-    """Why a call failed, as results say it."""
+    """The reason why a call failed, as results state it."""
     if error is None or isinstance(error, (ScoringError, FieldValueError, MappingError)):
         return clean_text(str(error))
     return error_text(error)

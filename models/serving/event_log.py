@@ -1,4 +1,4 @@
-"""The status events of a worker that wait to be sent."""
+"""The pending status events of a worker."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class EventLog:
         )
 
     def add_stopped(self, error: str) -> None:
-        """Adds the event that the models topic is no longer followed."""
+        """Adds the event which says that the models topic is no longer followed."""
         self._events.append(StatusEvent("stopped", _now(), self._worker, error=error, deployment=self._deployment))
 
     def replace_statistics(self, version: PublishedVersion, statistics: ModelStatistics) -> None:
-        """Adds the statistics of a model in place of earlier ones that were not taken, so that they do not pile up."""
+        """Adds the statistics of a model, which replace earlier ones not taken yet, so that events do not pile up."""
         about = ("statistics", version.descriptor.model_name, version.descriptor.model_version)
         self._events = [one for one in self._events if (one.kind, one.model_name, one.model_version) != about]
         self.add("statistics", version, statistics=statistics)

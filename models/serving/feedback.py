@@ -1,18 +1,18 @@
-"""Follows the feedback topic, from whose rewards bandits learn, and whose labels show how good a candidate is.
+"""Follows the feedback topic: bandits learn from its rewards, and its labels show how good a candidate is.
 
 The key of a message is the coordinates of a record, TOPIC-PARTITION-OFFSET. The value of a reward is JSON that repeats
-what the result has said of the step:
+the fields of the step in the result:
 
     {"graph": "loan", "step": "tried", "model": "a", "version": 3, "reward": 1}
 
-`version` may be null, as in the result. The reward is from 0 to 1. A later message for the same record and step
+`version` may be null, as in the result. The reward is between 0 and 1. A later message for the same record and step
 replaces an earlier one.
 
-The value of a label says what turned out to be true, and of which output, if the model has several:
+The value of a label is the ground truth, with the name of the output if the model has several:
 
     {"label": 2, "output": "quality"}
 
-The first label of an answer counts; `models.serving.awaited_labels` says what becomes of others.
+Only the first label of an answer counts; `models.serving.awaited_labels` describes the outcomes of labels.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Reward:
-    """The reward of a bandit's answer, from 0 to 1."""
+    """The reward of a bandit's answer, between 0 and 1."""
 
     choice: Choice
     value: float
 
 
 def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Reward | Label]:
-    """The coordinates of the record in a message, and its reward or label.
+    """Parses a message to the coordinates of the record and its reward or label.
 
     Raises:
-      FeedbackError: when it is malformed.
+      FeedbackError: the message is malformed.
 
     >>> parse_feedback(b"t-0-7", b'{"graph": "g", "step": "s", "model": "m", "version": 1, "reward": 1}')
     (b't-0-7', Reward(choice=Choice(graph='g', step='s', model='m', version=1), value=1.0))
@@ -60,7 +60,7 @@ def parse_feedback(key: bytes | None, value: bytes | None) -> tuple[bytes, Rewar
     (b't-0-7', Label(value='red', output=None))
     """
     if not key or not value:
-        raise FeedbackError("feedback has the coordinates of a record as its key, and a value")
+        raise FeedbackError("feedback needs the coordinates of a record as its key, and a value")
     try:
         content = orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -78,7 +78,7 @@ def _label(content: dict[str, Any]) -> Label:
         raise FeedbackError(f"`output` is the name of an output, not {output!r}")
     unknown = sorted(content.keys() - {"label", "output"})
     if unknown:
-        raise FeedbackError(f"feedback with a `label` contains `output` at most, not {unknown[0]!r}")
+        raise FeedbackError(f"feedback with a `label` may also contain `output`, but not {unknown[0]!r}")
     return Label(value, output)
 
 
@@ -93,7 +93,7 @@ def _reward_of(content: dict[str, Any]) -> Reward:
 def _text(content: dict[str, Any], name: str) -> str:
     found = content.get(name)
     if not isinstance(found, str):
-        raise FeedbackError(f"feedback names `graph`, `step` and `model`, as the result does; `{name}` is {found!r}")
+        raise FeedbackError(f"feedback must name `graph`, `step` and `model`, as in the result; `{name}` is {found!r}")
     return found
 
 
@@ -105,13 +105,13 @@ def _reward(content: dict[str, Any]) -> float:
 
 
 class FeedbackFollower:
-    """A thread that reads the feedback topic from its beginning. It goes on through outages, which are logged.
+    """Reads the feedback topic from its beginning, on a thread of its own. It logs outages and survives them.
 
     Args:
       kafka: the brokers.
       topic: the feedback topic, which may be missing at first.
-      rewards: get the rewards that are read.
-      labels: get the labels.
+      rewards: receives the rewards.
+      labels: receives the labels.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, rewards: Rewards, labels: AwaitedLabels) -> None:
@@ -128,7 +128,7 @@ class FeedbackFollower:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops the thread, and waits for what it is doing."""
+        """Stops the thread, and waits until it has finished its current work."""
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(_ANSWER_SECONDS + _LOOK_SECONDS)
@@ -152,7 +152,7 @@ class FeedbackFollower:
             consumer.close()
 
     def _consumer(self) -> Consumer | None:
-        """The consumer, once its credentials can be obtained; None when the thread is to end."""
+        """The consumer, once its credentials can be obtained; None if the thread was stopped."""
         while not self._closed.is_set():
             try:
                 # A topic that was recreated is read from its beginning.
@@ -163,7 +163,7 @@ class FeedbackFollower:
         return None
 
     def _assign(self, consumer: Consumer, assigned: int) -> int:
-        """Reads further partitions, too, if there are some; the number of partitions that are read."""
+        """Also reads partitions that were added; returns the number of partitions that are read."""
         try:
             found = partition_count(consumer, self._topic, _ANSWER_SECONDS)
         except ServingError as error:

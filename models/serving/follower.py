@@ -1,6 +1,6 @@
 """Keeps a registry in sync with the models topic, on a thread of its own beside the scoring.
 
-A follower that fails must not silently leave the old models in use for ever:
+A follower that fails must not silently leave the old models in service forever:
 
 - While no broker answers, it waits and tries again; the records wait for the same broker.
 - After an unexpected error it tries again, up to five times in a row, after pauses that grow from 1 to 16 seconds.
@@ -40,11 +40,11 @@ _LOGGER = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 _STATISTICS_SECONDS = 2.0
-# While records come, the topic's end is asked for this often, so that none of them has to wait for it.
+# While records arrive, the follower queries the topic's end this often, so that no record has to wait for it.
 _FRESH_SECONDS = 0.2
-# Records come when the last batch is no older than this.
+# Records count as arriving if the last batch is no older than this.
 _ACTIVE_SECONDS = 1.0
-# The topic is checked this often even without new positions, in case the runner lost one.
+# The follower checks the topic this often even without new positions, in case the runner lost one.
 _LOOK_SECONDS = 30.0
 
 Positions = Mapping[str, int]
@@ -81,7 +81,7 @@ class _Stopped:
 
 
 class ModelFollower:
-    """Follows the models topic, and has the models loaded that it asks for.
+    """Follows the models topic, and has the models that it names loaded.
 
     Args:
       reader: reads the models topic; only the follower's thread uses it.
@@ -130,8 +130,8 @@ class ModelFollower:
         Older positions have no effect.
 
         Raises:
-          ModelsNotFollowedError: when the follower stopped more than `patience` seconds ago, or is closed, which has
-            closed its models as well.
+          ModelsNotFollowedError: the follower stopped more than `patience` seconds ago, or is closed, in which case its
+            models are closed as well.
         """
         stopped = self._stopped
         if self._closed:
@@ -147,7 +147,7 @@ class ModelFollower:
         """Waits until everything below these positions is applied, and every candidate was loaded or has failed.
 
         Raises:
-          ModelsNotFollowedError: when the follower has stopped or is closed.
+          ModelsNotFollowedError: the follower has stopped or is closed.
         """
         self.follow(positions)
         while True:
@@ -161,9 +161,9 @@ class ModelFollower:
                 return
 
     def wait_fresh(self, timestamp: int) -> None:
-        """Waits until everything is applied that was published up to half a second before a record.
+        """Waits until everything that was published up to half a second before a record is applied.
 
-        A fence that holds for the record is then known. A follower that has stopped is not waited for: the loaded
+        Any fence that holds for the record is then known. It does not wait for a follower that has stopped: the loaded
         models serve until its patience ends.
 
         Args:
@@ -253,10 +253,10 @@ class ModelFollower:
             self._registry.report_statistics()
 
     def _apply(self) -> None:
-        """Catches up with the topic's end, if there are new positions or the last look was long ago.
+        """Catches up with the topic's end if there are new positions or the last check was long ago.
 
-        A position is only a hint that something changed. One beyond the topic's end is not waited for, because it may
-        belong to a topic that was deleted.
+        A position is only a hint that something changed. The follower does not wait for one beyond the topic's end,
+        because it may belong to a topic that was deleted.
         """
         wanted, asked = self._wanted, _milliseconds()
         if self._clock() < self._look_at and not self._is_news(wanted):
@@ -290,7 +290,7 @@ class ModelFollower:
             self._wake.notify_all()
 
     def _fresh_due(self) -> float:
-        """Seconds until the topic's end is asked for without any news; infinite while no record comes."""
+        """Seconds until the topic's end is queried even without news; infinite while no records arrive."""
         if self._needed_at > self._fresh_at:
             return 0.0
         if self._clock() - self._asked_at > _ACTIVE_SECONDS:
@@ -298,7 +298,7 @@ class ModelFollower:
         return _FRESH_SECONDS - (_milliseconds() - self._fresh_at) / 1000
 
     def _accept(self, topic: TopicState) -> bool:
-        """Checks whether the topic was recreated; False when its state cannot be trusted yet.
+        """Checks whether the topic was recreated; returns False if its state cannot be trusted yet.
 
         A missing or empty topic changes nothing: the models that were live before it was deleted continue to serve
         until something is published. A topic that is shorter than before is checked twice, because a broker that has
@@ -319,14 +319,14 @@ class ModelFollower:
         return True
 
     def _restart(self) -> None:
-        """Starts over at the beginning of the topic; the loaded models serve until it has been read."""
+        """Starts over at the beginning of the topic; the loaded models serve until the topic has been read."""
         _LOGGER.warning("the models topic was recreated or truncated; reading it from its beginning")
         self._reader.close()
         self._catalog = ModelCatalog()
         self._look_at = 0.0
 
     def _is_behind(self, wanted: Positions) -> bool:
-        """Whether a position is beyond what was read; positions without an id may belong to the current topic."""
+        """Whether a position lies beyond the messages read so far; one without an id may be of the current topic."""
         newest = max(wanted.get(self._topic_id, 0), wanted.get("", 0))
         return newest > self._catalog.position
 

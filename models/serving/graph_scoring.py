@@ -25,7 +25,7 @@ from models.serving.registry import ModelRegistry
 from models.text import clean_text
 
 GRAPH_TYPE = "graph"
-"""What results name as the type of the model where a graph has answered."""
+"""The model type in the results of graphs."""
 
 _THREADS = 32
 
@@ -40,17 +40,17 @@ def score_graph(
     route: RouteIdentity,
     coordinates: Callable[[], Sequence[bytes]],
 ) -> Iterator[ScoredRecords]:
-    """Scores records with the graph of an arm, whose models must stay open until the last answer was taken.
+    """Scores records with the graph of an arm, whose models must stay open until the last answer is taken.
 
     Args:
       planned: the graph.
       leased: the arm with its models.
       registry: counts the calls.
-      codec: that decoded the records.
+      codec: the codec that decoded the records.
       columns: the records.
       rows: their rows in the decoded columns.
       route: the arm as results name it.
-      coordinates: gives TOPIC-PARTITION-OFFSET of each record.
+      coordinates: returns TOPIC-PARTITION-OFFSET for each record.
     """
     graph, start, began = planned.graph, microseconds(), time.perf_counter()
     run = GraphRun(graph, leased, registry, codec, columns, coordinates)
@@ -70,7 +70,7 @@ Way = Mapping[str, ScoredRecords]
 
 
 def _alike(graph: Graph, answers: Mapping[str, Answer], count: int) -> Iterator[tuple[Rows, Way]]:
-    """The records that went the same way through the graph, and that way."""
+    """Yields the groups of records that took the same path through the graph, with that path."""
     taken: npt.NDArray[np.int64] = np.full((len(graph.order), count), -1)
     for place, name in enumerate(graph.order):
         for number, part in enumerate(answers[name].parts):
@@ -98,7 +98,7 @@ def _outputs(part: ScoredRecords | None, rows: Rows) -> RecordOutputs | None:
 
 
 def _cause(graph: Graph, way: Way) -> str:
-    """Why records have no answer: the error of the output step, or else of the first step that failed."""
+    """Why records have no answer: the error of the output step, otherwise that of the first step that failed."""
     parts = ((name, way[name]) for name in (graph.output, *graph.order) if name in way)
     errors = (f"step {name!r}: {part.call.error}" for name, part in parts if part.call.error is not None)
     return clean_text(next(errors, f"step {graph.output!r} gave no answer"))
@@ -110,5 +110,5 @@ def _calls(name: str, part: ScoredRecords) -> tuple[StepCall, ...]:
 
 @cache
 def _executor() -> ThreadPoolExecutor:
-    """Runs steps side by side, for all batches of this process."""
+    """The threads that run steps in parallel, for all batches of this process."""
     return ThreadPoolExecutor(_THREADS, "graph-step")

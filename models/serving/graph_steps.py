@@ -1,7 +1,7 @@
 """Runs the steps of a graph over the records of one batch.
 
-Each record goes its own way: where a step fails for a record, the steps behind it go on without that record, and others
-are not affected.
+Each record takes its own path: if a step fails for a record, the following steps continue without that record, and
+other records are not affected.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class GraphRun:
     Args:
       graph: the graph.
       leased: its models.
-      registry: counts the calls, and knows the rewards that bandits choose by.
-      codec: that decoded the records.
+      registry: counts the calls, and knows the rewards by which bandits choose.
+      codec: the codec that decoded the records.
       columns: the records; their rows are numbered from 0 here.
-      coordinates: gives TOPIC-PARTITION-OFFSET of each record.
+      coordinates: returns TOPIC-PARTITION-OFFSET for each record.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class GraphRun:
         self._rows: Rows = np.arange(columns.num_rows)
 
     def run(self, name: str) -> None:
-        """Runs a step, whose needs must have run; whatever fails is the error of its records."""
+        """Runs a step, whose inputs must have run already; a failure becomes the error of its records."""
         try:
             parts = self._run(self._graph.by_name[name])
         except Exception as error:  # a step must not end the others
@@ -122,7 +122,7 @@ class GraphRun:
         return [part for group in groups for part in _compute(group, partial(self._outputs, step))]
 
     def _outputs(self, step: Step, rows: Rows) -> RecordOutputs:
-        """The outputs of a step that computes them from those of others."""
+        """The outputs of a step that computes them from the outputs of other steps."""
         if isinstance(step, CombineStep):
             return combine(step, choose_each(step.of, self.answers, rows))
         if isinstance(step, DecideStep):
@@ -134,7 +134,7 @@ class GraphRun:
     # --- Models.
 
     def _call(self, use: ModelUse, rows: Rows) -> Parts:
-        """The answer of a model for those of the records that have its inputs."""
+        """Calls a model with those records that have its inputs."""
         rows = answered_by_all(rows, self.answers, use.references)
         groups = alike(rows, self.answers, use.references)
         return [part for group in groups for part in self._call_group(use, group)]
@@ -151,7 +151,7 @@ class GraphRun:
         return list(score_by(leased.model, score, count, columns, rows))
 
     def _inputs(self, model: LoadedModel, use: ModelUse, rows: Rows) -> tuple[pa.RecordBatch, Score]:
-        """The columns for the model, and what scores them."""
+        """The columns for the model, and the function that scores them."""
         if not use.inputs:
             return self._only(rows), partial(model.score, self._codec)
         references = dict.fromkeys(one for sources in use.inputs.values() for one in sources if "." in one)
@@ -195,7 +195,7 @@ class GraphRun:
         return parts
 
     def _meeting(self, condition: str, steps: Sequence[str], rows: Rows) -> Rows:
-        """The records that meet a condition over fields and outputs of steps."""
+        """The records that meet a condition on fields and on outputs of steps."""
         found = [np.zeros(0, np.int64)]
         for group in alike(rows, self.answers, steps):
             columns = with_steps(self._only(group), self.answers, steps, group)
@@ -247,7 +247,7 @@ class GraphRun:
             return Answer((no_answer(rows, reason_of(error)),))
 
     def _race(self, step: RaceStep, rows: Rows) -> Parts:
-        """For each record, the outputs of the first model that has some."""
+        """For each record, the outputs of the first model that answers."""
 
         def missing(arrived: Sequence[Arrival[Answer]]) -> Rows:
             answered = np.concatenate([np.zeros(0, np.int64), *(one.answer.rows for one in arrived)])
@@ -265,7 +265,7 @@ class GraphRun:
         return parts + finish.without_answer(left)
 
     def _consensus(self, step: RaceStep, rows: Rows) -> Parts:
-        """For each record, the vote of all models that have outputs in time."""
+        """For each record, the vote of all models that answer in time."""
         finish = self._arrivals(step, rows, lambda _: False)
         voters = [one.answer for one in sorted(finish.arrived, key=lambda one: one.entrant)]
         votes = np.array([np.isin(rows, voter.rows) for voter in voters]).reshape(len(voters), len(rows))
@@ -281,7 +281,7 @@ class GraphRun:
 
 @dataclass(frozen=True)
 class _Finish:
-    """The end of a race: when it began, how long it took (in microseconds), and who arrived in time."""
+    """A finished race: its start and duration in microseconds, and the answers that arrived in time."""
 
     step: RaceStep
     start: int
@@ -293,7 +293,7 @@ class _Finish:
         return ModelCall(None, self.start, self.duration, len(rows), error, steps=steps)
 
     def without_answer(self, rows: Rows) -> Parts:
-        """The default for records that nobody has answered, or an error."""
+        """The default answer, or an error, for records that no model answered."""
         if not len(rows):
             return []
         if self.step.default is not None:
@@ -328,7 +328,7 @@ def step_call(name: str, call: ModelCall) -> StepCall:
 
 
 def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
-    """Computes outputs of records; those that it fails for are isolated."""
+    """Computes the outputs of records, and isolates records for which that fails."""
     start = microseconds()
 
     def call(indices: Sequence[int]) -> RecordOutputs:
@@ -351,7 +351,7 @@ def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
 
 
 def constant_array(value: object, count: int) -> Array:
-    """A constant of a default answer for so many records: texts as bytes, a list as a vector.
+    """A constant of a default answer, repeated for `count` records: texts become bytes, a list becomes a vector.
 
     >>> constant_array(0.5, 2).tolist(), constant_array(("a", "b"), 1).tolist()
     ([0.5, 0.5], [[b'a', b'b']])
@@ -367,11 +367,11 @@ def constant_array(value: object, count: int) -> Array:
 
 
 def field_values(columns: pa.RecordBatch, name: str) -> Chosen:
-    """A field of records as numbers, which may be an array of the same length in each; null is NaN.
+    """A field of records as numbers: one per record, or an array of the same length in each; null becomes NaN.
 
     Raises:
-      ScoringError: when there is no such field.
-      FieldValueError: when it is not made of numbers, or its arrays differ in length.
+      ScoringError: the field does not exist.
+      FieldValueError: the field is not numeric, or its arrays differ in length.
     """
     if name not in columns.schema.names:
         raise ScoringError(f"the records have no field {name!r}; they have {', '.join(columns.schema.names)}")

@@ -1,9 +1,9 @@
-"""The guard of a deployment: moves candidates forward, or takes them out, by what workers report of them.
+"""The guard of a deployment: promotes or removes candidates, based on the reports of the workers.
 
-Each worker process runs a guard, and one of them acts: the one to which Kafka's group protocol assigns the models
-topic, in the group `GROUP-guard`. If it is killed, another one takes over. Two that act at once, because one of them
-has not yet noticed that it lost the topic, do no harm: a decision is published only if the state of the route that was
-judged is still the newest one, in a transaction that fences the other.
+Each worker process runs a guard, but only one of them acts: the one to which Kafka's group protocol assigns the models
+topic, in the group `GROUP-guard`. If it is killed, another one takes over. Two guards may act at once if one has not
+noticed yet that it lost the topic. They do no harm: a decision is published only if the route is still in the state
+that was judged, in a transaction that fences the other guard.
 
 The guard reads the status topic, where workers send the statistics of candidates.
 """
@@ -36,20 +36,20 @@ _REST_SECONDS = 5.0
 
 
 class ReportedStatistics:
-    """The newest statistics of each candidate and worker; not thread-safe."""
+    """The newest statistics of each candidate and worker. Not thread-safe."""
 
     def __init__(self, deployment: str) -> None:
         self._deployment = deployment
         self._known: dict[Key, dict[str, ArmStatistics]] = {}
 
     def add(self, event: StatusEvent) -> None:
-        """Takes over what a worker reports; events of other kinds and deployments are ignored."""
+        """Stores the statistics that a worker reports; events of other kinds and deployments are ignored."""
         if event.kind == "candidate" and event.arm is not None and event.deployment == self._deployment:
             one = event.arm
             self._known.setdefault((one.data_type, one.route, one.arm), {})[event.worker] = one
 
     def total(self, key: Key) -> ArmStatistics:
-        """The sum of all workers."""
+        """The sum over all workers."""
         total = ArmStatistics(*key)
         for one in self._known.get(key, {}).values():
             total = total.plus(one)
@@ -61,7 +61,7 @@ class ReportedStatistics:
 
 
 def next_generation(generation: Generation, candidate: Arm, verdict: Verdict) -> Generation:
-    """What follows a verdict about the candidate of a generation."""
+    """The generation that follows a verdict on the candidate of a generation."""
     assert candidate.guardrails is not None
     assert candidate.version is not None
     share = candidate.weight / sum(arm.weight for arm in generation.arms if arm.answers)
@@ -84,9 +84,9 @@ class RouteGuard:
 
     Args:
       kafka: the brokers.
-      models_topic, status_topic: where routes are, and where workers report.
+      models_topic, status_topic: the topics of the routes and of the workers' reports.
       deployment: the consumer group of the deployment.
-      scores: whether the deployment scores records of a data type; routes of others are not its own.
+      scores: whether the deployment scores records of a data type; routes of other data types are ignored.
       needed: whether there is a candidate to watch; without one, no connection is opened.
     """
 
@@ -115,7 +115,7 @@ class RouteGuard:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread, and lets another guard act."""
+        """Stops the thread, and lets another guard act."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
@@ -127,8 +127,8 @@ class RouteGuard:
                 continue
             try:
                 self._watch()
-            except Exception as error:  # candidates wait; everything else goes on
-                _LOGGER.warning("candidates are not watched for a moment: %s", error)
+            except Exception as error:  # candidates wait; everything else continues
+                _LOGGER.warning("candidates are temporarily not watched: %s", error)
                 self._stop.wait(_REST_SECONDS)
 
     def _watch(self) -> None:
@@ -144,7 +144,7 @@ class RouteGuard:
             member.close()
 
     def _assigned(self, member: Consumer, partitions: list[TopicPartition]) -> None:
-        # The assignment says who acts; the messages are read elsewhere.
+        # The assignment only decides which guard acts; the messages are read elsewhere.
         for one in partitions:
             one.offset = 0
         member.assign(partitions)
@@ -155,7 +155,7 @@ class RouteGuard:
         self._acting = False
 
     def _act(self, member: Consumer) -> None:
-        """Acts until the topic is taken away."""
+        """Acts until the topic is revoked."""
         _LOGGER.info("this worker watches the candidates of %r", self._deployment)
         status, reported, catalog = self._status_consumer(), ReportedStatistics(self._deployment), ModelCatalog()
         try:
@@ -171,7 +171,7 @@ class RouteGuard:
             status.close()
 
     def _status_consumer(self) -> Consumer:
-        """Reads what comes from now on: the statistics that workers send say everything since a route began."""
+        """A consumer from now on, which suffices because each report covers all the time since its route began."""
         consumer = self._kafka.consumer(f"{self._deployment}-guard-status")
         partitions = consumer.list_topics(self._status_topic, timeout=10.0).topics[self._status_topic].partitions
         places = [TopicPartition(self._status_topic, one) for one in partitions]
@@ -185,7 +185,7 @@ class RouteGuard:
         try:
             reported.add(StatusEvent.from_json(value or b""))
         except ValueError:
-            _LOGGER.debug("the status topic holds a message that is no status event")
+            _LOGGER.debug("the status topic contains a message that is not a status event")
 
     def _decide(self, catalog: ModelCatalog, reported: ReportedStatistics) -> None:
         watched = set()

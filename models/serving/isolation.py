@@ -1,7 +1,7 @@
 """Scores the records of a batch together, and isolates those that the model cannot score.
 
 A batch that fails is scored in halves, down to single records, so that a bad record affects only itself and costs
-about twenty calls. The halving ends early when the model cannot be reached, the time for the batch is up, or samples
+about twenty calls. The halving ends early if the model cannot be reached, the time for the batch is up, or samples
 show that the records are not to blame. Otherwise a model that fails for every record would cost two calls per record.
 """
 
@@ -72,7 +72,7 @@ class Isolation(Generic[T]):
 
         Args:
           count: the number of records.
-          largest: the most records of one call; None for no limit. The time is that of all calls together.
+          largest: the maximum number of records in one call; None for no limit. `seconds` covers all calls together.
         """
         size = largest or max(count, 1)
         parts = (range(start, min(start + size, count)) for start in range(0, max(count, 1), size))

@@ -1,4 +1,4 @@
-"""Leases: the models that one batch uses, and for which of its records each generation of a route holds."""
+"""Leases: the models that one batch uses, and the records to which each generation of a route applies."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Where the records of a batch come from: those of one partition, as columns.
+    """The coordinates of a batch's records, which come from one partition, as columns.
 
     Attributes:
-      topic, partition: of all of them.
+      topic, partition: the origin of all records.
       offsets, timestamps: int64 [records]; timestamps in milliseconds since 1970-01-01 UTC.
     """
 
@@ -53,10 +53,10 @@ class LeasedArm:
 
     Attributes:
       arm: the arm.
-      pooled: the model that is used; None if there is none.
-      model: the same, loaded.
-      error: why there is none.
-      models: of a graph: its models, each as an arm of its own.
+      pooled: the model in the pool; None if there is none.
+      model: the same model, loaded.
+      error: why there is no model.
+      models: the models of a graph, each as an arm of its own.
     """
 
     arm: PlannedArm
@@ -72,7 +72,7 @@ class LeasedArm:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether its model is loaded, or all those of its graph."""
+        """Whether its model, or every model of its graph, is loaded."""
         if self.arm.graph is None:
             return self.model is not None
         return all(one.is_loaded for one in self.models.values())
@@ -85,13 +85,13 @@ class LeasedArm:
 
 @dataclass(frozen=True)
 class LeasedPart:
-    """The records for which one generation of a route holds.
+    """The records to which one generation of a route applies.
 
     Attributes:
       rows: their indices in the batch, ascending.
       generation: the generation; None if no model is defined for them.
       forgotten: whether they lie before the fence of the oldest generation that the route still keeps.
-      arms: by segment and place, as in the generation.
+      arms: the arms by segment and place, as in the generation.
     """
 
     rows: Rows
@@ -107,8 +107,8 @@ class Lease:
     A model is not closed while a lease of it is held.
 
     Attributes:
-      parts: they cover all records of the batch.
-      give_back: ends the use of these models.
+      parts: the parts of the batch, which cover all of its records.
+      give_back: called to end the use of the models.
     """
 
     parts: tuple[LeasedPart, ...]
@@ -131,16 +131,16 @@ def parts_of(
     current: PlannedGeneration | None,
     coordinates: Coordinates,
 ) -> list[tuple[Rows, PlannedGeneration | None]]:
-    """Which generation holds for which records: each record is in one part.
+    """Divides the records by the generation that applies to them; each record is in one part.
 
-    A generation with a fence holds for all records behind it, unless a newer one does. For the others the current
-    generation holds: the newest one without a fence whose models are loaded. Where a generation without a fence is
-    newer than one with a fence, the fence counts only until that newer one is current.
+    A generation with a fence applies to all records behind the fence, unless a newer one does. The current generation
+    applies to the others: the newest one without a fence whose models are loaded. If a generation without a fence is
+    newer than one with a fence, the fence counts only until the newer one is current.
 
     Args:
       plan: the generations, the newest first.
       current: the generation without a fence that is in effect; None if there is none.
-      coordinates: of the records.
+      coordinates: the coordinates of the records.
     """
     rows = np.arange(len(coordinates))
     found: list[tuple[Rows, PlannedGeneration | None]] = []

@@ -1,4 +1,4 @@
-"""Loads one version of a model: fetches it, opens it, plans its inputs, warms it up, and checks what it must pass."""
+"""Loads one version of a model: fetches and opens it, plans its inputs, warms it up, and makes the admission checks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LoadedModel:
       version: the published version.
       scorer: the model in its engine; `close` closes it.
       mappings: how the model's inputs are filled, by record codec; mappings of other codecs are planned at first use.
-      memory: the bytes of memory that it takes, as far as they were measured.
+      memory: the bytes of memory that it takes, if they were measured.
       published_bytes: the bytes of the published model; 0 for a model on a server.
     """
 
@@ -59,7 +59,7 @@ class LoadedModel:
 
     @property
     def largest_batch(self) -> int | None:
-        """The most records that one call may score; None for no limit."""
+        """The maximum number of records in one call; None for no limit."""
         found = self.version.descriptor.options.get(LARGEST_BATCH_OPTION)
         return None if found is None else int(found)
 
@@ -74,14 +74,14 @@ class LoadedModel:
           The outputs of the records, and the version that the server of a remote model named, if it did.
 
         Raises:
-          MappingError: when records of that codec cannot fill the model's inputs.
-          FieldValueError: when a value of a record does not fit its input.
-          ScoringError: when the call of the model fails.
+          MappingError: records of that codec cannot fill the model's inputs.
+          FieldValueError: a value of a record does not fit its input.
+          ScoringError: the call of the model fails.
         """
         return self.score_mapped(self._mapping(codec), columns)
 
     def score_mapped(self, mapping: InputMapping, columns: pa.RecordBatch) -> tuple[RecordOutputs, int | None]:
-        """As `score`, with inputs that are filled as `plan` has found."""
+        """Like `score`, but with a mapping that `plan` returned."""
         descriptor = self.version.descriptor
         inputs = to_model_inputs(mapping, columns)
         if inputs.rows == 0:
@@ -91,10 +91,10 @@ class LoadedModel:
         return select_outputs(scores.outputs, descriptor.outputs, inputs.rows, inputs.bounds), scores.model_version
 
     def plan(self, inputs: Mapping[str, Sequence[str]], fields: Fields) -> InputMapping:
-        """How these columns fill the model's inputs; raises MappingError if they cannot.
+        """Plans how these columns fill the model's inputs; raises MappingError if they cannot.
 
         Args:
-          inputs: the columns that fill an input, which go before those that the descriptor names.
+          inputs: the columns for inputs, which take precedence over the descriptor's mapping.
           fields: the columns.
         """
         return plan_inputs(self.scorer.signature, {**self.version.descriptor.inputs, **inputs}, fields)
@@ -105,7 +105,7 @@ class LoadedModel:
         return self._mappings[codec]
 
     def identity(self, answered_version: int | None) -> ModelIdentity:
-        """The identity of this model in results; for a remote model, with the version that its server named."""
+        """The identity of this model in results; a remote model has the version that its server named."""
         descriptor = self.version.descriptor
         in_process = self.scorer.digest is not None
         return ModelIdentity(
@@ -118,7 +118,7 @@ class LoadedModel:
         )
 
     def close(self) -> None:
-        """Releases the engine's side; an error is logged, since the model is out of use already."""
+        """Releases the model in its engine; an error is only logged, since the model is already out of use."""
         _close(self.scorer, self.version.label)
 
 
@@ -130,9 +130,9 @@ class ModelLoader:
       fetch: returns the bytes of an inline model, given the offset of its message in the models topic.
       codecs: the codecs of the records that the models will score.
       measured: whether models are loaded one at a time, so that the memory that each of them takes can be measured.
-      pickles: what may be loaded although loading it runs code.
-      publishing: whether a model that gives NaN or infinity for zeros is refused. Workers do not ask for that, because
-        such a model may have been published, and may serve, for good reasons.
+      pickles: the models that may be loaded although loading them runs code.
+      publishing: whether to refuse a model that answers zeros with NaN or infinity. Workers do not refuse it, because
+        there may be good reasons why it was published and serves.
     """
 
     def __init__(
@@ -156,8 +156,8 @@ class ModelLoader:
         """Loads a version and warms it up; the caller closes the model.
 
         Raises:
-          AdmissionError: when the model does not pass what `models.serving.admission` checks; it is closed again.
-          ServingError: when the model cannot be fetched, opened, mapped or warmed up; its resources are released.
+          AdmissionError: the model does not pass the checks of `models.serving.admission`; it is closed again.
+          ServingError: the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
         check_largest_batch(version.descriptor)
         check_inputs_from(version.descriptor)
@@ -185,7 +185,7 @@ class ModelLoader:
             model = LoadedModel(version, scorer, mappings, published_bytes=published_bytes)
             if descriptor.golden is not None:
                 admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])
-            # Memory that another model has freed is taken again without growth, hence the bytes of the published model.
+            # A model may reuse memory that another one has freed without any growth, hence the published model's size.
             model.memory = max(published_bytes, resident_bytes() - before)
             admission.check_memory(model.memory)
             admission.check_seconds(time.monotonic() - started)
@@ -195,7 +195,7 @@ class ModelLoader:
         return model
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
-        """The input mapping for each record type; raises MappingError if no type can fill the inputs."""
+        """The input mapping for each record type; raises MappingError if no record type can fill the inputs."""
         if descriptor.options.get(INPUTS_FROM_OPTION) == INPUTS_FROM_STEPS:
             return {}
         mappings = {}
@@ -226,21 +226,21 @@ def for_scorer(descriptor: ModelDescriptor) -> ModelDescriptor:
 
 
 def check_largest_batch(descriptor: ModelDescriptor) -> None:
-    """Raises ScorerOptionError unless the option that limits batches is a whole number from 1, or is not given."""
+    """Raises ScorerOptionError unless the option that limits batches is absent or a whole number of at least 1."""
     found = descriptor.options.get(LARGEST_BATCH_OPTION)
     if found is not None and not (found.isascii() and found.isdigit() and 0 < int(found) < 2**31):
-        raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records from 1")
+        raise ScorerOptionError(f"option {LARGEST_BATCH_OPTION}={found!r} is not a number of records of at least 1")
 
 
 def check_inputs_from(descriptor: ModelDescriptor) -> None:
-    """Raises ScorerOptionError unless the option says that the steps of a graph fill the inputs, or is not given."""
+    """Raises ScorerOptionError unless the option is absent or says that the steps of a graph fill the inputs."""
     found = descriptor.options.get(INPUTS_FROM_OPTION, INPUTS_FROM_STEPS)
     if found != INPUTS_FROM_STEPS:
         raise ScorerOptionError(f"option {INPUTS_FROM_OPTION}={found!r} is not {INPUTS_FROM_STEPS!r}")
 
 
 def whole_record_samples(mappings: Mapping[RecordCodec, InputMapping]) -> dict[str, bytes]:
-    """A message that follows the schema for each input that takes whole messages."""
+    """A message that follows the schema, for each input that takes whole messages."""
     samples = {}
     for codec, mapping in mappings.items():
         for column in mapping.columns:
@@ -256,11 +256,11 @@ def warm_up(scorer: Scorer, samples: Mapping[str, bytes] | None = None) -> Mappi
     Returns the outputs by the model's names.
 
     Args:
-      scorer: the engine's side.
-      samples: what inputs get that refuse an empty text.
+      scorer: the model in its engine.
+      samples: values for inputs that reject an empty text.
 
     Raises:
-      ModelLoadError: when the model cannot score the row; the option warmup=false skips the call.
+      ModelLoadError: the model cannot score the row; the option warmup=false skips the call.
     """
     try:
         return scorer.score(sample_inputs(scorer.signature, samples)).outputs

@@ -1,4 +1,4 @@
-"""Loads the models that a registry wants, on threads of their own beside the scoring."""
+"""Loads the models that a registry wants, on separate threads beside the scoring."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModelLoads:
     """Threads that load models, several at a time.
 
     Args:
-      registry: says what to load, and receives the loaded models.
+      registry: decides which models to load, and receives them.
       loader: loads the models; it is used by all threads.
       threads: how many models are loaded at a time.
     """

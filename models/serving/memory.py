@@ -1,4 +1,4 @@
-"""How much memory a model takes: measured while it is loaded."""
+"""Measures the memory of a model while it is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUS = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """The bytes of memory that this process has resident; 0 where the system does not tell."""
+    """The resident memory of this process in bytes; 0 if the system does not report it."""
     try:
         pages = int(_STATUS.read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
@@ -23,14 +23,14 @@ def resident_bytes() -> int:
 
 
 class CountingOpener:
-    """An opener that counts the bytes which it downloads.
+    """An opener that counts the bytes that it downloads.
 
     Args:
-      opener: does the work.
-      check: called with the bytes of all files so far, after each download; raises when there are too many.
+      opener: the opener that does the work.
+      check: called after each download with the total number of bytes so far; raises if there are too many.
 
     Attributes:
-      downloaded: the bytes of all files so far.
+      downloaded: the total number of bytes so far.
     """
 
     def __init__(self, opener: Opener, check: Callable[[int], None]) -> None:
@@ -39,7 +39,7 @@ class CountingOpener:
         self.downloaded = 0
 
     def download(self, location: str, folder: Path) -> Path:
-        """As the opener does it."""
+        """See `Opener`."""
         path = self._opener.download(location, folder)
         files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
         self.downloaded += sum(one.stat().st_size for one in files)
@@ -48,7 +48,7 @@ class CountingOpener:
 
 
 class LoadGate:
-    """Lets loads of models run side by side, except those whose memory is measured. Thread-safe."""
+    """Lets loads of models run in parallel, except those whose memory is measured. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -56,9 +56,9 @@ class LoadGate:
 
     @contextmanager
     def passed(self, alone: bool) -> Iterator[None]:
-        """Waits for its turn, and lets nobody else in if it is to be alone.
+        """Waits for the load's turn; if it must run alone, no other load starts meanwhile.
 
-        A load that is to be alone may wait for as long as others begin before the last one has ended.
+        A load that must run alone may have to wait as long as new loads start before the last one has ended.
         """
         capacity = 0 if alone else _MOST_LOADS
         with self._changed:

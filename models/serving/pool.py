@@ -1,10 +1,10 @@
 """The loaded models of a process, by version.
 
 Several routes, generations and arms may use the same version of a model; it is loaded once. The pool belongs to a
-registry and is used under its lock. It decides nothing about routes: the registry says which versions are needed.
+registry and is used under its lock. It knows nothing about routes: the registry decides which versions are needed.
 
-If there is a memory budget, the models that were used least recently are unloaded while the total is above it. They
-stay in the pool, as models that can be loaded again on demand.
+If there is a memory budget, the least recently used models are unloaded while the total is above it. They stay in the
+pool, and can be loaded again on demand.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class PooledModel:
 
     Attributes:
       version: the published version.
-      model: the loaded model; None while it is unloaded for want of memory.
-      counter: the statistics of its calls, across unloading.
+      model: the loaded model; None while it is unloaded to save memory.
+      counter: the statistics of its calls, which unloading does not reset.
       users: the number of batches that use it now.
-      used_at: when a batch used it last, in the seconds of the pool's clock.
+      used_at: when a batch last used it, in seconds of the pool's clock.
       memory: the bytes that it takes while it is loaded.
-      dropped: whether no route needs it any more; it is closed after its last batch.
+      dropped: whether it is no longer needed by any route; it is closed after its last batch.
     """
 
     version: PublishedVersion
@@ -79,7 +79,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unloaded:
-    """A model that has to be closed, by the caller and outside of the lock."""
+    """A model that the caller must close, without holding the lock."""
 
     pooled: PooledModel
     model: LoadedModel
@@ -106,7 +106,7 @@ class ModelPool:
     _demanded: list[PublishedVersion] = field(default_factory=list)
 
     def get(self, version: PublishedVersion) -> PooledModel | None:
-        """The model of this version, loaded or unloaded; None if it never was loaded."""
+        """The model of this version, loaded or unloaded; None if it was never loaded."""
         return self._models.get(version.identity)
 
     def models(self) -> list[PooledModel]:
@@ -120,7 +120,7 @@ class ModelPool:
 
     @contextmanager
     def demanded(self, version: PublishedVersion) -> Iterator[None]:
-        """For as long as a batch waits for a version, it is loaded before those that are only wanted, and kept."""
+        """While a batch waits for a version, gives it precedence over versions that are only wanted, and keeps it."""
         self._demanded.append(version)
         try:
             yield
@@ -132,7 +132,7 @@ class ModelPool:
         return tuple(self._demanded)
 
     def next_load(self, wanted: Iterable[PublishedVersion]) -> PublishedVersion | None:
-        """The version to load now: the first that is demanded or wanted, not loaded or loading, and due."""
+        """The version to load now: the first demanded or wanted one that is due and neither loaded nor loading."""
         demands = self.demands()
         for place, version in enumerate((*demands, *wanted)):
             pooled, failure = self.get(version), self.failure(version)
@@ -161,7 +161,7 @@ class ModelPool:
         return pooled
 
     def discard(self, version: PublishedVersion) -> None:
-        """Forgets that a version is being loaded, because it is not wanted any more."""
+        """Forgets that a version is being loaded, because it is no longer wanted."""
         self._loading.discard(version.identity)
 
     def fail(self, version: PublishedVersion, reason: str) -> Failure:
@@ -179,7 +179,7 @@ class ModelPool:
         self._failures = {at: one for at, one in self._failures.items() if by_offset.get(at) == one.version}
 
     def drop_others(self, needed: Iterable[PublishedVersion]) -> list[Unloaded]:
-        """Drops all models but the needed ones; returns those to close now, while those in use close later."""
+        """Drops all models except the needed ones; returns those to close now, while those in use close later."""
         identities = {version.identity for version in needed}
         dropped = [one for at, one in self._models.items() if at not in identities]
         self._models = {at: one for at, one in self._models.items() if at in identities}
@@ -220,7 +220,7 @@ class ModelPool:
 
 
 def _unload(pooled: PooledModel) -> Unloaded | None:
-    """Takes the model out of the pooled one, unless a batch uses it."""
+    """Removes the model from its entry in the pool, unless a batch uses it."""
     if pooled.users or pooled.model is None:
         return None
     model, pooled.model = pooled.model, None

@@ -1,8 +1,8 @@
-"""Races: models that are called at the same time, of which those count that answer in time.
+"""Races: models that are called at the same time, of which only those that answer in time count.
 
-A call cannot be ended from outside, so each has a daemon thread of its own, and one that is late goes on. Its model is
-held open meanwhile. A model with too many late calls is not called any more until one of them ends, so that a stalled
-model costs a bounded number of threads.
+A call cannot be ended from outside, so each call has a daemon thread of its own, and a late call continues while its
+model is held open. A model with too many late calls is not called again until one of them ends, so that a stalled model
+costs a bounded number of threads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 LATE_CALLS = 4
-"""The most calls of a model that are under way in races of a process."""
+"""The maximum number of calls of one model that are in progress in the races of a process."""
 
 T = TypeVar("T")
 
@@ -27,9 +27,9 @@ class Entrant(Generic[T]):
 
     Attributes:
       key: equal for calls of the same model.
-      call: calls it; it must not raise.
-      hold: is called before the call.
-      release: is called after it, even if the race is over.
+      call: calls the model; it must not raise.
+      hold: called before the call.
+      release: called after the call, even if the race is over.
     """
 
     key: object
@@ -47,7 +47,7 @@ class Arrival(Generic[T]):
 
 
 class Racecourse:
-    """Where races of a process take place. Thread-safe."""
+    """Runs the races of a process. Thread-safe."""
 
     def __init__(self, late_calls: int = LATE_CALLS) -> None:
         self._late_calls = late_calls
@@ -61,11 +61,11 @@ class Racecourse:
 
         Args:
           entrants: the models.
-          deadline: seconds after which no answer counts any more.
-          is_over: whether these answers are enough.
+          deadline: the time in seconds after which answers no longer count.
+          is_over: whether these answers are sufficient.
 
         Returns:
-          The answers that came in time, in the order of their arrival.
+          The answers that arrived in time, in the order of their arrival.
         """
         ends = time.monotonic() + deadline
         finish: queue.SimpleQueue[Arrival[T]] = queue.SimpleQueue()
@@ -93,10 +93,10 @@ class Racecourse:
         finally:
             with self._lock:
                 self._under_way[entrant.key] -= 1
-                self._under_way += Counter()  # forgets those without calls
+                self._under_way += Counter()  # removes the models without calls
             entrant.release()
         finish.put(Arrival(place, answer))
 
 
 RACECOURSE = Racecourse()
-"""The one of this process."""
+"""The racecourse of this process."""

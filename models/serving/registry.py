@@ -5,13 +5,13 @@ version beside the scoring, and call `loaded` or `failed`. A switch is one assig
 route needs is closed after the last batch that uses it.
 
 Each data type has a plan: the generations of its route, the newest first. Without a route it has one generation with
-one arm, whose versions are the candidates. For records that are behind no fence, the *current* generation holds: the
-newest one without a fence that has a loaded model for each arm that answers. It stays in effect until another one can
-take its place, also when the plan does not contain it any more, because records scored by an outdated model are better
-than records that are not scored. It ends at once if the plan contains no version at all.
+one arm, whose versions are the candidates. The *current* generation applies to records that are behind no fence: it is
+the newest one without a fence that has a loaded model for each arm that answers. It stays in effect until another one
+can take its place, even if the plan no longer contains it, because records scored by an outdated model are better than
+records that are not scored. It ends at once if the plan contains no version at all.
 
-For records behind a fence, its generation holds and no other: a batch waits until the models are loaded, up to a limit,
-and records whose model cannot be loaded get an error. The same wait applies to a model that was unloaded for want of
+Only the generation of a fence applies to the records behind it: a batch waits until its models are loaded, up to a
+limit, and records whose model cannot be loaded get an error. The same wait applies to a model that was unloaded to save
 memory.
 """
 
@@ -43,7 +43,7 @@ class RegistrySettings:
 
     Attributes:
       pauses: the pauses before a failed load is tried again.
-      model_wait: the most seconds for which a batch waits for a model that its records must have.
+      model_wait: the maximum number of seconds for which a batch waits for a model that its records require.
       model_memory: the bytes that the loaded models may take together; None for no limit.
       deployment: the name of the deployment in status events, which is its consumer group.
     """
@@ -58,7 +58,7 @@ class ModelRegistry:
     """The live models of a process. Thread-safe.
 
     Attributes:
-      rewards: of the models among which bandits choose.
+      rewards: the rewards of the models among which bandits choose.
 
     Args:
       worker: the name of this process in status events.
@@ -113,7 +113,7 @@ class ModelRegistry:
             return version
 
     def wait_for_load(self, seconds: float) -> PublishedVersion | None:
-        """As `next_load`, but waits up to `seconds` for a version to load."""
+        """Like `next_load`, but waits up to `seconds` for a version to load."""
         deadline = self._clock() + seconds
         with self._changed:
             while True:
@@ -164,7 +164,7 @@ class ModelRegistry:
     def lease(self, data_type: str, coordinates: Coordinates) -> Lease:
         """Leases the models that score these records, which stay open until the lease is returned.
 
-        Waits for models that the records must have: those behind a fence, and those unloaded for want of memory.
+        It waits for models that the records require: those of generations with a fence, and unloaded ones.
         """
         with self._changed:
             slot = self._slots.get(data_type) or self._new_slot()
@@ -192,7 +192,7 @@ class ModelRegistry:
     # --- Events.
 
     def report_stopped(self, error: str) -> None:
-        """Adds the event that the models topic is no longer followed."""
+        """Adds the event which says that the models topic is no longer followed."""
         with self._changed:
             self._events.add_stopped(error)
 
@@ -226,7 +226,7 @@ class ModelRegistry:
     # --- The generation in effect.
 
     def _refresh(self) -> list[Unloaded]:
-        """Lets newer generations take effect where they can, and drops what is not needed any more."""
+        """Lets newer generations take effect where they can, and drops models that are no longer needed."""
         needed: list[PublishedVersion] = []
         for slot in self._slots.values():
             before = slot.serving
@@ -240,7 +240,7 @@ class ModelRegistry:
         return unloaded
 
     def _report_retired(self, slot: Slot, before: Iterable[PublishedVersion]) -> None:
-        """Reports the models that served and of which the plan contains no version."""
+        """Reports the models that have served but have no version left in the plan."""
         still = {version.identity for version in slot.serving}
         names = {version.descriptor.model_name for version in slot.versions()}
         for version in before:
@@ -280,7 +280,7 @@ class ModelRegistry:
             return LeasedArm(arm, error=f"model {arm.label} is not in the models topic")
         pooled = self._pool.get(version)
         if pooled is None or pooled.model is None:
-            if not arm.answers:  # a shadow that is not loaded yet: its records do without it
+            if not arm.answers:  # records do not wait for a shadow that is not loaded yet
                 return LeasedArm(arm, error=f"model {version.label} is not loaded")
             try:
                 pooled = self._wait_for(version, deadline)
@@ -293,7 +293,7 @@ class ModelRegistry:
         """Waits until a model is loaded; the lock is released meanwhile.
 
         Raises:
-          ModelNotLoadedError: when it cannot be loaded, or not in time.
+          ModelNotLoadedError: the model cannot be loaded, or not in time.
         """
         with self._pool.demanded(version):
             self._changed.notify_all()
@@ -311,7 +311,7 @@ class ModelRegistry:
                 self._changed.wait(left)
 
     def hold(self, pooled: PooledModel) -> None:
-        """Keeps a model open that a lease holds now, until it is given back once more."""
+        """Keeps open a model that a lease holds now, until it is given back once more."""
         with self._changed:
             self._pool.take(pooled)
 
@@ -322,14 +322,14 @@ class ModelRegistry:
         self._close_models(unloaded)
 
     def count(self, pooled: PooledModel, records: int, errors: int, milliseconds: float) -> None:
-        """Adds a call to the statistics of a model: its numbers of records and errors, and its duration."""
+        """Adds a call to the statistics of a model: the numbers of records and errors, and the duration."""
         with self._changed:
             pooled.counter.add(records, errors, milliseconds)
 
     # --- Closing, and reporting.
 
     def _close_models(self, unloaded: Iterable[Unloaded]) -> None:
-        """Closes models; the lock is not held, because closing may take long."""
+        """Closes models without holding the lock, because closing may take long."""
         for one in unloaded:
             one.model.close()
             with self._changed:

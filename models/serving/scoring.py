@@ -1,4 +1,4 @@
-"""Scores the columns of one batch with the models that are current."""
+"""Scores the columns of one batch with the current models."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a candidate with guardrails has answered.
+    """The answers of a candidate with guardrails.
 
     Attributes:
       key: the data type, the offset of the route, and the name of the arm.
-      answers: to the records of one batch that it was given.
-      limits: of the candidate.
-      coordinates: gives TOPIC-PARTITION-OFFSET of rows; None if its answers need no labels.
+      answers: its answers for the records of one batch that it was given.
+      limits: the limits of the candidate.
+      coordinates: returns TOPIC-PARTITION-OFFSET for rows; None if its answers need no labels.
     """
 
     key: tuple[str, int, str]
@@ -50,14 +50,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ShadowWork:
-    """Records that a shadow is to score, or that the serving arm scores for a comparison with a candidate.
+    """Records for a shadow to score, or for the serving arm to score for a comparison with a candidate.
 
     Attributes:
-      leased: the arm and its models; whoever takes the work must hold them.
+      leased: the arm and its models, which the receiver of the work must hold.
       route: the arm as results name it.
-      batch, decoded: the records as they came, and decoded.
-      rows: those to score, by their rows in the decoded columns.
-      candidate: what is compared with the answers, which then go nowhere; None for a shadow.
+      batch, decoded: the records as they arrived, and decoded.
+      rows: the records to score, by their rows in the decoded columns.
+      candidate: the answers to compare with, in which case no results are sent; None for a shadow.
     """
 
     leased: LeasedArm
@@ -85,16 +85,16 @@ def score_records(
     registry: ModelRegistry,
     shadows: Shadows | None = None,
 ) -> list[ScoredRecords]:
-    """Scores decoded records with the models that are current now: each row is in one of the answers.
+    """Scores decoded records with the current models; each row is in one of the answers.
 
-    Raises nothing that a record or a model can cause: whatever keeps a record from being scored is its call's error.
+    No record and no model can make it raise: the reason why a record cannot be scored becomes the error of its call.
 
     Args:
-      batch: the records as they came.
-      decoded: the same, decoded.
-      codec: that decoded them.
+      batch: the records as they arrived.
+      decoded: the same records, decoded.
+      codec: the codec that decoded them.
       registry: the models.
-      shadows: takes what shadows are to score; None if they are not scored.
+      shadows: takes the records for shadows; None if shadows are not scored.
     """
     scored: list[ScoredRecords] = []
     for data_type, rows in by_data_type(decoded.columns, codec):
@@ -113,7 +113,7 @@ def score_records(
 
 @dataclass(frozen=True)
 class _Records:
-    """The records for which one generation of a route holds, by their rows in the decoded columns."""
+    """The records to which one generation of a route applies, by their rows in the decoded columns."""
 
     batch: RecordBatch
     decoded: DecodedRecords
@@ -130,7 +130,7 @@ class _Records:
         return every if len(rows) == every.num_rows else every.take(pa.array(rows))
 
     def keys(self) -> list[bytes]:
-        """What is hashed of each record if it is split by its key."""
+        """The bytes that are hashed for each record if records are split by their key."""
         places = self.decoded.places[self.rows]
         span, offsets = self.batch.span, self.batch.offsets[places]
         return record_keys(
@@ -140,7 +140,7 @@ class _Records:
 
 
 def _no_model(data_type: str, part: LeasedPart) -> str:
-    """Why no model answers records of a data type."""
+    """The reason why no model answers records of a data type."""
     reason = f"{NO_MODEL} for data type {data_type!r}"
     if not part.forgotten:
         return reason
@@ -189,7 +189,7 @@ def _watch(
     rows: Rows,
     shadows: Shadows,
 ) -> None:
-    """Has the serving arm score the records of a candidate, too, so that the answers can be compared."""
+    """Has the serving arm also score the records of a candidate, so that the answers can be compared."""
     serving = next((one for one in arms if one.arm.role == "serve" and one.arm.answers), None)
     route = None if serving is None else route_identity(generation, serving.arm)
     if serving is None or route is None or not serving.is_loaded:
@@ -207,16 +207,16 @@ def score_arm(
     route: RouteIdentity | None,
     coordinates: Callable[[], list[bytes]],
 ) -> Iterator[ScoredRecords]:
-    """Scores records with the model or graph of an arm, whose models must stay open until the last answer was taken.
+    """Scores records with the model or graph of an arm, whose models must stay open until the last answer is taken.
 
     Args:
       leased: the arm.
       registry: counts the calls.
-      codec: that decoded the records.
+      codec: the codec that decoded the records.
       columns: the records.
       rows: their rows in the decoded columns.
       route: the arm as results name it.
-      coordinates: gives TOPIC-PARTITION-OFFSET of each record, for the steps of a graph that choose by them.
+      coordinates: returns TOPIC-PARTITION-OFFSET for each record, for the steps of a graph that choose by them.
     """
     if leased.arm.graph is not None and route is not None:
         yield from score_graph(leased.arm.graph, leased, registry, codec, columns, rows, route, coordinates)
@@ -227,7 +227,7 @@ def score_arm(
 
 
 def coordinates_of(batch: RecordBatch, decoded: DecodedRecords, rows: Rows) -> list[bytes]:
-    """TOPIC-PARTITION-OFFSET of records, which are given by their rows in the decoded columns."""
+    """TOPIC-PARTITION-OFFSET of records given by their rows in the decoded columns."""
     span, offsets = batch.span, batch.offsets[decoded.places[rows]].tolist()
     return [f"{span.topic}-{span.partition}-{offset}".encode() for offset in offsets]
 
@@ -238,7 +238,7 @@ def route_identity(generation: PlannedGeneration, arm: PlannedArm) -> RouteIdent
 
 
 def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[str, Rows]]:
-    """The rows of each data type: the field `dataType` where it holds a text, otherwise the record type's name."""
+    """The rows of each data type, which is the field `dataType` if it has a value, otherwise the record type's name."""
     rows = np.arange(columns.num_rows)
     if not columns.num_rows:
         return
@@ -258,7 +258,7 @@ def by_data_type(columns: pa.RecordBatch, codec: RecordCodec) -> Iterator[tuple[
 
 
 def _data_types(columns: pa.RecordBatch) -> pa.StringArray | None:
-    """The data type that each record names, null where it names none; None where no record can."""
+    """The data type that each record names, or null if it names none; None if the records have no such field."""
     if DATA_TYPE_FIELD not in columns.schema.names:
         return None
     column = columns.column(columns.schema.get_field_index(DATA_TYPE_FIELD))

@@ -1,9 +1,9 @@
 """Scores the shadows of routes, off the path of the live answers.
 
 Each shadow has a thread and a queue of its own, so that one that is slow or hangs delays neither the live answers nor
-other shadows. A shadow that cannot keep up skips records: what would exceed its queue is dropped, logged and counted.
-Results of shadows are sent without waiting for the broker. They are therefore best effort: a worker that is killed
-loses what it has not sent, and a bundle that is done again sends its shadow results again.
+other shadows. A shadow that cannot keep up skips records: those that would exceed its queue are dropped, logged and
+counted. Results of shadows are sent without waiting for the broker. They are therefore best effort: a worker that is
+killed loses its unsent results, and a repeated bundle sends its shadow results again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from models.serving.scoring import Candidate, ShadowWork, coordinates_of, score_
 _LOGGER = logging.getLogger(__name__)
 
 QUEUE_RECORDS = 20_000
-"""The most records that wait for one shadow."""
+"""The maximum number of records that wait for one shadow."""
 
 _LOG_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
@@ -50,7 +50,7 @@ class _Lane:
 class ShadowScorer:
     """Scores shadows on threads of their own. Thread-safe.
 
-    The comparisons of candidates with the serving arm are done in the same way.
+    It compares candidates with the serving arm in the same way.
 
     Attributes:
       tallies: the statistics of candidates.
@@ -59,8 +59,8 @@ class ShadowScorer:
     Args:
       registry: keeps the models open while shadows use them.
       settings: where results go; without a shadow topic, shadows are scored for their statistics only.
-      send: sends a message without waiting; it may raise BufferError when it cannot take more.
-      limit: the most records that wait for one shadow.
+      send: sends a message without waiting; it may raise BufferError if its queue is full.
+      limit: the maximum number of records that wait for one shadow.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ShadowScorer:
         self.labels = AwaitedLabels(self.tallies.labelled)
 
     def take(self, work: ShadowWork) -> None:
-        """Takes records to score later, or skips them if too many wait already; returns at once."""
+        """Takes records to score later, or skips them if too many are waiting already; returns at once."""
         if work.candidate is not None:
             self.note(work.candidate)
         with self._lock:
@@ -94,7 +94,7 @@ class ShadowScorer:
         lane.work.put(work)
 
     def note(self, candidate: Candidate) -> None:
-        """Counts the answers of a candidate, and lets them wait for labels."""
+        """Counts the answers of a candidate, and remembers them until their labels arrive."""
         self.tallies.answered(candidate.key, candidate.answers)
         if candidate.coordinates is not None:
             for part in candidate.answers:
@@ -106,7 +106,7 @@ class ShadowScorer:
             return self._skipped_before + sum(lane.skipped for lane, _ in self._lanes.values())
 
     def close(self) -> None:
-        """Ends the threads, and waits two seconds at most for what they are doing."""
+        """Stops the threads, and waits up to two seconds for their current work."""
         with self._lock:
             self._closed = True
             lanes = list(self._lanes.values())
@@ -145,13 +145,13 @@ class ShadowScorer:
             try:
                 if not self._closed:
                     self._score(lane, work)
-            except Exception:  # whatever a shadow does, the live answers go on
+            except Exception:  # no failure of a shadow may affect the live answers
                 _LOGGER.exception("shadow %s failed unexpectedly", _label(work))
             finally:
                 self._release(lane, work.leased.pooled_models(), len(work.rows))
 
     def _end(self, lane: _Lane) -> bool:
-        """Forgets a lane for which nothing has come for a while; False if something is on its way."""
+        """Removes a lane that has been idle for a while; returns False if it has work after all."""
         with self._lock:
             if lane.waiting:
                 return False
@@ -177,7 +177,7 @@ class ShadowScorer:
             return
         if self._settings.shadow_topic is None:
             return
-        # Malformed records have their dead letters already.
+        # Malformed records already have their dead letters.
         batch = assemble(work.batch, replace(decoded, errors={}), scored, self._settings.for_shadows())
         for run in batch.outgoing.runs:
             if run.topic == self._settings.shadow_topic:

@@ -8,8 +8,8 @@ from models.model_topic.published import PublishedVersion
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.pool import ModelPool
 
-# Where there are fences, so many generations have their models loaded before a record asks for them: the one that holds
-# now, and the next. The models of earlier ones are loaded on demand.
+# With fences, the models of this many generations are loaded before a record needs them: those of the generation that
+# applies now and of the next one. The models of earlier generations are loaded on demand.
 _LOADED_AHEAD = 2
 # A model that only an earlier generation needs is dropped this many seconds after its last use.
 _IDLE_SECONDS = 30.0
@@ -40,11 +40,11 @@ class Slot:
         return any(one.fence is not None for one in self.plan)
 
     def begins_at_fence(self) -> bool:
-        """Whether even the oldest generation of the plan has a fence, so that none holds for the records before it."""
+        """Whether even the oldest generation of the plan has a fence, so that none applies to the records before it."""
         return bool(self.plan) and self.plan[-1].fence is not None
 
     def adopt(self, plan: Plan) -> None:
-        """Takes over another plan, in which the current generation may be contained."""
+        """Replaces the plan; the new one may contain the current generation."""
         self.plan = plan
         if self.current is not None and self.current.offset is not None:
             same = (one for one in plan if one.offset == self.current.offset)
@@ -55,7 +55,7 @@ class Slot:
         return [version for generation in self.plan for version in generation.versions()]
 
     def choose(self) -> None:
-        """Lets the newest generation without a fence take effect whose answering arms all have a model."""
+        """Puts into effect the newest generation without a fence whose answering arms all have a model."""
         if not self.versions():
             self.current, self.serving = None, ()
             return
@@ -69,8 +69,8 @@ class Slot:
     def base(self) -> PlannedGeneration | None:
         """The generation for the records behind no fence: the current one.
 
-        Where the newest generation has a fence, the models of the one below may not be loaded, because no record needed
-        them. It holds for the records before the fence nevertheless, unless its models have failed to load.
+        If the newest generation has a fence, the models of the one below may not be loaded, because no record needed
+        them. That generation applies to the records before the fence nevertheless, unless its models failed to load.
         """
         if self.current is not None or not self.is_fenced():
             return self.current
@@ -102,9 +102,9 @@ class Slot:
         return pooled is not None and self._clock() - pooled.used_at < _IDLE_SECONDS
 
     def _required(self) -> Iterator[PlannedGeneration]:
-        """The generations whose models are loaded before a record asks for them, the newest first.
+        """The generations whose models are loaded before a record needs them, the newest first.
 
-        Those below a fence are not needed any more once records behind it have come.
+        Those below a fence are no longer needed once records behind it have arrived.
         """
         fenced = passed = False
         for place, generation in enumerate(self.plan):

@@ -1,4 +1,4 @@
-"""Status events and statistics of the models that serve."""
+"""Status events, and statistics of serving models."""
 
 from __future__ import annotations
 
@@ -51,17 +51,16 @@ class StatusEvent:
 
     Attributes:
       kind: loading, serving, failed (with `error`; the load is tried again), released (its last batch has ended),
-        unloaded (for want of memory; it is loaded again on demand), retired, statistics (of a serving model),
-        candidate (what a candidate with guardrails has answered), gap
-        (records were missing), stopped (the worker no longer follows the models topic, for the reason in `error`; its
-        bundles will fail soon).
+        unloaded (to save memory; it is loaded again on demand), retired, statistics (of a serving model), candidate
+        (the statistics of a candidate with guardrails), gap (records were missing), stopped (the worker no longer
+        follows the models topic, for the reason in `error`; its bundles will fail soon).
       at: the time in milliseconds since 1970-01-01 UTC.
       worker: the process that reports the event.
       model_name, model_version, data_type: the model that the event is about; empty and 0 for gap and stopped.
-      error: the reason of a failure.
+      error: the reason for a failure.
       statistics: the model's statistics, for serving, statistics and released.
       deployment: the consumer group of the worker's deployment; empty in events of earlier releases.
-      arm: what a candidate has answered, for candidate.
+      arm: the candidate's statistics, for candidate.
     """
 
     kind: EventKind
@@ -82,7 +81,7 @@ class StatusEvent:
 
     @classmethod
     def of_candidate(cls, arm: ArmStatistics, worker: str, deployment: str = "") -> StatusEvent:
-        """The event for what a candidate has answered."""
+        """The event with the statistics of a candidate."""
         now = time.time_ns() // 1_000_000
         return cls("candidate", now, worker, data_type=arm.data_type, deployment=deployment, arm=arm)
 
@@ -103,7 +102,7 @@ class StatusEvent:
 
     @classmethod
     def from_json(cls, message: bytes) -> StatusEvent:
-        """The event in a message; raises ValueError when the message is not a status event."""
+        """The event in a message; raises ValueError if the message is not a status event."""
         try:
             value: dict[str, Any] = json.loads(message)
             statistics, arm = value.pop("statistics", None), value.pop("arm", None)

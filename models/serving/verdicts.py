@@ -11,8 +11,8 @@ from models.serving.arm_tallies import ArmStatistics
 
 Decision = Literal["forward", "back"]
 
-# Before it has its records, a candidate is taken out only if chance explains what it did in fewer than one of 30,000
-# cases.
+# Before a candidate has its minimum of records, it is removed only if chance alone would explain its figures in fewer
+# than one case in 30,000.
 _DEVIATIONS = 4.0
 _LEAST_RECORDS = 20
 
@@ -23,18 +23,18 @@ _SLOW_DEVIATIONS = 2.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done with a candidate, and why, with the figures."""
+    """The decision on a candidate, and the reason with the figures."""
 
     decision: Decision
     reason: str
 
 
 def judge(limits: Guardrails, seen: ArmStatistics) -> Verdict | None:
-    """Judges a candidate by what it has done since its last step; None if that takes more records.
+    """Judges a candidate by its figures since its last step; returns None if more records are needed.
 
-    Below `limits.min_records` it can only be taken out, and only by figures that chance does not explain (the bound of
-    a Wilson score interval). With them, the figures themselves decide. The same holds for labels and
-    `limits.min_labels`, where labels matter.
+    With fewer than `limits.min_records` records it can only be removed, and only if its figures cannot be explained by
+    chance (the bound of a Wilson score interval). With enough records, the figures themselves decide. The same applies
+    to labels and `limits.min_labels`, if there are limits for labels.
     """
     enough = seen.records >= limits.min_records and (seen.compared > 0 or seen.errors == seen.records)
     broken = _broken(limits, seen, 0.0 if enough else _DEVIATIONS) or _contradicted(limits, seen)
@@ -51,7 +51,7 @@ def _has_labels(limits: Guardrails, seen: ArmStatistics) -> bool:
 
 
 def _contradicted(limits: Guardrails, seen: ArmStatistics) -> str | None:
-    """The first limit that labels show to be broken; None if there is none."""
+    """The first limit that is broken according to the labels; None if there is none."""
     if limits.min_accuracy is not None and seen.labels >= min(limits.min_labels, _LEAST_RECORDS):
         deviations = 0.0 if seen.labels >= limits.min_labels else _DEVIATIONS
         if _bound(seen.correct, seen.labels, deviations) < limits.min_accuracy:
@@ -64,14 +64,14 @@ def _contradicted(limits: Guardrails, seen: ArmStatistics) -> str | None:
 
 
 def _least_mean(seen: ArmStatistics, deviations: float) -> float:
-    """The mean error, less so many of its standard errors."""
+    """The mean error, less `deviations` times its standard error."""
     mean = seen.deviation / seen.numbers
     variance = max(0.0, seen.squared_deviation / seen.numbers - mean * mean)
     return mean - deviations * math.sqrt(variance / seen.numbers)
 
 
 def _broken(limits: Guardrails, seen: ArmStatistics, deviations: float) -> str | None:
-    """The first limit that is broken for certain; None if there is none."""
+    """The first limit that is certainly broken; None if there is none."""
     if seen.records >= _LEAST_RECORDS and _bound(seen.errors, seen.records, -deviations) > limits.max_errors:
         return f"more than {100 * limits.max_errors:g} % errors"
     if seen.compared >= _LEAST_RECORDS and _bound(seen.agreeing, seen.compared, deviations) < limits.min_agreement:
@@ -82,12 +82,12 @@ def _broken(limits: Guardrails, seen: ArmStatistics, deviations: float) -> str |
 
 
 def _often_slow(seen: ArmStatistics) -> bool:
-    """Whether a tenth of the batches was slow for certain: one pause of the machine decides the sums, but not this."""
+    """Whether certainly more than a tenth of the batches were slow; unlike the sums, one pause cannot decide this."""
     return seen.timed > 0 and _bound(seen.slow, seen.timed, -_SLOW_DEVIATIONS) > _SLOW_SHARE
 
 
 def _bound(hits: int, trials: int, deviations: float) -> float:
-    """The bound of the Wilson score interval so many standard deviations above the share, or below it if negative."""
+    """The bound of the Wilson score interval `deviations` standard deviations above the share, or below if negative."""
     share, z = hits / trials, abs(deviations)
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))

@@ -200,7 +200,7 @@ def test_dictionaries_go_in_and_come_out(write: Write) -> None:
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
-        ("[1.0][:len(batch)]", "gave 1 results, but 2 are expected"),
+        ("[1.0][:len(batch)]", "returned 1 results, but 2 are expected"),
         ('[{"a": 1}, {"b": 1}][:len(batch)]', "different names"),
         ("[None] * len(batch)", "holds a NoneType"),
         ("[1 / (2 - len(batch))]", "ZeroDivisionError"),

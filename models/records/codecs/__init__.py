@@ -1,8 +1,8 @@
-"""Record codecs by format: a new one is one new file and one line in this table."""
+"""Record codecs by format: a new format takes one new file and one line in this table."""
 
 from __future__ import annotations
 
-# Format to the module that serves it, imported when a record type of that format is used.
+# Maps each format to its module, which is imported when a record type of that format is used.
 CODEC_MODULES = {
     "avro": "models.records.codecs.avro",
     "json": "models.records.codecs.json",

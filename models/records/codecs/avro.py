@@ -1,14 +1,14 @@
 """Format `avro`: each message is one value in Avro's binary encoding, with no header.
 
-Whole batches are decoded to columns (`avro_columns`) where the schema allows it and a self-test at the start agrees
-with fastavro; records of other schemas, and messages that are unusual in shape, are read one by one (`avro_rows`). Both
-refuse the same messages: those that fastavro refuses, and where the specification is stricter an `int` beyond 32 bits,
-an integer beyond 64, a negative length, and the number of a union's branch or an enum's symbol below 0. So that no
-message costs more than its length is worth, they also refuse an array of more items than bytes are left, more than
+Whole batches are decoded to columns (`avro_columns`) if the schema allows it and a self-test at startup agrees with
+fastavro. Records of other schemas, and messages of unusual shape, are read one by one (`avro_rows`). Both readers
+reject the same messages: those that fastavro rejects and, where the specification is stricter, an `int` beyond 32 bits,
+an integer beyond 64 bits, a negative length, and a negative index of a union branch or an enum symbol. To keep the cost
+of a message in proportion to its length, they also reject an array with more items than there are bytes left, more than
 4,096 items that take no bytes (`avro_rows.MOST_EMPTY_ITEMS`), and a value nested deeper than Python's stack.
 
-Why not a library: `pyruhvro` is as fast, but accepts bytes behind a record, and panics on types that it does not
-implement. What decodes is the business of this file alone.
+Why not a library: `pyruhvro` is as fast, but it accepts trailing bytes after a record and panics on types that it does
+not implement. The choice of decoder is confined to this file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ _FEW_BYTES = 1_000
 
 
 def make(kind: RecordType) -> RecordCodec:
-    """The codec of an Avro record schema."""
+    """Creates the codec of an Avro record schema.
+
+    Raises:
+      SchemaError: a type of the schema contains itself in every value, so it has no values.
+    """
     try:
         return AvroCodec(kind.name, kind.declared)
     except EndlessTypeError as error:
@@ -54,7 +58,7 @@ class AvroCodec:
 
     Args:
       name: the record type's name.
-      declared: the schema, as JSON has it.
+      declared: the schema, parsed from JSON.
     """
 
     def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
@@ -88,7 +92,7 @@ class AvroCodec:
         return DecodedRecords(columns, present.astype(np.int64), errors, values)
 
     def _decode_present(self, values: pa.BinaryArray) -> tuple[pa.StructArray, dict[int, str]]:
-        """One struct per message, and the reasons why some are malformed; the structs of those have no meaning."""
+        """One struct per message, and the reasons why some are malformed; the structs of those are meaningless."""
         if self._columns is None or (len(values) <= _FEW_MESSAGES and values.nbytes <= _FEW_BYTES):
             return self._decode_rows(values, range(len(values)))
         structs, errors, deferred = self._columns.read(values)
@@ -128,12 +132,12 @@ class AvroCodec:
         return buffer.getvalue()
 
 
-# Longer messages would make the self-test expensive, and brokers refuse them by default.
+# Longer messages would make the self-test expensive, and brokers reject them by default.
 _LONGEST_SAMPLE = 1 << 20
 
 
 def agrees_with_fastavro(columns: ColumnReader, kind: AvroType, parsed: Any) -> bool:
-    """Whether this reader and fastavro agree on random records that fastavro has written."""
+    """Whether this reader and fastavro agree on random records written by fastavro."""
     if kind.least_bytes > _LONGEST_SAMPLE:
         return True
     try:
@@ -153,7 +157,7 @@ def agrees_with_fastavro(columns: ColumnReader, kind: AvroType, parsed: Any) -> 
 
 
 def same(read: Any, expected: Any) -> bool:
-    """Whether Arrow's value equals fastavro's: Arrow has lists of pairs for maps, and NaN equals NaN here."""
+    """Whether Arrow's value equals fastavro's. Arrow represents maps as lists of pairs, and NaN equals NaN here."""
     if isinstance(expected, dict):
         if isinstance(read, list):
             read = dict(read)

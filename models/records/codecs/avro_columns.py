@@ -1,7 +1,8 @@
 """Decodes Avro's binary encoding to Arrow columns, a whole batch at a time.
 
-A schema becomes a tree of readers, and each reads one value of every message (`avro_cursors`): a field costs the same
-number of numpy calls for one record as for two thousand. Arrays of numbers are read in one go, whatever their length.
+A schema becomes a tree of readers, each of which reads one value of every message (`avro_cursors`). A field therefore
+costs the same number of numpy calls for one record as for two thousand. An array of numbers is read in one go, however
+long it is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from models.records.codecs.avro_types import AvroType
 _NUMBERS = {"boolean": "u1", "float": "<f4", "double": "<f8"}
 _INT_LIMIT = 1 << 31
 _MOST_BLOCKS = 16
-# Arrays are read item by item where items have no fixed form. Where one has more than `_FEW_STEPS`, and fewer than
-# `_FEW_MESSAGES` of the batch have as many, it is left to the reader of single messages.
+# Arrays whose items vary in size are read item by item. If an array has more than `_FEW_STEPS` items, and fewer than
+# `_FEW_MESSAGES` messages of the batch have that many, its message is left to the row reader.
 _FEW_STEPS = 16
 _FEW_MESSAGES = 8
 # How often a batch may read each type of its schema, in addition to the steps that its bytes justify.
@@ -30,7 +31,7 @@ _STEPS_A_TYPE = 64
 
 
 class ColumnReader:
-    """Reads messages of one record type. Stateless, and therefore thread-safe.
+    """Reads messages of one record type. It is stateless and therefore thread-safe.
 
     Args:
       kind: a record type.
@@ -43,8 +44,8 @@ class ColumnReader:
         """Decodes messages, none of which may be null.
 
         Returns:
-          One struct a message (meaningless for those that follow), the reason by place of each malformed message, and
-          the places of messages that a reader of single messages must read.
+          One struct per message, the reason for each malformed message by place, and the places of the messages that
+          the row reader must read. The structs of malformed and deferred messages are meaningless.
         """
         cursors, _ = self._cursors(messages)
         rows = np.arange(len(messages))
@@ -73,14 +74,16 @@ class ColumnReader:
 
 @dataclass(frozen=True)
 class FieldBytes:
-    """The positions of the fields of messages.
+    """Where the fields of each message lie in its bytes, and their values.
+
+    Bounds and values are meaningless for malformed and deferred messages.
 
     Attributes:
       content: the messages, one after the other.
-      bounds: one array more than there are fields: where in `content` each message's field begins, and the last ends.
+      bounds: where in `content` each field of each message begins; one more array says where the last field ends.
       columns: the values of each field.
-      errors: the reason, by place of each malformed message; the entries above mean nothing for it.
-      deferred: the places of messages that a reader of single messages must read; nor for these.
+      errors: the reason for each malformed message, by place.
+      deferred: the places of the messages that the row reader must read.
     """
 
     content: bytes
@@ -215,7 +218,7 @@ def _read_array(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
 
 def _read_map(kind: AvroType, cursors: Cursors, rows: Longs) -> pa.Array:
     entries, bounds = _read_blocks(kind.entry, cursors, rows, _read_runs)
-    # Not `flatten`, which ends the process where a struct of a union has been through `take` (Arrow 25).
+    # `flatten` would crash the process if a struct in a union has been through `take` (Arrow 25).
     return pa.MapArray.from_arrays(pa.array(bounds), entries.field(0), entries.field(1))
 
 
@@ -313,7 +316,7 @@ def _read_runs(item: AvroType, cursors: Cursors, rows: Longs, counts: Longs) -> 
     pieces, owners = [], []
     for step in range(int(counts.max(initial=0))):
         active = np.flatnonzero(counts > step)
-        if cursors.parked(rows[active]).all():  # items of malformed messages, which have no meaning
+        if cursors.parked(rows[active]).all():  # items of malformed messages, which are meaningless
             left = counts[active] - step
             pieces.append(_read(item, cursors, rows[active[:1]]).take(pa.array(np.zeros(left.sum(), np.int64))))
             owners.append(np.repeat(active, left))

@@ -1,11 +1,11 @@
 """Cursors over many Avro messages at once: one position per message, moved by operations on whole columns.
 
-All messages of a batch lie one after the other in one buffer. What is read next is read for all messages together, so
-that a field costs a handful of numpy calls for the batch instead of a call for each record. (Avro specification 1.12,
-"Binary encoding".)
+All messages of a batch lie one after the other in one buffer. Each value is read for all messages together, so a field
+costs a handful of numpy calls for the batch instead of one call per record. (Avro specification 1.12, "Binary
+encoding".)
 
 A message that turns out to be malformed is set aside: its cursor is parked in the zeros behind the buffer, where every
-type reads as a valid empty value, so that the other messages go on undisturbed.
+type reads as a valid empty value, so the other messages are not affected.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _LONG_TEXT = 48
 
 
 class Cursors:
-    """The positions of a batch's messages, and which of them are malformed.
+    """The read positions in the messages of a batch, and which messages are malformed.
 
     Args:
       content: the messages, one after the other.
-      starts: int64 [n + 1], message i has the bytes starts[i] to starts[i + 1].
-      steps: how often values may be read, beside what many bytes are worth, before `exhausted`.
+      starts: int64 [n + 1]: message i has the bytes starts[i] to starts[i + 1].
+      steps: the number of steps that are allowed before `exhausted`, on top of those that the bytes justify.
     """
 
     def __init__(self, content: Bytes, starts: Longs, steps: int) -> None:
@@ -56,7 +56,7 @@ class Cursors:
         self._views: dict[str, npt.NDArray[Any]] = {}
 
     def _view(self, dtype: str) -> npt.NDArray[Any]:
-        """Values of that type at every byte, aligned or not."""
+        """A view of the values of that type at every byte, aligned or not."""
         if dtype not in self._views:
             size = np.dtype(dtype).itemsize
             self._views[dtype] = np.ndarray((len(self._data) - size,), dtype, self._data, strides=(1,))
@@ -79,7 +79,7 @@ class Cursors:
         self._park(rows[failed])
 
     def defer(self, rows: Longs) -> None:
-        """Sets messages aside that a reader of single messages reads faster."""
+        """Sets aside messages that the row reader reads faster."""
         self.deferred.update(row for row in rows.tolist() if row not in self.errors)
         self._park(rows)
 
@@ -89,12 +89,12 @@ class Cursors:
         self._end[rows] = len(self._data)
 
     def parked(self, rows: Longs) -> Mask:
-        """Which of these messages are set aside."""
+        """Whether each of these messages is set aside."""
         parked: Mask = self.position[rows] >= self._padding
         return parked
 
     def zero_where_parked(self, rows: Longs, numbers: Longs) -> Longs:
-        """The numbers of messages, 0 for those that are set aside."""
+        """The numbers, replaced by 0 for messages that are set aside."""
         return np.where(self.parked(rows), 0, numbers) if self._any_parked else numbers
 
     def finish(self) -> None:
@@ -126,7 +126,7 @@ class Cursors:
         return values
 
     def _varints_at(self, rows: Longs, begins: Longs) -> tuple[Longs, Longs]:
-        """Zig-zag varints that begin there, and their lengths; `rows` are the messages that they belong to."""
+        """The zig-zag varints at `begins`, and their lengths; `rows` are the messages that they belong to."""
         words: npt.NDArray[np.uint64] = self._view("<u8")[begins]
         last = ~words & _CONTINUED
         last &= -last  # the lowest bit that is set: the end of the first byte without a continuation
@@ -146,7 +146,7 @@ class Cursors:
     def _long_varints(
         self, rows: Longs, begins: Longs, places: Longs, values: npt.NDArray[np.uint64], lengths: Longs
     ) -> None:
-        """Varints of nine and ten bytes: `values` has their first eight bytes, seven bits of each."""
+        """Varints of nine and ten bytes; `values` holds seven bits of each of their first eight bytes."""
         begins = begins[places]
         ninth = self._data[begins + 8].astype(np.uint64)
         tenth = np.where(ninth < 0x80, np.uint64(0), self._data[begins + 9])
@@ -228,7 +228,7 @@ class Cursors:
 
 
 class TruncatedError(Exception):
-    """Some messages were found to be malformed and set aside: those of the mask need not be asked for items."""
+    """Some messages turned out to be malformed and were set aside; no items are read for those in the mask."""
 
     def __init__(self, rows: Mask) -> None:
         super().__init__()

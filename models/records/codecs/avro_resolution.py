@@ -1,11 +1,12 @@
-"""Resolves messages from the writer's schema to the reader's, by Avro's rules.
+"""Resolves messages from the writer's schema to the reader's schema, by Avro's rules.
 
-Both ends are bytes: a message becomes what the writer would have written with the reader's schema, and that is decoded
-to columns and stands in the result. (Avro specification 1.12, "Schema Resolution".)
+Messages are rewritten as bytes: each becomes what the writer would have written with the reader's schema, which is then
+decoded to columns and embedded in the result. (Avro specification 1.12, "Schema Resolution".)
 
-Where records differ in their fields alone, the bytes of each field are copied: fields that were removed are left out,
-added ones have their default, others may stand elsewhere; an int is encoded as a long is, a string as bytes are, and
-numbers become floats. Everything else is resolved by fastavro, one message at a time.
+If two record schemas differ only in their fields, the bytes of each field are copied: removed fields are left out,
+added fields take their default, and fields may change places. An int is encoded like a long and a string like bytes, so
+these are copied unchanged, while other numbers are converted to floats. fastavro resolves everything else, one message
+at a time.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class AvroResolution:
     """Rewrites messages of one schema as messages of another. Thread-safe.
 
     Args:
-      writer: the schema that messages were written with, as JSON has it.
-      reader: the record schema that they are wanted in.
+      writer: the schema that the messages were written with, parsed from JSON.
+      reader: the record schema to which they are resolved.
 
     Raises:
       SchemaError: when the writer's schema is not a record.
@@ -58,7 +59,7 @@ class AvroResolution:
         """Rewrites messages, none of which may be null.
 
         Returns:
-          The messages by the reader's schema, None for those that cannot be rewritten, and the reason of each of these.
+          The messages in the reader's schema, None for those that cannot be rewritten, and the reasons by place.
         """
         if self._pieces is None:
             return self._rewrite_singly(values, range(len(values)))
@@ -106,7 +107,7 @@ class AvroResolution:
 
 @dataclass(frozen=True)
 class _Copied:
-    """Fields of the writer that are consecutive in both schemas: from `first` up to `end`."""
+    """Fields of the writer that are consecutive in both schemas, from `first` up to but excluding `end`."""
 
     first: int
     end: int
@@ -124,7 +125,7 @@ _Piece = bytes | _Copied | _Widened
 
 
 def _plan(writes: AvroType, reads: AvroType, reader: Any) -> list[_Piece] | None:
-    """How a message of the reader is composed of parts of the writer's; None if that is not simple."""
+    """How parts of the writer's message make up the reader's; None if they cannot simply be copied."""
     if writes.name != reads.name:
         return None
     pieces: list[_Piece] = []
@@ -146,7 +147,7 @@ def _plan(writes: AvroType, reads: AvroType, reader: Any) -> list[_Piece] | None
 
 
 def _taken(place: int, written: AvroType, wanted: AvroType) -> _Piece | None:
-    """A field of both schemas."""
+    """The piece for a field that both schemas have; None if it cannot simply be copied."""
     if written == wanted and not _holds_union(written):
         return _Copied(place, place + 1)
     if (written.kind, wanted.kind) in _SAME_BYTES:
@@ -160,7 +161,7 @@ def _holds_union(kind: AvroType) -> bool:
 
 
 def _default_bytes(declared: Mapping[str, Any], reader: Any) -> bytes | None:
-    """A field that the writer does not have; None if it has no default, or may have another name there."""
+    """The bytes of a field that the writer lacks; None if it has no default or the writer may use another name."""
     if "default" not in declared or declared.get("aliases"):
         return None
     buffer = io.BytesIO()
@@ -174,7 +175,7 @@ def _default_bytes(declared: Mapping[str, Any], reader: Any) -> bytes | None:
 
 
 def _spliced(split: FieldBytes, pieces: Sequence[_Piece], count: int) -> list[bytes]:
-    """The composed messages; for malformed or deferred ones, bytes without a meaning."""
+    """The composed messages; the bytes are meaningless for malformed and deferred messages."""
     columns = [_piece_of_each(piece, split, count) for piece in pieces]
     if len(columns) == 1:
         return columns[0]
@@ -195,7 +196,7 @@ def _piece_of_each(piece: _Piece, split: FieldBytes, count: int) -> list[bytes]:
 
 
 def _set_defaults(schema: Any, named: Mapping[str, Any]) -> None:
-    """Replaces the JSON defaults of a parsed schema by values; JSON represents bytes as text."""
+    """Replaces the JSON defaults of a parsed schema with Python values; JSON represents bytes as text."""
     for one in [schema, *named.values()]:
         _set_defaults_within(one, named)
 
@@ -240,7 +241,7 @@ def _default_value(schema: Any, default: Any, named: Mapping[str, Any]) -> Any:
 
 
 def same_encoding(writer: Any, reader: Mapping[str, Any]) -> bool:
-    """Whether two schemas encode messages alike: their parsing canonical forms are equal."""
+    """Whether two schemas have the same binary encoding, which means equal parsing canonical forms."""
     return bool(
         fastavro.schema.to_parsing_canonical_form(without_logical_types(writer))
         == fastavro.schema.to_parsing_canonical_form(without_logical_types(reader))

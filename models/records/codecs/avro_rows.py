@@ -1,7 +1,7 @@
-"""Reads Avro messages one by one, for types that do not suit whole columns, within the same limits.
+"""Reads Avro messages one by one, for types that cannot be read as whole columns, within the same limits.
 
-fastavro, which would be faster, follows the bytes wherever they lead: it overflows the stack, and with it ends the
-process, on ten thousand levels of a type that contains itself, and never returns from an array of 2^60 nulls.
+fastavro would be faster, but it trusts the bytes: ten thousand levels of a type that contains itself overflow the stack
+and crash the process, and an array of 2^60 nulls never returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from models.records.codecs.avro_types import named_types
 from models.records.record_type import Row
 
-# A limit of items that take no bytes, such as nulls in an array: ten bytes could announce 2^60 of them.
+# The limit for items that take no bytes, such as nulls in an array: ten bytes could announce 2^60 of them.
 MOST_EMPTY_ITEMS = 4_096
 _INT_LIMIT = 1 << 31
 
@@ -25,7 +25,7 @@ class RowReader:
       schema: a record schema, without logical types.
 
     Raises:
-      EndlessTypeError: when each value of a type would contain another one.
+      EndlessTypeError: a type contains itself in every value, so it has no values.
     """
 
     def __init__(self, schema: Any) -> None:
@@ -36,7 +36,7 @@ class RowReader:
         """Decodes one message.
 
         Raises:
-          ValueError: when it is malformed; the text says why.
+          ValueError: the message is malformed; the text says why.
         """
         message = _Message(value)
         try:
@@ -101,7 +101,7 @@ class _Message:
         return abs(count)
 
     def check_items(self, count: int, least_bytes: int) -> None:
-        """Refuses more items than the message can contain."""
+        """Raises ValueError for more items than the message can contain."""
         if not least_bytes:
             self.empty_items += count
         if count * least_bytes > len(self.data) - self.at or self.empty_items > MOST_EMPTY_ITEMS:
@@ -161,7 +161,7 @@ class _Compiler:
         self._readers: dict[str, list[_Read]] = {}
 
     def reader(self, schema: Any, within: tuple[str, ...]) -> _Read:
-        """The reader of a type that is a field, and so a part in any case, of the records `within`."""
+        """The reader of a type; `within` names the enclosing records, each value of which contains one of the type."""
         if isinstance(schema, list):
             return self._union(schema)
         kind = schema if isinstance(schema, str) else schema["type"]

@@ -15,10 +15,10 @@ from models.schemas import BUNDLED_RECORDS, bundled_schema
 
 
 def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType:
-    """The record type of a bundled name, or of a file.
+    """Reads the record type of a bundled name or of a file.
 
     Raises:
-      SchemaError: when it is neither, or the file does not hold an Avro record schema.
+      SchemaError: the name is neither, or the file does not contain an Avro record schema.
     """
     if name in BUNDLED_RECORDS:
         return RecordType(name, json.dumps(bundled_schema(name)), record_format, options)
@@ -31,10 +31,10 @@ def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> 
 
 
 def checked_schema(name: str, text: str) -> dict[str, Any]:
-    """An Avro record schema from its JSON text.
+    """Parses an Avro record schema from its JSON text.
 
     Raises:
-      SchemaError: when it is not one; the message names the file.
+      SchemaError: the text is not an Avro record schema; the message names the file.
     """
     try:
         schema = json.loads(text)

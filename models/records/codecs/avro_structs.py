@@ -13,7 +13,7 @@ from models.records.codecs.avro_types import AvroType
 from models.records.record_type import Row
 
 _LIMITS = {"int": 1 << 31, "long": 1 << 63}
-# The exceptions of Arrow and Python for values that are not of the type.
+# What Arrow and Python raise for values of the wrong type.
 _MISFIT = (pa.ArrowException, AttributeError, OverflowError, TypeError, ValueError)
 
 
@@ -21,13 +21,13 @@ def batch_of(structs: pa.StructArray) -> pa.RecordBatch:
     """The fields of structs, none of which may be null, as columns."""
     if not structs.type.num_fields:
         return pa.RecordBatch.from_struct_array(structs)
-    # Not `from_struct_array`, which ends the process if a struct of a union has been through `take` (Arrow 25).
+    # `from_struct_array` would crash the process if a struct in a union has been through `take` (Arrow 25).
     columns = [structs.field(place) for place in range(structs.type.num_fields)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(list(structs.type)))
 
 
 def structs_of(rows: Mapping[int, Row], kind: AvroType) -> tuple[pa.StructArray, dict[int, str]]:
-    """Rows by place as structs in that order, and the reasons why some fit no column."""
+    """The rows as structs, in the order of their places, and the reasons why some rows do not fit the columns."""
     try:
         return array_of(list(rows.values()), kind), {}
     except _MISFIT:
@@ -52,7 +52,7 @@ def array_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
 
 
 def _numbers_of(values: Sequence[Any], kind: AvroType) -> pa.Array:
-    """Converts whole numbers to floats first, because Arrow refuses those that a double rounds."""
+    """Converts whole numbers to floats first, because Arrow rejects those that a double would round."""
     return pa.array([float(value) if isinstance(value, int) else value for value in values], kind.arrow)
 
 
@@ -121,7 +121,7 @@ def _branch_of(value: Any, kind: AvroType) -> int:
 
 
 def holds(kind: AvroType, value: Any, exactly: bool = True) -> bool:
-    """Whether a value is of the type; if not `exactly`, also numbers that the type rounds.
+    """Whether a value is of the type; unless `exactly`, the type may round a number.
 
     Example:
       >>> double, single = (AvroType(name, None, name) for name in ("double", "float"))

@@ -3,14 +3,14 @@
 | Avro | Arrow |
 |---|---|
 | null, boolean, int, long, float, double | null, bool, int32, int64, float32, float64 |
-| bytes, fixed | binary, fixed_size_binary (binary, where it is wider than 1 KiB) |
+| bytes, fixed | binary, fixed_size_binary (binary if it is wider than 1 KiB) |
 | string, enum | string |
 | array, map | list, map |
 | record | struct |
 | union of null and one type | that type, nullable |
 | any other union | dense_union, a child for each branch, named as Avro names the branch |
 
-Logical types are ignored: a model takes the numbers below them.
+Logical types are ignored: a model takes the underlying numbers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _WIDEST_FIXED = 1_024
 
 
 class RecursiveTypeError(ValueError):
-    """A type contains itself, which Arrow types cannot."""
+    """A type contains itself, which Arrow does not support."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class AvroType:
     Attributes:
       kind: Avro's name of the type: "long", "array", "record", "union", ...
       arrow: the Arrow type of its values.
-      name: of a named type its full name; of others the kind.
-      children: the items of an array, the values of a map, the branches of a union, the fields of a record.
-      names: the fields' names of a record; the symbols of an enum.
-      size: of a fixed.
-      nullable_branch: of a union of nulls and one other type, the place of that one.
+      name: the full name of a named type; otherwise the kind.
+      children: the types of an array's items, a map's values, a union's branches or a record's fields.
+      names: the names of a record's fields, or the symbols of an enum.
+      size: the number of bytes of a fixed.
+      nullable_branch: in a union of null and one other type, the index of the other type.
     """
 
     kind: str
@@ -87,7 +87,7 @@ def avro_type(schema: Any) -> AvroType:
     """The type of a schema that fastavro has parsed, or can parse.
 
     Raises:
-      RecursiveTypeError: when a type contains itself.
+      RecursiveTypeError: a type contains itself.
 
     Example:
       >>> avro_type({"type": "array", "items": ["null", "long"]}).arrow

@@ -6,8 +6,8 @@ Each module of this package serves one record format and exposes two functions::
     def make(kind: RecordType) -> RecordCodec
 
 `read` finds the schema that a user named, on the user's machine; `make` is called in each process that decodes. Both
-raise `models.errors.SchemaError` if the schema cannot be used. A new format is one new file, one line in
-`models.records.codecs.CODEC_MODULES` and its name in `models.records.record_type.RecordFormat`.
+raise `models.errors.SchemaError` if the schema cannot be used. A new format takes one new file, one line in
+`models.records.codecs.CODEC_MODULES`, and its name in `models.records.record_type.RecordFormat`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Embedding:
 
     Attributes:
       encoding: the encoding of results: avro or json.
-      avro_type: the type of the field, as the JSON of an Avro schema; None for JSON, where it is any JSON value.
+      avro_type: the type of the field, as the JSON of an Avro schema; None for JSON, which allows any JSON value.
       framing: how results in Avro name their schema.
     """
 
@@ -44,12 +44,12 @@ class Embedding:
 
 @dataclass(frozen=True)
 class DecodedRecords:
-    """The decoded messages of a list, and the reasons why others are malformed.
+    """The decoded messages of a list, and the reasons why the others are malformed.
 
     Attributes:
       columns: one row for each decoded message, with the fields of the codec.
       places: int64 [rows], ascending: the place of each row's message in the list.
-      errors: the reason, in one line, by place of each malformed message.
+      errors: the reason for each malformed message, in one line, by place.
       embedded: binary [rows], the records as `Embedding` describes them.
     """
 
@@ -67,33 +67,33 @@ class RecordCodec(Protocol):
 
     @property
     def name(self) -> str:
-        """The record type's name: the data type of records that name none."""
+        """The record type's name, which is the data type of records that do not name one."""
 
     @property
     def fields(self) -> pa.Schema:
-        """The columns that `decode` returns. Only a nullable field has a column with nulls."""
+        """The columns that `decode` returns. Only the column of a nullable field contains nulls."""
 
     @property
     def embedding(self) -> Embedding:
         """How results embed the records."""
 
     def decode(self, values: pa.BinaryArray, headers: Mapping[int, Headers] | None = None) -> DecodedRecords:
-        """Decodes a list of messages. A malformed message does not affect the others, whatever its bytes are.
+        """Decodes a list of messages. A malformed message does not affect the others, whatever its bytes.
 
         Args:
-          values: the values; null for a message without a value, which is an error of that message.
-          headers: the headers of messages that have any, by place; only formats that name schemas there use them.
+          values: the values; a message without a value is null, and counts as malformed.
+          headers: the headers of messages that have any, by place; only formats that name schemas in headers use them.
         """
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
-        """The columns of one record that is given by its fields, as if its message had been decoded; for samples.
+        """The columns of one record given by its fields, as if its message had been decoded; used for samples.
 
         Raises:
-          ValueError: when the row does not follow the schema; fastavro raises TypeError or KeyError, too.
+          ValueError: the row does not follow the schema; fastavro also raises TypeError and KeyError.
         """
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """A record as a message, for generators and tests.
+        """Encodes a record as a message, for generators and tests.
 
         Raises:
           ValueError: the row does not follow the schema; fastavro also raises TypeError and KeyError.
@@ -108,7 +108,7 @@ def whole_record_field(name: str, sample: bytes) -> pa.Field:
 
     Args:
       name: the name of the column.
-      sample: a message that follows the schema, to warm such a model up, because it refuses an empty message.
+      sample: a message that follows the schema, which warms up such a model, because it rejects an empty message.
     """
     return pa.field(name, pa.binary(), nullable=False, metadata={_SAMPLE: sample})
 
@@ -120,7 +120,7 @@ def sample_of(field: pa.Field) -> bytes | None:
 
 
 def decoded_row(codec: RecordCodec, row: Mapping[str, Any]) -> pa.RecordBatch:
-    """The columns of one record, by way of its message; raises as `RecordCodec.columns_of` does."""
+    """The columns of one record, encoded and decoded again; raises the same errors as `RecordCodec.columns_of`."""
     decoded = codec.decode(pa.array([codec.encode(row)], pa.binary()))
     for reason in decoded.errors.values():
         raise ValueError(reason)

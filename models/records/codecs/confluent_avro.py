@@ -1,10 +1,10 @@
-"""Format `confluent-avro`: Avro as the serializers of Confluent's clients write it, with a schema registry.
+"""Format `confluent-avro`: Avro as written by the serializers of Confluent's clients, with a schema registry.
 
-Messages name their schema as `models.records.registry_frames` says; a topic may mix ids before values, ids and GUIDs in
-headers, and schemas that change from one message to the next.
+Messages name their schema as described in `models.records.registry_frames`. A topic may mix ids in front of values, ids
+and GUIDs in headers, and different schemas from one message to the next.
 
-Records are read with one schema: the one that was named, or the latest of a subject (`subject:NAME`) when the pipeline
-started. Messages that were written with another schema are resolved to it by Avro's rules, also in their results.
+Records are read with one schema: the one that was named, or the latest one of a subject (`subject:NAME`) when the
+pipeline started. Messages written with another schema are resolved to it by Avro's rules, and appear so in results.
 
 | problem | consequence |
 |---|---|
@@ -44,12 +44,12 @@ from models.text import error_text
 
 
 def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType:
-    """The record type of a subject, of a bundled name, or of a file.
+    """Reads the record type of a subject, a bundled name or a file.
 
     Raises:
-      SchemaError: when there is no such schema, or it is not an Avro record.
-      OptionsError: when the options name no registry.
-      RegistryUnreachableError: when a subject is asked for and the registry does not answer.
+      SchemaError: the schema does not exist, or is not an Avro record.
+      OptionsError: the options do not name a registry.
+      RegistryUnreachableError: a subject was named, and the registry does not answer.
     """
     settings = RegistrySettings.from_options(options)
     if not name.startswith(SUBJECT_PREFIX):
@@ -65,7 +65,7 @@ def make(kind: RecordType) -> RecordCodec:
 
 
 def results_embedding(options: Mapping[str, str]) -> Embedding:
-    """How to read results that name their schemas; raises OptionsError when the options name no registry."""
+    """How to read results that name their schemas; raises OptionsError if the options do not name a registry."""
     return Embedding("avro", "bytes", RegistryFraming(RegistrySettings.from_options(options)))
 
 
@@ -101,7 +101,7 @@ class ConfluentAvroCodec:
         """See `RecordCodec`.
 
         Raises:
-          RegistryUnreachableError: a schema is not known yet, and the registry does not answer for a long time.
+          RegistryUnreachableError: a schema is not known yet, and the registry has not answered for a long time.
         """
         groups, reasons = unframe(values, headers or {})
         errors = {place: malformed(self.name, reason) for place, reason in reasons.items()}
@@ -111,7 +111,7 @@ class ConfluentAvroCodec:
     def _decode_group(
         self, frame: Frame, values: pa.BinaryArray, places: npt.NDArray[np.int64], errors: dict[int, str]
     ) -> DecodedRecords | None:
-        """Decodes the messages of one schema; adds the reasons for malformed ones to `errors`, by place among all."""
+        """Decodes the messages of one schema; adds the reasons for malformed ones to `errors`, by place in the list."""
         resolution = self._resolutions.of(frame.key)
         if isinstance(resolution, RefusedSchema):
             text = malformed(self.name, resolution.reason)
@@ -143,16 +143,16 @@ class ConfluentAvroCodec:
         return DecodedRecords(batch_of(structs), places[order], errors, embedded)
 
     def _resolved(self, key: SchemaKey) -> AvroResolution | None:
-        """How messages of a schema become messages of the reader's; None: they are read as they are."""
+        """How messages of a schema are resolved to the reader's schema; None if they are read as they are."""
         writer = self._framing.registry.schema(key)
         return None if same_encoding(writer, self._declared) else _resolution(writer, self._declared)
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
-        """See `RecordCodec`; registers nothing."""
+        """See `RecordCodec`. It registers nothing."""
         return self._avro.columns_of(row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; registers the schema under the subject, by default the record type's name."""
+        """See `RecordCodec`. It registers the schema under the subject, which defaults to the record type's name."""
         return self._record_header + self._avro.encode(row)
 
     @cached_property
@@ -162,7 +162,10 @@ class ConfluentAvroCodec:
 
 
 def _resolution(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> AvroResolution:
-    """Raises only SchemaError, although fastavro raises arbitrary exceptions: one producer must not end the stream."""
+    """Resolves a schema and raises only SchemaError.
+
+    fastavro raises arbitrary exceptions, but the schema of one producer must not stop the stream.
+    """
     try:
         return AvroResolution(writer, reader)
     except SchemaError:

@@ -1,8 +1,8 @@
 r"""Format `json`: each message is one JSON object with the fields of an Avro record schema, in UTF-8.
 
 Unions are plain values, absent fields take their defaults, and fields that the schema does not name are ignored. The
-result embeds the message unchanged. A text with a lone surrogate (`"\ud800"`) cannot be written as UTF-8 and is
-malformed, as is a number that exceeds the range of a double.
+result embeds the message unchanged. A text with a lone surrogate (`"\ud800"`) is malformed because it cannot be encoded
+as UTF-8, and so is a number that exceeds the range of a double.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from models.records.codecs.base import NO_VALUE, DecodedRecords, Embedding, Reco
 from models.records.record_type import RecordType, Row
 from models.text import error_text
 
-# To explain an error, fastavro writes the value into a text at each level of unions, and that text again above: for 800
-# levels it takes 87 seconds. Deeper values are refused without an explanation.
+# To explain an error, fastavro formats the value at each level of unions, and includes the texts of the levels below:
+# 800 levels take 87 seconds. Deeper values are rejected without an explanation.
 _EXPLAINED_DEPTH = 16
 _BOUNDS = {"int": 1 << 31, "long": 1 << 63}
 
@@ -90,7 +90,7 @@ class JsonCodec:
                 if fastavro.validation.validate(filled, self._parsed, raise_errors=False):
                     continue
                 if _is_nested_deeper(filled, _EXPLAINED_DEPTH):
-                    errors[place] = "it does not follow the schema; it is nested too deeply to say where"
+                    errors[place] = "it does not follow the schema, but is nested too deeply to say where"
                     continue
                 fastavro.validation.validate(filled, self._parsed, raise_errors=True)
             except Exception as error:  # fastavro raises arbitrary exceptions for some values

@@ -1,8 +1,8 @@
-"""Format `json-schema`: JSON as the JSON Schema serializers of Confluent's clients write it, with a schema registry.
+"""Format `json-schema`: JSON as written by the JSON Schema serializers of Confluent's clients, with a schema registry.
 
-Messages name their schema as `models.records.registry_frames` says. That schema must be a JSON Schema of the registry,
-but records are not validated against it: they are read as the format `json` reads them, with the deployment's own
-record schema. A topic may therefore mix schemas. Results embed the JSON of a record unchanged, without the id.
+Messages name their schema as described in `models.records.registry_frames`. That schema must be a JSON Schema in the
+registry, but records are not validated against it: they are read like those of the format `json`, with the deployment's
+own record schema. A topic may therefore mix schemas. Results embed the JSON of a record unchanged, without the id.
 
 | problem | consequence |
 |---|---|
@@ -49,11 +49,11 @@ _SIMPLE_TYPES = {
 
 
 def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType:
-    """The record type of a bundled name, or of a file with an Avro record schema.
+    """Reads the record type of a bundled name or of a file with an Avro record schema.
 
     Raises:
-      SchemaError: when there is no such schema, it is not an Avro record, or a subject is named.
-      OptionsError: when the options name no registry.
+      SchemaError: the schema does not exist, is not an Avro record, or was named as a subject.
+      OptionsError: the options do not name a registry.
     """
     RegistrySettings.from_options(options)
     if name.startswith(SUBJECT_PREFIX):
@@ -102,7 +102,7 @@ class JsonSchemaCodec:
         """See `RecordCodec`.
 
         Raises:
-          RegistryUnreachableError: a schema is not known yet, and the registry does not answer for long.
+          RegistryUnreachableError: a schema is not known yet, and the registry has not answered for a long time.
         """
         groups, reasons = unframe(values, headers or {})
         skipped: dict[int, int] = {}
@@ -125,11 +125,11 @@ class JsonSchemaCodec:
         self._registry.check_type(key, JSON)
 
     def columns_of(self, row: Mapping[str, Any]) -> pa.RecordBatch:
-        """See `RecordCodec`; registers nothing."""
+        """See `RecordCodec`. It registers nothing."""
         return self._json.columns_of(row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; registers a JSON Schema that the records follow, unless the subject has it."""
+        """See `RecordCodec`. It registers a JSON Schema that the records follow, unless the subject has it."""
         return self._header + self._json.encode(row)
 
     @cached_property
@@ -160,10 +160,10 @@ def _json_object(record: Any, definitions: dict[str, Any], names: dict[str, str]
 
 
 def _json_type(kind: Any, definitions: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """The JSON Schema of one type; named types become definitions, so that recursive ones end.
+    """The JSON Schema of one type. Named types become definitions, so that recursive types terminate.
 
     Args:
-      kind: a parsed Avro type, in which names are full.
+      kind: a parsed Avro type with full names.
       definitions: collects the schemas of named records.
       names: where each named type is defined.
     """

@@ -1,19 +1,19 @@
 """Format `protobuf`: each message is one serialized protobuf message of a descriptor set (`protobuf_schema`).
 
-Messages are parsed by google.protobuf itself. Each field becomes a column of its name; the one whose JSON name is
-`dataType`, such as `data_type`, becomes the column `dataType`.
+google.protobuf itself parses the messages. Each field becomes a column of the same name, except that a field with the
+JSON name `dataType`, such as `data_type`, becomes the column `dataType`.
 
 | field | column |
 |---|---|
 | numbers, bool, string, bytes | the same type of Arrow |
-| enum | the name of its value as a text; the number as a text if the schema has no name for it |
+| enum | the name of its value as text, or the number as text if the schema does not name it |
 | message | a struct, also for Timestamp and Duration; wrappers such as Int64Value are nullable values |
 | repeated, map | a list, a map |
 | with presence (`optional`, in a oneof, a message, proto2) | null where it is not set |
 | without presence | its default value where it is not set |
 
-Unknown fields are ignored. A known field with the wrong wire type, which protobuf's parsers also take for an unknown
-one, makes a record malformed, because its default would be scored otherwise. Results embed the message's bytes.
+Unknown fields are ignored. A known field with the wrong wire type makes a record malformed: protobuf's parsers treat it
+as unknown, so its default would be scored. Results embed the message's bytes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class ProtobufCodec:
 
     Args:
       name: the record type's name.
-      descriptor: of the message type.
+      descriptor: the descriptor of the message type.
 
     Raises:
-      SchemaError: when the message cannot be columns.
+      SchemaError: the message type cannot be represented as columns.
     """
 
     def __init__(self, name: str, descriptor: Any) -> None:
@@ -86,7 +86,7 @@ class ProtobufCodec:
         return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; nested messages are mappings, enums names, and None leaves a field out."""
+        """See `RecordCodec`. Nested messages are mappings, enum values are names, and None leaves a field unset."""
         given = {self._names[name]: value for name, value in row.items() if name in self._names and value is not None}
         return bytes(self._class(**given).SerializeToString())
 
@@ -108,7 +108,7 @@ class ProtobufCodec:
         )
 
     def _misfit(self, message: Any) -> str | None:
-        """Why a message fits no columns: in proto2, parsers accept texts that are not UTF-8."""
+        """Why a message does not fit the columns, if so; parsers of proto2 accept strings that are not UTF-8."""
         try:
             self._columns([message])
         except (pa.ArrowException, ValueError) as error:

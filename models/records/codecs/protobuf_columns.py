@@ -42,8 +42,8 @@ class ValueType:
 
     Attributes:
       arrow: the type of the array.
-      array: makes it.
-      nested: the columns of messages; None for other values.
+      array: creates the array.
+      nested: the columns of nested messages; None for other values.
     """
 
     arrow: pa.DataType
@@ -56,10 +56,10 @@ class Column:
     """One field of a message as a column.
 
     Attributes:
-      field: of Arrow.
-      declared: the descriptor of the field.
-      value: the type of its values, or of its items.
-      array: makes the column of messages.
+      field: the Arrow field.
+      declared: the descriptor of the protobuf field.
+      value: the type of its values or items.
+      array: creates the column from messages.
     """
 
     field: pa.Field
@@ -73,9 +73,9 @@ class MessageColumns:
     """The columns of one message type.
 
     Attributes:
-      descriptor: of the message type.
-      columns: by field, in the order of their declaration.
-      required: this message or one inside it has required fields.
+      descriptor: the descriptor of the message type.
+      columns: the column of each field, in declaration order.
+      required: whether this message or a nested one has required fields.
     """
 
     descriptor: Any
@@ -83,10 +83,10 @@ class MessageColumns:
     required: bool
 
     def misfit(self, message: Any) -> str | None:
-        """Names the first field, at any depth, of which parsers have put something among the unknown fields.
+        """Names the first field, at any depth, that parsers have put among the unknown fields, at least in part.
 
-        They do so with a wrong wire type, and with the numbers that a closed enum of proto2 does not name. Of a list or
-        a map the latter cannot be put back, because their places are lost.
+        Parsers do so with a wrong wire type, and with numbers that a closed enum of proto2 does not name. Such numbers
+        of a list or a map cannot be restored, because their places are lost.
         """
         for unknown in UnknownFieldSet(message):
             declared = self.descriptor.fields_by_number.get(unknown.field_number)
@@ -109,7 +109,7 @@ def message_columns(descriptor: Any) -> MessageColumns:
     """The columns of a message type.
 
     Raises:
-      SchemaError: when it contains itself, has two columns of one name, or its data type is not a text.
+      SchemaError: the type contains itself, has two columns of the same name, or its data type is not a string.
     """
     columns = _message(descriptor, ())
     names = [column.field.name for column in columns.columns]

@@ -1,8 +1,8 @@
-"""The schemas of the format `protobuf`: a message type of a descriptor set.
+"""The schemas of the format `protobuf`: message types of descriptor sets.
 
 `--record-schema FILE#PACKAGE.MESSAGE` names a serialized FileDescriptorSet, as `protoc --include_imports
---descriptor_set_out=FILE` and `buf build -o FILE` write it, and the full name of a message in it. The name may be left
-out if the last file of the set declares only one message. The record type's name is the message's full name.
+--descriptor_set_out=FILE` and `buf build -o FILE` write it, and the full name of a message in it. The name may be
+omitted if the last file of the set declares only one message. The record type's name is the message's full name.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from models.text import error_text
 
 
 def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType:
-    """The record type of a message in a descriptor set.
+    """Reads the record type of a message in a descriptor set.
 
     Raises:
-      SchemaError: when the file cannot be read, or has no such message, or the message cannot be columns.
+      SchemaError: the file cannot be read or does not contain the message, or the message cannot be represented as
+        columns.
     """
     from models.records.codecs.protobuf_columns import message_columns
 
@@ -51,10 +52,10 @@ def declared_message(kind: RecordType) -> Any:
 
 
 def find_message(name: str, files: Any, message: str) -> Any:
-    """The descriptor of a message of a set, in a pool of its own.
+    """The descriptor of a message in a set, from a separate descriptor pool.
 
     Raises:
-      SchemaError: when the set is not complete, or does not declare the message.
+      SchemaError: the set is incomplete, or does not declare the message.
     """
     pool = descriptor_pool.DescriptorPool()
     try:

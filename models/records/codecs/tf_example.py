@@ -1,4 +1,4 @@
-"""Format `tf-example`: each message is one serialized `tf.Example`, decoded to columns by tfx-bsl, in C++.
+"""Format `tf-example`: each message is one serialized `tf.Example`, which tfx-bsl decodes to columns in C++.
 
 The schema (`tf_example_schema`) declares the features, which become columns as follows:
 
@@ -9,13 +9,14 @@ The schema (`tf_example_schema`) declares the features, which become columns as 
 | `presence { min_fraction: 1 }` | | the feature is missing |
 | otherwise | null where the feature is missing | |
 
-INT is int64, FLOAT float32. BYTES is binary, or string where the feature has a domain of texts; a `dataType` is always
-a string, which must be UTF-8. Features that the schema does not name are ignored, and domains do not limit values.
+INT becomes int64 and FLOAT becomes float32. BYTES becomes binary, or string if the feature has a text domain. A
+`dataType` is always a string, which must be UTF-8. Features that the schema does not name are ignored, and domains do
+not restrict values.
 
 The column `@example` holds the message itself, for models that parse examples themselves.
 
-A decoder of tfx-bsl (1.21) keeps the rows that it has read before an error and returns them with the next batch, and it
-crashes when two threads use it. Each call therefore creates its own decoder, which costs some microseconds.
+A decoder of tfx-bsl (1.21) keeps the rows that it read before an error and returns them with the next batch, and it
+crashes if two threads use it. Each call therefore creates its own decoder, which costs a few microseconds.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _LARGE = {"INT": pa.int64(), "FLOAT": pa.float32(), "BYTES": pa.large_binary()}
 
 
 def make(kind: RecordType) -> RecordCodec:
-    """The codec of a schema of features; tfx-bsl is imported here, before the first record."""
+    """Creates the codec of a schema of features. It imports tfx-bsl, so that this happens before the first record."""
     return TfExampleCodec(kind.name, kind.text)
 
 
@@ -63,7 +64,7 @@ class TfExampleCodec:
       text: the schema, a text proto of tensorflow_metadata.
 
     Raises:
-      SchemaError: when the schema cannot be used, or tfx-bsl is not installed.
+      SchemaError: the schema cannot be used, or tfx-bsl is not installed.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -113,7 +114,7 @@ class TfExampleCodec:
         return decoded_row(self, row)
 
     def encode(self, row: Mapping[str, Any]) -> bytes:
-        """See `RecordCodec`; fields that are not features are ignored, as fastavro does."""
+        """See `RecordCodec`. Fields that are not features are ignored, as with fastavro."""
         names, columns = [], []
         for feature in self._features:
             value = row.get(feature.name)
@@ -129,17 +130,17 @@ class TfExampleCodec:
         return bytes(message)
 
     def _parse(self, messages: Sequence[bytes]) -> pa.RecordBatch:
-        """A list column for each feature; raises _RefusedError when a message is malformed."""
+        """A list column for each feature; raises _RefusedError if a message is malformed."""
         parsed = _parse_with(self._new_decoder(), messages)
         if self._features and parsed.num_rows != len(messages):
-            raise _RefusedError(f"{parsed.num_rows} rows came of it")
+            raise _RefusedError(f"it produced {parsed.num_rows} rows")
         return parsed
 
     def _refused(self, messages: Sequence[bytes]) -> dict[int, str]:
         """The reasons why messages cannot be parsed, by place.
 
-        Messages that are not examples are found without features first, because a decoder of many features is slow to
-        create.
+        Messages that are not examples are found first, with a decoder without features, because a decoder with many
+        features is slow to create.
         """
         numbered = list(enumerate(messages))
         refused = dict(_find_refused(numbered, lambda some: _parse_with(self._new_checker(), some)))
@@ -164,7 +165,7 @@ class TfExampleCodec:
 
 
 class _RefusedError(Exception):
-    """tfx-bsl refuses these messages."""
+    """tfx-bsl rejects these messages."""
 
 
 def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
@@ -177,7 +178,7 @@ def _parse_with(decoder: Any, messages: Sequence[bytes]) -> pa.RecordBatch:
 def _find_refused(
     numbered: Sequence[tuple[int, bytes]], parse: Callable[[Sequence[bytes]], Any]
 ) -> Iterator[tuple[int, str]]:
-    """The numbers of the messages that `parse` refuses, with reasons; found by halving, so few cost few calls."""
+    """The indices of the messages that `parse` rejects, with reasons; halving finds a few of them in a few calls."""
     try:
         parse([message for _, message in numbered])
     except _RefusedError as error:
@@ -235,7 +236,7 @@ def _scalars(items: pa.Array, lengths: _Lengths) -> pa.Array:
 
 
 def _lists(items: pa.Array, lengths: _Lengths) -> pa.ListArray:
-    """One list per row; null if the length is below 0."""
+    """One list per row, or null if the length is negative."""
     bounds = np.concatenate([[0], np.cumsum(np.maximum(lengths, 0))]).astype(np.int32)
     missing = lengths < 0
     mask = pa.array(missing) if missing.any() else None

@@ -11,9 +11,9 @@
 The record type's name is the bundled name, or the file's name without its ending; the schema's annotation
 `annotation { tag: "record-type:NAME" }` overrides it.
 
-Inferred from the first 1,000 examples: a feature with one value wherever it is present is a scalar, another one a
-list. None is required, since a sample cannot prove that, and bytes stay bytes, except for `dataType`. A feature
-that no example gives a type is left out.
+A schema is inferred from the first 1,000 examples: a feature with exactly one value wherever it is present is a scalar,
+any other feature is a list. No feature is required, since a sample cannot prove that, and bytes stay bytes, except for
+`dataType`. A feature without a type in any example is left out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NEEDS_TFX_BSL = (
 Kind = Literal["INT", "FLOAT", "BYTES"]
 _ARROW = {"INT": pa.int64(), "FLOAT": pa.float32(), "BYTES": pa.binary()}
 _EMPTY: Mapping[str, Any] = {"INT": 0, "FLOAT": 0.0, "BYTES": b""}
-# Domains with texts as values.
+# Domains whose values are texts.
 _TEXT_DOMAINS = ("string_domain", "domain", "natural_language_domain", "url_domain", "mid_domain")
 _UNUSED_STAGES = ("DEPRECATED", "DISABLED", "PLANNED")
 _GZIP = b"\x1f\x8b\x08"
@@ -59,13 +59,13 @@ class Feature:
     """One feature.
 
     Attributes:
-      name: of the feature, and of its column.
-      kind: of its values.
-      scalar: each example has exactly one value.
-      required: an example without it is malformed.
-      least, most: how many values there are; `most` None: any number.
-      text: the bytes are UTF-8.
-      first: a value that the domain allows; None: it says nothing.
+      name: the name of the feature and of its column.
+      kind: the type of its values.
+      scalar: whether each example has exactly one value.
+      required: whether an example without the feature is malformed.
+      least, most: the minimum and maximum number of values; None as `most` means any number.
+      text: whether the bytes are UTF-8.
+      first: a value that the domain allows; None if the schema lists none.
     """
 
     name: str
@@ -90,12 +90,12 @@ class Feature:
 
     @property
     def sample(self) -> Any:
-        """The values that it may have in an example."""
+        """A valid value of the feature: the value itself for a scalar, otherwise a list."""
         value = _EMPTY[self.kind] if self.first is None else self.first
         return value if self.scalar else [value] * max(1, self.least)
 
     def allows(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether a number of values is allowed; -1 stands for a missing feature."""
+        """Whether each number of values is allowed: bool [rows]; -1 stands for a missing feature."""
         allowed = lengths >= self.least
         if self.most is not None:
             allowed &= lengths <= self.most
@@ -111,10 +111,11 @@ class Feature:
         return f"{self.title} has {length} values; {self.least} to {most} are allowed"
 
     def values(self, value: Any) -> list[Any]:
-        """A value of a row as the values of the feature.
+        """Converts a value of a row to the list of values of the feature.
 
         Raises:
-          ValueError: when it cannot be one; TypeError when it is not a list either.
+          ValueError: the number of values is not allowed, or a value cannot be converted.
+          TypeError: the value is neither a scalar nor a list.
         """
         values = [value] if self.scalar else list(value)
         if not self.allows(np.array([len(values)]))[0]:
@@ -128,10 +129,10 @@ class Feature:
 
 @contextmanager
 def needs_tfx_bsl() -> Iterator[None]:
-    """Imports of tfx-bsl, and of what it brings, go inside.
+    """Wraps imports of tfx-bsl and of the packages that it brings.
 
     Raises:
-      SchemaError: when it is not installed.
+      SchemaError: tfx-bsl is not installed.
     """
     try:
         yield
@@ -142,10 +143,10 @@ def needs_tfx_bsl() -> Iterator[None]:
 
 
 def read(name: str, record_format: RecordFormat, options: Mapping[str, str]) -> RecordType:
-    """The record type of a bundled name, of a schema file, or of a file of examples.
+    """Reads the record type of a bundled name, a schema file or a file of examples.
 
     Raises:
-      SchemaError: when it is none of these, or cannot be used.
+      SchemaError: the name is none of these, or the schema cannot be used.
     """
     if name in BUNDLED_RECORDS:
         text = _as_text(from_avro(bundled_schema(name)))
@@ -172,10 +173,10 @@ def _type_name(schema: Any) -> str | None:
 
 
 def parse_schema(name: str, text: str) -> Any:
-    """The Schema message of a text proto.
+    """Parses the Schema message of a text proto.
 
     Raises:
-      SchemaError: when it is not one; the message names the file.
+      SchemaError: the text is not a Schema; the message names the file.
     """
     with needs_tfx_bsl():
         from google.protobuf import text_format
@@ -198,7 +199,7 @@ def features_of(name: str, schema: Any) -> tuple[Feature, ...]:
     """The features that examples may have, without those that are no longer used.
 
     Raises:
-      SchemaError: when one cannot be a column; the message names it.
+      SchemaError: a feature cannot be a column; the message names it.
     """
     domains = {domain.name: domain for domain in schema.string_domain}
     features: dict[str, Feature] = {}
@@ -256,10 +257,10 @@ def _first(declared: Any, domains: Mapping[str, Any]) -> bytes | None:
 def from_avro(schema: Mapping[str, Any]) -> Any:
     """The schema of the features that correspond to the fields of a flat Avro record.
 
-    A field that may be null, has a default or is an array gives a feature that may be missing.
+    A field that is nullable, has a default or is an array becomes a feature that may be missing.
 
     Raises:
-      SchemaError: when a field's type cannot be a feature.
+      SchemaError: a field's type cannot be a feature.
     """
     with needs_tfx_bsl():
         from tensorflow_metadata.proto.v0 import schema_pb2
@@ -295,10 +296,10 @@ _OF_AVRO = {
 
 
 def infer_schema(name: str, examples: Sequence[bytes]) -> Any:
-    """The schema of a sample of examples; see the module for the rules.
+    """Infers the schema from a sample of examples; the module describes the rules.
 
     Raises:
-      SchemaError: when there is no example, or one cannot be parsed, or a feature has values of two types.
+      SchemaError: there is no example, an example cannot be parsed, or a feature has values of two types.
     """
     with needs_tfx_bsl():
         from tensorflow_metadata.proto.v0 import schema_pb2
@@ -339,12 +340,13 @@ def _examples(name: str, path: Path) -> list[bytes]:
 
 
 def read_tfrecords(file: BinaryIO) -> Iterator[bytes]:
-    """The records of a TFRecord file, each preceded by its length with a checksum, and followed by its own checksum.
+    """Yields the records of a TFRecord file.
 
-    The checksums are not compared: what is broken is seen by parsing it.
+    A record follows its length and the length's checksum, and its own checksum follows it. The checksums are not
+    compared, because parsing the records reveals damage.
 
     Raises:
-      ValueError: when the file ends within a record.
+      ValueError: the file ends within a record.
     """
     while header := file.read(12):
         length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else 1 << 62

@@ -100,7 +100,7 @@ def test_a_model_in_onnx_is_checked_against_the_fields_of_the_records(tmp_path: 
     with pytest.raises(PublishError, match=r"input 'a' \[n, 11\] is not a field.*--input a=fixed_acidity"):
         check_draft(draft, draft_descriptor(draft), None)
     fields = tuple(name for name in RecordType.named("wine").codec.fields.names if name != "lot_id")
-    for mapped, reason in (((*fields, "lot_id"), "lot_id"), (fields[:10], "takes 11 values a record, but 10")):
+    for mapped, reason in (((*fields, "lot_id"), "lot_id"), (fields[:10], "takes 11 values per record, but 10")):
         wrong = replace(draft, inputs={"a": mapped})
         with pytest.raises(PublishError, match=reason):
             check_draft(wrong, draft_descriptor(wrong), None)

@@ -182,9 +182,9 @@ def test_an_input_that_is_no_field_names_the_remedy() -> None:
         ({"nothing": ("user",)}, "which signature 'serving_default' does not have; it has x"),
         ({"x": ("nothing",)}, "no field 'nothing'"),
         ({"x": ("dataType",)}, "'dataType' holds text"),
-        ({"x": ("user", "products")}, "may hold no array field"),
-        ({"x": ("user", "user", "user")}, r"\[n, 2\] takes 2 values a record, but 3 fields"),
-        ({"x": ("user",)}, r"\[n, 2\] takes 2 values a record, but 1 fields"),
+        ({"x": ("user", "products")}, "cannot contain an array field"),
+        ({"x": ("user", "user", "user")}, r"\[n, 2\] takes 2 values per record, but 3 fields"),
+        ({"x": ("user",)}, r"\[n, 2\] takes 2 values per record, but 1 fields"),
     ],
 )
 def test_a_mapping_that_cannot_be_is_refused(mapped: dict[str, tuple[str, ...]], text: str) -> None:
@@ -194,5 +194,5 @@ def test_a_mapping_that_cannot_be_is_refused(mapped: dict[str, tuple[str, ...]],
 
 def test_a_row_an_item_stands_beside_no_vector() -> None:
     entry = signature(products=(np.float32, (None, 1)), pair=(np.float32, (None, 2)))
-    with pytest.raises(MappingError, match="cannot stand beside a vector"):
+    with pytest.raises(MappingError, match="cannot be combined with a vector"):
         plan_inputs(entry, {"pair": ("user", "user")}, RECOMMENDER.codec)

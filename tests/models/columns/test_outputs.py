@@ -11,7 +11,7 @@ def test_outputs_are_chosen_and_named_as_the_descriptor_wants() -> None:
     outputs = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
     assert set(select_outputs(outputs, {}, 2).arrays) == {"a", "b"}
     assert select_outputs(outputs, {"score": "b"}, 2).of(1) == {"score": 4.0}
-    with pytest.raises(ScoringError, match="no output 'c'; it gave a, b"):
+    with pytest.raises(ScoringError, match="no output 'c'; it returned a, b"):
         select_outputs(outputs, {"score": "c"}, 2)
 
 

@@ -122,14 +122,14 @@ def test_a_bandit_learns_which_model_is_rewarded() -> None:
         (b"t-0-1", None, "and a value"),
         (b"t-0-1", b"{", "not JSON"),
         (b"t-0-1", b"[]", "not a JSON object"),
-        (b"t-0-1", b'{"graph": "g", "step": "s", "reward": 1}', "names `graph`, `step` and `model`"),
+        (b"t-0-1", b'{"graph": "g", "step": "s", "reward": 1}', "name `graph`, `step` and `model`"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m", "version": "1", "reward": 1}', "`version` is"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m", "reward": 1.5}', "a number from 0 to 1, not 1.5"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m", "reward": true}', "a number from 0 to 1, not True"),
         (b"t-0-1", b'{"graph": "g", "step": "s", "model": "m"}', "a number from 0 to 1, not None"),
         (b"t-0-1", b'{"label": null}', "`label` is a number, a boolean or a text, not None"),
         (b"t-0-1", b'{"label": 1, "output": 2}', "`output` is the name of an output, not 2"),
-        (b"t-0-1", b'{"label": 1, "reward": 1}', "contains `output` at most, not 'reward'"),
+        (b"t-0-1", b'{"label": 1, "reward": 1}', "may also contain `output`, but not 'reward'"),
     ],
 )
 def test_malformed_feedback_is_refused_with_the_reason(key: bytes | None, value: bytes | None, text: str) -> None:
