@@ -40,6 +40,19 @@ def open_model_file(content: bytes | Path, folder: Path, suffixes: Collection[st
     return _only_file(content, suffixes)
 
 
+def read_model_file(content: bytes | Path, folder: Path, suffixes: Collection[str], limit: int) -> bytes:
+    """The content of the file that `open_model_file` finds.
+
+    Raises:
+      ModelLoadError: as `open_model_file` does, and when the file has more than `limit` bytes.
+    """
+    path = open_model_file(content, folder, suffixes)
+    size = path.stat().st_size
+    if size > limit:
+        raise ModelLoadError(f"the file has {size} bytes; the limit is {limit}")
+    return path.read_bytes()
+
+
 def _only_file(folder: Path, suffixes: Collection[str]) -> Path:
     visible = _visible(folder)
     if len(visible) == 1 and visible[0].is_dir():

@@ -194,7 +194,7 @@ def _layer(artifact: Artifact, described: Mapping[str, Any]) -> Layer:
     title = annotations.get(TITLE)
     if title is not None:
         title = str(relative_name(str(title).rstrip("/")))
-        # ORAS gives every file the type of a tar file unless it is told another, so that alone says nothing.
+        # ORAS labels every file as a tar file by default, so the type alone says nothing.
         packed = annotations.get(UNPACK) == "true" or (
             str(kind).endswith("tar+gzip") and not title.endswith((".tar.gz", ".tgz", ".gz"))
         )

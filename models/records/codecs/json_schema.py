@@ -102,7 +102,7 @@ class JsonSchemaCodec:
         """See `RecordCodec`.
 
         Raises:
-          RegistryUnreachableError: a schema is not known yet, and the registry has not answered for a long time.
+          RegistryUnreachableError: a schema is still unknown, and the registry has been silent for too long.
         """
         groups, reasons = unframe(values, headers or {})
         skipped: dict[int, int] = {}

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from models.artifacts.fetching import FetchedModel
-from models.artifacts.model_file import open_model_file
-from models.errors import ModelLoadError, ScoringError
+from models.artifacts.model_file import read_model_file
+from models.errors import ScoringError
 from models.scorers.base import ModelSource, Scorer
 from models.scorers.called import CalledScorer, Callee
 from models.scorers.in_process import ModelFolder, load_published
@@ -70,10 +70,7 @@ class Evaluation:
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> CalledScorer:
-    path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
-    if path.stat().st_size > MOST_BYTES:
-        raise ModelLoadError(f"the file has {path.stat().st_size} bytes; the limit is {MOST_BYTES}")
-    content = path.read_bytes()
+    content = read_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES, MOST_BYTES)
     folder.cleanup()
     evaluation = Evaluation(read_document(content))
     return CalledScorer(source, fetched.digest, Callee(evaluation.outputs, evaluation.signature()))

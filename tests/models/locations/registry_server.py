@@ -33,7 +33,7 @@ START_SECONDS = 30.0
 
 @dataclass
 class Registry:
-    """The small registry; what a real one has not, such as lies, is set here.
+    """The small registry; set here what a real registry never does, such as lying.
 
     Attributes:
       host: of the registry, with its port.
