@@ -10,32 +10,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.anatomy import anatomy
 from benchmarks.checkpoints import before_and_after
-from benchmarks.contenders import (
-    BEAM_SERVING,
-    EVERYBODY,
-    START_SECONDS,
-    WARM_SECONDS,
-    Runner,
-    contender,
-    make_topics,
-)
+from benchmarks.contenders import BEAM_SERVING, EVERYBODY, Runner, contender, make_topics
 from benchmarks.measurement import (
     Compared,
-    SteadyRecords,
     await_results,
     fill,
     in_turns,
-    latencies,
     rate,
     read_results,
     results_reader,
@@ -46,6 +33,7 @@ from benchmarks.rollouts import fences, shadows
 from benchmarks.routes import measure_routes
 from benchmarks.served_calls import measure_served_calls
 from benchmarks.stages import measure_stages
+from benchmarks.steady import median_and_late, print_latencies, steady_stream
 from benchmarks.updates import memory, swaps, update
 from models.kafka.client import KafkaSettings
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
@@ -95,44 +83,25 @@ def throughput(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[
 
 def latency(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str], turns: int, seconds: float) -> None:
     """500 records a second: milliseconds from when a record was due to its result's arrival at the broker."""
-    values = records(10_000)
 
     def measure(name: str) -> list[float]:
-        topics = make_topics(kafka)
-        reader = results_reader(kafka, topics.results)
-        with (
-            contender(name, kafka, topics, model, "latest", runner),
-            SteadyRecords(kafka, topics.records, values, 500.0),
-        ):
-            read_results(reader, 1_000, START_SECONDS)
-            time.sleep(WARM_SECONDS)
-            read_results(reader, 1, 5.0)
-            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
-        return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
+        with steady_stream(name, kafka, make_topics(kafka), model, runner) as stream:
+            stream.warm_up()
+            return median_and_late(stream.read(seconds))
 
-    figures = in_turns(who, turns, measure)
-    for place, title in enumerate(("latency at 500 records/s, p50", "latency at 500 records/s, p99")):
-        flat = {name: [one[place] for one in values] for name, values in figures.items()}
-        print("\n".join(Compared(title, "ms", flat).table()), flush=True)
+    print_latencies(in_turns(who, turns, measure))
 
 
 def show_anatomy(kafka: KafkaSettings, model: Path, runner: Runner, folder: Path, turns: int, seconds: float) -> None:
     """500 records a second: the phases of a record's latency, with our own pipeline only."""
-    values = records(10_000)
     for turn in range(turns):
         topics = make_topics(kafka)
-        reader = results_reader(kafka, topics.results)
         traces = folder / f"traces-{turn}"
         traces.mkdir()
-        with (
-            contender(BEAM_SERVING, kafka, topics, model, "latest", runner, traces),
-            SteadyRecords(kafka, topics.records, values, 500.0) as steady,
-        ):
-            read_results(reader, 1_000, START_SECONDS)
-            time.sleep(WARM_SECONDS)
-            read_results(reader, 1, 5.0)
-            found = read_results(reader, int(500 * seconds), 10 * seconds)
-        sent = read_results(results_reader(kafka, topics.records), steady.sent, 30.0)
+        with steady_stream(BEAM_SERVING, kafka, topics, model, runner, traces) as stream:
+            stream.warm_up()
+            found = stream.read(seconds)
+        sent = read_results(results_reader(kafka, topics.records), stream.records.sent, 30.0)
         print("\n".join(anatomy(sent, found, traces, topics.records).table()), flush=True)
 
 
@@ -142,13 +111,8 @@ def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int)
         print("(only on Flink: --runner FlinkRunner)")
         return
     topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
     fast = replace(runner, arguments=(*runner.arguments, "--checkpointing_interval=2000"))
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", fast),
-        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
-    ):
-        read_results(reader, 1_000, START_SECONDS)
+    with steady_stream(BEAM_SERVING, kafka, topics, model, fast, distinct=1_000):
         before, after = before_and_after(runner.rest, kafka, topics, model, updates)
     print(f"a checkpoint before {updates} updates: {before}; after them: {after}", flush=True)
 

@@ -10,13 +10,12 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 from confluent_kafka import Consumer
 
-from benchmarks.contenders import BEAM_SERVING, START_SECONDS, WARM_SECONDS, Runner, contender, make_topics, publish
-from benchmarks.measurement import SteadyRecords, latencies, read_results, results_reader
-from benchmarks.recommender import records
+from benchmarks.contenders import BEAM_SERVING, WARM_SECONDS, Runner, make_topics, publish
+from benchmarks.measurement import read_results
+from benchmarks.steady import median_and_late, steady_stream
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
@@ -28,18 +27,13 @@ def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> N
     Beside it, what the load takes alone: the loader itself, in this process, on the same model.
     """
     topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
     decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
     waits = []
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
-        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
-    ):
-        read_results(reader, 1_000, START_SECONDS)
+    with steady_stream(BEAM_SERVING, kafka, topics, model, runner, distinct=1_000) as stream:
         for _ in range(updates):
             version = publish(kafka, topics, model).model_version
             published = time.time()
-            waits.append(1000 * (_first_result(reader, decoder, version) - published))
+            waits.append(1000 * (_first_result(stream.results, decoder, version) - published))
             time.sleep(1.0)
     loads = [1000 * seconds for seconds in _loads_alone(model, 10)]
     wait, load = statistics.median(waits), statistics.median(loads)
@@ -69,28 +63,21 @@ def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) ->
 
 def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float, swap: bool) -> list[float]:
     topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
     stopped = threading.Event()
 
     def publish_again() -> None:
         while not stopped.wait(10.0):
             publish(kafka, topics, model)
 
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", runner),
-        SteadyRecords(kafka, topics.records, records(10_000), 500.0),
-    ):
-        read_results(reader, 1_000, START_SECONDS)
-        time.sleep(WARM_SECONDS)
-        read_results(reader, 1, 5.0)
+    with steady_stream(BEAM_SERVING, kafka, topics, model, runner) as stream:
+        stream.warm_up()
         thread = threading.Thread(target=publish_again if swap else stopped.wait)
         thread.start()
         try:
-            found = latencies(read_results(reader, int(500 * seconds), 10 * seconds))
+            return median_and_late(stream.read(seconds))
         finally:
             stopped.set()
             thread.join()
-    return [float(np.percentile(found, 50)), float(np.percentile(found, 99))]
 
 
 def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> None:
@@ -99,18 +86,13 @@ def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> Non
     Each publication waits for the first result of the one before, so that every version is loaded and serves.
     """
     topics = make_topics(kafka)
-    reader = results_reader(kafka, topics.results)
     decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
-    with (
-        contender(BEAM_SERVING, kafka, topics, model, "latest", runner) as process,
-        SteadyRecords(kafka, topics.records, records(1_000), 500.0),
-    ):
-        read_results(reader, 1_000, START_SECONDS)
+    with steady_stream(BEAM_SERVING, kafka, topics, model, runner, distinct=1_000) as stream:
         time.sleep(WARM_SECONDS)
         for number in range(swaps + 1):
             if number % max(1, swaps // 10) == 0:
-                print(f"  after {number:5} swaps: {_megabytes(process.pid)}", flush=True)
-            _first_result(reader, decoder, publish(kafka, topics, model).model_version)
+                print(f"  after {number:5} swaps: {_megabytes(stream.process.pid)}", flush=True)
+            _first_result(stream.results, decoder, publish(kafka, topics, model).model_version)
 
 
 def _megabytes(pid: int) -> str:
