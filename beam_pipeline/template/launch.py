@@ -23,7 +23,7 @@ _SET_BY_PLAN = (
     "enable_streaming_engine",
 )
 _FILES = (CONFIG, "record_schema")
-# A file in a bucket, with what a record schema may say before and after it: derived:FILE, FILE#MESSAGE.
+# A file in a bucket, with the parts of a record schema that may surround it: derived:FILE, FILE#MESSAGE.
 _IN_BUCKET = re.compile(r"(?P<before>(?:derived:)?)(?P<file>gs://[^#]+)(?P<after>(?:#.*)?)")
 
 
