@@ -1,10 +1,11 @@
-"""A contender that scores a steady stream, as all figures of latency, memory and updates measure it."""
+"""A steady stream of records and a contender that scores it, for figures of latency, memory and updates."""
 
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +13,62 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka import Consumer, Message
 
-from benchmarks.contenders import START_SECONDS, WARM_SECONDS, Runner, Topics, contender
-from benchmarks.measurement import Compared, SteadyRecords, latencies, read_results, results_reader
-from benchmarks.recommender import records
+from benchmarks.contenders.process import START_SECONDS, WARM_SECONDS, Runner, contender
+from benchmarks.contenders.topics import Topics, read_results, results_reader
+from benchmarks.recommender.model import records
+from benchmarks.turns import Compared
 from models.kafka.client import KafkaSettings
 
 RATE = 500.0
 """Records a second."""
 
 
+class SteadyRecords:
+    """Sends records at a steady rate, each stamped with the moment at which it was due."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str, values: Sequence[bytes], a_second: float) -> None:
+        self._producer = kafka.producer(**{"linger.ms": 0})
+        self._topic = topic
+        self._values = values
+        self._rate = a_second
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.sent = 0
+
+    def __enter__(self) -> SteadyRecords:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._producer.flush()
+
+    def _run(self) -> None:
+        start = time.time()
+        while not self._stop.is_set():
+            while self.sent < (time.time() - start) * self._rate:
+                due = start + self.sent / self._rate
+                value = self._values[self.sent % len(self._values)]
+                self._producer.produce(self._topic, value, repr(due).encode())
+                self.sent += 1
+            self._producer.poll(0)
+            time.sleep(0.001)
+
+
+def latencies(results: Sequence[Message]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Milliseconds from when a record was due (its key) to when its result reached the broker."""
+    return np.array([message.timestamp()[1] - float(message.key()) * 1000 for message in results])
+
+
 @dataclass(frozen=True)
 class SteadyStream:
-    """A contender at work.
+    """A contender that is scoring a steady stream.
 
     Attributes:
       process: the contender.
-      results: what reads its results.
-      records: what sends the records.
+      results: reads its results.
+      records: sends the records.
     """
 
     process: subprocess.Popen[bytes]
@@ -36,12 +76,12 @@ class SteadyStream:
     records: SteadyRecords
 
     def warm_up(self) -> None:
-        """Waits until what is compiled at first use is compiled, and leaves the results of that time behind."""
+        """Waits until the contender has compiled what it compiles at first use, and skips the results of that time."""
         time.sleep(WARM_SECONDS)
         read_results(self.results, 1, 5.0)
 
     def read(self, seconds: float) -> list[Message]:
-        """The results of so many seconds."""
+        """The results of the next `seconds`."""
         return read_results(self.results, int(RATE * seconds), 10 * seconds)
 
 
@@ -55,7 +95,7 @@ def steady_stream(
     traces: Path | None = None,
     distinct: int = 10_000,
 ) -> Iterator[SteadyStream]:
-    """Runs a contender beside steady records, of which so many are distinct, and yields once it gives results."""
+    """Runs a contender on steady records, `distinct` of them different, and yields once there are results."""
     reader = results_reader(kafka, topics.results)
     with (
         contender(name, kafka, topics, model, "latest", runner, traces) as process,
@@ -71,7 +111,7 @@ def median_and_late(results: list[Message]) -> list[float]:
 
 
 def print_latencies(figures: Mapping[str, list[list[float]]]) -> None:
-    """Tables of what `median_and_late` gave for each contender, turn by turn."""
+    """Prints tables of the results of `median_and_late` for each contender, turn by turn."""
     for place, title in enumerate(("latency at 500 records/s, p50", "latency at 500 records/s, p99")):
         flat = {name: [one[place] for one in values] for name, values in figures.items()}
         print("\n".join(Compared(title, "ms", flat).table()), flush=True)
