@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from beam_pipeline.cli.argument_values import number_named
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, pairs
 from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
-from beam_pipeline.cli.commands.routes import (
+from beam_pipeline.cli.commands.routes import print_route, rollback_route, run_route_action
+from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
+from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
+from beam_pipeline.cli.route_arguments import (
     ACTIONS,
     add_fence,
     add_route_actions,
     check_route_arguments,
     lead_of,
-    number_named,
-    print_route,
-    rollback_route,
-    run_route_action,
 )
-from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
-from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
 from beam_pipeline.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from beam_pipeline.cli.argument_values import number_named, share_named, version_named
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options
-from beam_pipeline.cli.commands.routes import number_named, share_named, version_named
 from beam_pipeline.cli.option_values import named_record_type, records_topics
 from models.errors import OptionsError
 

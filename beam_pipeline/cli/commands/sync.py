@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beam_pipeline.cli.commands.routes import seconds_named
+from beam_pipeline.cli.argument_values import seconds_named
 from beam_pipeline.cli.option_values import kafka_settings, optional_record_type
 from beam_pipeline.logs import without_start_lines
 from models.errors import OptionsError, ServingError
