@@ -7,9 +7,6 @@ with running(tmp_path) as server:
 from __future__ import annotations
 
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from mlflow.models import infer_signature
 
 from runners.local.free_ports import free_port
 from runners.local.server_process import ServerProcess
+from tests.http_server import wait_until_served
 from tests.models.scorers.servers.server_environment import server_environment
 
 LOCK = Path(__file__).with_name("mlflow.lock.txt")
@@ -83,19 +81,7 @@ def running(folder: Path) -> Iterator[MlflowServer]:
     }
     process = ServerProcess(command, folder / "log", environment)
     try:
-        _wait(process, f"http://127.0.0.1:{port}/health")
+        wait_until_served(process, f"http://127.0.0.1:{port}/health", START_SECONDS)
         yield MlflowServer(f"http://127.0.0.1:{port}", folder)
     finally:
         process.kill()
-
-
-def _wait(process: ServerProcess, url: str) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert process.running, process.log_end()
-            assert time.monotonic() < end, process.log_end()
-            time.sleep(0.1)

@@ -51,7 +51,7 @@ def load(registry: ModelRegistry, *broken: PublishedVersion) -> list[LoadedModel
     """Loads everything that the registry wants now; `broken` versions fail."""
     models: list[LoadedModel] = []
     while version := registry.next_load():
-        assert len(models) < MOST_LOADS, f"the registry does not keep what is loaded, and asks for {version.label} again"
+        assert len(models) < MOST_LOADS, f"the registry does not keep {version.label}, and asks for it again"
         if version in broken:
             registry.failed(version, ModelLoadError("broken"))
         else:
