@@ -19,11 +19,11 @@ from models.tensors import Array, Signature, TensorSpec, sample_inputs
 
 @dataclass(frozen=True)
 class Callee:
-    """What is called.
+    """The code to call.
 
     Attributes:
       call: gives the outputs for inputs and their number of rows, at least one; raises ScoringError.
-      signature: what it takes and gives; without outputs if it does not state them.
+      signature: its inputs and outputs; without outputs if it does not declare them.
       release: frees its resources.
     """
 
@@ -70,7 +70,7 @@ class CalledScorer(InProcessScorer):
         return Scores({name: values for name, values in outputs.items() if not self._wanted or name in self._wanted})
 
     def close(self) -> None:
-        """Releases what is called."""
+        """Releases the resources of the called code."""
         if self._callee is not None:
             self._callee.release()
         self._callee = None

@@ -1,4 +1,4 @@
-"""Reads the options of a descriptor, and refuses those that nobody knows."""
+"""Reads the options of a descriptor, and refuses unknown ones."""
 
 from __future__ import annotations
 

@@ -55,13 +55,13 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """What the file of a model says."""
+    """The content of a model's file."""
 
     function: ColumnFunction
     parameters: Mapping[str, Any]
 
     def outputs(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """Calls the function; raises ScoringError when it fails, or returns what it may not."""
+        """Calls the function; raises ScoringError when it fails, or returns values that are not allowed."""
         try:
             returned = self.function({name: _read_only(array) for name, array in inputs.items()}, **self.parameters)
         except Exception as error:  # the code is another package's

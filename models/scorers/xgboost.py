@@ -86,7 +86,7 @@ def _open(content: bytes) -> tuple[Any, str]:
 
 
 def check_whole(content: bytes) -> None:
-    """Raises ModelLoadError for what is cut off or of another kind."""
+    """Raises ModelLoadError for a file that is truncated or of another kind."""
     if _JSON.match(content):
         try:
             model = orjson.loads(content)

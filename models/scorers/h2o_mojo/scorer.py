@@ -75,10 +75,10 @@ class Mojo:
       model: genmodel's.
       batches: our class in Java.
       columns: the features, in the model's order.
-      labels: of the classes, as bytes; empty unless it is a classifier.
-      category: as H2O names it.
-      size: how many numbers genmodel gives for each row.
-      unknown_is_missing: whether an unknown level is a missing value; otherwise it is an error.
+      labels: the labels of the classes as bytes; empty unless it is a classifier.
+      category: H2O's name of the category.
+      size: the number of values that genmodel returns for each row.
+      unknown_is_missing: whether an unknown level counts as a missing value; otherwise it is an error.
     """
 
     model: Any
@@ -123,7 +123,7 @@ def _cluster_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
 
 
 def _anomaly_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
-    """The normalised score and the score itself; a model that was trained for it also says what is an anomaly."""
+    """The normalised score and the raw score; a model that was trained for it also flags anomalies."""
     if mojo.size == 2:
         return {PREDICTION: scored[:, 0], "score": scored[:, 1]}
     return {PREDICTION: scored[:, 1], "score": scored[:, 2], "is_anomaly": scored[:, 0] == 1}

@@ -69,7 +69,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class InPlaceOpener:
-    """An `Opener` for what was fetched already, and is this process's own copy."""
+    """An `Opener` for a path that was fetched already, and is this process's own copy."""
 
     def download(self, location: str, folder: Path) -> Path:
         """The location itself, which is a path."""
@@ -156,7 +156,7 @@ def _inner(source: ModelSource, digest: str, engine: Engine) -> Scorer:
     )
     try:
         return load_scorer(ModelSource(descriptor, None, InPlaceOpener(), source.warm_up, pickles))
-    except ModelLoadError as error:  # whoever called this adds the title again
+    except ModelLoadError as error:  # the caller adds the title again
         raise type(error)(str(error).removeprefix(f"{title_of(descriptor)}: ")) from error
 
 
@@ -177,7 +177,7 @@ def _flavour(model: MlflowModel, wanted: str | None) -> str:
 
 
 def _onnx(model: MlflowModel) -> Engine:
-    # Weights in files of their own are beside the file.
+    # Weights may be in separate files beside this one.
     return Engine("onnx", model.file("onnx", "data").parent)
 
 
@@ -201,7 +201,7 @@ def _tensorflow(model: MlflowModel) -> Engine:
     return Engine("tensorflow-saved-model", path / "model" if (path / "model").is_dir() else path)
 
 
-# In the order in which they are preferred: a model of xgboost may have the flavour sklearn as well.
+# In order of preference: a model of xgboost may also have the flavour sklearn.
 ENGINES: Mapping[str, Callable[[MlflowModel], Engine]] = {
     "onnx": _onnx,
     "xgboost": _xgboost,

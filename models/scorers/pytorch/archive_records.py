@@ -16,7 +16,7 @@ from models.scorers.pytorch.program import one_line
 
 @dataclass(frozen=True)
 class ArchiveRecords:
-    """The names of the records, and PyTorch's reader: what is checked is what will be loaded.
+    """The names of the records, read by PyTorch's own reader, so that the checked records are the loaded ones.
 
     Attributes:
       names: without the folder that all of them are in.

@@ -28,7 +28,7 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
     Args:
       path: of the file, with the suffix .pt2.
       descriptor: selects outputs.
-      allow_code: raises unless the deployment allows that loading runs code; its argument says what does so.
+      allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.

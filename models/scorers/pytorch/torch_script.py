@@ -1,4 +1,4 @@
-"""Opens TorchScript, whose parameters have names, but neither numeric types nor shapes: options tell them."""
+"""Opens TorchScript, whose parameters have names, but neither numeric types nor shapes: options define those."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_torch_script(
       path: of the file.
       records: of the file.
       descriptor: its options describe the inputs.
-      allow_code: raises unless the deployment allows that loading runs code; its argument says what does so.
+      allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.

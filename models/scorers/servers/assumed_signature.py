@@ -31,7 +31,7 @@ def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
 
 
 def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, why: str) -> Signature:
-    """The signature whose inputs are those that the descriptor maps and those of the options; shapes are open.
+    """The signature whose inputs are those in the descriptor's mapping and in the options; shapes are unknown.
 
     Args:
       descriptor: of the model.

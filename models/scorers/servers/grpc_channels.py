@@ -180,7 +180,7 @@ class GrpcClient:
           method: of a stub of `channel`.
           request: the message.
           check: looks at each answer, and may raise a RemoteCallError.
-          transient_text: errors whose text it matches are transient, whatever their status.
+          transient_text: matches the texts of errors that are transient regardless of their status.
 
         Raises:
           RemoteCallError: no attempt succeeded within the deadline.

@@ -75,7 +75,7 @@ class InferenceClient(GrpcClient):
         self._stub = service.GRPCInferenceServiceStub(self.channel)
 
     def wait_until_ready(self) -> None:
-        """Returns when the server says that the model is ready."""
+        """Returns when the server reports that the model is ready."""
         request = protocol.ModelReadyRequest(name=self._served.model, version=self._served.label)
         self.call(self._stub.ModelReady, request, self._check_ready)
 

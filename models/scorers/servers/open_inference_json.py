@@ -100,7 +100,7 @@ def inference_answer(content: bytes, header_length: str | None) -> Inference:
             outputs[name] = _json_array(tensor["data"], dtype, shape)
             continue
         if type(length) is not int or not 0 <= length <= len(rest):
-            raise ValueError(f"output {name!r} has {length!r} bytes, of which {len(rest)} are there")
+            raise ValueError(f"output {name!r} has {length!r} bytes, but only {len(rest)} were received")
         outputs[name], rest = raw_array(rest[:length], dtype, shape), rest[length:]
     if rest:
         raise ValueError(f"{len(rest)} bytes follow the last output")

@@ -69,7 +69,7 @@ class InferenceClient:
         self._binary = False
 
     def wait_until_ready(self) -> None:
-        """Returns when the server says that the model is ready, and learns whether it knows binary tensors."""
+        """Returns when the server reports that the model is ready, and finds out whether it supports binary tensors."""
         self._client.call("GET", f"{self._path}/ready", transient=_NOT_READY)
         self._binary = self._has_binary_tensors()
 

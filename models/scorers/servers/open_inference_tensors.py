@@ -122,7 +122,7 @@ def raw_array(content: bytes | memoryview, dtype: np.dtype[np.generic], shape: S
 
 
 def object_array(values: list[bytes], shape: Sequence[int]) -> Array:
-    """An array of bytes; raises ValueError when the shape does not have as many items."""
+    """An array of bytes; raises ValueError when the shape has a different number of items."""
     array = np.empty(len(values), object)
     array[:] = values
     return shaped(array, shape)
@@ -132,7 +132,7 @@ def shaped(values: Array, shape: Sequence[int]) -> Array:
     """The values in this shape.
 
     Raises:
-      ValueError: the shape does not have as many items.
+      ValueError: the shape has a different number of items.
     """
     # numpy would compute a size of -1, which an answer may not have.
     if any(size < 0 for size in shape):

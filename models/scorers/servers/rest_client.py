@@ -145,7 +145,7 @@ class RestClient:
           body: of the request.
           headers: that go before those of the options.
           transient: the HTTP statuses after which the call is repeated.
-          transient_text: errors whose text it matches are transient, whatever their status.
+          transient_text: matches the texts of errors that are transient regardless of their status.
 
         Raises:
           RemoteCallError: no attempt succeeded within the deadline; with the address, the HTTP status and the
