@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from confluent_kafka.admin import NewTopic
@@ -105,6 +106,11 @@ def contender(
                 process.wait()
 
 
+# A publisher usually works on another machine, so that hashing a large model again and again would burden the
+# contender for no reason.
+_digest_of = cache(digest_of_path)
+
+
 def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True) -> ModelDescriptor:
     """Publishes the model by its location; if not live, it waits for a route that names it."""
     descriptor = ModelDescriptor(
@@ -112,7 +118,7 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True
         "tensorflow-saved-model",
         model_source_location=str(model),
         inputs=INPUTS,
-        digest=digest_of_path(model),
+        digest=_digest_of(model),
     )
     return ModelPublisher(kafka, topics.models).publish(descriptor, live)
 
