@@ -38,7 +38,7 @@ class CalledScorer(InProcessScorer):
     If `source` asks for a warm-up and the outputs are not stated, one row of zeros is scored at once, which shows them.
 
     Raises:
-      ModelLoadError: when the descriptor names another signature or an output that the model lacks, or the row of
+      ModelLoadError: the descriptor names another signature or an output that the model lacks, or the row of
         zeros cannot be scored.
     """
 
@@ -56,7 +56,7 @@ class CalledScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the call fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the call fails, with its text in one line.
         """
         callee = self._callee
         if callee is None:

@@ -111,7 +111,7 @@ class TableScorer(InProcessScorer):
       predict: gives the outputs for a matrix of at least one row. It must be safe to call it from several threads.
 
     Raises:
-      ModelLoadError: when the descriptor names another signature or an output that the model lacks, or the row of
+      ModelLoadError: the descriptor names another signature or an output that the model lacks, or the row of
         zeros cannot be scored.
     """
 
@@ -134,7 +134,7 @@ class TableScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the library fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the library fails, with its text in one line.
         """
         matrix = self._features.matrix(inputs)
         if len(matrix) == 0:  # some libraries refuse it

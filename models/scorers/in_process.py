@@ -37,9 +37,9 @@ def load_published(
         when `open_model` fails; otherwise this is left to what it returns.
 
     Raises:
-      ScorerOptionError: when an option is unknown.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing, or `open_model` refuses it. Each message names the model.
+      ScorerOptionError: an option is unknown.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing, or `open_model` refuses it. Each message names the model.
     """
     descriptor = source.descriptor
     folder = tempfile.TemporaryDirectory(prefix="model-")
@@ -104,7 +104,7 @@ def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:
     """The number of rows of the inputs of a call.
 
     Raises:
-      ScoringError: when the inputs are not those of the signature, or differ in their numbers of rows.
+      ScoringError: the inputs are not those of the signature, or differ in their numbers of rows.
     """
     if inputs.keys() != set(wanted):
         raise ScoringError(f"the inputs are {names_text(inputs)}, but the signature takes {names_text(wanted)}")
@@ -136,7 +136,7 @@ def as_outputs(returned: Mapping[str, Any], rows: int) -> dict[str, Array]:
     """What a Python library or function returned, as arrays that results can hold: texts become bytes.
 
     Raises:
-      ScoringError: when it is not a mapping of names to values with a row for each row that went in, or holds what is
+      ScoringError: it is not a mapping of names to values with a row for each row that went in, or holds what is
         neither a number nor a boolean nor a text.
     """
     if not isinstance(returned, Mapping):
@@ -188,7 +188,7 @@ def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> li
     """The model's names of the outputs that the descriptor selects; all of them if it selects none.
 
     Raises:
-      ModelLoadError: when the model lacks one of them.
+      ModelLoadError: the model lacks one of them.
     """
     names = list(existing)
     wanted = set(descriptor.outputs.values()) or set(names)

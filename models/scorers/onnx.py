@@ -70,9 +70,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, lacks the signature or an output, or cannot score batches.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing or broken, lacks the signature or an output, or cannot score batches.
     """
     return load_published(source, (), partial(_opened, source.descriptor))
 
@@ -110,7 +110,7 @@ class OnnxScorer(InProcessScorer):
         """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
+          ScoringError: onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
             or a text is not UTF-8; or when the number of rows of an output differs from that of the inputs.
         """
         rows = check_inputs(inputs, self._signature.inputs)
@@ -140,7 +140,7 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
     could not be served, so it is the second.
 
     Raises:
-      ModelLoadError: when it is not a tensor of numbers, booleans or texts.
+      ModelLoadError: it is not a tensor of numbers, booleans or texts.
 
     >>> tensor_spec("x", "tensor(float)", ["rows", 11])
     TensorSpec(name='x', dtype=dtype('float32'), shape=(None, 11))

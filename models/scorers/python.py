@@ -41,10 +41,10 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and finds its function.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      EntryPointError: when no package has the function, or its entry point is broken.
-      ModelLoadError: when the model is missing or broken, or the function does not take its parameters.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      EntryPointError: no package has the function, or its entry point is broken.
+      ModelLoadError: the model is missing or broken, or the function does not take its parameters.
     """
     return load_published(source, (), partial(_opened, source))
 

@@ -38,7 +38,7 @@ def registry_folder() -> Path:
     """The folder with the registry's program; fetches it on first use (109 MB). Safe to call from several processes.
 
     Raises:
-      JavaToolError: when it has to be fetched and Maven is missing or fails.
+      JavaToolError: it has to be fetched and Maven is missing or fails.
     """
     with as_file(files("runners.local").joinpath("apicurio", "pom.xml")) as path:
         version = pom_property(path, "apicurio.version")
@@ -113,8 +113,8 @@ class LocalSchemaRegistry(LocalService):
         """Starts it and returns when it answers. Does nothing when it runs.
 
         Raises:
-          JavaToolError: when Java, or Maven on the first use, is missing.
-          RegistryStartError: when its port is taken, or when it ends or stays silent instead of answering.
+          JavaToolError: Java, or Maven on the first use, is missing.
+          RegistryStartError: its port is taken, or when it ends or stays silent instead of answering.
         """
         if self.running:
             return

@@ -37,46 +37,53 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
     canary.add_argument("--share", metavar="P", help="the share of records (default: the first of --steps, or 10%%)")
     shadow.add_argument("--share", metavar="P", help="the share of records (default: 100%%)")
     _add_guardrails(canary)
-    withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
+    withdraw = add_action(actions, "withdraw", "remove an arm from a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
-    apply = add_action(actions, "apply", "make routes what a file declares")
+    apply = add_action(actions, "apply", "publish the routes that a file declares")
     apply.add_argument("--file", "-f", required=True, metavar="FILE", help="a YAML file of routes")
     apply.add_argument("--dry-run", action="store_true", help="only print what would change")
     for action in (promote, canary, shadow, withdraw, apply):
         add_fence(action)
         add_options(action, options)
-    history = add_action(actions, "history", "list what was published and routed")
+    history = add_action(actions, "history", "list published versions and changes of routes")
     history.add_argument("name", nargs="?", metavar="NAME", help="a model or data type (default: all)")
     add_options(history, options)
 
 
 def _add_guardrails(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group(
-        "guardrails", "With --steps, a guard gives the canary more records step by step, or takes it out."
+        "guardrails", "With --steps, a guard gives the canary more records step by step, or removes it."
     )
-    limits.add_argument("--steps", metavar="P,P...", help="the shares to give it in turn, such as 1%%,10%%,50%%,100%%")
-    limits.add_argument("--min-records", type=int, metavar="N", help="records before its next step (default: 1000)")
+    limits.add_argument("--steps", metavar="P,P...", help="its successive shares, such as 1%%,10%%,50%%,100%%")
+    limits.add_argument(
+        "--min-records", type=int, metavar="N", help="records it answers before its next step (default: 1000)"
+    )
     limits.add_argument("--max-errors", metavar="P", help="the largest share of errors (default: 1%%)")
     limits.add_argument(
         "--min-agreement",
         metavar="P",
-        help="the smallest share of records on which it agrees with live (default: 90%%)",
+        help="the smallest share of records on which it agrees with the live arm (default: 90%%)",
     )
     limits.add_argument(
-        "--max-slowdown", type=float, metavar="X", help="how many times as long as live it may take (default: 3)"
+        "--max-slowdown",
+        type=float,
+        metavar="X",
+        help="the largest ratio of its duration to the live arm's (default: 3)",
     )
     limits.add_argument(
         "--min-accuracy",
         metavar="P",
-        help="the smallest share of labels in the feedback topic that its answers equal (default: they do not matter)",
+        help="the smallest share of labels in the feedback topic that its answers match (default: labels are ignored)",
     )
     limits.add_argument(
         "--max-mean-error",
         metavar="X",
-        help="the largest mean distance of its numbers from their labels (default: labels do not matter)",
+        help="the largest mean absolute error against the labels (default: labels are ignored)",
     )
-    limits.add_argument("--min-labels", type=int, metavar="N", help="labels before its next step (default: 100)")
+    limits.add_argument(
+        "--min-labels", type=int, metavar="N", help="labels it needs before its next step (default: 100)"
+    )
 
 
 def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
@@ -94,7 +101,7 @@ def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
     if given.steps is None:
         if limits:
             raise OptionsError(
-                f"--{next(iter(limits)).replace('_', '-')} needs --steps, by which the canary moves forward"
+                f"--{next(iter(limits)).replace('_', '-')} needs --steps, the successive shares of the canary"
             )
         return None
     steps = tuple(share_named(text, "steps") for text in given.steps.split(","))
@@ -105,11 +112,11 @@ def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
 
 
 def add_fence(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that makes a change hold from one record on, for all workers."""
+    """Adds --fence, with which all workers switch at the same record."""
     parser.add_argument(
         "--fence",
         metavar="2s",
-        help="switch at the same record on every worker: the first whose timestamp is so far from now (at least 1s; "
+        help="switch at the same record on every worker: the first one this far in the future (at least 1s; "
         "default: each worker switches as soon as it has loaded the models)",
     )
 
@@ -132,7 +139,7 @@ def lead_of(given: argparse.Namespace) -> float | None:
 
 
 def seconds_named(option: str, text: str) -> float:
-    """A duration such as 500ms, 2s or 1m, in seconds; raises OptionsError when it is none.
+    """A duration such as 500ms, 2s or 1m, in seconds; raises OptionsError when the text is not one.
 
     >>> seconds_named("fence", "1.5s"), seconds_named("fence", "2m")
     (1.5, 120.0)
@@ -144,13 +151,13 @@ def seconds_named(option: str, text: str) -> float:
 
 
 def number_named(option: str, text: str) -> float:
-    """A number from 0 such as 0.2 or 1e-6; raises OptionsError when it is none.
+    """A number of at least 0, such as 0.2 or 1e-6; raises OptionsError when the text is not one.
 
     >>> number_named("tolerance", "1e-3")
     0.001
     """
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
-        raise OptionsError(f"--{option} {text!r} is not a number from 0 such as 0.2 or 1e-6")
+        raise OptionsError(f"--{option} {text!r} is not a number of at least 0, such as 0.2 or 1e-6")
     return float(text)
 
 
@@ -164,7 +171,7 @@ def share_of(given: argparse.Namespace) -> float:
 
 
 def share_named(text: str, option: str = "share") -> float:
-    """A share such as 10% or 0.1, as a number; raises OptionsError when it is none.
+    """A share such as 10% or 0.1, as a number; raises OptionsError when the text is not one.
 
     >>> share_named("2.5%"), share_named("0.5")
     (0.025, 0.5)
@@ -176,7 +183,7 @@ def share_named(text: str, option: str = "share") -> float:
 
 
 def version_named(text: str) -> tuple[str, int]:
-    """The name and number in NAME/VERSION; raises OptionsError when it is none.
+    """The name and number in NAME/VERSION; raises OptionsError when the text is malformed.
 
     >>> version_named("wine/3")
     ('wine', 3)
@@ -218,7 +225,7 @@ def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> st
 
 
 def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> bool:
-    """Restores what answered before the newest state of a model's route; False if no route concerns the model."""
+    """Restores the state of a model's routes before the newest one; False if the model has no route."""
     from models.model_topic.route_changes import promoted, restored
     from models.model_topic.route_publisher import RoutePublisher
     from models.model_topic.transactions import TopicTransactions

@@ -35,7 +35,7 @@ class Column:
         """Its values as numbers, [rows], NaN where they are missing.
 
         Raises:
-          ScoringError: when they have the wrong type, or one is an unknown level and this is not a missing value.
+          ScoringError: they have the wrong type, or one is an unknown level and this is not a missing value.
         """
         if self.codes is None:
             if values.dtype.kind not in "biuf":

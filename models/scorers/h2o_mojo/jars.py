@@ -40,7 +40,7 @@ def usable_jars() -> tuple[Path, ...]:
     """The jars, checked.
 
     Raises:
-      JarsMissingError: when one is missing or has another digest, or ours was built by another version of beam-serving.
+      JarsMissingError: one is missing or has another digest, or ours was built by another version of beam-serving.
     """
     return checked_jars(jar_folder())
 

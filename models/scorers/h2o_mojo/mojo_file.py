@@ -54,7 +54,7 @@ def read_info(path: Path) -> MojoInfo:
     """Reads what a MOJO file says about its model, and checks all its entries.
 
     Raises:
-      ModelLoadError: when it is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
+      ModelLoadError: it is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
         model.ini or one that contradicts itself, or has a model that is not served.
     """
     check_archive(path)

@@ -52,11 +52,11 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and has genmodel read it.
 
     Raises:
-      ScorerOptionError: when an option is unknown or has a wrong value.
-      DigestMismatchError: when the fetched model differs from the published one.
-      JavaMachineError: when Java is missing, or cannot be used in this process.
-      JarsMissingError: when the jars of genmodel are missing or not the right ones.
-      ModelLoadError: when the model is missing, broken, or of a kind that is not served, which it names.
+      ScorerOptionError: an option is unknown or has a wrong value.
+      DigestMismatchError: the fetched model differs from the published one.
+      JavaMachineError: Java is missing, or cannot be used in this process.
+      JarsMissingError: the jars of genmodel are missing or not the right ones.
+      ModelLoadError: the model is missing, broken, or of a kind that is not served, which it names.
     """
     return load_published(source, (UNKNOWN_LEVELS,), partial(_opened, source))
 

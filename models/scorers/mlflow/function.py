@@ -37,7 +37,7 @@ def open_function(source: ModelSource, digest: str, model: MlflowModel, folder: 
       folder: has the model's files, and is deleted when the scorer is closed.
 
     Raises:
-      ModelLoadError: when the model has no signature, or its code fails.
+      ModelLoadError: the model has no signature, or its code fails.
     """
     if model.inputs is None:
         raise ModelLoadError(

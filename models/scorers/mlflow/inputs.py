@@ -34,7 +34,7 @@ def adapted(outer: Sequence[TensorSpec] | None, inner: Mapping[str, TensorSpec])
       inner: the inputs of the scorer.
 
     Raises:
-      ModelLoadError: when they do not fit; the message has both.
+      ModelLoadError: they do not fit; the message has both.
 
     >>> columns = [TensorSpec(name, np.dtype(np.float64), (None,)) for name in ("a", "b")]
     >>> adapter = adapted(columns, {"X": TensorSpec("X", np.dtype(np.float32), (None, 2))})

@@ -80,11 +80,11 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it with the scorer of its flavour.
 
     Raises:
-      ScorerOptionError: when an option is unknown, or names a flavour that the model lacks.
-      DigestMismatchError: when the fetched model differs from the published one.
-      PickleRefusedError: when loading it runs code that the deployment does not allow.
-      MissingExtraError: when the packages of its flavour are missing.
-      ModelLoadError: when the model is missing or broken, has no flavour that is served, or its signature does not fit.
+      ScorerOptionError: an option is unknown, or names a flavour that the model lacks.
+      DigestMismatchError: the fetched model differs from the published one.
+      PickleRefusedError: loading it runs code that the deployment does not allow.
+      MissingExtraError: the packages of its flavour are missing.
+      ModelLoadError: the model is missing or broken, has no flavour that is served, or its signature does not fit.
     """
     return load_published(source, (FLAVOUR,), partial(_opened, source))
 
@@ -109,7 +109,7 @@ class MlflowScorer(InProcessScorer):
         """Scores rows.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the scorer of the flavour fails.
+          ScoringError: the inputs are not those of the signature, or the scorer of the flavour fails.
         """
         rows = check_inputs(inputs, self._signature.inputs)
         check_shapes(inputs, self._signature.inputs, rows)

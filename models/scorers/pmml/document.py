@@ -114,7 +114,7 @@ def read_document(content: bytes) -> Document:
     """Reads a PMML file.
 
     Raises:
-      ModelLoadError: when it is not one, or contains something that is not supported; it names the line and element.
+      ModelLoadError: it is not one, or contains something that is not supported; it names the line and element.
     """
     root = read_elements(content)
     if root.tag != "PMML":

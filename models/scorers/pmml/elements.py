@@ -120,7 +120,7 @@ def read_elements(content: bytes) -> Element:
     """The root of an XML file.
 
     Raises:
-      ModelLoadError: when it is not well-formed, too large or too deep, or has a document type.
+      ModelLoadError: it is not well-formed, too large or too deep, or has a document type.
     """
     if len(content) > MOST_BYTES:
         raise ModelLoadError(f"the file has {len(content)} bytes; the limit is {MOST_BYTES}")

@@ -39,9 +39,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and reads it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, or contains what is not supported, which it names.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing or broken, or contains what is not supported, which it names.
     """
     return load_published(source, (), partial(_opened, source))
 

@@ -32,7 +32,7 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ModelLoadError: when it is broken, does more than compute, has a state, or takes a fixed number of rows.
+      ModelLoadError: it is broken, does more than compute, has a state, or takes a fixed number of rows.
     """
     if any(name.startswith("input.") for name in descriptor.options):
         raise ModelLoadError("an exported program knows its inputs; leave the options input.NAME out")

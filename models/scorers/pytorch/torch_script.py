@@ -35,8 +35,8 @@ def open_torch_script(
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ScorerOptionError: when the options do not describe exactly the inputs.
-      ModelLoadError: when it is broken, does more than compute, or cannot score rows.
+      ScorerOptionError: the options do not describe exactly the inputs.
+      ModelLoadError: it is broken, does more than compute, or cannot score rows.
     """
     for name in sorted(records.names):
         if name.startswith("code/") and name.endswith(".py"):

@@ -21,7 +21,7 @@ def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
     """The options `dtype.INPUT`, whose values are numpy's names of types, and `string` for arrays of bytes.
 
     Raises:
-      ScorerOptionError: when a type is not one of `allowed`.
+      ScorerOptionError: a type is not one of `allowed`.
     """
     names = reader.named("dtype", "INPUT")
     for name, text in names.items():
@@ -40,7 +40,7 @@ def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, wh
       why: the server's description is not used, for the error.
 
     Raises:
-      ModelLoadError: when no input is named.
+      ModelLoadError: no input is named.
     """
     names = sorted({*descriptor.inputs, *dtypes})
     if not names:

@@ -93,7 +93,7 @@ class OpenInferenceClient(Protocol):
           outputs: the names of the outputs to ask for; empty for all that the server gives.
 
         Raises:
-          ScoringError: when the call fails, or its answer contradicts itself.
+          ScoringError: the call fails, or its answer contradicts itself.
         """
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
 
         Raises:
           RemoteCallError: with the address, the status and the server's text.
-          ScoringError: when an input cannot be sent, or the answer cannot be read or differs from the metadata.
+          ScoringError: an input cannot be sent, or the answer cannot be read or differs from the metadata.
         """
         rows = row_count(inputs)
         if not rows:
@@ -180,8 +180,8 @@ def open_scorer(
       options: of this protocol.
 
     Raises:
-      ScoringError: when a call fails.
-      ModelLoadError: when the metadata cannot be used, or lack an output that the descriptor selects.
+      ScoringError: a call fails.
+      ModelLoadError: the metadata cannot be used, or lack an output that the descriptor selects.
     """
     location = str(descriptor.model_source_location)
     if descriptor.signature not in (None, SIGNATURE):

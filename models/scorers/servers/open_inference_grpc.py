@@ -127,7 +127,7 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     """Connects to the model's server, waits until it is ready, and requests its metadata.
 
     Raises:
-      ModelLoadError: when the location, an option or the metadata are wrong, or the model is not ready within the
+      ModelLoadError: the location, an option or the metadata are wrong, or the model is not ready within the
         deadline.
     """
     descriptor = source.descriptor
@@ -146,7 +146,7 @@ def answer_outputs(answer: Any) -> dict[str, Array]:
     """The outputs of a ModelInferResponse by name.
 
     Raises:
-      TypeError, ValueError, OverflowError: when the message contradicts itself.
+      TypeError, ValueError, OverflowError: the message contradicts itself.
     """
     raw = answer.raw_output_contents
     if not raw:

@@ -120,7 +120,7 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     """Waits until the model is ready on its server, and requests its metadata.
 
     Raises:
-      ModelLoadError: when the location, an option or the metadata are wrong, or the model is not ready within the
+      ModelLoadError: the location, an option or the metadata are wrong, or the model is not ready within the
         deadline.
     """
     descriptor = source.descriptor
