@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.contenders.topics import Topics
@@ -80,6 +81,11 @@ def contender(
                 process.wait()
 
 
+# A publisher usually works on another machine, so that hashing a large model again and again would burden the
+# contender for no reason.
+_digest_of = cache(digest_of_path)
+
+
 def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True) -> ModelDescriptor:
     """Publishes the model by its location; if not live, it is not used until a route names it."""
     descriptor = ModelDescriptor(
@@ -87,7 +93,7 @@ def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True
         "tensorflow-saved-model",
         model_source_location=str(model),
         inputs=INPUTS,
-        digest=digest_of_path(model),
+        digest=_digest_of(model),
     )
     return ModelPublisher(kafka, topics.models).publish(descriptor, live)
 
