@@ -1,6 +1,6 @@
-"""What the scorers that run a graph of TensorFlow in a session share.
+"""The shared part of the scorers that run a TensorFlow graph in a session.
 
-`models.scorers.tensorflow.saved_model` explains why it is a session.
+`models.scorers.tensorflow.saved_model` explains why they use a session.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.tensors import Array, Signature
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A session with a model in it, and the tensors to feed and to fetch by the signature's names."""
+    """A session that contains a model, and the tensors to feed and to fetch by the names of the signature."""
 
     session: Any
     signature: Signature
@@ -39,8 +39,8 @@ class SessionScorer(InProcessScorer):
     the garbage collector.
 
     Args:
-      descriptor: of the model.
-      digest: of what was published.
+      descriptor: the descriptor of the model.
+      digest: the digest of what was published.
       opened: the session, which `close` closes.
       folder: the model's files, which `close` deletes.
     """
@@ -61,7 +61,7 @@ class SessionScorer(InProcessScorer):
         """
         rows = check_inputs(inputs, self._feeds)
         feeds = {self._feeds[name]: values for name, values in inputs.items()}
-        # TensorFlow raises exceptions of its own, but ValueError or TypeError for values that cannot be fed.
+        # TensorFlow raises its own exceptions, but ValueError or TypeError for values that cannot be fed.
         try:
             outputs = self._session.run(self._fetches, feeds)
         except Exception as error:
@@ -93,7 +93,7 @@ def choose_signature(present: list[str], asked: str | None) -> str:
     """The signature to call: the requested one, otherwise serving_default or the only one.
 
     Raises:
-      ModelLoadError: when that leaves none, or more than one.
+      ModelLoadError: when there is no such signature, or more than one candidate.
     """
     if asked is not None and asked in present:
         return asked
@@ -101,7 +101,7 @@ def choose_signature(present: list[str], asked: str | None) -> str:
         return DEFAULT_SIGNATURE
     if asked is None and len(present) == 1:
         return present[0]
-    wish = f"no signature {asked!r}" if asked is not None else f"not one signature alone and no {DEFAULT_SIGNATURE!r}"
+    wish = f"no signature {asked!r}" if asked is not None else f"neither a single signature nor {DEFAULT_SIGNATURE!r}"
     raise ModelLoadError(f"the model has {wish}; it has: {names_text(present)}; name one of them in the descriptor")
 
 
@@ -109,7 +109,7 @@ def tensor_dtype(key: str, number: int) -> np.dtype[np.generic]:
     """The numpy dtype of an entry of TensorFlow's enumeration; strings are `object`.
 
     Raises:
-      ModelLoadError: when tensors of it are not arrays; the message names `key`.
+      ModelLoadError: when its tensors are not arrays; the message names `key`.
     """
     dtype = tensorflow_module().dtypes.as_dtype(number)
     if dtype.name in ("resource", "variant"):

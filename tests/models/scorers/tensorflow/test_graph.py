@@ -150,13 +150,13 @@ def call_function() -> None:
         (read_file, "node 'secret' is the operation ReadFile, which may act on the worker"),
         (write_file, "'WriteFile' is the operation WriteFile, which may act"),
         (run_python, "node 'python' is the operation PyFunc, which may act"),
-        (variable, "operation VarHandleOp, which has a state .*freeze the graph"),
+        (variable, "operation VarHandleOp, which has state .*freeze the graph"),
         (call_function, "operation (Stateful)?PartitionedCall, which .*freeze the graph"),
-        (lambda: tf.random.uniform([2], name="dice"), "operation RandomUniform, which has a state"),
+        (lambda: tf.random.uniform([2], name="dice"), "operation RandomUniform, which has state"),
         (two_ends, r"the graph has 2 ends \(doubled, parts\), so name the outputs"),
         (lambda: tf.constant(1.0), "the graph has 0 ends"),
         (lambda: tf.identity(tf.constant([1.0]), name="same"), "the outputs same depend on no input"),
-        (lambda: tf.identity(placeholder(shape=(1, 4))), "first dimension is not of any size; freeze the graph for"),
+        (lambda: tf.identity(placeholder(shape=(1, 4))), "first dimension is fixed; freeze the graph with"),
         (lambda: tf.reduce_mean(placeholder()), r"has the shape \[\], whose first"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_bomb_is_refused_before_it_takes_memory() -> None:
 def test_a_graph_that_is_cut_off_anywhere_is_refused() -> None:
     content = linear_graph()
     for length in range(len(content)):
-        with pytest.raises(ModelLoadError, match=r"not a GraphDef|cut off"):
+        with pytest.raises(ModelLoadError, match=r"not a GraphDef|truncated"):
             opened(content[:length])
 
 
