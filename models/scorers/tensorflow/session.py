@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,9 +17,20 @@ import numpy as np
 from models.errors import ModelLoadError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers.base import Scores
-from models.scorers.in_process import InProcessScorer, ModelFolder, check_inputs, check_rows, engine_text, names_text
+from models.scorers.in_process import (
+    InProcessScorer,
+    ModelFolder,
+    check_inputs,
+    check_rows,
+    check_shapes,
+    engine_text,
+    names_text,
+)
 from models.scorers.tensorflow.signatures import DEFAULT_SIGNATURE
 from models.tensors import Array, Signature
+
+# From inputs by name to outputs by name.
+Run = Callable[[Mapping[str, Array]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,7 @@ class SessionScorer(InProcessScorer):
     def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel, folder: ModelFolder) -> None:
         super().__init__(descriptor, digest, opened.signature)
         self._session = opened.session
-        self._feeds = dict(opened.feeds)
-        self._fetches = dict(opened.fetches)
+        self._run: Run | None = _runner(opened)
         self._folder = folder
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
@@ -59,21 +69,47 @@ class SessionScorer(InProcessScorer):
           ScoringError: when TensorFlow fails, with its text in one line; when the inputs are not those of the
             signature; or when the number of rows of an output differs from that of the inputs.
         """
-        rows = check_inputs(inputs, self._feeds)
-        feeds = {self._feeds[name]: values for name, values in inputs.items()}
+        run, specs = self._run, self._signature.inputs
+        if run is None:
+            raise ScoringError("the model is closed")
+        rows = check_inputs(inputs, specs)
+        check_shapes(inputs, specs, rows)
         # TensorFlow raises its own exceptions, but ValueError or TypeError for values that cannot be fed.
         try:
-            outputs = self._session.run(self._fetches, feeds)
+            outputs = run({name: np.asarray(values, specs[name].dtype) for name, values in inputs.items()})
         except Exception as error:
             raise ScoringError(one_line(error)) from error
         return Scores({name: check_rows(name, np.asarray(values), rows) for name, values in outputs.items()})
 
     def close(self) -> None:
         """Frees the weights and deletes the model's files."""
+        self._run = None
         self._session.close()
         # The memory is freed with the last reference to the session.
         self._session = None
         self._folder.cleanup()
+
+
+def _runner(opened: OpenedModel) -> Run:
+    """How the session is called."""
+    feeds, fetches, session = dict(opened.feeds), dict(opened.fetches), opened.session
+    if not set(feeds.values()).isdisjoint(fetches.values()):  # an input is an output, too, which only `run` supports
+        return lambda inputs: session.run(fetches, {feeds[name]: values for name, values in inputs.items()})
+    from tensorflow.core.protobuf import config_pb2
+
+    fetched = list(dict.fromkeys(fetches.values()))
+    options = config_pb2.CallableOptions(feed=list(feeds.values()), fetch=fetched)
+    # `run` prepares each call anew in Python, and copies the inputs: a small network took 50 instead of 130
+    # microseconds for one row, and 580 instead of 890 for 2,000. What is public, `make_callable`, uses `run` if it has
+    # inputs. Keras called models in this way, too.
+    call = session._make_callable_from_options(options)
+    places = {name: fetched.index(tensor) for name, tensor in fetches.items()}
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Any]:
+        values = call(*(inputs[name] for name in feeds))
+        return {name: values[place] for name, place in places.items()}
+
+    return run
 
 
 def one_line(error: BaseException) -> str:

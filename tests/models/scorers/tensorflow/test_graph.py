@@ -62,6 +62,30 @@ def test_an_input_may_be_any_tensor_and_replaces_the_placeholders_behind_it() ->
     assert scorer.score({"sum:0": np.ones(2, np.float32)}).outputs["doubled"].tolist() == [2, 2]
 
 
+def test_an_output_may_be_an_input_or_the_same_tensor_as_another_one() -> None:
+    inputs = {"x": np.array([1, 2], np.float32), "y": np.array([3, 5], np.float32)}
+    echo = opened(built(two_ends), outputs={"a": "x", "b": "sum"}).score(inputs).outputs
+    assert {name: values.tolist() for name, values in echo.items()} == {"x": [1, 2], "sum": [4, 7]}
+    twice = opened(built(two_ends), outputs={"a": "sum", "b": "sum:0"}).score(inputs).outputs
+    assert {name: values.tolist() for name, values in twice.items()} == {"sum": [4, 7], "sum:0": [4, 7]}
+
+
+def test_values_that_lie_apart_in_memory_are_scored_as_others() -> None:
+    scorer = opened(linear_graph())
+    rows = rows_of(6)
+    apart = np.asfortranarray(rows)[::2]
+    np.testing.assert_array_equal(
+        scorer.score({"v": apart}).outputs["Identity"], scorer.score({"v": rows[::2].copy()}).outputs["Identity"]
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2,), (2, 4, 1)])
+def test_a_shape_that_the_graph_would_broadcast_is_an_error(shape: tuple[int, ...]) -> None:
+    scorer = opened(built(lambda: tf.multiply(placeholder("x", shape=(None, 4)), 2.0, name="y")))
+    with pytest.raises(ScoringError, match=r"input 'x' has shape .*, but \[2, 4\] is expected"):
+        scorer.score({"x": np.ones(shape, np.float32)})
+
+
 def test_a_placeholder_on_which_only_a_check_depends_is_an_input() -> None:
     def checked(x: Any, limit: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_less(x, limit, message="x is too high")]):
