@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from mlflow.models import infer_signature
 
 from runners.local.free_ports import free_port
 from runners.local.server_process import ServerProcess
+from tests.http_server import wait_until_served
 from tests.models.scorers.servers.server_environment import server_environment
 
 LOCK = Path(__file__).with_name("mlflow.lock.txt")
@@ -110,7 +109,7 @@ def running(folder: Path, *, with_passwords: bool = False) -> Iterator[MlflowSer
         }
     process = ServerProcess(command, folder / "log", environment)
     try:
-        _wait(process, f"http://127.0.0.1:{port}/health")
+        wait_until_served(process, f"http://127.0.0.1:{port}/health", START_SECONDS)
         yield MlflowServer(f"http://127.0.0.1:{port}", folder)
     finally:
         process.kill()
@@ -126,15 +125,3 @@ def _write_passwords(folder: Path) -> Path:
     path = folder / "users.ini"
     path.write_text("\n".join(["[mlflow]", *(f"{name} = {value}" for name, value in settings.items())]))
     return path
-
-
-def _wait(process: ServerProcess, url: str) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert process.running, process.log_end()
-            assert time.monotonic() < end, process.log_end()
-            time.sleep(0.1)

@@ -1,6 +1,6 @@
-"""What routes cost: live models, shadows and the split, in this process, without an engine around them.
+"""The cost of routes: live models, shadows and the split, in this process, without an engine around them.
 
-The figures are processor time of the whole process, so that the threads of TensorFlow and of shadows count.
+The figures are the processor time of the whole process, including the threads of TensorFlow and of shadows.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.load_alone import load_model
-from benchmarks.recommender import records
+from benchmarks.recommender.loading import load_model
+from benchmarks.recommender.model import records
 from models.model_topic.published import PublishedVersion
 from models.records.batch import OffsetSpan, RecordBatch
 from models.records.record_type import RecordType
@@ -28,9 +28,9 @@ _SETTINGS = ScoringSettings(
 
 
 def measure_routes(folder: Path, count: int) -> list[str]:
-    """Lines: microseconds of processor a record with 1 to 100 live models, with splits, and with 1 to 8 shadows."""
+    """Lines: microseconds of processor time per record with 1 to 100 live models, splits, and 1 to 8 shadows."""
     model = load_model(str(folder))
-    lines = ["microseconds of processor a record: decode, score, encode"]
+    lines = ["microseconds of processor time per record: decode, score, encode"]
     base = 0.0
     for live in (1, 10, 100):
         cost = _cost(model, live, [PlannedArm(())], count)
@@ -63,7 +63,7 @@ def _cost(model: LoadedModel, live: int, arms: Sequence[PlannedArm], count: int)
     shadows = ShadowScorer(registry, _SETTINGS, lambda message: sent.append(1), limit=10 * count)
     shadowed = sum(arm.role == "shadow" for arm in arms) * count
     batches = [_batch(start) for start in range(0, count, _BATCH)]
-    _score(registry, shadows, batches[:2], lambda: True)  # what is compiled at first use
+    _score(registry, shadows, batches[:2], lambda: True)  # compiles what is compiled at first use
     sent.clear()
     start = time.process_time()
     _score(registry, shadows, batches, lambda: len(sent) >= shadowed)
@@ -82,7 +82,7 @@ def _score(
 
 
 class _Shared:
-    """The scorer of a model that several versions share: closing one of them does not close it."""
+    """A scorer that several versions of a model share: closing one version does not close it."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._scorer = model.scorer

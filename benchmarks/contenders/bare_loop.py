@@ -1,11 +1,11 @@
 """The loop without an engine: confluent-kafka, fastavro and TensorFlow in one process.
 
-    python -m benchmarks.bare_loop BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START [strong|waiting]
+    python -m benchmarks.contenders.bare_loop SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START [strong|waiting]
 
-It is what a careful engineer writes who wants it fast: batches of up to 2,000 records, taken as soon as there are some,
-arrays for the whole batch, an idempotent producer that is waited for once a second, before the offsets are committed,
-and a garbage collector that runs rarely: with Python's own thresholds, collections among the rows of large batches make
-the loop a third slower. The results hold what ours hold.
+It is the loop that a careful engineer would write for speed: batches of up to 2,000 records, taken as soon as there are
+any, arrays for a whole batch, an idempotent producer that is flushed once a second before the offsets are committed,
+and a garbage collector that runs rarely (with Python's own thresholds, collections among the rows of large batches make
+the loop a third slower). Its results have the same content as ours.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ COLLECT_AFTER = 100_000  # objects; measured: 26 to 43 thousand records/s
 
 @dataclass(frozen=True)
 class Habits:
-    """What one such loop does and another does not.
+    """The differences between such loops.
 
     Attributes:
-      take: messages a batch at most.
-      flush_seconds: how often the producer is waited for and the offsets behind it are committed; 0: each batch.
+      take: the maximum number of messages in a batch.
+      flush_seconds: the interval at which the producer is flushed and the offsets are committed; 0 for each batch.
     """
 
     take: int
     flush_seconds: float
 
 
-# The strong loop waits for the broker once a second. The other one waits after each batch, as many a loop does whose
-# author wants the offsets committed right behind the results.
+# The strong loop waits for the broker once a second. The other one waits after each batch, like many loops that commit
+# the offsets right after the results.
 HABITS = {"strong": Habits(TAKE, COMMIT_SECONDS), "waiting": Habits(500, 0.0)}
 
 
 def main(servers: str, records_topic: str, results_topic: str, model: str, start: str, habits: str = "strong") -> None:
-    """Scores until it is killed."""
+    """Scores until killed."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(model)
@@ -68,13 +68,13 @@ def main(servers: str, records_topic: str, results_topic: str, model: str, start
         loop.commit_if_due()
 
 
-# Without these the fetcher rests for a second whenever its queue is full, and small requests wait for each other.
+# Without these, the fetcher pauses for a second whenever its queue is full, and small requests wait for each other.
 _FETCH = {"fetch.queue.backoff.ms": 5, "queued.min.messages": 20_000, "socket.nagle.disable": True}
 _QUEUE = {"queue.buffering.max.messages": 1_000_000, "socket.nagle.disable": True}
 
 
 class Loop:
-    """When messages are taken and offsets are committed."""
+    """Takes messages and commits offsets."""
 
     def __init__(self, consumer: Consumer, producer: Producer, habits: Habits) -> None:
         self._consumer = consumer
@@ -84,7 +84,7 @@ class Loop:
         self._uncommitted = False
 
     def take(self) -> list[Message]:
-        """All that is there, as soon as something is: a `consume` with a timeout would wait for a full batch."""
+        """All available messages, as soon as there are any: a `consume` with a timeout would wait for a full batch."""
         first = self._consumer.poll(0.1)
         if first is None:
             return []
@@ -93,7 +93,7 @@ class Loop:
         return [message for message in messages if message.error() is None]
 
     def commit_if_due(self) -> None:
-        """Waits for the producer, then commits what was taken before."""
+        """Flushes the producer, then commits the offsets of the messages taken before."""
         if self._uncommitted and time.monotonic() >= self._due:
             self._producer.flush()
             self._consumer.commit(asynchronous=True)
@@ -154,7 +154,7 @@ def _produce(producer: Producer, topic: str, value: bytes, key: bytes | None) ->
         try:
             producer.produce(topic, value, key)
             return
-        except BufferError:  # the queue is full: until some of it is acknowledged
+        except BufferError:  # the queue is full: wait until some messages are acknowledged
             producer.poll(0.1)
 
 

@@ -1,6 +1,6 @@
-"""Decoding alone: the columns of a batch, ours against fastavro's rows and, if it is installed, pyruhvro.
+"""Decoding alone: our codec against fastavro and, if it is installed, pyruhvro, for batches of several sizes.
 
-Run it with `python -m benchmarks.decoding`. Ratios say more than times: both are measured in turn on one machine.
+Run it with `python -m benchmarks.in_process.decoding`. It prints ratios, because they depend less on the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDS = 15
 
 
 def main() -> None:
-    """Prints a line for each size of a batch."""
+    """Prints a line for each batch size."""
     kind = RecordType.named("recommender")
     print(f"{'batch':>6} {'ours, us':>10} {'fastavro, rows':>16} {'fastavro, columns':>18} {'pyruhvro':>10}")
     for size in BATCHES:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def decode(kind: RecordType, messages: list[bytes]) -> object:
-    """The columns of messages."""
+    """Decodes messages into columns."""
     return kind.codec.decode(pa.array(messages, pa.binary()))
 
 
@@ -56,7 +56,7 @@ def messages_of(kind: RecordType, count: int) -> list[bytes]:
 
 
 def others(kind: RecordType, messages: list[bytes]) -> list[Callable[[], object]]:
-    """What ours is compared with."""
+    """The decoders to compare ours with."""
     parsed = fastavro.parse_schema(kind.declared)
     arrow, _ = record_type(kind.declared)
 
@@ -75,7 +75,7 @@ def others(kind: RecordType, messages: list[bytes]) -> list[Callable[[], object]
 
 
 def best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of some rounds."""
+    """The duration of the fastest of several rounds, in seconds."""
     seconds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()

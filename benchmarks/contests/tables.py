@@ -1,4 +1,4 @@
-"""Forests and boosting of 100 trees of depth 8 for three classes of 20 features, in each format that has trees."""
+"""Forests and boosting of 100 trees of depth 8, for 20 features and three classes, in each format that has trees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import FEATURES, NAMES, Contest, float_matrix_of, matrix_of
+from benchmarks.contests.contest import FEATURES, NAMES, Contest, float_matrix_of, matrix_of
 from models.tensors import Array
 
 _TREES, _DEPTH, _CLASSES, _TRAINED = 100, 8, 3, 3_000
@@ -19,7 +19,7 @@ _FOREST, _BOOSTING = f"forest of {_TREES} trees", f"boosting of {_TREES} rounds"
 
 @cache
 def _training() -> tuple[Array, Array]:
-    """Other rows than those that are scored."""
+    """Training rows, which differ from the scored rows."""
     random = np.random.default_rng(1)
     features = random.normal(size=(_TRAINED, FEATURES)).astype(np.float32)
     scores = features @ random.normal(size=(FEATURES, _CLASSES)) + random.normal(size=(_TRAINED, _CLASSES))
@@ -34,14 +34,14 @@ def _forest() -> Any:
 
 
 def _probabilities_and_labels(rows: Array) -> Array:
-    """Both at the cost of one: the labels that scikit-learn predicts are those of the largest probabilities."""
+    """Both for the price of one: the labels that scikit-learn predicts are those of the largest probabilities."""
     probabilities: Array = _forest().predict_proba(rows)
     _forest().classes_[probabilities.argmax(axis=1)]
     return probabilities
 
 
 def sklearn(folder: Path) -> Contest:
-    """Beside the estimator."""
+    """The rival is the estimator."""
     import skops.io
 
     path = folder / "forest.skops"
@@ -50,7 +50,7 @@ def sklearn(folder: Path) -> Contest:
 
 
 def mlflow(folder: Path) -> Contest:
-    """Beside the estimator that was logged."""
+    """The rival is the logged estimator."""
     from tests.models.scorers.logged_models import save_sklearn
 
     path = save_sklearn(folder / "logged", _forest(), matrix_of(5))
@@ -58,7 +58,7 @@ def mlflow(folder: Path) -> Contest:
 
 
 def onnx(folder: Path) -> Contest:
-    """Beside a session of onnxruntime on one thread, as ours."""
+    """The rival is a session of onnxruntime on one thread, like ours."""
     import onnxruntime
     from skl2onnx import to_onnx
 
@@ -73,7 +73,7 @@ def onnx(folder: Path) -> Contest:
 
 
 def xgboost(folder: Path) -> Contest:
-    """Beside a booster on one thread, as ours."""
+    """The rival is a booster on one thread, like ours."""
     from xgboost import XGBClassifier
 
     path = folder / "boosting.ubj"
@@ -83,7 +83,7 @@ def xgboost(folder: Path) -> Contest:
 
 
 def lightgbm(folder: Path) -> Contest:
-    """Beside a booster on one thread, as ours."""
+    """The rival is a booster on one thread, like ours."""
     from lightgbm import LGBMClassifier
 
     path = folder / "boosting.txt"
@@ -93,7 +93,7 @@ def lightgbm(folder: Path) -> Contest:
 
 
 def pmml(folder: Path) -> Contest:
-    """Beside the estimator of scikit-learn that was exported."""
+    """The rival is the exported estimator of scikit-learn."""
     from tests.models.scorers.pmml import exported
 
     path, classes = folder / "forest.pmml", ["a", "b", "c"]
@@ -104,7 +104,7 @@ def pmml(folder: Path) -> Contest:
 
 
 def pfa(folder: Path) -> Contest:
-    """Beside the estimator of scikit-learn that was exported."""
+    """The rival is the exported estimator of scikit-learn."""
     from tests.models.scorers.pfa import exported
 
     path = folder / "forest.pfa"
@@ -113,7 +113,7 @@ def pfa(folder: Path) -> Contest:
 
 
 def model_handler(folder: Path) -> Contest:
-    """Beam's handler of scikit-learn, which predicts labels only, beside the estimator."""
+    """Beam's handler for scikit-learn, which predicts labels only; the rival is the estimator."""
     import pickle
 
     path = folder / "forest.pkl"

@@ -1,4 +1,4 @@
-"""What model updates cost: their latency, and the latency of records and the memory while models are swapped."""
+"""The cost of model updates: their own latency, and the latency of records and the memory while models are swapped."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Consumer
 
-from benchmarks.contenders import BEAM_SERVING, WARM_SECONDS, Runner, make_topics, publish
-from benchmarks.measurement import read_results
-from benchmarks.steady import median_and_late, steady_stream
+from benchmarks.contenders.process import BEAM_SERVING, WARM_SECONDS, Runner, publish
+from benchmarks.contenders.topics import make_topics, read_results
+from benchmarks.steady.stream import median_and_late, steady_stream
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
 
 
 def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
-    """At 500 records a second, models published one after another: from the publication to its first result.
+    """The time from a publication to its first result, at 500 records per second.
 
-    Beside it, what the load takes alone: the loader itself, in this process, on the same model.
+    It is compared with the load alone: the same loader and model, in a process without other work.
     """
     topics = make_topics(kafka)
     decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
@@ -44,13 +44,13 @@ def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> N
 
 
 def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) -> None:
-    """Latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every ten seconds."""
-    print("  p50 and p99 in ms; in brackets, the ratio to those without swaps")
+    """The latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every 10 s."""
+    print("  p50 and p99 in ms; in brackets, the ratio to the figure without swaps")
     base: list[float] = []
     for megabytes in (0, 1, 100, 500):
         model = folder / f"swapped-{megabytes}"
         code = (
-            "import sys, pathlib; from benchmarks.recommender import save_model; "
+            "import sys, pathlib; from benchmarks.recommender.model import save_model; "
             "save_model(pathlib.Path(sys.argv[1]), megabytes=int(sys.argv[2]))"
         )
         subprocess.run([sys.executable, "-c", code, str(model), str(megabytes)], stderr=subprocess.DEVNULL, check=True)
@@ -81,9 +81,9 @@ def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, secon
 
 
 def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> None:
-    """At 500 records/s: the memory of the pipeline's processes on this machine while models are swapped in.
+    """The memory of the pipeline's processes on this machine at 500 records/s, while models are swapped.
 
-    Each publication waits for the first result of the one before, so that every version is loaded and serves.
+    Each publication waits for the first result of the previous one, so that every version is loaded and serves.
     """
     topics = make_topics(kafka)
     decoder = ResultDecoder(RecordType.named("recommender").codec.embedding)
@@ -96,7 +96,7 @@ def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> Non
 
 
 def _megabytes(pid: int) -> str:
-    """The resident memory of a process and each of its descendants, which on the DirectRunner are Prism."""
+    """The resident memory of a process and of each of its descendants; on the DirectRunner, that is Prism."""
     process = psutil.Process(pid)
     every = (process, *process.children(recursive=True))
     return ", ".join(f"{one.name()} {one.memory_info().rss / 1e6:.1f} MB" for one in every)
@@ -112,7 +112,7 @@ def _first_result(reader: Consumer, decoder: ResultDecoder, version: int) -> flo
 
 def _loads_alone(model: Path, count: int) -> list[float]:
     code = (
-        "import sys, time; from benchmarks.load_alone import load_once; load_once(sys.argv[1])\n"
+        "import sys, time; from benchmarks.recommender.loading import load_once; load_once(sys.argv[1])\n"
         "for _ in range(int(sys.argv[2])):\n"
         "    start = time.perf_counter(); load_once(sys.argv[1]); print(time.perf_counter() - start)"
     )

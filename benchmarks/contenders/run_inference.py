@@ -1,6 +1,6 @@
 """Beam's own RunInference, on the same runner, between our Kafka source and sink (Beam has none that runs here).
 
-python -m benchmarks.run_inference BOOTSTRAP_SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START RUNNER [OPTION...]
+python -m benchmarks.contenders.run_inference SERVERS RECORDS_TOPIC RESULTS_TOPIC MODEL_FOLDER START RUNNER [OPTION...]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KeyedRow = tuple[bytes | None, dict[str, Any]]
 
 
 class SavedModelHandler(ModelHandler[KeyedRow, PredictionResult, Any]):
-    """A plain SavedModel with a signature, which Beam's own TensorFlow handler does not serve."""
+    """A plain SavedModel with a signature, which Beam's own TensorFlow handler does not support."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class SavedModelHandler(ModelHandler[KeyedRow, PredictionResult, Any]):
 
 
 class Decode(beam.DoFn):
-    """A list of records to single records, as RunInference wants them."""
+    """Decodes a list of records into single records, which RunInference requires."""
 
     def setup(self) -> None:
         self._schema = fastavro.parse_schema(RecordType.named("recommender").declared)
@@ -72,7 +72,7 @@ class Decode(beam.DoFn):
 
 
 class Encode(beam.DoFn):
-    """A prediction to a message."""
+    """Encodes a prediction as a message."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -108,7 +108,7 @@ class Encode(beam.DoFn):
 def main(
     servers: str, records_topic: str, results_topic: str, model: str, start: str, runner: str, *arguments: str
 ) -> None:
-    """Scores until it is stopped."""
+    """Scores until stopped."""
     kafka = KafkaSettings(servers)
     settings = ReadSettings(kafka, "run-inference", StartAt.parse(start))
     plan = plan_runner(runner, arguments)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import FEATURES, NAMES, Contest, float_matrix_of
+from benchmarks.contests.contest import FEATURES, NAMES, Contest, float_matrix_of
 from models.tensors import Array
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -39,25 +39,25 @@ def _contest(path: Path, bare: Callable[[Array], Any], output: str, takes: str =
 
 
 def keras(folder: Path) -> Contest:
-    """Beside Keras's own compiled prediction of a batch."""
+    """The rival is Keras's own compiled prediction of a batch."""
     path = folder / "network.keras"
     _network().save(path)
     return _contest(path, _network().predict_on_batch, "out")
 
 
 def saved_model(folder: Path) -> Contest:
-    """Beside the loaded signature, called with a tensor of the rows."""
+    """The rival is the loaded signature, called with a tensor of the rows."""
     import tensorflow as tf
 
     path = folder / "saved"
-    with redirect_stdout(io.StringIO()):  # it describes what it saves
+    with redirect_stdout(io.StringIO()):  # Keras prints a description of the saved model
         _network().export(str(path))
     function = tf.saved_model.load(str(path)).signatures["serving_default"]
     return _contest(path, lambda rows: function(v=tf.constant(rows))["output_0"].numpy(), "output_0")
 
 
 def graph(folder: Path) -> Contest:
-    """Beside a session of TensorFlow."""
+    """The rival is a session of TensorFlow."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -74,7 +74,7 @@ def graph(folder: Path) -> Contest:
 
 
 def lite(folder: Path) -> Contest:
-    """Beside an interpreter on one thread, as ours, whose tensors have the size of the batch already."""
+    """The rival is an interpreter on one thread, like ours, with tensors that already have the size of the batch."""
     import tensorflow as tf
 
     path = folder / "network.tflite"
@@ -98,7 +98,7 @@ def lite(folder: Path) -> Contest:
 
 
 def pytorch(folder: Path) -> Contest:
-    """Beside the module itself, on one thread, as ours."""
+    """The rival is the module itself, on one thread, like ours."""
     import torch
 
     class Network(torch.nn.Module):

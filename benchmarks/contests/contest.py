@@ -1,4 +1,4 @@
-"""One model twice: as this project serves it, and bare in its own framework."""
+"""A contest: one model as this project serves it, and as its own framework does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODEL = "contest"
 
 @dataclass(frozen=True)
 class RecordColumns:
-    """The columns of decoded records, as the mapping sees those of a codec."""
+    """The fields of decoded records, as the mapping gets them from a codec."""
 
     fields: pa.Schema
     name: str = "benchmark"
@@ -33,19 +33,19 @@ class RecordColumns:
 
 @dataclass(frozen=True)
 class Contest:
-    """A saved model, and how its own framework scores it.
+    """A saved model, and the way its own framework scores it.
 
     Attributes:
-      path: of the saved model, or the address of its server.
-      bare: scores what `ready` gives, and returns what `answer` reads.
-      output: the output of ours that is the same as the answer.
-      inputs: of the model, by the fields that fill them, as descriptors have them.
-      options: of the descriptor.
-      columns: as many records as asked, as a codec decodes them.
-      ready: the same records as the framework takes them.
-      answer: what `bare` returned as an array.
-      tolerance: how far the two answers may differ.
-      warm_seconds: how long each of the two runs before it is measured.
+      path: the path of the saved model, or the address of its server.
+      bare: scores the result of `ready`, and returns the argument of `answer`.
+      output: our output that must be equal to the framework's answer.
+      inputs: the fields that fill each input of the model, as in descriptors.
+      options: the options of the descriptor.
+      columns: returns the given number of records, as a codec decodes them.
+      ready: returns the same records in the form that the framework takes.
+      answer: converts the result of `bare` to an array.
+      tolerance: the largest difference between the two answers.
+      warm_seconds: the number of seconds that each of the two runs before it is measured.
     """
 
     path: str
@@ -61,12 +61,12 @@ class Contest:
 
 
 def matrix_of(rows: int) -> Array:
-    """Rows of features, float64 [rows, FEATURES]; the first rows are the same for each count."""
+    """Rows of features, float64 [rows, FEATURES]; the first rows are the same for every count."""
     return np.random.default_rng(7).normal(size=(rows, FEATURES))
 
 
 def float_matrix_of(rows: int) -> Array:
-    """The same as float32."""
+    """The same rows as float32."""
     return matrix_of(rows).astype(np.float32)
 
 
@@ -98,8 +98,8 @@ def scoring_of(model: LoadedModel, contest: Contest, columns: pa.RecordBatch) ->
 
 
 def check_same_answers(model: LoadedModel, contest: Contest, rows: int = 64) -> None:
-    """Raises ValueError unless both give the same answers to some records."""
+    """Raises ValueError unless both give the same answers to a few records."""
     ours = scoring_of(model, contest, contest.columns(rows))()[contest.output]
     theirs = contest.answer(contest.bare(contest.ready(rows)))
     if not np.allclose(ours, theirs.reshape(ours.shape), rtol=contest.tolerance, atol=contest.tolerance):
-        raise ValueError(f"{contest.path}: the output {contest.output!r} is not what the framework gives")
+        raise ValueError(f"{contest.path}: the output {contest.output!r} differs from the framework's answer")

@@ -1,4 +1,4 @@
-"""What rollouts cost the records that are answered meanwhile: a shadow beside the live model, and a route's fence."""
+"""The cost of rollouts for the records that are answered meanwhile: a shadow beside the live model, and fences."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contenders import BEAM_SERVING, WARM_SECONDS, Runner, make_topics, publish
-from benchmarks.measurement import in_turns, latencies
-from benchmarks.steady import median_and_late, print_latencies, steady_stream
+from benchmarks.contenders.process import BEAM_SERVING, WARM_SECONDS, Runner, publish
+from benchmarks.contenders.topics import make_topics
+from benchmarks.steady.stream import latencies, median_and_late, print_latencies, steady_stream
+from benchmarks.turns import in_turns
 from models.errors import FenceLateError
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
@@ -24,11 +25,11 @@ from models.model_topic.route_publisher import RoutePublisher
 _ALONE, _SHADOWED = "no shadow", "with a shadow"
 _PAUSE_SECONDS = 2.0  # between two fences
 _LEAD_SECONDS = 1.0
-_NEAR_SECONDS = 0.05  # how far from a fence a record is due that counts as one at it
+_NEAR_SECONDS = 0.05  # records that are due within this distance of a fence count as records at it
 
 
 def shadows(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, seconds: float) -> None:
-    """Latency at 500 records/s of the live model's answers, alone and with a shadow that scores every record, too."""
+    """The latency of the live model's answers at 500 records/s, without and with a shadow that scores every record."""
 
     def measure(name: str) -> list[float]:
         topics = make_topics(kafka)
@@ -44,7 +45,7 @@ def shadows(kafka: KafkaSettings, model: Path, runner: Runner, turns: int, secon
 
 
 def fences(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float) -> None:
-    """Latency at 500 records/s of the records at fences, between two versions that are loaded, and of all others."""
+    """The latency at 500 records/s of records at fences between two loaded versions, and of all other records."""
     topics = make_topics(kafka)
     with steady_stream(BEAM_SERVING, kafka, topics, model, runner) as stream:
         first, second = publish(kafka, topics, model, live=False), publish(kafka, topics, model, live=False)
@@ -58,7 +59,7 @@ def fences(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float) ->
             try:
                 changed = publisher.change(chosen.model_name, partial(_promoted, descriptor=chosen), _LEAD_SECONDS)
             except FenceLateError as late:
-                print(f"  fence {turn + 1} came too late: {late}", flush=True)
+                print(f"  fence {turn + 1} was published too late: {late}", flush=True)
                 continue
             fence = changed.newest.fence
             if fence is not None and fence.timestamp is not None:
@@ -73,7 +74,7 @@ def fences(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float) ->
         p50, p99 = np.percentile(part, [50, 99])
         print(f"  {name:12}{len(part):7} records: p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
     added = statistics.median(found[at]) - statistics.median(found[others])
-    print(f"  {len(moments)} fences; what they add to the median: {added:.1f} ms", flush=True)
+    print(f"  {len(moments)} fences; they add {added:.1f} ms to the median", flush=True)
 
 
 def _shadowed(before: Generation | None, descriptor: ModelDescriptor) -> Generation:
@@ -86,6 +87,6 @@ def _promoted(before: Generation | None, descriptor: ModelDescriptor) -> Generat
 
 
 def _is_near(moment: float, moments: Sequence[int]) -> bool:
-    """Whether a record that is due then, in seconds since 1970, is at one of the ascending fences, in milliseconds."""
+    """Whether a record that is due at `moment`, in seconds since 1970, is near one of the fences, in milliseconds."""
     place = bisect_left(moments, moment * 1000)
     return any(abs(one / 1000 - moment) <= _NEAR_SECONDS for one in moments[max(0, place - 1) : place + 1])

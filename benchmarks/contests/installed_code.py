@@ -1,4 +1,4 @@
-"""The package of a deployment that has code of its own: a function of columns, and a model handler of Beam."""
+"""A deployment's own package with code: a function of columns, and a model handler of Beam."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from apache_beam.ml.inference.sklearn_inference import SklearnModelHandlerNumpy
 
-from benchmarks.contest import FEATURES, NAMES, Contest
+from benchmarks.contests.contest import FEATURES, NAMES, Contest
 from models.entry_points import installed
 from models.functions import Column, column_function
 from models.tensors import Array
@@ -21,9 +21,9 @@ from transforms.model_handlers import InstalledHandler
 
 _WIDTH, _CLASSES = 64, 3
 _ENTRY_POINTS = """[beam_serving.functions]
-benchmark-network = benchmarks.installed_code:served_network
+benchmark-network = benchmarks.contests.installed_code:served_network
 [beam_serving.model_handlers]
-benchmark-forest = benchmarks.installed_code:FOREST
+benchmark-forest = benchmarks.contests.installed_code:FOREST
 """
 
 
@@ -34,7 +34,7 @@ def _weights() -> tuple[Any, Any]:
 
 
 def network(matrix: Any) -> Array:
-    """Two layers in numpy: float64 [rows, FEATURES] to probabilities [rows, 3]."""
+    """A network of two layers in numpy: from float64 [rows, FEATURES] to probabilities [rows, 3]."""
     first, second = _weights()
     scores = np.exp(np.tanh(matrix @ first) @ second / _WIDTH)
     answer: Array = scores / scores.sum(axis=1, keepdims=True)
@@ -43,7 +43,7 @@ def network(matrix: Any) -> Array:
 
 @column_function(inputs={"X": Column("float64", (FEATURES,))}, outputs={"y": Column("float64", (_CLASSES,))})
 def served_network(columns: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same, of columns."""
+    """The same network as a function of columns."""
     return {"y": network(columns["X"])}
 
 
@@ -53,7 +53,7 @@ FOREST = InstalledHandler(
 
 
 def function(folder: Path) -> Contest:
-    """Beside the function itself."""
+    """The rival is the function itself."""
     path = folder / "function.json"
     path.write_text(json.dumps({"function": "benchmark-network"}))
     return Contest(str(path), network, "y", {"X": NAMES})
@@ -61,7 +61,7 @@ def function(folder: Path) -> Contest:
 
 @contextmanager
 def code_installed(folder: Path) -> Iterator[None]:
-    """A context in which the package is installed, in this folder."""
+    """A context in which the package is installed in this folder."""
     metadata = folder / "serving_benchmark-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: serving-benchmark\nVersion: 1.0\n")

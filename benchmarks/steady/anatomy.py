@@ -1,4 +1,4 @@
-"""Where a record's latency goes: each record's way, cut into phases at the steps that it passes."""
+"""The anatomy of latency: each record's path, divided into phases by the steps that it passes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka import Message
 
-from benchmarks.traced import read_traces
+from benchmarks.contenders.traced import read_traces
 
-# The moments of a record's way in their order; each phase ends at its moment and has that name.
+# The moments on a record's path, in order, each with the name of the phase that ends at it.
 _MOMENTS = ("due", "arrived", "taken", "read", "began", "scored", "produced", "answered")
 _PHASES = {
     "arrived": "due to broker",
@@ -33,19 +33,19 @@ class Anatomy:
     """The latencies of records, in milliseconds, phase by phase.
 
     Attributes:
-      phases: by the phase's name, one value for each record; a record has the same place in each.
+      phases: one value per record for each phase, by its name; a record has the same index in all phases.
     """
 
     phases: Mapping[str, Milliseconds]
 
     @property
     def total(self) -> Milliseconds:
-        """From when each record was due to its result's arrival at the broker."""
+        """The time from when each record was due to its result's arrival at the broker."""
         total: Milliseconds = np.array(list(self.phases.values())).sum(axis=0)
         return total
 
     def table(self) -> list[str]:
-        """Lines: each phase's median and 99th percentile, and its mean among the latest hundredth of the records."""
+        """Lines with each phase's median and 99th percentile, and its mean over the slowest 1 % of the records."""
         total = self.total
         late = total >= np.percentile(total, _LATE)
         lines = [
@@ -59,13 +59,13 @@ class Anatomy:
 
 
 def anatomy(records: Sequence[Message], results: Sequence[Message], traces: Path, topic: str) -> Anatomy:
-    """Joins records, traces of batches and results.
+    """Joins records with the traces of their batches and with their results.
 
     Args:
-      records: of the records topic from its first one on; each key is the time at which the record was due, and each
-        timestamp the broker's.
+      records: the records of the topic from the first one on, each with the time at which it was due as its key, and
+        with the broker's timestamp.
       results: some of their results, with the same keys and the broker's timestamps.
-      traces: the folder that the pipeline wrote its traces to.
+      traces: the folder to which the pipeline wrote its traces.
       topic: the records topic.
     """
     batches = _batch_by_offset(traces, topic)

@@ -1,4 +1,4 @@
-"""What checkpoints of a Flink job weigh while the models topic grows."""
+"""The size and duration of a Flink job's checkpoints while the models topic grows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import Topics, publish
+from benchmarks.contenders.process import publish
+from benchmarks.contenders.topics import Topics
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelPointer, encode_pointer, pointer_key
 from runners.flink.rest import FlinkRest
@@ -18,7 +19,7 @@ _CHECKPOINTS = 5
 
 @dataclass(frozen=True)
 class CheckpointFigures:
-    """Medians of a few checkpoints in a row: bytes of state, and milliseconds from trigger to completion."""
+    """Medians over a few consecutive checkpoints: bytes of state, and milliseconds from trigger to completion."""
 
     size: float
     milliseconds: float
@@ -30,9 +31,9 @@ class CheckpointFigures:
 def before_and_after(
     rest: FlinkRest, kafka: KafkaSettings, topics: Topics, model: Path, updates: int
 ) -> tuple[CheckpointFigures, CheckpointFigures]:
-    """The checkpoints of the one running job, before and after so many updates, ten firings a second.
+    """The checkpoints of the only running job, before and after this many updates, with ten firings per second.
 
-    An update here is a pointer that goes back and forth between two versions, as `rollback` writes it.
+    An update is a pointer that alternates between two versions, as `rollback` writes it.
     """
     first = publish(kafka, topics, model)
     second = publish(kafka, topics, model)
@@ -56,7 +57,7 @@ def _next_checkpoints(rest: FlinkRest) -> CheckpointFigures:
     while True:
         time.sleep(1.0)
         found = rest.ask("GET", f"jobs/{job_id}/checkpoints")
-        # Those that are due before all tasks run count as failed: only new ones matter.
+        # Checkpoints that are due before all tasks run count as failed, so only new failures matter.
         if found["counts"]["failed"] > known["failed"]:
             raise RuntimeError(f"{found['counts']['failed'] - known['failed']} checkpoints have failed")
         if found["counts"]["completed"] >= known["completed"] + _CHECKPOINTS:

@@ -1,7 +1,7 @@
-"""Where the time of a record goes: each stage by itself, in this process, with what the stage before it gave.
+"""The cost of each stage of a record, measured by itself in this process on the output of the stage before.
 
-The figures are processor time of the whole process, so that the threads of librdkafka and TensorFlow count. What an
-engine costs does not: a runner adds it to their sum.
+The figures are the processor time of the whole process, including the threads of librdkafka and TensorFlow. They do not
+include the engine, whose cost a runner adds to their sum.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.contenders import Topics, make_topics
-from benchmarks.load_alone import load_model
-from benchmarks.measurement import fill
-from benchmarks.recommender import INPUTS, records
+from benchmarks.contenders.topics import Topics, fill, make_topics
+from benchmarks.recommender.loading import load_model
+from benchmarks.recommender.model import INPUTS, records
 from models.columns.mapping import ModelInputs, plan_inputs, to_model_inputs
 from models.columns.outputs import RecordOutputs, select_outputs
 from models.columns.scored import ModelCall, ScoredRecords
@@ -41,26 +40,26 @@ T = TypeVar("T")
 
 @dataclass
 class StageTimes:
-    """Microseconds of processor a record, by stage in the order in which they ran."""
+    """Microseconds of processor time per record, by stage in the order in which they ran."""
 
     count: int
     times: dict[str, float] = field(default_factory=dict)
 
     def measure(self, name: str, work: Callable[[], T]) -> T:
-        """Does the work of one stage for all records."""
+        """Measures the work of one stage on all records, and returns its result."""
         start = time.process_time()
         result = work()
         self.times[name] = (time.process_time() - start) * 1e6 / self.count
         return result
 
     def table(self) -> list[str]:
-        """Lines: each stage, and the sum."""
+        """Lines with each stage, and with the sum."""
         lines = [f"  {name:26}{value:8.2f}" for name, value in self.times.items()]
-        return ["microseconds of processor a record", *lines, f"  {'sum':26}{sum(self.times.values()):8.2f}"]
+        return ["microseconds of processor time per record", *lines, f"  {'sum':26}{sum(self.times.values()):8.2f}"]
 
 
 def measure_stages(kafka: KafkaSettings, folder: Path, count: int) -> StageTimes:
-    """Takes records of a topic through every stage, once to warm up and once for the figures."""
+    """Takes the records of a topic through every stage, once to warm up and once for the figures."""
     model = load_model(str(folder))
     _measure(kafka, model, _WARM_RECORDS)
     return _measure(kafka, model, count)
@@ -77,7 +76,7 @@ def _measure(kafka: KafkaSettings, model: LoadedModel, count: int) -> StageTimes
 
 
 def _take(kafka: KafkaSettings, topics: Topics, count: int) -> Iterator[RecordBatch]:
-    """All records by the source's own reader, which waits for nothing: between two looks this waits for it."""
+    """All records, read by the source's own reader; that does not wait for records, so this pauses between reads."""
     reader = PartitionReader(ReadSettings(kafka, "stages", max_records=_BATCH), Partition(topics.records, "", 0))
     position = 0
     while position < count:
@@ -91,7 +90,7 @@ def _take(kafka: KafkaSettings, topics: Topics, count: int) -> Iterator[RecordBa
 
 
 def _there_and_back(batch: RecordBatch) -> RecordBatch:
-    """As it crosses from the source's stage to the scoring's."""
+    """The batch after the encoding with which it crosses from the source's stage to the scoring stage."""
     return RecordBatch.from_bytes(batch.to_bytes())
 
 

@@ -1,4 +1,4 @@
-"""The work that is measured: recommender records of 10 products, one SavedModel, Avro in and out."""
+"""The recommender: a SavedModel, and records of 10 products in Avro."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS = {"users": ("user",)}
 def save_model(folder: Path, version: int = 1, megabytes: int = 0) -> Path:
     """Saves a recommender of user and product embeddings; `users` and `products` [n, 1] to `predictions` [n, 1].
 
-    With `megabytes` it has as many more of weights.
+    `megabytes` adds weights of this size.
     """
     import tensorflow as tf
 
@@ -36,7 +36,7 @@ def save_model(folder: Path, version: int = 1, megabytes: int = 0) -> Path:
             ]
         )
         def score(self, users: tf.Tensor, products: tf.Tensor) -> dict[str, tf.Tensor]:
-            """One prediction a pair."""
+            """One prediction per pair."""
             user = tf.gather(self.users, tf.cast(users[:, 0], tf.int32))
             product = tf.gather(self.products, tf.cast(products[:, 0], tf.int32))
             score = tf.reduce_sum(user * product, axis=1, keepdims=True) + 0.0 * self.ballast[0]

@@ -1,4 +1,4 @@
-"""Who is measured: a process that scores one topic into another, started and ended by the benchmark."""
+"""Starts and ends the process of a contender."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from confluent_kafka.admin import NewTopic
-
-from benchmarks.recommender import INPUTS
-from benchmarks.traced import FOLDER
+from benchmarks.contenders.topics import Topics
+from benchmarks.contenders.traced import FOLDER
+from benchmarks.recommender.model import INPUTS
 from models.artifacts.digest import digest_of_path
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
@@ -25,42 +24,19 @@ from runners.flink.rest import FlinkRest
 
 BEAM_SERVING, BARE_LOOP, WAITING_LOOP, RUN_INFERENCE = "beam-serving", "bare loop", "waiting loop", "RunInference"
 START_SECONDS = 90.0
-WARM_SECONDS = 15.0  # until what is compiled at first use is compiled, in each of them
+WARM_SECONDS = 15.0  # until every contender has compiled the code that it compiles at first use
 
-EVERYBODY = (BARE_LOOP, BEAM_SERVING, WAITING_LOOP, RUN_INFERENCE)
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The topics of one measurement."""
-
-    records: str
-    results: str
-    models: str
-
-
-def make_topics(kafka: KafkaSettings, partitions: int = 1) -> Topics:
-    """New topics; records and results carry the broker's time of arrival."""
-    mark = uuid.uuid4().hex[:8]
-    topics = Topics(f"records-{mark}", f"results-{mark}", f"models-{mark}")
-    wanted = [
-        NewTopic(name, partitions, 1, config={"message.timestamp.type": "LogAppendTime"})
-        for name in (topics.records, topics.results)
-    ]
-    admin = kafka.admin()
-    for future in admin.create_topics(wanted).values():
-        future.result()
-    return topics
+CONTENDERS = (BARE_LOOP, BEAM_SERVING, WAITING_LOOP, RUN_INFERENCE)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Where those run that are made with Beam.
+    """The runner of the contenders that use Beam.
 
     Attributes:
-      name: as `beam-serving run --runner` takes it.
-      arguments: its options.
-      rest: the REST API of the Flink cluster that it is; None: it is none.
+      name: the name, as for `beam-serving run --runner`.
+      arguments: the runner's options.
+      rest: the REST API of the Flink cluster; None for another runner.
     """
 
     name: str = "DirectRunner"
@@ -78,9 +54,9 @@ def contender(
     runner: Runner,
     traces: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs one of them from `start` (earliest or latest) for as long as the context lasts.
+    """Runs a contender from `start` (earliest or latest) for as long as the context lasts, and yields its process.
 
-    Yields its process. With a folder for traces, beam-serving writes to it when each batch passes its steps.
+    If a folder for traces is given, beam-serving writes to it when each batch passes its steps.
     """
     if name == BEAM_SERVING:
         publish(kafka, topics, model)
@@ -88,7 +64,7 @@ def contender(
         command = _command(name, kafka, topics, model, start, runner)
         environment = dict(os.environ)
         if traces is not None:
-            command[command.index("beam_pipeline")] = "benchmarks.traced"
+            command[command.index("beam_pipeline")] = "benchmarks.contenders.traced"
             environment[FOLDER] = str(traces)
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
@@ -105,14 +81,19 @@ def contender(
                 process.wait()
 
 
+# A publisher usually works on another machine, so that hashing a large model again and again would burden the
+# contender for no reason.
+_digest_of = cache(digest_of_path)
+
+
 def publish(kafka: KafkaSettings, topics: Topics, model: Path, live: bool = True) -> ModelDescriptor:
-    """Publishes the model by its location; if not live, it waits for a route that names it."""
+    """Publishes the model by its location; if not live, it is not used until a route names it."""
     descriptor = ModelDescriptor(
         "recommender",
         "tensorflow-saved-model",
         model_source_location=str(model),
         inputs=INPUTS,
-        digest=digest_of_path(model),
+        digest=_digest_of(model),
     )
     return ModelPublisher(kafka, topics.models).publish(descriptor, live)
 
@@ -122,9 +103,9 @@ def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start
     described = [servers, topics.records, topics.results, str(model), start]
     if name in (BARE_LOOP, WAITING_LOOP):
         habits = "strong" if name == BARE_LOOP else "waiting"
-        return [sys.executable, "-m", "benchmarks.bare_loop", *described, habits]
+        return [sys.executable, "-m", "benchmarks.contenders.bare_loop", *described, habits]
     if name == RUN_INFERENCE:
-        return [sys.executable, "-m", "benchmarks.run_inference", *described, runner.name, *runner.arguments]
+        return [sys.executable, "-m", "benchmarks.contenders.run_inference", *described, runner.name, *runner.arguments]
     options = {
         "bootstrap-servers": servers,
         "records-topic": topics.records,

@@ -1,7 +1,7 @@
-"""`beam-serving run` with steps that record when each batch passes them: `python -m benchmarks.traced run ...`.
+"""`python -m benchmarks.contenders.traced run ...`: `beam-serving run`, whose steps record when each batch passes them.
 
-The traces go to the folder that the environment variable `BEAM_SERVING_TRACE` names when the pipeline is built; its
-workers must see the same folder, and this package.
+The traces go to the folder in the environment variable `BEAM_SERVING_TRACE` at the time when the pipeline is built; its
+workers must have access to this folder and to this package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = "BEAM_SERVING_TRACE"
 
 
 class Trace:
-    """The times at which batches pass one step: a file of JSON lines for each instance of the step's DoFn."""
+    """Records the times at which batches pass a step, in a file of JSON lines for each instance of the step's DoFn."""
 
     def __init__(self) -> None:
         self._folder = os.environ[FOLDER]
@@ -43,7 +43,7 @@ class Trace:
             self._lines.append(json.dumps(named))
 
     def write(self) -> None:
-        """Appends what was recorded since the last call to the file."""
+        """Appends the times recorded since the last call to the file."""
         if not self._lines:
             return
         if self._path is None:
@@ -54,7 +54,7 @@ class Trace:
 
 
 class TracedReadPartition(kafka_source.ReadPartition):
-    """Records when a batch was taken, and when the source's bundle ended, which hands it over."""
+    """Records when a batch was taken, and when it was handed over, at the end of the source's bundle."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -120,7 +120,7 @@ class TracedProduceMessages(kafka_sink.ProduceMessages):
 
 
 def read_traces(folder: Path, topic: str) -> dict[tuple[int, int], dict[str, float]]:
-    """The times of each batch of a topic, by its first offset and the offset after its last; the first of each name."""
+    """The times of each batch of a topic, by its first offset and the one after its last; the first of each name."""
     found: dict[tuple[int, int], dict[str, float]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -133,7 +133,7 @@ def read_traces(folder: Path, topic: str) -> dict[tuple[int, int], dict[str, flo
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command line with the traced steps in place of the plain ones."""
+    """Runs the command line with the traced steps instead of the plain ones."""
     from beam_pipeline.cli.command_line import main as run_command
 
     for module, step in (
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # By its name, not as __main__, so that the workers find the steps under the name that they are pickled with.
-    from benchmarks import traced
+    # Imported by its name, because workers must find the steps under the name with which they were pickled.
+    from benchmarks.contenders import traced
 
     sys.exit(traced.main(sys.argv[1:]))

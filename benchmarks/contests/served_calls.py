@@ -1,7 +1,7 @@
-"""Rows a second through a real MLServer over gRPC, with several calls in flight, beside a bare asynchronous client.
+"""Rows per second through a real MLServer over gRPC, with several calls in flight, beside a bare asynchronous client.
 
-The model adds nothing to its input, so that the figures are those of the protocol, the clients and the server. MLServer
-has an environment of its own, which the tests install.
+The model returns its input, so the figures are those of the protocol, the clients and the server. MLServer has an
+environment of its own, which the tests install.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import numpy as np
 import pyarrow as pa
 from open_inference.grpc import protocol, service
 
-from benchmarks.contest import Contest, check_same_answers, load_contest, scoring_of
-from benchmarks.model_types import BATCHES, compared
+from benchmarks.contests.comparison import BATCHES, compared
+from benchmarks.contests.contest import Contest, check_same_answers, load_contest, scoring_of
 from models.tensors import Array
 
 TYPE = "open-inference-grpc"
 IN_FLIGHT = 8
-# Calls of one measurement: each client sends as many at once as are allowed, until these are answered.
+# The calls of one measurement; each client keeps the allowed number in flight until all of them are answered.
 _CALLS = 64
 _MODEL = "adder"
 
 
 def measure_served_calls(folder: Path, turns: int) -> Iterator[str]:
-    """Lines: for each size of a batch both speeds, and their ratio; `folder` must be empty."""
+    """Yields a line with both speeds and their ratio for each batch size; `folder` must be empty."""
     from skl2onnx import to_onnx
 
     from tests.models.scorers.learned import forest, rows_of
     from tests.models.scorers.servers.mlserver_replica import MLSERVER
 
-    # One of the models that the tests' server has; it must be there, although nothing here calls it.
+    # The tests' server needs this model, although nothing here calls it.
     unused = folder / "forest.onnx"
     unused.write_bytes(to_onnx(forest(1), rows_of(1), options={"zipmap": False}).SerializeToString())
     replica = MLSERVER.start(folder, unused)
@@ -84,7 +84,7 @@ def _bare(client: BareClient, rows: int) -> Callable[[], Any]:
 
 
 class BareClient:
-    """What one writes with grpc.aio and the protocol's messages: no retries, no checks, one event loop."""
+    """A client written directly with grpc.aio and the protocol's messages: no retries, no checks, one event loop."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -99,7 +99,7 @@ class BareClient:
         self._loop.close()
 
     def score(self, values: Array, calls: int) -> list[Array]:
-        """The answers to that many calls with the same values."""
+        """The answers to `calls` calls with the same values."""
         return self._loop.run_until_complete(self._score(values, calls))
 
     async def _open(self) -> None:

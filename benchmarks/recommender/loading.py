@@ -1,10 +1,10 @@
-"""What loading a model takes by itself: the loader of the workers, with nothing beside it."""
+"""Loads the recommender with the loader of the workers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.recommender import INPUTS
+from benchmarks.recommender.model import INPUTS
 from models.artifacts.digest import digest_of_path
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
@@ -14,7 +14,7 @@ from transforms.file_systems import BeamOpener
 
 
 def load_once(folder: str) -> None:
-    """Loads the recommender from its folder, warms it up, and releases it."""
+    """Loads the recommender from its folder, warms it up and closes it."""
     load_model(folder).close()
 
 

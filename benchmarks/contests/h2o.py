@@ -1,4 +1,4 @@
-"""A gradient boosting of H2O in a MOJO file, beside a loop in Java over rows that Java has ready."""
+"""H2O's gradient boosting in a MOJO file, beside a loop in Java over rows that are already in Java."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.contest import Contest
+from benchmarks.contests.contest import Contest
 from models.java_machine import java_class
 from models.scorers.h2o_mojo.jars import usable_jars
 from models.tensors import Array
 from runners.local.h2o_jars import h2o_jars
 
-_MOJOS = Path(__file__).parent.parent / "tests" / "models" / "scorers" / "h2o_mojo" / "data"
+_MOJOS = Path(__file__).parents[2] / "tests" / "models" / "scorers" / "h2o_mojo" / "data"
 _TREE = re.compile(r"(trees/t\d+_)(\d{3})((?:_aux)?\.bin)")
 _SAVED_TREES = 5
 _NUMBERS = {"alcohol": 11.0, "ph": 3.3, "sugar": 8.0}
-# The levels in the order of the model, in which their places are their codes.
+# The levels in the order of the model; their indices are their codes.
 _TEXTS = {
     "grape": ("grüner veltliner", "merlot", "pinot noir", "riesling"),
     "region": tuple(f"region {number:02}" for number in range(30)),
@@ -32,12 +32,12 @@ _TEXTS = {
 
 
 def small(folder: Path) -> Contest:
-    """The file as H2O has saved it."""
+    """The file as saved by H2O."""
     return _contest(folder, 1)
 
 
 def large(folder: Path) -> Contest:
-    """The same trees twenty times over: the package that trains and saves more of them is not installed."""
+    """The same trees twenty times over, because the package that could train more trees is not installed."""
     return _contest(folder, 20)
 
 
@@ -54,7 +54,7 @@ def _contest(folder: Path, times: int) -> Contest:
         ready=_in_java,
         answer=lambda scored: np.array([list(row) for row in scored])[:, 1:],
         tolerance=0.0,
-        warm_seconds=3.0,  # Java compiles what it has run often enough
+        warm_seconds=3.0,  # Java compiles code only after it has run often enough
     )
 
 
@@ -70,8 +70,8 @@ def _repeated(content: bytes, times: int) -> bytes:
 
 
 def _compiled(folder: Path, jars: Path) -> Any:
-    """The class of the loop, compiled by the compiler of a JDK and loaded beside the classes that are there."""
-    source = Path(__file__).parent / "java" / "BareLoop.java"
+    """The class of the loop, compiled by a JDK and loaded beside the existing classes."""
+    source = Path(__file__).with_name("BareLoop.java")
     command = ["javac", "-cp", str(jars / "*"), "-d", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     import jpype

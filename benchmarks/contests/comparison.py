@@ -1,8 +1,8 @@
-"""Rows a second of every type that runs in the process, beside the same model bare in its own framework.
+"""Rows per second of every type that runs in the worker's process, beside the same model in its own framework.
 
-Ours is what a worker does with decoded records: the mapping fills the model's inputs from the columns, the model is
-called, and its outputs are selected. The framework gets an array that is ready. Both run in this process, in turns.
-Other work on the machine disturbs ratios by the clock more than those by processor time.
+Our side does the work of a worker on decoded records: the mapping fills the model's inputs from the columns, the model
+is called, and its outputs are selected. The framework gets a ready-made array. Both run in this process, in turns.
+Other work on the machine disturbs ratios by the clock more than ratios by processor time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Contest, check_same_answers, load_contest, scoring_of
+from benchmarks.contests.contest import Contest, check_same_answers, load_contest, scoring_of
 from models.errors import ServingError
 
 BATCHES = (1, 64, 2_000)
-# Each turn repeats a call for that long, and at least once.
+# The time for which a turn repeats a call; it makes at least one call.
 _SECONDS = 0.05
 _TICK = 1e-6
 
@@ -29,7 +29,7 @@ Prepare = Callable[[Path], Contest]
 
 @dataclass(frozen=True)
 class Pace:
-    """Rows a second, by the clock and by the processor time of this process."""
+    """Rows per second, by the clock and by the processor time of this process."""
 
     by_clock: float
     by_processor: float
@@ -37,13 +37,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast we were in each turn, and the framework."""
+    """Our speed and the framework's in each turn."""
 
     ours: tuple[Pace, ...]
     bare: tuple[Pace, ...]
 
     def text(self, batch: int) -> str:
-        """The medians by the clock; and the ratio of ours to theirs, by the clock and by processor time."""
+        """The medians by the clock, and the ratio of ours to theirs by the clock and by processor time."""
         pairs = list(zip(self.ours, self.bare, strict=True))
         clock = [ours.by_clock / bare.by_clock for ours, bare in pairs]
         processor = [ours.by_processor / bare.by_processor for ours, bare in pairs]
@@ -56,11 +56,11 @@ def _range(ratios: Sequence[float]) -> str:
 
 
 def measure_types(folder: Path, turns: int, only: Sequence[str] = ()) -> Iterator[str]:
-    """Lines, as they are measured: for each type and size of a batch both speeds, and their ratio.
+    """Yields a line with both speeds and their ratio for each type and batch size, as they are measured.
 
     Args:
-      folder: for the models; it must exist.
-      turns: of each measurement.
+      folder: an existing folder for the models.
+      turns: the number of turns of each measurement.
       only: the types to measure; empty for all.
     """
     yield f"  {'type':24}{'batch':>8}{'ours':>14}{'bare':>14}{'ratio':>20}{'by processor':>20}   model; bare is"
@@ -78,10 +78,10 @@ def measure_types(folder: Path, turns: int, only: Sequence[str] = ()) -> Iterato
 
 
 def _contests(folder: Path) -> Iterator[tuple[str, tuple[str, str, Prepare]]]:
-    from benchmarks.h2o_contest import BOOSTED
-    from benchmarks.installed_code import FUNCTIONS, code_installed
-    from benchmarks.network_contests import NETWORKS
-    from benchmarks.table_contests import TABLES
+    from benchmarks.contests.h2o import BOOSTED
+    from benchmarks.contests.installed_code import FUNCTIONS, code_installed
+    from benchmarks.contests.networks import NETWORKS
+    from benchmarks.contests.tables import TABLES
 
     every: Mapping[str, tuple[str, str, Prepare]] = {**NETWORKS, **TABLES, **BOOSTED, **FUNCTIONS}
     with code_installed(folder):
@@ -101,7 +101,7 @@ def _speeds(model_type: str, contest: Contest, turns: int) -> Iterator[tuple[int
 
 
 def compared(rows: int, ours: Callable[[], Any], bare: Callable[[], Any], turns: int, warm_seconds: float) -> Speed:
-    """Measures two functions, in turns, each call of which scores that many rows."""
+    """Measures two functions in turns; a call of either scores this many rows."""
     for score in (ours, bare):
         _pace(score, rows, warm_seconds)
     pairs = [(_pace(ours, rows, _SECONDS), _pace(bare, rows, _SECONDS)) for _ in range(turns)]
