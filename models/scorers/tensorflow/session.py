@@ -93,7 +93,9 @@ class SessionScorer(InProcessScorer):
 def _runner(opened: OpenedModel) -> Run:
     """How the session is called."""
     feeds, fetches, session = dict(opened.feeds), dict(opened.fetches), opened.session
-    if not set(feeds.values()).isdisjoint(fetches.values()):  # an input is an output, too, which only `run` supports
+    tensors = set(feeds.values())
+    # Only `run` supports an input that is also an output, and two names for one input.
+    if len(tensors) < len(feeds) or not tensors.isdisjoint(fetches.values()):
         return lambda inputs: session.run(fetches, {feeds[name]: values for name, values in inputs.items()})
     from tensorflow.core.protobuf import config_pb2
 
