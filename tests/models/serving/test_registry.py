@@ -15,6 +15,7 @@ from models.routing.plan import implicit_plan
 from models.serving.loading import LoadedModel
 from models.serving.pool import RetryPauses
 from models.serving.registry import ModelRegistry, RegistrySettings
+from models.serving.status import ArmShare
 from tests.models.fakes import X_SCHEMA, FakeScorer, OneLease, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0
@@ -339,8 +340,32 @@ def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) 
     assert statistics is not None
     assert (statistics.usage, statistics.errors, statistics.calls) == (12, 2, 2)
     assert (statistics.average, statistics.minimum, statistics.maximum) == (3.0, 2.0, 4.0)
+    assert (statistics.digest, statistics.arms) == ("0" * 64, (ArmShare("m", "", "serve", 1.0),))
     want(registry)
-    assert registry.drain_events()[-1].statistics == statistics
+    ended = registry.drain_events()[-1].statistics
+    assert ended is not None
+    assert (ended.usage, ended.p50, ended.arms) == (12, statistics.p50, ())
+
+
+def test_the_state_of_a_worker_is_reported_when_it_changes_and_every_ten_seconds(
+    registry: ModelRegistry, clock: Clock
+) -> None:
+    def states() -> list[tuple[int, tuple[str, ...]]]:
+        return [(one.state.position, one.state.waiting) for one in registry.drain_events() if one.state is not None]
+
+    want(registry, published(1))
+    registry.report_state(5, "id")
+    registry.report_state(6, "id")
+    assert states() == [(6, ("m/1",))]
+    load(registry)
+    registry.report_state(6, "id")
+    assert states() == [(6, ())]
+    clock.now += 9.0
+    registry.report_state(6, "id")
+    assert states() == []
+    clock.now += 1.0
+    registry.report_state(6, "id")
+    assert states() == [(6, ())]
 
 
 def test_statistics_that_are_not_drained_do_not_pile_up(registry: ModelRegistry) -> None:

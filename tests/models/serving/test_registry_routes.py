@@ -312,6 +312,34 @@ def test_whatever_is_published_each_record_has_its_rightful_answer(
     assert all(scorer_of(model).closed.is_set() for model in serving.loader.models)
 
 
+# --- Reports.
+
+
+def test_statistics_name_the_arms_of_a_route_with_their_shares_also_when_only_those_change(start: Start) -> None:
+    serving = start()
+    one, other = published(1), published(2)
+
+    def adopt(offset: int, weight: float, role: Role) -> None:
+        live, second = PlannedArm((one,), "live"), PlannedArm((other,), "second", role, weight)
+        serving.registry.update({"m": (PlannedGeneration((PlannedSegment((live, second)),), offset=offset),)})
+        assert serving.registry.wait_settled(WAIT)
+
+    def arms() -> dict[int, list[tuple[str, str, float]]]:
+        serving.registry.report_statistics()
+        events = serving.registry.drain_events()
+        return {
+            event.model_version: [(arm.arm, arm.role, arm.share) for arm in event.statistics.arms]
+            for event in events
+            if event.statistics is not None
+        }
+
+    adopt(1, 0.5, "shadow")
+    assert arms() == {1: [("live", "serve", 1.0)], 2: [("second", "shadow", 0.5)]}
+    assert arms() == {}
+    adopt(2, 0.25, "candidate")
+    assert arms() == {1: [("live", "serve", 0.8)], 2: [("second", "candidate", 0.2)]}
+
+
 # --- Many models, and a limit of memory.
 
 
