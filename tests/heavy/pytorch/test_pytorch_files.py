@@ -127,7 +127,7 @@ def test_a_program_with_a_pickle_is_loaded_if_its_digest_is_allowed(trace: Path)
         ("return ", "y = ops.profiler._record_function_enter({0!r})\n    return ", "is not one of PyTorch's own"),
         ("return ", "c = __torch__.torch.classes.dist_c10d.FileStore({0!r}, 1)\n    return ", "is a class of C"),
         ("  def ", "  def __setstate__(self, s: int) -> NoneType:\n    return None\n  def ", "__setstate__"),
-        ("return ", "return \xe4", "not code of TorchScript"),
+        ("return ", "return \xe4", "not TorchScript code"),
     ],
 )
 def test_a_script_that_would_act_on_the_worker_is_refused(old: str, new: str, reason: str, trace: Path) -> None:
@@ -185,7 +185,7 @@ OPTION = {"input.x": "float32:4"}
             OPTION,
             r"cannot score 2 rows of zeros: .*shapes cannot be multiplied",
         ),
-        (lambda: saved({"weight": EXAMPLE}), {}, "it is a file of torch.save"),
+        (lambda: saved({"weight": EXAMPLE}), {}, "it was written by torch.save"),
     ],
 )
 def test_what_cannot_score_batches_is_refused_with_the_remedy(
@@ -198,7 +198,7 @@ def test_what_cannot_score_batches_is_refused_with_the_remedy(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, r"does not tell the type and shape of input 'x'; name them, as in --option input\.x=float32:11"),
+        ({}, r"does not state the type and shape of input 'x'; give them, as in --option input\.x=float32:11"),
         ({"input.x": "float33:4"}, "'float33:4' is not a type and sizes"),
         ({"input.x": "float32:4x"}, "'float32:4x' is not a type and sizes"),
         ({**OPTION, "input.y": "float32"}, r"input\.y: the model has no such input; it has: factor, x"),
