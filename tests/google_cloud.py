@@ -109,6 +109,7 @@ def fake_dataflow() -> Iterator[FakeDataflow]:
             status, content = service.answer(self.command, self.path, body)
             self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
-    with http_server(Handler) as host:
-        service.endpoint = f"http://{host}"
+    with http_server(Handler) as address:
+        # Beam takes no endpoint without a name.
+        service.endpoint = f"http://localhost:{address.rpartition(':')[2]}"
         yield service

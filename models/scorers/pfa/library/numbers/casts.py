@@ -1,4 +1,4 @@
-"""Conversions of numbers and texts, and the fan-out of categories."""
+"""Conversions of numbers and texts, and one-hot encodings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.scorers.pfa.avro_types import BOOLEAN, DOUBLE, FLOAT, INT, LONG, STR
 from models.scorers.pfa.columns import Column, Lists, Scalars, dtype_of
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call, Signature, of_columns, of_values
-from models.scorers.pfa.library.mathematics import rounded
+from models.scorers.pfa.library.numbers.mathematics import rounded
 from models.scorers.pfa.nodes import Node
 
 _NUMBERS = (INT, LONG, FLOAT, DOUBLE)
@@ -26,7 +26,7 @@ def _floating(target: Primitive) -> Callable[[Call], Node]:
 
 
 def _fanout(kind: Primitive) -> Callable[[Call], Node]:
-    """A number or boolean for each symbol, known text or whole number, that says whether it is the value."""
+    """A one-hot encoding: a number or boolean for each symbol, known text or integer tells whether it is the value."""
 
     def compile_call(call: Call) -> Node:
         value, known, rest = _choices(call)
@@ -47,7 +47,7 @@ def _fanout(kind: Primitive) -> Callable[[Call], Node]:
 
 
 def _choices(call: Call) -> tuple[Node, list[Any], bool]:
-    """The value, what it is compared with, and whether there is one more item for other values."""
+    """The value, what it is compared with, and whether another item stands for all other values."""
     value = call.column_node(0)
     if isinstance(value.type, Enum):
         call.check_count(1)
@@ -61,7 +61,7 @@ def _choices(call: Call) -> tuple[Node, list[Any], bool]:
         return value, list(texts), rest
     call.check_count(4)
     least, most = _known(call, 1, INT), _known(call, 2, INT)
-    call.refuse_unless(0 <= most - least <= 10_000, "its range must have 0 to 10,000 numbers")
+    call.refuse_unless(0 <= most - least <= 10_000, "its range must contain 0 to 10,000 numbers")
     return call.column_node(0, INT), list(range(least, most)), rest
 
 

@@ -1,7 +1,7 @@
 """Functions that apply a function to the items of arrays.
 
 The items of an array that is known in advance, such as the trees of a forest, are compiled one by one. Those of other
-arrays are computed all at once, as the rows of a frame of their own.
+arrays are computed together, as the rows of a frame of their own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from models.scorers.pfa.avro_types import BOOLEAN, INT, Array, Type
 from models.scorers.pfa.columns import Bools, Column, Lists, Places, Scalars, concatenated, filler, merged
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import Call
-from models.scorers.pfa.library.flat_trees import walked_together
+from models.scorers.pfa.library.trees.flat_trees import walked_together
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node, variable_node
 from models.scorers.pfa.special_forms import stacked
 
-# A fold evaluates its function once for each place of the arrays.
+# A fold evaluates its function once per place in the arrays.
 MOST_FOLDED = 10_000
 
 
@@ -56,7 +56,7 @@ def _zipmap(call: Call) -> Node:
 
 
 def _computed(call: Call, arrays: Sequence[Node], with_index: bool) -> Node:
-    """A function of the items of arrays of the same lengths."""
+    """Applies a function to the items of arrays that have the same lengths."""
     variables = [variable_node(call.items_type(node)) for node in arrays]
     index = [variable_node(INT)] if with_index else []
     body = call.function(len(call.arguments) - 1).apply([*index, *variables])
@@ -75,7 +75,7 @@ def _computed(call: Call, arrays: Sequence[Node], with_index: bool) -> Node:
 
 
 def _aligned(call: Call, frame: Frame, columns: list[Lists], kinds: list[Type]) -> list[Lists]:
-    """The columns; rows whose arrays differ in length fail and get empty ones."""
+    """The columns; rows whose arrays differ in length fail, and their arrays become empty."""
     wrong: Bools = np.any([one.lengths != columns[0].lengths for one in columns], axis=0)
     if not wrong.any():
         return columns
@@ -101,7 +101,7 @@ def _filter(call: Call) -> Node:
 
 
 def _predicate(call: Call) -> Callable[[Frame, Lists], Bools]:
-    """What a function says of each item."""
+    """Evaluates a predicate for each item."""
     variable = variable_node(call.items_type(call.node(0)))
     body = coerced(call.function(1).apply([variable]), BOOLEAN, call.element)
 
@@ -115,7 +115,7 @@ def _predicate(call: Call) -> Callable[[Frame, Lists], Bools]:
 
 
 def _counting(decide: Callable[[Places, Places], Places | Bools], gives: Type) -> Callable[[Call], Node]:
-    """A function of how many items there are, and how many of them satisfy a predicate."""
+    """A function of the number of items, and of the number that satisfies a predicate."""
 
     def compile_call(call: Call) -> Node:
         call.check_count(2)

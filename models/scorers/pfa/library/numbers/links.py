@@ -1,4 +1,4 @@
-"""Link functions, of one number or of each in an array or a map."""
+"""Link functions of a number, or of all numbers of an array or map together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _argument(call: Call, kinds: tuple[Type, ...]) -> Node:
     call.check_count(1)
     given = call.column_node(0)
     wanted = Array(DOUBLE) if isinstance(given.type, Array) else Map(DOUBLE) if isinstance(given.type, Map) else DOUBLE
-    call.refuse_unless(wanted in kinds, "it takes an array or a map")
+    call.refuse_unless(wanted in kinds, "an array or a map is expected")
     return call.column_node(0, wanted)
 
 

@@ -33,7 +33,7 @@ def _items(call: Call, place: int) -> Type:
 
 
 def _present(column: Column, kind: Type) -> tuple[Column, Bools]:
-    """The values of items that may be null, and which of them are not."""
+    """The values of items that may be null, and which of them are not null."""
     if isinstance(column, Tagged) and isinstance(kind, Union):
         null = kind.members.index(NULL)
         return column.members[1 - null], np.asarray(column.tags != null, np.bool_)
@@ -43,11 +43,11 @@ def _present(column: Column, kind: Type) -> tuple[Column, Bools]:
 def _metric(
     increment: Callable[[Floats, Floats], Floats], finish: Callable[[Floats, Floats], Floats], with_power: bool = False
 ) -> Callable[[Call], Node]:
-    """A metric of the similarities of the items of two arrays, where items that are null are left out.
+    """A metric that combines the similarities of the items of two arrays; items that are null are left out.
 
     Args:
-      increment: what a similarity adds, for the power of the metric.
-      finish: the distance, for the sum and the power.
+      increment: returns what a similarity adds, given the power of the metric.
+      finish: returns the distance, given the sum and the power.
       with_power: whether it has an argument for the power.
     """
 
@@ -94,7 +94,7 @@ def _metric(
 
 
 def _checked(call: Call, frame: Frame, pair: list[Column], weight: Column | None) -> tuple[Lists, Lists, Floats]:
-    """Two arrays of the same lengths, and the weights of their items; rows that differ fail and get empty ones."""
+    """Two arrays of equal length, and the weights of their items; rows with unequal lengths fail and become empty."""
     one, other = pair
     if not isinstance(one, Lists) or not isinstance(other, Lists):
         raise TypeError("not columns of arrays")
@@ -126,7 +126,7 @@ def _simple_euclidean(site: Site, one: Lists, other: Lists) -> Column:
 
 
 def _binary(decide: Callable[[Any, Any, Any], Any]) -> Callable[[Call], Node]:
-    """A similarity of arrays of booleans, for the numbers of pairs that are both true, both false, and different."""
+    """A similarity of boolean arrays, given the numbers of pairs that are both true, both false, and different."""
 
     def compute(site: Site, one: Lists, other: Lists) -> Column:
         first, second, _ = _checked(site.call, site.frame, [one, other], None)

@@ -17,7 +17,7 @@ _MISALIGNED = "misaligned coeff"
 
 
 def field_types(call: Call, kind: Type, *names: str) -> list[Type]:
-    """The types of fields that the record of a model must have."""
+    """The types of the fields that the record of a model must have."""
     if not isinstance(kind, Record) or not set(names) <= kind.fields.keys():
         call.element.refuse(f"{call.name}: its model must be a record with the fields {', '.join(names)}")
     return [kind.fields[name] for name in names]
@@ -54,7 +54,7 @@ def _of_arrays(call: Call, table: Any, const: Any, single: bool) -> Node:
 
 
 def _of_maps(call: Call, coeff: dict[str, Any], const: dict[str, float], single: bool) -> Node:
-    """Coefficients by key, where a missing key counts as 0."""
+    """Coefficients by key; a missing key counts as 0."""
     datum = call.column_node(0, Map(DOUBLE))
     keys = datum.type.keys or () if isinstance(datum.type, Map) else ()
     names = tuple(sorted({*coeff, *const}))

@@ -27,7 +27,7 @@ def _constant(value: float) -> Callable[[Call], Node]:
 
 
 def rounded(site: Site, one: Scalars) -> Column:
-    """Numbers as the nearest whole ones, halves upwards."""
+    """The nearest integers; halves are rounded up."""
     if one.values.dtype == np.int64:
         return site.in_range(one.values)
     values = np.floor(one.values.astype(np.float64) + 0.5)

@@ -1,4 +1,4 @@
-"""Functions of arrays that pick or join items."""
+"""Functions that select or join the items of arrays."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _without(first: bool) -> Callable[..., Column]:
 
 
 def _part(site: Site, array: Lists, start: Scalars, end: Scalars) -> Column:
-    """The items from one place to another, which count from the end if they are negative."""
+    """The items between two places; negative places count from the end."""
     del site
     places = [np.where(one.values < 0, one.values + array.lengths, one.values) for one in (start, end)]
     low, high = (np.clip(one, 0, array.lengths) for one in places)

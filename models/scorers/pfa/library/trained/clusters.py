@@ -12,7 +12,7 @@ from models.scorers.pfa.columns import Column, Places
 from models.scorers.pfa.constants import column_of
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import NUMBER_ARRAY, Call, Floats, doubles, matrix
-from models.scorers.pfa.library.regressions import field_types
+from models.scorers.pfa.library.trained.regressions import field_types
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node
 
 

@@ -1,4 +1,4 @@
-"""The nodes of trees, and how rows walk from one to the next, many at a time."""
+"""The nodes of trees, and how many rows at a time descend them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from models.scorers.pfa.columns import Column, Places, Scalars
 from models.scorers.pfa.frames import Frame
-from models.scorers.pfa.library.tree_tests import truth_of
+from models.scorers.pfa.library.trees.comparisons import truth_of
 from models.scorers.pfa.nodes import Node
 
 
 @dataclass(frozen=True)
 class TreeNode:
-    """A node that rows pass.
+    """An inner node.
 
     Attributes:
-      test: says of each row where it goes: a boolean, or null if it is missing.
-      ways: for the ways pass, fail and missing, where each leads: to a node from 0, or to a leaf from -1 down.
+      test: decides where each row goes: a boolean, or null for missing.
+      ways: where pass, fail and missing lead: nodes are numbered from 0 up, leaves from -1 down.
     """
 
     test: Node
@@ -34,7 +34,7 @@ class Tree:
     leaves: Column
 
     def walk(self, frame: Frame) -> Places:
-        """The leaf of each row."""
+        """The leaf that each row reaches."""
         result = np.zeros(frame.rows, np.intp)
         waiting: list[tuple[int, Places]] = [(0, np.arange(frame.rows))]
         while waiting:
@@ -49,7 +49,7 @@ class Tree:
 
 
 def _chosen(column: Column) -> list[Any]:
-    """Which rows go each way."""
+    """The rows that go each way."""
     if isinstance(column, Scalars):
         return [column.values, ~column.values]
     true, known = truth_of(column)

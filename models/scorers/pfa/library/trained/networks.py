@@ -11,7 +11,7 @@ from models.scorers.pfa.avro_types import DOUBLE, Array
 from models.scorers.pfa.columns import Column, Scalars
 from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.library.calls import NUMBER_ARRAY, Call, doubles, lists_of, matrix
-from models.scorers.pfa.library.regressions import field_types
+from models.scorers.pfa.library.trained.regressions import field_types
 from models.scorers.pfa.nodes import Node, coerced, variable_node
 
 _MISALIGNED = "weights, bias, or datum misaligned"

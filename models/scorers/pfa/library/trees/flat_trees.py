@@ -1,4 +1,4 @@
-"""Trees that compare numbers with thresholds: all rows go down all trees of a forest at once."""
+"""Trees that compare numbers with thresholds; all rows descend all trees of a forest at once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from models.scorers.flat_trees import FlatForest, FlatNode, flat_forest, split_n
 from models.scorers.pfa.avro_types import NUMBERS, Array
 from models.scorers.pfa.columns import Bools, Column, Lists, Places, Scalars, Tagged, check_items, concatenated
 from models.scorers.pfa.frames import Frame
-from models.scorers.pfa.library.tree_nodes import Tree, TreeNode
-from models.scorers.pfa.library.tree_tests import Comparison
+from models.scorers.pfa.library.trees.comparisons import Comparison
+from models.scorers.pfa.library.trees.nodes import Tree, TreeNode
 from models.scorers.pfa.nodes import Node
 
-# Whole numbers beyond this are not exact as float64.
+# Integers beyond this are not exact as float64.
 _EXACT = 2**53
 
 
 @dataclass(frozen=True)
 class FlatTree:
-    """A tree that can be walked with others.
+    """A tree that can be descended together with others.
 
     Attributes:
-      tree: for the rows that have no values or NaN.
-      nodes: those that rows pass, and behind them the leaves.
-      tests: for each field that is compared, one of its comparisons.
-      datum: gives the record.
+      tree: the same tree in its general form, for rows with nulls or NaN.
+      nodes: the inner nodes, followed by the leaves.
+      tests: one of the comparisons of each compared field.
+      datum: the node of the record.
     """
 
     tree: Tree
@@ -37,7 +37,7 @@ class FlatTree:
 
 
 def flat_tree(datum: Node, tree: Tree) -> FlatTree | None:
-    """The tree in this form; None if it has another one."""
+    """The tree in this form; None if it cannot have it."""
     tests = [_flat_test(node, datum) for node in tree.nodes]
     comparisons = [test for test in tests if test is not None]
     if len(comparisons) < len(tests):
@@ -50,7 +50,7 @@ def flat_tree(datum: Node, tree: Tree) -> FlatTree | None:
 
 
 def _flat_test(node: TreeNode, datum: Node) -> Comparison | None:
-    """The comparison of a number of the datum with an exact threshold; None if it is something else."""
+    """The node's comparison of a number of the datum with an exact threshold; None if it is anything else."""
     test: Comparison | None = node.test.test
     if test is None or test.datum is not datum or test.kind not in NUMBERS or test.kind.name == "long":
         return None
@@ -65,7 +65,7 @@ def _children(tree: Tree, node: TreeNode) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Walk:
-    """Trees that rows go down together."""
+    """Trees that rows descend together."""
 
     trees: tuple[FlatTree, ...]
     tests: Mapping[str, Comparison]
@@ -89,7 +89,7 @@ class Walk:
         return found
 
     def _values(self, frame: Frame) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], Bools]:
-        """The fields, [rows, fields], and which rows have no null among them."""
+        """The compared fields as [rows, fields], and which rows contain no null."""
         values, complete = np.empty((len(self.forest.fields), frame.rows)), np.ones(frame.rows, bool)
         for place, name in enumerate(self.forest.fields):
             column = self.tests[name].evaluate(frame)
@@ -101,7 +101,7 @@ class Walk:
 
 
 def walked_together(nodes: Sequence[Node]) -> Node | None:
-    """An array with what each of these trees gives, if all are trees of the same record in this form."""
+    """An array of the results of these trees, if all of them are flat trees of the same record; otherwise None."""
     trees = [node.tree for node in nodes if isinstance(node.tree, FlatTree)]
     first = trees[0].datum.slot if trees else None
     if first is None or len(trees) < len(nodes) or any(tree.datum.slot != first for tree in trees):

@@ -1,4 +1,4 @@
-"""The functions that lead rows through a tree."""
+"""The functions in which rows descend a tree."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from models.scorers.pfa.avro_types import BOOLEAN, Record, Type, Union, tag_of
 from models.scorers.pfa.columns import Scalars
 from models.scorers.pfa.constants import Member, column_of, converted
 from models.scorers.pfa.library.calls import Call
-from models.scorers.pfa.library.flat_trees import Walk, flat_tree
-from models.scorers.pfa.library.tree_nodes import Tree, TreeNode
-from models.scorers.pfa.library.tree_tests import TRUTH, read_comparison
+from models.scorers.pfa.library.trees.comparisons import TRUTH, read_comparison
+from models.scorers.pfa.library.trees.flat_trees import Walk, flat_tree
+from models.scorers.pfa.library.trees.nodes import Tree, TreeNode
 from models.scorers.pfa.nodes import Node, bound, coerced, constant_node
 
 _PASS, _FAIL, _MISSING = "pass", "fail", "missing"
 
 
 def _walk(make_test: Callable[[Call, Node, Node], Node], ways: Sequence[str]) -> Callable[[Call], Node]:
-    """A function that leads rows through a tree.
+    """A function in which rows descend a tree.
 
     Args:
-      make_test: compiles the test of a node, for the datum and the node.
-      ways: the fields of a node that say where it leads.
+      make_test: compiles the test of a node, given the datum and the node.
+      ways: the fields of a node that name its children.
     """
 
     def compile_call(call: Call) -> Node:
@@ -45,7 +45,7 @@ def _walk(make_test: Callable[[Call, Node, Node], Node], ways: Sequence[str]) ->
 
 
 def _leaf_type(call: Call, kind: Record, ways: Sequence[str]) -> Type:
-    """The type of the leaves: what a way may lead to, except for nodes."""
+    """The type of the leaves: everything that may follow a node, except for nodes."""
     found: list[Type] = []
     for way in ways:
         union = kind.fields[way]

@@ -1,4 +1,4 @@
-"""Functions that make one value of the items of an array."""
+"""Functions that reduce the items of an array to one value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EMPTY = "empty array"
 
 
 def values_of(array: Lists) -> Any:
-    """The items of all rows, which are scalars."""
+    """The items of all rows, which must be scalars."""
     if not isinstance(array.items, Scalars):
         raise TypeError("not a column of arrays of scalars")
     return array.items.values
@@ -32,7 +32,7 @@ def sums(array: Lists) -> Any:
     if len(lengths) and (lengths == lengths[0]).all():
         table = values.reshape(len(lengths), lengths[0])
         total = np.zeros(len(lengths), values.dtype)
-        for place in range(lengths[0]):  # as a loop over the items does, without the rounding of pairwise sums
+        for place in range(lengths[0]):  # in the order of a loop, because pairwise sums round differently
             total = total + table[:, place]
         return total
     if values.dtype == np.int64:
@@ -63,7 +63,7 @@ def _mean(site: Site, array: Lists) -> Column:
 
 
 def _best(array: Lists, smallest: bool) -> Any:
-    """The place among all items of the first smallest or largest one of each row that has any."""
+    """The place among all items of the first smallest or largest item of each row that is not empty."""
     values, owners = values_of(array), array.owners
     if values.dtype == object:
         _, values = np.unique(values.astype(str), return_inverse=True)
@@ -89,14 +89,14 @@ def _extreme(smallest: bool, place: bool) -> Callable[..., Column]:
 
 
 def _sorted(array: Lists) -> tuple[Any, Any]:
-    """The items, each row's in their order, and what numbers stand for texts in that order."""
+    """The items sorted within each row, where numbers stand for texts in the same order."""
     values = values_of(array)
     keys = np.unique(values.astype(str), return_inverse=True)[1] if values.dtype == object else values
     return values[np.lexsort((keys, array.owners))], keys
 
 
 def _median(site: Site, array: Lists) -> Column:
-    """The item in the middle; between two numbers their mean, between two others the lower one."""
+    """The middle item; of two middle items, the mean for numbers, otherwise the lower one."""
     site.fail(array.lengths == 0, _EMPTY)
     ordered = np.concatenate([_sorted(array)[0], np.zeros(1, values_of(array).dtype)])
     half, even = array.lengths // 2, array.lengths % 2 == 0
@@ -107,7 +107,7 @@ def _median(site: Site, array: Lists) -> Column:
 
 
 def _mode(site: Site, array: Lists) -> Column:
-    """The item that is there most often; the median of several ones."""
+    """The most frequent item; the median if there are several."""
     site.fail(array.lengths == 0, _EMPTY)
     values, owners = values_of(array), array.owners
     _, keys = _sorted(array)
@@ -121,7 +121,7 @@ def _mode(site: Site, array: Lists) -> Column:
 
 
 def _log_sum_exp(site: Site, array: Lists) -> Column:
-    """ln(sum(exp(x))) without an overflow; NaN for no items."""
+    """ln(sum(exp(x))) without overflow; NaN without items."""
     del site
     values, owners = values_of(array), array.owners
     largest = np.full(array.rows, -np.inf)

@@ -1,4 +1,4 @@
-"""The tests of tree nodes: a field of the datum is compared with a known value."""
+"""The tests of tree nodes, which compare a field of the datum with a known value."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a tree node compares.
+    """Reads the comparison of a tree node.
 
     Attributes:
-      datum: gives the record.
-      field: of it.
+      datum: the node of the record.
+      field: the name of the compared field.
       kind: the type of the field, without null.
-      operator: of the standard.
+      operator: an operator of the standard.
       value: a scalar, or a tuple of them.
-      whole: the type of the field as it is.
+      whole: the type of the field, including null.
     """
 
     datum: Node
@@ -65,7 +65,7 @@ class Comparison:
         return null_rows(column, self.whole)
 
     def of(self, column: Column) -> Bools:
-        """Whether the comparison is true of values of the field; anything for null."""
+        """Whether the comparison is true for each value of the field; arbitrary for null."""
         if self.operator in ("alwaysTrue", "alwaysFalse"):
             return np.full(column.rows, self.operator == "alwaysTrue")
         if self.operator in ("isMissing", "notMissing"):
@@ -73,7 +73,7 @@ class Comparison:
         if isinstance(column, Tagged) and isinstance(self.whole, Union):
             column = column.members[1 - self.whole.members.index(NULL)]
         values = column.values if isinstance(column, Scalars) else np.zeros(column.rows)
-        if values.dtype == np.float32:  # which numpy would round the value to
+        if values.dtype == np.float32:  # to which numpy would round the value
             values = values.astype(np.float64)
         if self.operator in _ORDERS:
             return np.asarray(_ORDERS[self.operator](values, self.value), np.bool_)
@@ -89,14 +89,14 @@ class Comparison:
 
 
 def read_comparison(call: Call, datum: Node, node_type: Type, value: Any, may_be_null: bool) -> Comparison:
-    """The comparison of a tree node.
+    """Reads the comparison of a tree node.
 
     Args:
-      call: of the function that compares.
-      datum: gives the record.
+      call: the call of the function that compares.
+      datum: the node of the record.
       node_type: the type of the tree node, a record with field, operator and value.
       value: the tree node.
-      may_be_null: whether null has an outcome of its own.
+      may_be_null: whether the test has an outcome of its own for null.
     """
     if not isinstance(datum.type, Record):
         call.element.refuse(f"{call.name}: the datum must be a record, not a value of the type {datum.type}")
@@ -123,7 +123,7 @@ def read_comparison(call: Call, datum: Node, node_type: Type, value: Any, may_be
 
 
 def _compared(call: Call, name: str, kind: Type, operator: str, value: Any, given: Type) -> Any:
-    """What the field is compared with."""
+    """The value with which the field is compared."""
     if isinstance(given, Union) and isinstance(value, Member):
         given, value = given.members[value.place], value.value
     several = operator in ("in", "notIn")
@@ -179,10 +179,10 @@ def _compound_test(call: Call) -> Node:
 
 
 def _surrogate_test(call: Call) -> Node:
-    """The first of several tests that is not null."""
+    """The result of the first test that is not null."""
     call.check_count(3)
     datum, known = call.node(0), call.known_items(1)
-    call.refuse_unless(bool(known), "argument 2 must be a cell or a literal, with tests")
+    call.refuse_unless(bool(known), "argument 2 must be a cell or a literal that contains tests")
     tests = [coerced(call.function(2).apply([datum, one]), TRUTH, call.element) for one in known or ()]
 
     def evaluate(frame: Frame) -> Column:
@@ -199,7 +199,7 @@ def _surrogate_test(call: Call) -> Node:
 
 
 def truth_of(column: Column) -> tuple[Bools, Bools]:
-    """Which values of a column of the type TRUTH are true, and which are not null."""
+    """Which values of a column of type TRUTH are true, and which are not null."""
     if not isinstance(column, Tagged) or not isinstance(column.members[0], Scalars):
         raise TypeError("not a column of booleans or null")
     return column.members[0].values, np.asarray(column.tags == 0, np.bool_)
