@@ -199,7 +199,7 @@ def _layers(layers: Any) -> Callable[[Registry, dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("lie", "reason"),
     [
-        (_blob(b"modeL"), "answered a blob with the digest"),
+        (_blob(b"modeL"), "returned a blob with the digest"),
         (_blob(b"model and more"), "more than the 5 bytes that were announced"),
         (_blob(b"mod"), "3 bytes instead of the 5 that were announced"),
         (lambda small, manifest: small.blobs.clear(), "answered 404: .*blob unknown"),
@@ -234,11 +234,11 @@ def test_a_manifest_must_have_the_digest_that_was_asked_for(small: Registry, tmp
     small.put_manifest("m", "v1", {"layers": []})
     digest = f"sha256:{'1' * 64}"
     small.manifests["m", digest] = small.manifests["m", "v1"]
-    with pytest.raises(ModelLoadError, match="answered a manifest with the digest sha256:"):
+    with pytest.raises(ModelLoadError, match="returned a manifest with the digest sha256:"):
         download(f"oci+http://{small.host}/m@{digest}", tmp_path)
     for content in (b"<html>", b"[]", b'"text"'):
         small.put_manifest("m", "v1", content)
-        with pytest.raises(ModelLoadError, match=r"did not answer JSON|answered no manifest"):
+        with pytest.raises(ModelLoadError, match=r"did not return JSON|returned no manifest"):
             resolve(f"oci+http://{small.host}/m:v1")
 
 
@@ -277,7 +277,7 @@ def test_a_token_is_asked_for_with_the_credentials(guarded: Registry, tmp_path: 
 def test_a_server_of_tokens_without_one_is_named(guarded: Registry, answer: Any) -> None:
     guarded.challenge, guarded.tokens = f'Bearer realm="http://{guarded.host}/token"', answer
     guarded.authorization = "Bearer t0ken"
-    with pytest.raises(ModelLoadError, match="/token answered no token"):
+    with pytest.raises(ModelLoadError, match="/token returned no token"):
         resolve(f"oci+http://{guarded.host}/m:v1")
 
 
@@ -301,7 +301,7 @@ def test_credentials_go_to_no_other_registry_or_store(
 def test_credentials_are_not_sent_in_plain_text(guarded: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded.challenge, guarded.authorization = 'Basic realm="registry"', BASIC
     monkeypatch.setattr(oci_registry, "_THIS_MACHINE", ())
-    with pytest.raises(ModelLoadError, match="which are sent over https only"):
+    with pytest.raises(ModelLoadError, match="which are only sent over https"):
         resolve(f"oci+http://{guarded.host}/m:v1")
     assert "Authorization" not in json.dumps(guarded.headers)
     # A registry with TLS whose server of tokens has none.
