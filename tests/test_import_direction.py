@@ -67,7 +67,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of every module that the source imports, at whatever depth; relative ones as dots."""
+    """The line and full name of every module that the source imports, at any depth; relative imports as dots."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

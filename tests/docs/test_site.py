@@ -1,4 +1,4 @@
-"""The documentation's site: it builds strictly, needs nothing from other hosts, and its reference is the code's."""
+"""The documentation site: it builds strictly, loads nothing from other hosts, and its reference matches the code."""
 
 from __future__ import annotations
 

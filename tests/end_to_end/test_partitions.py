@@ -1,4 +1,4 @@
-"""Several partitions, also later ones, and the order within one."""
+"""Several partitions, including ones added later, and the order within one."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_partitions_are_read_when_they_are_added_from_their_beginning_and_idle_o
 
 
 def _is_read(deployment: Deployment) -> bool:
-    """Whether a record that comes now is scored: reading has begun."""
+    """Whether a new record is scored, so reading has begun."""
     deployment.send([record("any")])
     return bool(deployment.more_results())
 
 
 def _send_when_known(deployment: Deployment, partition: int, count: int) -> list[int]:
-    """Sends to a partition that was just added, of which clients may not know yet."""
+    """Sends to a partition that was just added, which clients may not know yet."""
     deployment.refresh_producer()
     return deployment.send([record("any")] * count, partition=partition)
 

@@ -23,7 +23,7 @@ SECONDS = 150.0
 
 @dataclass
 class Model:
-    """A model and what was seen of it."""
+    """A model, and what was observed of it."""
 
     published: int = 0
     published_at: float = 0.0

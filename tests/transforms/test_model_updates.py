@@ -166,7 +166,7 @@ def test_the_view_fires_as_the_runner_needs(firing: Any) -> None:
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -196,7 +196,7 @@ def test_a_side_input_without_a_position_gives_none() -> None:
 
 
 class Undecodable(list[bytes]):
-    """A side input that must not be looked at."""
+    """A side input that must not be decoded."""
 
     def __iter__(self) -> Iterator[bytes]:
         raise AssertionError("it was decoded")

@@ -1,4 +1,4 @@
-"""Files of PyTorch that are refused: those that would act on the worker, and those that cannot score batches."""
+"""PyTorch files that are rejected: those that would attack the worker, and those that cannot score batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHTS = "model_weights_config.json"
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class Scaled(torch.nn.Module):
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    """A file that hostile models make; it must not be there in the end."""
+    """A file that hostile models create; it must not exist at the end."""
     return tmp_path / "trace"
 
 
@@ -60,7 +60,7 @@ def as_pickle(config: bytes) -> bytes:
 
 
 def hostile_programs(trace: Path) -> dict[str, bytes]:
-    """Exported programs that make `trace` when PyTorch loads them, or would if it came so far."""
+    """Exported programs that create `trace` when PyTorch loads them, or would if loading got that far."""
     trap = saved((Trap(trace),))
     base = programs.exported_classifier()
     code = f"__import__('pathlib').Path({str(trace)!r}).touch()"
@@ -98,7 +98,7 @@ def test_an_exported_program_that_would_run_code_is_refused(kind: str, trace: Pa
 
 
 def test_the_traps_work(trace: Path) -> None:
-    """Without the checks, PyTorch does run what they contain; otherwise the test above would prove nothing."""
+    """Without the checks, PyTorch really runs the contents; otherwise the test above would prove nothing."""
     for kind in ("inputs", "weights", "constants", "size"):
         try:
             torch.export.load(io.BytesIO(hostile_programs(trace)[kind]))

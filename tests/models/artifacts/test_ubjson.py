@@ -23,7 +23,7 @@ def text(value: str) -> bytes:
 
 
 def encoded(value: Any, counted: bool) -> bytes:
-    """UBJSON as its standard describes it, in containers with a count of their values or with an end."""
+    """UBJSON as its standard describes it, in containers with either a count of their values or an end marker."""
     if value is None:
         return b"Z"
     if isinstance(value, bool):

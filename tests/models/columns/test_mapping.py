@@ -22,7 +22,7 @@ FLOATS = st.floats(width=32, allow_nan=False)
 
 
 def signature(**inputs: tuple[Any, tuple[int | None, ...] | None]) -> Signature:
-    """A signature of inputs given as (dtype, shape), with one output `out` of a row a row."""
+    """A signature with inputs given as (dtype, shape), and one output `out` with one value for each row."""
     specs = {name: TensorSpec(name, np.dtype(dtype), shape) for name, (dtype, shape) in inputs.items()}
     return Signature("serving_default", specs, {"out": TensorSpec("out", np.dtype(np.float32), (None, 2))})
 

@@ -10,7 +10,7 @@ Span = tuple[int, int]
 
 @st.composite
 def tilings(draw: st.DrawFn) -> tuple[int, list[Span]]:
-    """A start, and spans without a hole from there; some are empty."""
+    """A start, and spans without gaps from there; some are empty."""
     start = draw(st.integers(0, 10**12))
     spans: list[Span] = []
     for length in draw(st.lists(st.integers(0, 5), max_size=12)):

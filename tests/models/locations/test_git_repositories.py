@@ -23,7 +23,7 @@ from transforms.file_systems import BeamOpener
 
 @pytest.fixture(autouse=True)
 def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever git is configured to do on the machine of the test has no effect."""
+    """Disables any configuration of git on the machine that runs the test."""
     for name, value in ISOLATED.items():
         monkeypatch.setenv(name, value)
 

@@ -1,4 +1,4 @@
-"""OCI artifacts that ORAS's own client has pushed, images as KServe's ModelCars are, and registries that lie."""
+"""OCI artifacts pushed by ORAS's own client, images like KServe's ModelCars, and registries that lie."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host of a registry, which is a real one if the environment has one."""
+    """The host of a registry, which is a real one if the environment names one."""
     with any_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
@@ -47,7 +47,7 @@ def small() -> Iterator[Registry]:
 
 
 def push(host: str, name: str, *files: Path | str) -> str:
-    """Pushes with ORAS's client; returns the location with the tag."""
+    """Pushes files with ORAS's client; returns the location with the tag."""
     client = oras.client.OrasClient(hostname=host, insecure=True)
     target = f"{host}/{name}:v1"
     client.push(target=target, files=[str(file) for file in files], disable_path_validation=True, quiet=True)
@@ -244,7 +244,7 @@ def test_a_manifest_must_have_the_digest_that_was_asked_for(small: Registry, tmp
 
 @pytest.fixture
 def guarded(small: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """A registry with one model, whose credentials are in the environment."""
+    """A registry with one model, and its credentials in the environment."""
     layer = {"mediaType": FILE, **small.put_blob(b"model"), "annotations": {TITLE: "m"}}
     small.put_manifest("m", "v1", {"config": EMPTY, "layers": [layer]})
     encoded = base64.b64encode(b"me:hunter2").decode()

@@ -1,4 +1,4 @@
-"""The population stability index, against a slow one that counts with plain Python."""
+"""The population stability index, against a slow implementation that counts in plain Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTS = st.lists(NUMBERS, min_size=1, max_size=60)
 
 
 def slow_shift(live: Sequence[float], candidate: Sequence[float]) -> float:
-    """The definition, read aloud: bins are found by counting, and each value is asked for its bin."""
+    """The definition, taken literally: bins are found by counting, and each value is assigned to its bin."""
     known = [value for value in live if not math.isnan(value)]
     deciles = [
         min(value for value in known if 10 * sum(other <= value for other in known) >= tenth * len(known))

@@ -1,4 +1,4 @@
-"""What a model must pass before it serves: real SavedModels, loaded as workers do."""
+"""The checks that a model must pass before it serves: real SavedModels, loaded as workers load them."""
 
 from __future__ import annotations
 

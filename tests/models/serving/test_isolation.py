@@ -13,7 +13,7 @@ from models.serving.isolation import SAMPLES, Isolation, Outcome
 
 @dataclass
 class Model:
-    """Answers the indices that it is given, and raises the error of the first bad one; each call takes `seconds`."""
+    """Returns the indices that it receives, or raises the error of the first bad one; each call takes `seconds`."""
 
     bad: dict[int, Exception] = field(default_factory=dict)
     seconds: float = 0.0

@@ -171,7 +171,7 @@ def test_a_value_that_does_not_fit_is_named(tmp_path: Path) -> None:
 
 
 class Spy(FakeScorer):
-    """Notes what it is asked; fails with `error`."""
+    """Records its requests; fails with `error`."""
 
     def __init__(self, signature: Signature, error: Exception | None = None) -> None:
         super().__init__(1)

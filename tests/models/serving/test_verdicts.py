@@ -124,7 +124,7 @@ def test_labels_do_not_matter_without_a_limit() -> None:
 
 
 def judged_along(error_share: float, agreement: float, seed: int) -> tuple[str, int]:
-    """What becomes of a candidate with these true shares, and how many records it had until then."""
+    """The fate of a candidate with these true shares, and the number of its records until then."""
     chance = np.random.default_rng(seed)
     errors = chance.random(LIMITS.min_records) < error_share
     agreeing = chance.random(LIMITS.min_records) < agreement

@@ -1,4 +1,4 @@
-"""The broker that is a process of its own. Each test that ends or restarts one makes its own."""
+"""The broker as a separate process. Each test that stops or restarts a broker starts its own."""
 
 from __future__ import annotations
 

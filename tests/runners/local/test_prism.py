@@ -25,7 +25,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refused_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way out is a proxy that is not there."""
+    """The download fails, because its proxy does not exist."""
     refuse_download(monkeypatch.setenv)
 
 

@@ -1,4 +1,4 @@
-"""`models publish --location` from a Hub, a registry of artifacts and a git repository, with a real broker."""
+"""`models publish --location` from a Hub, an artifact registry and a git repository, with a real broker."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ FIELDS = "v=alcohol,pH"
 
 @dataclass(frozen=True)
 class Origin:
-    """A place that models are published from.
+    """A place from which models are published.
 
     Attributes:
-      location: with a tag or branch, which leads to the model that was put there last.
+      location: a location with a tag or branch, which leads to the model that was put there last.
       put: puts a SavedModel there.
-      reach: makes the place reachable or not.
+      reach: makes the place reachable or unreachable.
     """
 
     location: str

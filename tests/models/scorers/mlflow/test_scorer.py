@@ -1,4 +1,4 @@
-"""Models that MLflow itself has saved: their answers are those of their frameworks, and what may not load does not."""
+"""Models saved by MLflow itself: their answers match their frameworks, and models that may not be loaded are not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Both scorers of the Open Inference protocol, with models that only MLServer has and what it notes of each call.
+"""Both Open Inference scorers, with models that only MLServer has, and with the calls that it records.
 
-What they do with every server, MLServer included, is in `open_inference_contract.py`.
+`open_inference_contract.py` covers their behaviour with every server, including MLServer.
 """
 
 from __future__ import annotations
