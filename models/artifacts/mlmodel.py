@@ -108,7 +108,7 @@ def _inputs(listed: Any) -> tuple[TensorSpec, ...]:
     names = [spec.name for spec in specs]
     if not specs or len(set(names)) != len(names) or ("" in names and len(names) > 1):
         raise ModelLoadError(
-            f"{FILE_NAME}: each input of the signature must have a name of its own; infer the signature from a "
+            f"{FILE_NAME}: each input of the signature must have a unique name; infer the signature from a "
             "DataFrame, an array or a dict of arrays, and log the model again"
         )
     return specs

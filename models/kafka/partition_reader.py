@@ -60,7 +60,7 @@ class ReadSettings:
       on_gap: what to do when records between the position and the first available one are gone: fail, or report the
         gap and continue after it.
       max_records: the largest number of records in a batch.
-      max_bytes: the largest size of a batch, in bytes of keys and values; a larger record is a batch of its own.
+      max_bytes: the largest size of a batch, in bytes of keys and values; a larger record forms its own batch.
     """
 
     kafka: KafkaSettings

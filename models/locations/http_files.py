@@ -29,7 +29,7 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, user = parts.hostname, parts.username
-        parts.port  # noqa: B018  # raises ValueError for what is no number
+        parts.port  # noqa: B018  # raises ValueError for a port that is not a number
     except ValueError as error:
         raise ModelLoadError(f"{url!r} is not a URL: {error}") from error
     if parts.scheme.lower() not in ("http", "https") or not host:

@@ -180,7 +180,7 @@ def _artifacts(server: str) -> str:
 
 
 def _headers(server: str) -> dict[str, str]:
-    """What proves who asks, for the server of the environment and no other.
+    """The headers that authenticate requests; empty for any server other than the one that the environment names.
 
     Raises:
       SecretUnavailableError: when a variable refers to a secret that cannot be read.

@@ -99,7 +99,7 @@ class Scorer(Protocol):
 
 
 class ScorerModule(Protocol):
-    """What the module of a scorer contains; see the top of this module."""
+    """The contents of the module of a scorer; see the top of this module."""
 
     @property
     def IN_PROCESS(self) -> bool:  # noqa: N802  # a constant of a module

@@ -64,7 +64,7 @@ _DTYPES: Mapping[str, np.dtype[np.generic]] = {
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_ONLY_ERRORS = 3  # onnxruntime's log level for errors; nobody can act on its warnings
+_ONLY_ERRORS = 3  # onnxruntime's log level for errors; its warnings require no action
 
 
 def load(source: ModelSource) -> Scorer:
@@ -116,7 +116,7 @@ class OnnxScorer(InProcessScorer):
         """
         rows = check_inputs(inputs, self._signature.inputs)
         feeds = {name: _texts(name, values) if values.dtype == _TEXT else values for name, values in inputs.items()}
-        # onnxruntime raises exceptions of its own, without a common base class.
+        # onnxruntime raises its own exceptions, which have no common base class.
         try:
             outputs = self._session.run(self._fetches, feeds)
         except Exception as error:
@@ -155,7 +155,7 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
 
 
 def _open(path: Path, descriptor: ModelDescriptor) -> OpenedModel:
-    # onnxruntime raises exceptions of its own, and UnicodeDecodeError for a name that is not UTF-8.
+    # onnxruntime raises its own exceptions, and UnicodeDecodeError for a name that is not UTF-8.
     try:
         # By its path, because onnxruntime looks beside it for separate files with weights.
         # Without a fallback, which would print a message and then try the same again.

@@ -10,7 +10,7 @@ runs whatever code it contains. A file written by another version of scikit-lear
 may load and give wrong answers.
 
 Features are float64, and numbers only. The outputs are `prediction` (the result of `predict`) and, if the estimator has
-`predict_proba`, `probabilities`. An estimator that would use several threads of its own is limited to one (`n_jobs`).
+`predict_proba`, `probabilities`. An estimator that would start several threads is limited to one (`n_jobs`).
 """
 
 from __future__ import annotations

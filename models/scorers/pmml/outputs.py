@@ -46,7 +46,7 @@ class Given:
 
 
 def predicted(function: str, labels: tuple[str, ...], data_type: str, element: Element) -> tuple[str, Source]:
-    """The data type and the source of the predicted value of such a model."""
+    """The data type and the source of the predicted value, for a model with this function and these labels."""
     if function == REGRESSION:
         return DOUBLE, _numbers
     data_type = STRING if function == CLUSTERING else data_type

@@ -140,7 +140,7 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
         """
         rows = row_count(inputs)
         if not rows:
-            # Servers differ in what they do with tensors without rows.
+            # Servers treat tensors without rows differently.
             known = self._signature.outputs
             return Scores(no_rows({name: known[name] for name in self._outputs or known if name in known}))
         answer = self._client.infer(inputs, self._outputs)
