@@ -27,7 +27,7 @@ SECONDS_TO_VANISH = 5.0
 # Python's own servants: they end by themselves when this process has ended.
 EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
-# How long an example takes, or the choice of one, says more about the machine than about the code.
+# The time that hypothesis takes to run or to draw an example depends more on the machine than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
@@ -139,7 +139,7 @@ def pytest_make_collect_report(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Children inherit it, and so do theirs: a process can be told to be ours even when its parent is gone.
+    # Child processes inherit it, so a process can be recognized as ours even when its parent is gone.
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
 
 
@@ -165,7 +165,7 @@ def _stop_shared_prism() -> None:
     module = sys.modules.get("apache_beam.runners.portability.prism_runner")
     if module is not None:
         shared: Any = module.PrismRunner.shared_handle
-        # The constructor is called when there is no Prism; None says that there is nothing to share either.
+        # The constructor is called when there is no Prism; None means that there is nothing to share either.
         server = shared.acquire(lambda: None)
         if server is not None:
             server.stop()

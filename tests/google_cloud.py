@@ -20,7 +20,7 @@ BUCKET = "serving-bucket"
 PROJECT = "demo-project"
 REGION = "europe-west1"
 
-# What every command needs; no_auth: nobody asks for credentials.
+# The options that every command needs; no_auth: no credentials are required.
 PLACE = (f"--project={PROJECT}", f"--region={REGION}", f"--temp_location=gs://{BUCKET}/temp", "--no_auth")
 
 

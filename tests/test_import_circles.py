@@ -24,7 +24,7 @@ ALLOWED = {
     ("beam_pipeline.cli.commands.template", "beam_pipeline.template"),
     # A record type makes its codec, by the table of codecs, and codecs are made from a record type.
     ("models.records.record_type", "models.records.codecs"),
-    # The interface of codecs lies beside them, for those who write one; it imports none of them.
+    # The interface of codecs is beside them, for authors of codecs; it imports none of them.
     ("models.records.registry_frames", "models.records.codecs.base"),
 }
 

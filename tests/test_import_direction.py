@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What of the application each package may import, itself aside.
+# The parts of the application that each package may import, besides itself.
 ALLOWED = {
     "models": set[str](),
     "transforms": {"models"},

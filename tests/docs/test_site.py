@@ -18,7 +18,7 @@ from beam_pipeline.cli.command_line import COMMANDS
 from models.serving.status import ModelStatistics, StatusEvent
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a page loads by itself; links that a reader may follow are no matter.
+# Resources that a page loads automatically; links that a reader may follow do not matter.
 LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\s>]*")
 
 

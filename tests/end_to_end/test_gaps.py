@@ -69,7 +69,7 @@ def test_a_topic_recreated_while_the_pipeline_runs_is_read_from_its_beginning_an
 def test_a_topic_recreated_while_the_pipeline_was_away_stops_it_or_is_reported(deploy: Deploy) -> None:
     deployment = deploy()
     offsets = deployment.send([record("new")] * 30)
-    # The topic has enough records: only its identity tells. (Kafka forgets a deleted topic's offsets, a while later.)
+    # The topic has enough records: only its id reveals it. (Kafka forgets a deleted topic's offsets a while later.)
     commit(deployment, 20, "the id of another topic")
     assert "the topic was recreated since offset 20 was committed" in deployment.fails(on_gap="fail")
     deployment.start(on_gap="report")

@@ -69,11 +69,11 @@ def test_coordinates_restore_the_order_of_a_partition_and_a_batch_keeps_it(deplo
     results = deployment.results()
     for partition in range(2):
         came = [result for result in results if result.where[0] == partition]
-        # What Prism keeps: the order within a batch. Batches of one partition may overtake each other.
+        # Prism guarantees the order within a batch. Batches of one partition may overtake each other.
         batches: dict[int, list[int]] = defaultdict(list)
         for result in came:
             batches[result.metadata["startTime"]].append(result.where[1])
         assert all(offsets == sorted(offsets) for offsets in batches.values())
-        # What any runner keeps: the coordinates.
+        # Every runner preserves the coordinates.
         restored = sorted(came, key=lambda result: result.where)
         assert [result.record["user"] for result in restored] == list(range(1_500))

@@ -44,7 +44,7 @@ def test_no_record_is_lost_by_kill_and_restart_and_none_meets_an_older_model(
                 require_committed_is_acknowledged(deployment)
             process.kill()
             require_committed_is_acknowledged(deployment)
-        # While the pipeline is away, the model goes on: whoever starts must begin with the newest.
+        # While the pipeline is down, the model advances: the next start must begin with the newest version.
         deployment.publish(name, version_model(3), X)
         from_here = [len(offsets) for offsets in sent]
         deployment.start()

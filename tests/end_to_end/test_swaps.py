@@ -17,7 +17,7 @@ from tests.end_to_end.test_updates import X, record
 
 SaveVersion = Callable[..., Path]
 MODELS = ("swap-a", "swap-b", "swap-c", "swap-d")
-VERSIONS = 51  # the first is no swap
+VERSIONS = 51  # the first version is not a swap
 SECONDS = 150.0
 
 

@@ -22,7 +22,7 @@ from tests.saved_models import save_wine_model
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATIONS = sorted((ROOT / "examples").rglob("serving.yaml"))
 SENSORS = ROOT / "examples" / "sensors"
-# What a test gives itself, so that it has topics of its own.
+# The options that a test sets itself, so that it has its own topics.
 OWN = ("bootstrap-servers", "group")
 
 

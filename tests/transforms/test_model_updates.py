@@ -91,7 +91,7 @@ def test_messages_that_an_earlier_run_reported_are_not_reported_again() -> None:
 RETIREMENT = encode_pointer(ModelPointer("m", None, 1, 1))
 OTHER = encode_descriptor(ModelDescriptor("x", "t", 1, model_source_location="nowhere"))
 
-# What a message of the models topic may look like is written down here, case by case, for whoever publishes.
+# The forms that a message of the models topic may have, case by case, for all publishers.
 GOOD: list[tuple[bytes | None, bytes | None]] = [
     (b"m/1", DESCRIPTOR),  # a version
     (b"m", POINTER),  # which version is live

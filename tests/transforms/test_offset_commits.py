@@ -107,7 +107,7 @@ def test_a_commit_that_fails_is_said_once_and_tried_again(
     eventually(lambda: (member.poll(0.1), member.assignment())[1])
     committer = GroupCommitter(kafka, f"{GROUP}-{topic}")
     committer.acknowledge(span(topic, 0, 3))
-    # (The member says that it is alive in a thread of its own.)
+    # (The member sends its heartbeats in a separate thread.)
     eventually(lambda: "give this one a --group of its own" in caplog.text)
     for offset in (3, 4):
         committer.acknowledge(span(topic, offset, offset + 1))

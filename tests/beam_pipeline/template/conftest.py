@@ -19,7 +19,7 @@ from models.secret_references import SecretReader
 from tests.google_cloud import BUCKET, PLACE, StorageEmulator
 from tests.google_cloud import storage_emulator as run_storage
 
-# What Secret Manager answers, if anybody asks it.
+# The response of Secret Manager, if it is called.
 PASSWORD = "correct-horse-battery"
 SECRET = "projects/demo-project/secrets/kafka-password/versions/3"
 TEMPLATE = f"gs://{BUCKET}/templates/serving"

@@ -29,7 +29,7 @@ def main(path: str) -> None:
     plan = plan_runner("DirectRunner", [f"--prism_location={given['prism_location']}"])
     plan = replace(plan, frontiers="state")
     pipeline = graph_of(options, plan)
-    # What a worker does first: from here on, whatever is unpickled is what the job was given.
+    # A worker does this first: from here on, everything that is unpickled has the job's parameters.
     RuntimeValueProvider.set_runtime_options(given["parameters"])
     RunningPipeline(pipeline.run, plan).wait(stop)
 

@@ -28,7 +28,7 @@ class Triton:
     halves = frozenset({GRPC, REST})
     nan = True
     failure: ClassVar = {GRPC: "INTERNAL: .*13 is not scored!!!", REST: "500: .*13 is not scored!!!"}
-    # Triton says of what it lacks, too, only that it is not ready.
+    # Triton also reports models that it lacks only as not ready.
     unknown: ClassVar = {
         "unknown": "no model 'unknown' that is ready|400: Model version not ready",
         "adder/versions/9": "no model 'adder' that is ready|400: Model version not ready",

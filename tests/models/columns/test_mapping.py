@@ -35,7 +35,7 @@ def fill(schema: RecordType, entry: Signature, rows: list[Any], **mapped: tuple[
     return to_model_inputs(plan_inputs(entry, mapped, schema.codec), columns_of(schema, rows))
 
 
-# --- What comes back belongs to the record that it came from.
+# --- Results belong to the records that they came from.
 
 RATINGS = st.lists(
     st.fixed_dictionaries(

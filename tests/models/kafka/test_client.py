@@ -70,7 +70,7 @@ def test_a_prefixed_setting_reaches_the_client(kafka: Kafka) -> None:
     assert partition_count(settings.admin(), topic, SECONDS) == 1
 
 
-# --- What the brokers say.
+# --- Responses of the brokers.
 
 
 def test_partitions_are_counted_and_a_missing_topic_is_not_created(kafka: Kafka) -> None:

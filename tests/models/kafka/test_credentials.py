@@ -51,7 +51,7 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return given
 
 
-# --- What a check may do.
+# --- A check reads no credentials.
 
 
 def test_a_check_reads_no_secret_and_asks_for_no_token(secrets: list[str], tokens: list[str]) -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_token_provider_is_rejected(name: str) -> None:
         without_credentials({name: "gogle"})
 
 
-# --- What a client gets.
+# --- The credentials of a client.
 
 
 def test_a_client_gets_the_secret_behind_a_reference(secrets: list[str]) -> None:

@@ -119,7 +119,7 @@ def test_several_files_and_a_folder_that_oras_has_pushed_are_a_folder(host: str,
 
 
 def test_layers_are_what_their_annotations_say(host: str, tmp_path: Path) -> None:
-    # ORAS's program gives a file that type by default, and a folder the annotation.
+    # ORAS's program labels a file with that type by default, and adds the annotation to a folder.
     file = publish(host, "typed", (b"plain", TAR, {TITLE: "model.txt"}))
     assert download(file, tmp_path / "file").read_bytes() == b"plain"
     folder = publish(host, "typed", (tar({"m/a": b"1"}), "application/x-model", {TITLE: "m", UNPACK: "true"}))

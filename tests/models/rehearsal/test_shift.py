@@ -126,7 +126,7 @@ def test_texts_are_counted_by_their_names(live: list[str], candidate: list[str])
         q = (candidate.count(name) + 0.5) / (len(candidate) + 0.5 * len(names))
         total += (q - p) * math.log(q / p)
     found = category_shift(np.array(live, object), np.array(candidate, object))
-    # What the live model never says is one category together.
+    # All texts that the live model never returns form one category.
     unknown = {*candidate} - {*live}
     if len(unknown) <= 1:
         assert found == pytest.approx(total)

@@ -283,7 +283,7 @@ def test_a_real_model_warms_up(tmp_path: Path) -> None:
     model.close()
 
 
-# --- What results say.
+# --- Content of results.
 
 
 def test_a_remote_model_is_known_by_the_version_that_its_server_named() -> None:

@@ -151,7 +151,7 @@ def test_a_version_that_was_published_again_unchanged_is_not_loaded_again(regist
     assert registry.settled()
 
 
-# --- What comes too late.
+# --- Late events.
 
 
 def test_a_model_that_is_unwanted_by_the_time_it_has_loaded_is_closed(registry: ModelRegistry) -> None:

@@ -145,7 +145,7 @@ def test_of_a_hundred_good_candidates_none_is_taken_out_and_of_a_hundred_bad_one
     assert max(records for _, records in (*failing, *differing)) <= 100
 
 
-# --- What follows.
+# --- Consequences.
 
 
 def canary(share: float = 0.01, steps: tuple[float, ...] = (0.01, 0.5, 1.0)) -> Generation:
@@ -206,7 +206,7 @@ def test_only_one_candidate_of_a_route_without_segments_can_be_guarded() -> None
         Arm("a", "m", 2, guardrails=LIMITS)
 
 
-# --- What workers report.
+# --- Reports of workers.
 
 COUNTS = st.integers(0, 1_000)
 

@@ -56,7 +56,7 @@ def replaced(arguments: tuple[str, ...], name: str, *values: str) -> list[str]:
     return [one for one in arguments if not one.startswith(f"--{name}")] + list(values)
 
 
-# --- What is told without asking Google.
+# --- Errors found without asking Google.
 
 
 @pytest.mark.parametrize("name", ["project", "region", "temp_location"])
@@ -103,7 +103,7 @@ def test_settings_that_contradict_each_other_are_refused(arguments: list[str], r
         plan(*PLACE, *arguments)
 
 
-# --- What Google is asked.
+# --- Errors found by asking Google.
 
 
 @pytest.mark.parametrize("name", ["temp_location", "staging_location", "template_location"])
@@ -238,7 +238,7 @@ def test_a_job_that_a_launcher_submits_is_a_file(here: tuple[str, ...], storage_
     assert "launches/job_object" in storage_emulator.names()
 
 
-# --- What the workers are made of.
+# --- The installation of the workers.
 
 
 @pytest.fixture

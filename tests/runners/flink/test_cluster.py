@@ -115,7 +115,7 @@ def test_a_part_that_ends_by_itself_is_reported_with_its_log(cluster: LocalFlink
 
 
 def test_a_fork_does_not_end_the_cluster(cluster: LocalFlinkCluster) -> None:
-    # What a fork does at its exit, without forking this process with all its threads.
+    # Runs the exit handlers of a fork, without forking this process with all its threads.
     before = started_by_us()
     cluster._owner, owner = -1, cluster._owner
     try:

@@ -59,7 +59,7 @@ def test_the_jar_is_a_job_server(jar: Path) -> None:
     with zipfile.ZipFile(jar) as opened:
         names = opened.namelist()
     assert "org/apache/beam/runners/flink/FlinkPipelineRunner.class" in names
-    # What only the build needs.
+    # Only the build needs these.
     assert not [name for name in names if name.startswith("org/objectweb/asm/") or "BeamFixes" in name]
 
 

@@ -208,7 +208,7 @@ def test_a_drawn_port_that_somebody_takes_before_the_start_is_drawn_again(monkey
 
 
 def test_a_fork_does_not_end_the_broker(broker: LocalBroker) -> None:
-    # What a fork does at its exit, without forking this process with all its threads.
+    # Runs the exit handlers of a fork, without forking this process with all its threads.
     before = broker.process_id
     broker._owner, owner = -1, broker._owner
     try:

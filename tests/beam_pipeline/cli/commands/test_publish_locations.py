@@ -136,7 +136,7 @@ def test_a_model_is_published_by_its_version_and_workers_load_that_one(
         (scores,) = scorer.score({"v": np.asarray([[1.0, 10.0]], np.float32)}).outputs.values()
         np.testing.assert_array_equal(scores.ravel(), [21.0])
         scorer.close()
-        # What cannot be reached is an error that the next attempt may not have.
+        # An unreachable origin is an error, which may be gone at the next attempt.
         origin.reach(False)
         with pytest.raises(ModelLoadError) as raised:
             load_scorer(source)

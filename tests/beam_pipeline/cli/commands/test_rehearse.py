@@ -108,7 +108,7 @@ def serving(deployment: Deployment) -> Deployment:
     return deployment
 
 
-# --- What a rehearsal finds.
+# --- Findings of a rehearsal.
 
 
 def test_a_good_candidate_is_within_all_limits(serving: Deployment) -> None:
@@ -180,7 +180,7 @@ def test_a_slow_model_is_flagged_by_its_slowdown_alone(serving: Deployment) -> N
     assert found["performance"]["records"] == 500
 
 
-# --- What never comes so far.
+# --- Candidates that never get that far.
 
 
 def test_a_model_with_a_wrong_signature_is_refused_when_it_is_published_and_when_it_is_rehearsed(

@@ -197,7 +197,7 @@ def test_fields_with_a_default_are_optional(name: str) -> None:
     assert json_schema_of(declared)["required"] == required
 
 
-# --- What is malformed.
+# --- Malformed messages.
 
 
 def malformed(topic: Topic, good: bytes) -> list[tuple[bytes | None, str]]:

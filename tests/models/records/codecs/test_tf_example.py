@@ -473,7 +473,7 @@ def test_an_input_of_another_name_is_not_filled_with_the_message_by_itself(tmp_p
 
 def test_a_feature_that_is_called_as_the_input_fills_it(tmp_path: Path) -> None:
     kind = RecordType("test", SCHEMA + 'feature { name: "examples" type: BYTES shape {} }', "tf-example")
-    with pytest.raises(ModelLoadError, match="warm-up failed"):  # an empty text is no example
+    with pytest.raises(ModelLoadError, match="warm-up failed"):  # an empty text is not an example
         load(save_example_model(tmp_path / "model", "examples"), kind)
 
 

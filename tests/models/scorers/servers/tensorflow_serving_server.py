@@ -220,7 +220,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 def _grpc_call(request: Any, context: Any) -> dict[str, Any]:
     return {
         "protocol": "grpc",
-        # grpc's public interface does not tell a servicer which authority was asked for.
+        # grpc's public interface does not expose the requested authority to a servicer.
         "authority": context._rpc_event.call_details.host.decode(),
         "headers": {item.key: str(item.value) for item in context.invocation_metadata()},
         "outputs": list(request.output_filter),
