@@ -4,11 +4,12 @@ The model is a text file, as `save_model` of a Booster writes it. It has no opti
 null becomes, is a missing value.
 
 A classifier (objectives binary and multiclass) has the outputs `prediction`, the number of the class, and
-`probabilities`, one for each class; every other model has `prediction` only. Of a model that stopped early, the best
-iteration is used, which is what `save_model` writes.
+`probabilities`, one for each class; every other model has `prediction` only. For a model that stopped early, the best
+iteration is used, which is the one that `save_model` writes.
 
-Every call runs on the thread that makes it. A file that is cut off or of another kind is refused before LightGBM sees
-it, which would end the process. What is in its trees is not checked, so publish no file of strangers.
+Every call runs on the thread that makes it. A file that is cut off or of another kind is rejected before LightGBM sees
+it, because LightGBM would end the process. The content of the trees is not checked, so do not publish files from
+sources that you do not trust.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ IN_PROCESS = True
 SUFFIXES = (".txt", ".lgb", ".model")
 CLASSIFYING = ("binary", "multiclass")
 
-# LightGBM ends the process for most files that are cut off, and reads others without an error.
+# LightGBM ends the process for most files that are cut off, and reads the rest without an error.
 _MARKS = ("tree\n", "\nend of trees\n", "\nend of parameters\n")
 _OBJECTIVE = re.compile(r"^objective=(\w+)", re.MULTILINE)
 _GENERATED_NAME = re.compile(r"Column_\d+")
@@ -51,7 +52,7 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module, which imports LightGBM."""
+    """Does nothing: importing this module has already imported LightGBM."""
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> TableScorer:
@@ -59,7 +60,7 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     folder.cleanup()
     if not text.startswith(_MARKS[0]) or any(mark not in text for mark in _MARKS):
-        raise ModelLoadError("it is not a whole text file of a LightGBM model; save it with Booster.save_model")
+        raise ModelLoadError("it is not a complete LightGBM model file in text format; save it with Booster.save_model")
     booster = _open(text)
     objective = _OBJECTIVE.search(text)
     classifying = objective is not None and objective.group(1) in CLASSIFYING
@@ -77,5 +78,5 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
 def _open(text: str) -> Any:
     try:
         return lightgbm.Booster(model_str=text)
-    except Exception as error:  # LightGBMError is not the only one
+    except Exception as error:  # LightGBM also raises others than LightGBMError
         raise ModelLoadError(f"LightGBM cannot load it: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Models that arrive before, during and after the records that they score; the shared deployment runs all the while."""
+"""Models that arrive before, during and after the records that they score; one shared deployment runs throughout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def record(data_type: str, user: int = 1, products: tuple[int, ...] = ()) -> dic
 
 
 def serve(serving: Deployment, name: str, model: Path, inline: bool = True) -> int:
-    """Publishes and waits until it serves; the version."""
+    """Publishes a version, waits until it serves, and returns its number."""
     version = serving.publish(name, model, X, inline).model_version
     serving.status("serving", name, version)
     return version

@@ -68,7 +68,7 @@ def test_what_is_no_event_is_passed_over() -> None:
 
 
 def two_deployments(only: str | None = None) -> StatusFold:
-    """One deployment fails to load what another one serves; both have a worker of the same name."""
+    """Two deployments, one of which fails to load what the other one serves; each has a worker with the same name."""
     fold = StatusFold(only)
     fold.add(event("serving", 1, figures=FIGURES, deployment="payments"))
     fold.add(event("failed", 2, error="no such field", deployment="search"))

@@ -1,4 +1,4 @@
-"""The registry with routes: arms, fences, models on demand, and a limit of memory."""
+"""The registry with routes: arms, fences, models on demand, and a memory limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAIT = 20.0
 def generation(
     *arms: PublishedVersion | None, fence: int | None = None, offset: int = 1, roles: tuple[Role, ...] = ()
 ) -> PlannedGeneration:
-    """A generation of these arms, named by their place."""
+    """A generation with these arms, named by their positions."""
     planned = tuple(
         PlannedArm(
             () if version is None else (version,), str(place), roles[place] if roles else "serve", label="gone/1"
@@ -46,7 +46,7 @@ def served(registry: ModelRegistry, timestamp: int = 0) -> str | None:
 
 @dataclass
 class Loader(ModelLoader):
-    """Gives fake models; versions in `broken` fail, and a gate holds a load back."""
+    """Returns fake models; versions in `broken` fail, and a gate delays a load."""
 
     broken: set[int] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -267,7 +267,7 @@ def test_models_below_a_fence_that_has_passed_are_released_when_they_are_idle() 
 
 @dataclass
 class History:
-    """What was published: the fence and version of each generation, the oldest first."""
+    """The published history: the fence and version of each generation, oldest first."""
 
     every: list[tuple[int | None, int]] = field(default_factory=list)
 

@@ -19,7 +19,7 @@ SECONDS = 60.0
 
 @pytest.fixture
 def pool() -> Iterator[tuple[psutil.Popen, str]]:
-    """A pool as a container starts it, and its address."""
+    """A pool started as in a container, and its address."""
     port = free_port()
     process = psutil.Popen([sys.executable, "-m", "runners.worker.pool", "--port", str(port)], cwd=Path.cwd())
     try:
@@ -32,7 +32,7 @@ def pool() -> Iterator[tuple[psutil.Popen, str]]:
 
 
 def ask_for_worker(address: str, name: str) -> None:
-    """As a task manager does; its control endpoint is one where nobody answers."""
+    """Requests a worker, as a task manager does; nothing listens on its control endpoint."""
     request = beam_fn_api_pb2.StartWorkerRequest(
         worker_id=name, control_endpoint=endpoints_pb2.ApiServiceDescriptor(url=f"127.0.0.1:{free_port()}")
     )

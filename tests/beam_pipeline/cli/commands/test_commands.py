@@ -1,4 +1,4 @@
-"""The commands against a real broker, without a pipeline; with one, see tests/end_to_end."""
+"""The commands against a real broker, without a pipeline; tests/end_to_end covers them with one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def kafka(broker: LocalBroker) -> KafkaSettings:
 
 @dataclass(frozen=True)
 class Cli:
-    """Runs commands with a configuration file that names topics of one test."""
+    """Runs commands with a configuration file that names the topics of one test."""
 
     config: str
     topics: dict[str, str]
@@ -87,7 +87,7 @@ def read_all(
 
 
 def end_of(kafka: KafkaSettings, topic: str) -> int:
-    """How many messages were ever written to a topic of one partition."""
+    """The number of messages that were ever written to a topic of one partition."""
     consumer = kafka.consumer("test")
     try:
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30.0)
@@ -185,13 +185,13 @@ def test_generate_records_sends_the_given_number_at_the_rate(
 
 
 def in_the_background(*words: str) -> subprocess.Popen[str]:
-    """A command as a shell starts it with `&`: SIGINT is ignored. What it prints goes one way."""
+    """Starts a command as a shell does with `&`, with SIGINT ignored. Both of its outputs go to one pipe."""
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "beam_pipeline", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[str, int]:
-    """Ends a command when it has printed its first line; the rest of what it printed, and its exit status."""
+    """Ends a command after it has printed its first line; returns the rest of its output, and its exit status."""
     try:
         assert process.stdout is not None
         assert process.stdout.readline()
