@@ -55,9 +55,10 @@ def test_the_worker_reports_what_it_has_applied_and_what_its_models_answer(
 
 
 def _is_current(serving: Deployment) -> bool:
-    state = serving.status("worker")[-1].state
+    states = [event.state for event in serving.all_status() if event.state is not None]
     with closing(ModelsTopicReader(serving.kafka, serving.topic("models"))) as reader:
-        return state is not None and (state.position, state.waiting) == (reader.end(), ())
+        end = reader.end()
+    return bool(states) and states[-1].position == end and "reported/1" not in states[-1].waiting
 
 
 @pytest.mark.parametrize("inline", [True, False], ids=["inline", "by location"])
