@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from beam_pipeline.cli.model_status import SILENT_MILLISECONDS, ModelStatus, WorkerStatus
 from models.serving.status import ArmShare
@@ -16,40 +17,42 @@ _WARNING, _ERROR = "yellow", "bold red"
 
 
 def status_tables(models: Sequence[ModelStatus], workers: Sequence[WorkerStatus], now: int) -> RenderableType:
-    """A table of models, and one of workers if any has reported its state.
+    """A table of models, the errors of their loads, and a table of workers if any has reported its state.
 
     Args:
       models: the model versions to show.
       workers: the workers to show.
       now: in milliseconds since 1970-01-01 UTC.
     """
-    return Group(_models(models), _workers(workers, now)) if workers else _models(models)
+    failures = [
+        Text(f"{one.name}/{one.version} {one.state}: {one.last_error}", _ERROR) for one in models if one.last_error
+    ]
+    return Group(_models(models), *failures, *([_workers(workers, now)] if workers else []))
 
 
 def _models(models: Sequence[ModelStatus]) -> Table:
     """A row for each version in each deployment; durations are in milliseconds."""
-    shown = _table("name")
-    for column in ("version", "state", "answers", "since", "usage", "average", "p50", "p99", "max", "errors", "memory"):
-        left = column in ("state", "since", "answers")
-        shown.add_column(column, no_wrap=column != "answers", justify="left" if left else "right")
+    shown = _table("model")
+    for column in ("state", "arms", "since"):
+        shown.add_column(column, no_wrap=column != "arms", min_width=9 if column == "arms" else None)
+    for column in ("usage", "p50", "p99", "errors", "memory"):
+        shown.add_column(column, no_wrap=True, justify="right")
     several = len({one.deployment for one in models}) > 1
     if several:
         shown.add_column("deployment", overflow="fold")
-    shown.add_column("description", overflow="fold")
+    shown.add_column("description", overflow="ellipsis", no_wrap=True)
     for one in models:
-        durations = [f"{value:.2f}" for value in (one.average, one.p50, one.p99, one.maximum)]
         shown.add_row(
-            one.name,
-            str(one.version),
+            f"{one.name}/{one.version}",
             one.state,
             ", ".join(dict.fromkeys(map(_arm, one.arms))),
             "" if one.since is None else _clock(one.since),
             str(one.usage),
-            *(durations if one.usage else [""] * 4),
+            *((f"{one.p50:.3g}", f"{one.p99:.3g}") if one.usage else ("", "")),
             str(one.errors),
             _megabytes(one.memory),
             *([one.deployment] if several else []),
-            one.last_error or one.description or "",
+            one.description or "",
             style=_ERROR if one.state == "failed" else None,
         )
     return shown
@@ -91,7 +94,7 @@ def _notice(worker: WorkerStatus, now: int) -> str:
 
 def _table(first: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, overflow="fold", min_width=10)
+    table.add_column(first, overflow="fold", min_width=8)
     return table
 
 

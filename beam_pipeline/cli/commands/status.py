@@ -112,6 +112,7 @@ def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) ->
     """Shows the tables until the command is interrupted."""
     from rich.live import Live
 
+    from beam_pipeline.cli.tables import literal_console
     from beam_pipeline.cli.topic_reading import read_topic
 
     lock, failed = threading.Lock(), threading.Event()
@@ -127,7 +128,7 @@ def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) ->
             failed.set()
 
     threading.Thread(target=follow, name="status", daemon=True).start()
-    with Live(auto_refresh=False) as live:
+    with Live(console=literal_console(), auto_refresh=False) as live:
         while not failed.wait(_REFRESH_SECONDS):
             with lock:
                 shown = _status(kafka, values["models_topic"], fold).tables()
