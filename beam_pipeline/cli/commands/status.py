@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from beam_pipeline.cli.arguments import add_options, runs_until_stopped
 from beam_pipeline.cli.option_values import kafka_settings, read_options, require
 from beam_pipeline.logs import set_up_logs
+from models.errors import OptionsError
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -50,6 +51,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
     fold = StatusFold(given.deployment)
     if given.watch:
+        if not sys.stdout.isatty():
+            raise OptionsError("--watch needs a terminal; programs call status --json repeatedly")
         return _watch(kafka, values, fold)
     from beam_pipeline.cli.tables import print_table
     from beam_pipeline.cli.topic_reading import read_topic

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -348,6 +350,46 @@ def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follo
     shown = capsys.readouterr()
     (status,) = (json.loads(line) for line in shown.out.splitlines())
     assert (status["deployment"], status["state"], shown.err) == ("payments", "serving", "")
+
+
+@SIGNALS
+def test_a_watched_status_is_kept_current_until_a_signal(
+    command: Cli, kafka: KafkaSettings, number: signal.Signals
+) -> None:
+    model = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
+    ModelPublisher(kafka, command.topics["models-topic"]).publish(model)
+    event = StatusEvent("serving", 1, "worker", "wine", 1, "wine")
+    send(kafka, command.topics["status-topic"], (event.key, event.to_json()))
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "beam_pipeline", "status", "--watch", "--config", command.config]
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        seen = read_until(ours, b"serving")
+        assert b"wine/1" in seen
+        later = StatusEvent("failed", 2, "worker", "wine", 1, "wine", "it is broken")
+        send(kafka, command.topics["status-topic"], (later.key, later.to_json()))
+        read_until(ours, b"it is broken")
+        process.send_signal(number)
+        assert process.wait(30.0) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What a program prints to its terminal until it has printed this."""
+    seen = b""
+    while wanted not in seen:
+        assert select.select([terminal], [], [], 60.0)[0], seen.decode(errors="replace")
+        seen += os.read(terminal, 65_536)
+    return seen
+
+
+def test_a_status_is_watched_only_on_a_terminal(command: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("status", "--watch") == 2
+    assert "--watch needs a terminal; programs call status --json repeatedly" in capsys.readouterr().err
 
 
 def letter(topic: str, offset: int, value: bytes | None) -> tuple[bytes, bytes]:
