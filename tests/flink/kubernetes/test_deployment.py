@@ -36,6 +36,13 @@ def secret(name: str, keys: dict[str, str]) -> dict[str, Any]:
     return {"kind": "Secret", "metadata": {"name": name, "resourceVersion": "1", "generation": 1}, "data": keys}
 
 
+def task_manager(ready: bool = True, **status: Any) -> dict[str, Any]:
+    """A pod as Kubernetes reports it."""
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    metadata = {"name": "beam-serving-taskmanager-1-1", "labels": {"component": "taskmanager"}}
+    return {"metadata": metadata, "status": {"conditions": [condition], **status}}
+
+
 class Cluster:
     """The stand-in's file."""
 
@@ -51,6 +58,7 @@ class Cluster:
                 "operator": "1.13",
                 "crds": CRDS,
                 "outcome": RUNS,
+                "listed": {"pods": [task_manager() for _ in range(8)]},
                 "objects": {f"secret/beam-serving/{one['metadata']['name']}": one for one in secrets},
                 "rendered": overlays,
             }
