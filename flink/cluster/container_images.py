@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flink.cluster.commands import run
 from runners.local.cache_folder import cache_folder
@@ -71,6 +73,13 @@ def names() -> dict[str, str]:
 def size(name: str) -> int:
     """The size of an image's files in bytes."""
     return int(_buildah("inspect", "--type", "image", "--format", "{{.FromImageSize}}", name) or 0)
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """What an image says about its containers: `User`, `Entrypoint`, `Env` and others."""
+    inspected = json.loads(_buildah("inspect", "--type", "image", name))
+    found: dict[str, Any] = inspected["OCIv1"]["config"]
+    return found
 
 
 def save(name: str, archive: Path) -> None:
