@@ -17,7 +17,7 @@ from flink.cluster.commands import run
 from flink.cluster.errors import MissingPartError
 from runners.local.cache_folder import announce, cache_folder, locked
 
-_SOURCES = Path(__file__).with_name("binaries")
+_SOURCES = Path(__file__).with_name("go")
 # Kubernetes takes a quarter of an hour on two cores.
 _SECONDS = 3600.0
 # Without cgo, the programs need nothing of the machine's libraries. No other toolchain is downloaded.

@@ -71,15 +71,19 @@ def names() -> dict[str, str]:
 
 
 def size(name: str) -> int:
-    """The size of an image's files in bytes."""
-    return int(_buildah("inspect", "--type", "image", "--format", "{{.FromImageSize}}", name) or 0)
+    """The size of an image in bytes: of its layers, which are not compressed in the cache."""
+    return sum(layer["size"] for layer in json.loads(_inspect(name)["Manifest"])["layers"])
 
 
 def configuration(name: str) -> dict[str, Any]:
     """What an image says about its containers: `User`, `Entrypoint`, `Env` and others."""
-    inspected = json.loads(_buildah("inspect", "--type", "image", name))
-    found: dict[str, Any] = inspected["OCIv1"]["config"]
+    found: dict[str, Any] = _inspect(name)["OCIv1"]["config"]
     return found
+
+
+def _inspect(name: str) -> dict[str, Any]:
+    inspected: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", name))
+    return inspected
 
 
 def save(name: str, archive: Path) -> None:

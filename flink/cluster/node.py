@@ -149,8 +149,9 @@ def down() -> None:
     machine.restore_settings()
     for name in _DELETED:
         shutil.rmtree(layout.node_folder() / name, ignore_errors=True)
-    for path in layout.node_folder().glob("*.kubeconfig"):
-        path.unlink()
+    for path in layout.node_folder().glob("*"):
+        if path.is_socket() or path.suffix == ".kubeconfig":
+            path.unlink()
 
 
 def _unmount() -> None:

@@ -94,11 +94,11 @@ def add_serving_option(name: str, value: object) -> None:
     edit_yaml(folder / "kustomization.yaml", lambda content: content.update(configMapGenerator=[generator]))
 
 
-def set_parallelism(number: int) -> None:
-    """Changes the parallelism in the overlay."""
+def set_in_overlay(path: str, value: object) -> None:
+    """Changes a value of the FlinkDeployment in the overlay, such as /spec/job/parallelism."""
 
     def change(patches: Any) -> None:
-        next(one for one in patches if one["path"] == "/spec/job/parallelism")["value"] = number
+        next(one for one in patches if one["path"] == path)["value"] = value
 
     edit_yaml(overlay.OVERLAYS / ENVIRONMENT / "small.yaml", change)
 
@@ -114,6 +114,13 @@ def name_of(component: str) -> str:
     """The name of the only pod of a component."""
     (pod,) = pods(component)
     return str(pod["metadata"]["name"])
+
+
+def leading_job_manager() -> str:
+    """The name of the job manager that leads, by the ConfigMap in which Flink keeps the leaders' addresses."""
+    leaders = kubectl("get", "configmap", "beam-serving-cluster-config-map", IN_NAMESPACE, "--output=jsonpath={.data}")
+    (leading,) = (pod for pod in pods("jobmanager") if f"{pod['status'].get('podIP')}:" in leaders)
+    return str(leading["metadata"]["name"])
 
 
 def rest(path: str) -> Any:

@@ -11,7 +11,15 @@ from flink.cluster import kafka
 from flink.cluster.kubernetes_client import kubectl
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
-from tests.cluster.on_kubernetes import IN_NAMESPACE, RATE, KubernetesDeployment, name_of, require_true_labels
+from tests.cluster.on_kubernetes import (
+    IN_NAMESPACE,
+    RATE,
+    KubernetesDeployment,
+    leading_job_manager,
+    name_of,
+    require_true_labels,
+    set_in_overlay,
+)
 from tests.end_to_end.flink.flink_deployment import duplicates, longest_gap
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -24,7 +32,8 @@ GAP_SECONDS = 120.0
 def running(
     command: Command, deployment: KubernetesDeployment, version_model: SaveVersion, wine: Row
 ) -> KubernetesDeployment:
-    """The deployment, with a model that scores."""
+    """The deployment with two job managers, and a model that scores."""
+    set_in_overlay("/spec/jobManager/replicas", 2)
     assert command("deploy") == 0
     deployment.publish("wine", version_model(1), X)
     deployment.results_of(deployment.send([wine]), seconds=240.0)
@@ -36,8 +45,9 @@ def delete_task_manager() -> None:
     kubectl("delete", "pod", name_of("taskmanager"), IN_NAMESPACE, "--wait=false")
 
 
-def delete_job_manager() -> None:
-    kubectl("delete", "pod", name_of("jobmanager"), IN_NAMESPACE, "--wait=false")
+def delete_leading_job_manager() -> None:
+    """The other job manager takes over."""
+    kubectl("delete", "pod", leading_job_manager(), IN_NAMESPACE, "--wait=false")
 
 
 def kill_workers() -> None:
@@ -62,7 +72,7 @@ def restart_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    "fail", [kill_workers, kill_worker_container, delete_task_manager, delete_job_manager, restart_broker]
+    "fail", [kill_workers, kill_worker_container, delete_task_manager, delete_leading_job_manager, restart_broker]
 )
 def test_nothing_is_lost_and_no_label_is_false(
     running: KubernetesDeployment,

@@ -18,7 +18,7 @@ from tests.cluster.on_kubernetes import (
     pods,
     require_true_labels,
     rest,
-    set_parallelism,
+    set_in_overlay,
 )
 from tests.end_to_end.deployment import Result
 from tests.end_to_end.flink.flink_deployment import duplicates
@@ -131,7 +131,7 @@ def test_a_rollback_restores_the_option_and_keeps_the_state(
 def test_more_parallelism_is_more_task_managers_and_scores_nothing_again(
     command: Command, deployment: KubernetesDeployment, wine: Row
 ) -> None:
-    set_parallelism(2)
+    set_in_overlay("/spec/job/parallelism", 2)
     with deployment.records_coming(wine, a_second=RATE) as sent:
         deployment.wait_for_more_results()
         assert command("upgrade") == 0
