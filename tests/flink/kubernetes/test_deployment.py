@@ -335,7 +335,7 @@ def test_an_operator_that_does_nothing_is_waited_for_only_so_long(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.change(outcome={"lifecycleState": "DEPLOYED", "job": "RESTARTING"})
-    assert "DEPLOYED, job RESTARTING" in error_of(capsys, "deploy", "aws", "--timeout", "0.5")
+    assert "DEPLOYED, job RESTARTING" in error_of(capsys, "deploy", "aws", "--timeout", "5")
 
 
 def test_make_passes_the_environment_on() -> None:
