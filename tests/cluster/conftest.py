@@ -18,7 +18,6 @@ from flink.deployment.revisions import read
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType, Row
 from tests.cluster.on_kubernetes import ENVIRONMENT, KubernetesDeployment, editable_overlays, empty_topics
-from tests.saved_models import save_version_model
 
 Command = Callable[..., int]
 SaveVersion = Callable[[int], Path]
@@ -81,5 +80,7 @@ def wine() -> Row:
 
 @pytest.fixture(scope="session")
 def version_model(tmp_path_factory: pytest.TempPathFactory) -> SaveVersion:
-    """Saves a model whose answer is the given number."""
+    """Saves a model whose answer is the given number; imports TensorFlow, which takes a while."""
+    from tests.saved_models import save_version_model
+
     return lambda version: save_version_model(tmp_path_factory.mktemp("model"), version)
