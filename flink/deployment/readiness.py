@@ -24,9 +24,13 @@ def job_state(live: Manifest | None) -> str:
 
 def last_savepoint(live: Manifest | None) -> str:
     """The savepoint of the last upgrade; empty when there is none."""
-    path = str(_job_status(live).get("upgradeSavepointPath") or "")
-    # After an upgrade from the last checkpoint, the operator puts a keyword here instead of a location.
-    return path if "://" in path else ""
+    status = _job_status(live)
+    # Operators before 1.8 only have the list of savepoints.
+    latest = (status.get("savepointInfo") or {}).get("lastSavepoint") or {}
+    path = str(status.get("upgradeSavepointPath") or latest.get("location") or "")
+    # After an upgrade from the last checkpoint, the operator puts a keyword here instead of a location. Flink writes
+    # the location of a local file with one slash.
+    return path if ":/" in path else ""
 
 
 def _job_status(live: Manifest | None) -> Manifest:

@@ -100,7 +100,7 @@ def test_an_upgrade_keeps_the_state_and_applies_the_option(
         deployment.wait_for_more_results()
         assert command("upgrade") == 0
         deployment.wait_for_more_results()
-    assert "file:///state/savepoints/" in capsys.readouterr().out
+    assert "Its last savepoint: file:/state/savepoints/" in capsys.readouterr().out
     results = deployment.results_of_all(sent)
     require_true_labels(results)
     assert {result.version for result in results} == {2}
