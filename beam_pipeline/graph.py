@@ -40,13 +40,13 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
         | "Score" >> score
     )
     offsets = GroupOffsets(kafka, options.group)
-    # Where all spans come to one process, the sinks commit: one bundle less for each batch.
+    # If all spans arrive in one process, the sinks commit the offsets, which saves a bundle for each batch.
     sink = WriteToKafka(kafka, options.dead_letters(), offsets if frontiers == "process" else None)
     acknowledged = (
         scored | "WriteResults" >> sink,
         updates.rejected | "WriteRejected" >> sink,
     )
-    # Also where nothing comes this way: Prism spins for as long as a bundle takes that has no output at all.
+    # Needed even if nothing consumes it: Prism spins for the whole duration of a bundle that has no output at all.
     spans = acknowledged | "Acknowledged" >> beam.Flatten()
     if frontiers == "state":
         spans | "CommitOffsets" >> CommitOffsets(offsets)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 _QUIET = ("apache_beam", "PrismRunner", "absl", "urllib3", "tensorflow", "h5py")
 # Warnings that appear in normal operation: Prism warns about an empty transform that Beam's own Create produces, and
-# about each bundle that a stop cuts short. What urllib3 tries again in vain ends in an error of ours.
+# about each bundle that a stop cuts short. If urllib3's retries fail, one of our own errors reports it.
 _EXPECTED = (
     "empty transform, with payload",
     "pipeline canceled",

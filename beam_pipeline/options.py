@@ -43,7 +43,7 @@ def latest_schema_of(topic: str) -> str:
 
 
 def codec_options(topic: str, registry: str | None, config: Mapping[str, str]) -> dict[str, str]:
-    """The options of a record type: of records on a topic ("": on none in particular), with schemas in a registry.
+    """The options of a record type whose schemas are in a registry; `topic` is empty if it is for no single topic.
 
     >>> codec_options("records", None, {})
     {}
@@ -62,8 +62,8 @@ class RecordsTopic:
 
     Attributes:
       topic: the name of the topic.
-      schema, format: values as for `--record-schema` and `--record-format`; a format of a schema registry can do
-        without a schema.
+      schema, format: values as for `--record-schema` and `--record-format`; the schema may be omitted for a format
+          that uses a schema registry.
     """
 
     topic: str
@@ -78,7 +78,7 @@ class RecordsTopic:
           registry_config: settings of its client.
 
         Raises:
-          SchemaError: when the schema cannot be read.
+          SchemaError: the schema cannot be read.
         """
         from models.records.record_type import RecordType
 

@@ -1,1 +1,1 @@
-"""Speeds, each as a ratio to something that runs beside it on the same machine at the same time of day."""
+"""Measures speeds, each as a ratio to a rival that runs in turns with it on the same machine."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks [FIGURE ...] [--runner R]`: measures figures, each by the function of its name.
+"""`python -m benchmarks [FIGURE ...] [--runner R]`: measures figures, each with the function of the same name.
 
-Measures on a real broker of its own, and on Flink on a cluster of its own.
+It starts a real broker and, for Flink, a cluster of its own.
 """
 
 from __future__ import annotations
@@ -15,26 +15,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.anatomy import anatomy
-from benchmarks.checkpoints import before_and_after
-from benchmarks.contenders import BEAM_SERVING, EVERYBODY, Runner, contender, make_topics
-from benchmarks.measurement import (
-    Compared,
-    await_results,
-    fill,
-    in_turns,
-    rate,
-    read_results,
-    results_reader,
-)
-from benchmarks.model_types import measure_types
-from benchmarks.recommender import PRODUCTS_A_RECORD, records
-from benchmarks.rollouts import fences, shadows
-from benchmarks.routes import measure_routes
-from benchmarks.served_calls import measure_served_calls
-from benchmarks.stages import measure_stages
-from benchmarks.steady import median_and_late, print_latencies, steady_stream
-from benchmarks.updates import memory, swaps, update
+from benchmarks.contenders.process import BEAM_SERVING, CONTENDERS, Runner, contender
+from benchmarks.contenders.topics import await_results, fill, make_topics, rate, read_results, results_reader
+from benchmarks.contests.comparison import measure_types
+from benchmarks.contests.served_calls import measure_served_calls
+from benchmarks.in_process.routes import measure_routes
+from benchmarks.in_process.stages import measure_stages
+from benchmarks.recommender.model import PRODUCTS_A_RECORD, records
+from benchmarks.steady.anatomy import anatomy
+from benchmarks.steady.checkpoints import before_and_after
+from benchmarks.steady.rollouts import fences, shadows
+from benchmarks.steady.stream import median_and_late, print_latencies, steady_stream
+from benchmarks.steady.updates import memory, swaps, update
+from benchmarks.turns import Compared, in_turns
 from models.kafka.client import KafkaSettings
 from runners.flink.cluster import FlinkClusterSettings, LocalFlinkCluster
 from runners.flink.rest import FlinkRest
@@ -54,17 +47,17 @@ _FIGURES = (
     "update",
     "memory",
 )
-# The most records of the figures that score in this process alone.
+# The maximum numbers of records for the figures that are measured in this process alone.
 _PROFILED, _ROUTED = 400_000, 100_000
-# The turns of the figures that take a moment each, for each turn of the others.
+# The turns of the figures that take only a moment, for each turn of the others.
 _TYPE_TURNS = 3
 
-# The broker's data lie in memory where that is possible: a disk that others use stalls it for a second at a time.
+# The broker's data is in memory if possible: a disk that other programs use stalls it for a second at a time.
 _MEMORY = Path("/dev/shm")
 
 
-def throughput(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str], turns: int, count: int) -> None:
-    """A full topic of one partition, scored to its end: records a second."""
+def throughput(kafka: KafkaSettings, model: Path, runner: Runner, names: Sequence[str], turns: int, count: int) -> None:
+    """The number of records per second while a full topic with one partition is scored to its end."""
     values = records(count)
 
     def measure(name: str) -> list[float]:
@@ -74,26 +67,28 @@ def throughput(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[
             await_results(kafka, topics.results, count, 300.0)
         return [rate(read_results(results_reader(kafka, topics.results), count, 120.0))]
 
-    figures = in_turns(who, turns, measure)
+    figures = in_turns(names, turns, measure)
     flat = {name: [one[0] for one in values] for name, values in figures.items()}
     print("\n".join(Compared("throughput", "records/s", flat).table()), flush=True)
     predictions = {name: [one * PRODUCTS_A_RECORD for one in values] for name, values in flat.items()}
     print("\n".join(Compared("throughput", "predictions/s", predictions).table()), flush=True)
 
 
-def latency(kafka: KafkaSettings, model: Path, runner: Runner, who: Sequence[str], turns: int, seconds: float) -> None:
-    """500 records a second: milliseconds from when a record was due to its result's arrival at the broker."""
+def latency(
+    kafka: KafkaSettings, model: Path, runner: Runner, names: Sequence[str], turns: int, seconds: float
+) -> None:
+    """Milliseconds from when a record was due to its result's arrival at the broker, at 500 records per second."""
 
     def measure(name: str) -> list[float]:
         with steady_stream(name, kafka, make_topics(kafka), model, runner) as stream:
             stream.warm_up()
             return median_and_late(stream.read(seconds))
 
-    print_latencies(in_turns(who, turns, measure))
+    print_latencies(in_turns(names, turns, measure))
 
 
 def show_anatomy(kafka: KafkaSettings, model: Path, runner: Runner, folder: Path, turns: int, seconds: float) -> None:
-    """500 records a second: the phases of a record's latency, with our own pipeline only."""
+    """The phases of a record's latency at 500 records per second, for beam-serving only."""
     for turn in range(turns):
         topics = make_topics(kafka)
         traces = folder / f"traces-{turn}"
@@ -106,7 +101,7 @@ def show_anatomy(kafka: KafkaSettings, model: Path, runner: Runner, folder: Path
 
 
 def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
-    """Checkpoint size and time on Flink, at 500 records a second, before and after the models topic grew."""
+    """The size and duration of Flink's checkpoints at 500 records/s, before and after the models topic grew."""
     if runner.rest is None:
         print("(only on Flink: --runner FlinkRunner)")
         return
@@ -118,12 +113,12 @@ def checkpoints(kafka: KafkaSettings, model: Path, runner: Runner, updates: int)
 
 
 def stages(kafka: KafkaSettings, model: Path, count: int) -> None:
-    """Microseconds of processor a record, stage by stage."""
+    """Microseconds of processor time per record, stage by stage."""
     print("\n".join(measure_stages(kafka, model, count).table()), flush=True)
 
 
 def types(folder: Path, turns: int, only: Sequence[str]) -> None:
-    """Rows a second of each type of model, beside the same model bare in its own framework."""
+    """Rows per second of each type of model, beside the same model in its own framework."""
     models, server = folder / "types", folder / "server"
     models.mkdir()
     server.mkdir()
@@ -135,7 +130,7 @@ def types(folder: Path, turns: int, only: Sequence[str]) -> None:
 
 @contextmanager
 def runner_named(name: str, parallelism: int, folder: Path, options: Sequence[str]) -> Iterator[Runner]:
-    """The runner of that name with further options, and what it needs for as long as the context lasts."""
+    """The runner of this name with further options; its cluster, if it needs one, lives as long as the context."""
     if name != "FlinkRunner":
         yield Runner(name, tuple(options))
         return
@@ -153,28 +148,45 @@ def runner_named(name: str, parallelism: int, folder: Path, options: Sequence[st
 
 
 def main() -> int:
-    """Measures what is named, or everything."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=[*_FIGURES, []], default=[])
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--count", type=int, default=1_500_000, help="records of a throughput measurement")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of a latency measurement")
-    parser.add_argument("--updates", type=int, default=20)
-    parser.add_argument("--swaps", type=int, default=1_000, help="of a measurement of memory")
-    parser.add_argument("--pointers", type=int, default=10_000, help="updates between two looks at checkpoints")
+    """Measures the given figures, or all of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures figures (see docs/performance.md)."
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        choices=[*_FIGURES, []],
+        default=[],
+        metavar="FIGURE",
+        help=f"the figures to measure, of {', '.join(_FIGURES)} (default: all)",
+    )
+    parser.add_argument("--turns", type=int, default=3, help="how often each contender is measured (default: 3)")
+    parser.add_argument(
+        "--count", type=int, default=1_500_000, help="records in a measurement of throughput (default: 1500000)"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of a latency measurement (default: 60)")
+    parser.add_argument("--updates", type=int, default=20, help="model updates in `update` (default: 20)")
+    parser.add_argument("--swaps", type=int, default=1_000, help="model swaps in `memory` (default: 1000)")
+    parser.add_argument(
+        "--pointers",
+        type=int,
+        default=10_000,
+        help="updates between the two measurements of `checkpoints` (default: 10000)",
+    )
     parser.add_argument("--runner", choices=["DirectRunner", "FlinkRunner"], default="DirectRunner")
-    parser.add_argument("--parallelism", type=int, default=1, help="on Flink, a cluster of its own with as many slots")
-    parser.add_argument("--who", action="append", choices=EVERYBODY, help="whom to measure; several: repeat it")
-    parser.add_argument("--type", action="append", help="of the types; several: repeat it")
+    parser.add_argument("--parallelism", type=int, default=1, help="parallelism on Flink (default: 1)")
+    parser.add_argument(
+        "--contender", action="append", choices=CONTENDERS, help="a contender to measure; may be given repeatedly"
+    )
+    parser.add_argument("--type", action="append", help="a model type for `types`; may be given repeatedly")
     parser.epilog = "All other options go to the runner, for example --max_bundle_time_mills=20."
     given, rest = parser.parse_known_args()
-    who = given.who or EVERYBODY
+    names = given.contender or CONTENDERS
     folder = Path(tempfile.mkdtemp(prefix="beam-serving-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
     try:
         model = folder / "model"
-        code = (
-            "import sys, pathlib; from benchmarks.recommender import save_model; save_model(pathlib.Path(sys.argv[1]))"
-        )
+        code = "import sys; from pathlib import Path; from benchmarks.recommender.model import save_model; "
+        code += "save_model(Path(sys.argv[1]))"
         subprocess.run([sys.executable, "-c", code, str(model)], stderr=subprocess.DEVNULL, check=True)
         with (
             LocalBroker(BrokerSettings(work_folder=folder / "broker")) as broker,
@@ -182,8 +194,8 @@ def main() -> int:
         ):
             kafka = KafkaSettings(broker.bootstrap_servers)
             steps: dict[str, Callable[[], None]] = {
-                "throughput": lambda: throughput(kafka, model, runner, who, given.turns, given.count),
-                "latency": lambda: latency(kafka, model, runner, who, given.turns, given.seconds),
+                "throughput": lambda: throughput(kafka, model, runner, names, given.turns, given.count),
+                "latency": lambda: latency(kafka, model, runner, names, given.turns, given.seconds),
                 "anatomy": lambda: show_anatomy(kafka, model, runner, folder, given.turns, given.seconds),
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, min(given.count, _PROFILED)),

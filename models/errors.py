@@ -19,10 +19,6 @@ class RegistryUnreachableError(ServingError):
     """A schema registry did not answer within the time that was given."""
 
 
-class RecordDecodeError(ServingError):
-    """The bytes of one record do not follow the record schema."""
-
-
 class DescriptorError(ServingError):
     """A message of the models topic is neither a descriptor nor a pointer, or contradicts itself."""
 

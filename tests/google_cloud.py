@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from apache_beam.internal.gcp import auth
 from gcp_storage_emulator.server import create_server
 from google.cloud import storage  # type: ignore[attr-defined]
+
+from tests.http_server import QuietHandler, http_server
 
 BUCKET = "serving-bucket"
 PROJECT = "demo-project"
@@ -97,7 +97,7 @@ def fake_dataflow() -> Iterator[FakeDataflow]:
     """Runs one, in threads of this process."""
     service = FakeDataflow()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self._answer()
 
@@ -105,23 +105,11 @@ def fake_dataflow() -> Iterator[FakeDataflow]:
             self._answer()
 
         def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else {}
+            body = json.loads(self.body() or b"{}")
             status, content = service.answer(self.command, self.path, body)
-            encoded = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(encoded)))
-            self.end_headers()
-            self.wfile.write(encoded)
+            self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("localhost", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        service.endpoint = f"http://localhost:{server.server_address[1]}"
+    with http_server(Handler) as address:
+        # Beam takes no endpoint without a name.
+        service.endpoint = f"http://localhost:{address.rpartition(':')[2]}"
         yield service
-        server.shutdown()
-        thread.join()

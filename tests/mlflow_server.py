@@ -6,10 +6,10 @@ with running(tmp_path) as server:
 
 from __future__ import annotations
 
+import json
 import os
-import time
-import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from mlflow.models import infer_signature
 
 from runners.local.free_ports import free_port
 from runners.local.server_process import ServerProcess
+from tests.http_server import wait_until_served
 from tests.models.scorers.servers.server_environment import server_environment
 
 LOCK = Path(__file__).with_name("mlflow.lock.txt")
@@ -38,6 +39,10 @@ class MlflowServer:
 
     url: str
     folder: Path
+
+    # Of the server that asks for them.
+    USER = "admin"
+    PASSWORD = "s3cret-of-the-admin"
 
     @property
     def client(self) -> Any:
@@ -63,10 +68,25 @@ class MlflowServer:
         """Sets an alias."""
         self.client.set_registered_model_alias(name, alias, version)
 
+    def add_user(self, name: str, password: str) -> None:
+        """Adds a user, who may read."""
+        credentials = b64encode(f"{self.USER}:{self.PASSWORD}".encode()).decode()
+        request = urllib.request.Request(
+            f"{self.url}/api/2.0/mlflow/users/create",
+            json.dumps({"username": name, "password": password}).encode(),
+            {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
 
 @contextmanager
-def running(folder: Path) -> Iterator[MlflowServer]:
-    """Starts a server, waits until it answers, and stops it at the end; fails when it does not start."""
+def running(folder: Path, *, with_passwords: bool = False) -> Iterator[MlflowServer]:
+    """Starts a server, waits until it answers, and stops it at the end; fails when it does not start.
+
+    Args:
+      folder: for everything that the server keeps.
+      with_passwords: whether it answers only those who give the user and password of `MlflowServer`.
+    """
     port = free_port()
     bin_folder = server_environment("mlflow", LOCK)
     command = [
@@ -81,21 +101,27 @@ def running(folder: Path) -> Iterator[MlflowServer]:
         # Processes for jobs that no test starts.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+    if with_passwords:
+        command += ["--app-name", "basic-auth"]
+        environment |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(_write_passwords(folder)),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a server that lives for a test",
+        }
     process = ServerProcess(command, folder / "log", environment)
     try:
-        _wait(process, f"http://127.0.0.1:{port}/health")
+        wait_until_served(process, f"http://127.0.0.1:{port}/health", START_SECONDS)
         yield MlflowServer(f"http://127.0.0.1:{port}", folder)
     finally:
         process.kill()
 
 
-def _wait(process: ServerProcess, url: str) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert process.running, process.log_end()
-            assert time.monotonic() < end, process.log_end()
-            time.sleep(0.1)
+def _write_passwords(folder: Path) -> Path:
+    settings = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{folder}/users.db",
+        "admin_username": MlflowServer.USER,
+        "admin_password": MlflowServer.PASSWORD,
+    }
+    path = folder / "users.ini"
+    path.write_text("\n".join(["[mlflow]", *(f"{name} = {value}" for name, value in settings.items())]))
+    return path

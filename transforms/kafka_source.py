@@ -216,7 +216,6 @@ class ReadPartition(CheckpointedSource):
         self._settings = settings
         self._pace = pace
         self._read = Metrics.counter("ReadPartition", "records")
-        self._gaps = Metrics.counter("ReadPartition", "gaps")
         self._backlog = Metrics.gauge("ReadPartition", "backlog")
 
     def initial_restriction(self, element: Partition) -> Reading:

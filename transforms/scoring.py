@@ -107,12 +107,13 @@ class ScoreBatch(beam.DoFn):
           element: the records.
           positions: the side input, encoded positions of the models topic.
         """
-        newest = self._newest.of(positions)
         follower = self._serving.follower
-        follower.follow(newest)
-        if not self._serving.caught_up.is_set() or self._on_update == "wait":
-            follower.wait_current(newest)
+        looks_first = self._on_update == "wait" or not self._serving.caught_up.is_set()
+        if looks_first:
+            follower.wait_current(self._newest.of(positions))
             self._serving.settle()
+        else:
+            follower.follow({})
         if len(element):
             follower.wait_fresh(int(element.timestamps.max()))
         scored = score_batch(element, self._serving.registry, self._scoring, self._serving.shadows)
@@ -120,10 +121,11 @@ class ScoreBatch(beam.DoFn):
         self._errors.inc(scored.errors)
         self._dead_letters.inc(scored.dead_letters)
         events = list(self._events(element))
-        if not events:
-            yield scored.outgoing
-            return
-        yield replace(scored.outgoing, messages=events)
+        yield replace(scored.outgoing, messages=events) if events else scored.outgoing
+        if not looks_first:
+            # Reading the side input asks the runner, and this thread waits for the answer. By now the results are on
+            # their way to the broker, so that no record waits for it as well; an update takes longer to load anyway.
+            follower.follow(self._newest.of(positions))
 
     def _events(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
         registry = self._serving.registry

@@ -1,4 +1,4 @@
-"""The options that commands share, in one table; `option_values` reads and checks what was given."""
+"""The options that commands share, in one table; `option_values` reads and checks their values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Option:
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in a help text.
+        """The placeholder for the value in a help text.
 
         >>> Option("records-topic", "the topic of records to score").placeholder
         'TOPIC'
@@ -58,7 +58,7 @@ class Option:
         if self.number is not None:
             return self._whole_number(value)
         if not isinstance(value, str) or not value:
-            raise OptionsError(f"--{self.name} {value!r} is not a text, or is empty")
+            raise OptionsError(f"--{self.name} {value!r} is not text, or is empty")
         if self.choices and value not in self.choices:
             raise OptionsError(f"--{self.name} {value!r} is not one of {', '.join(self.choices)}")
         return value
@@ -126,23 +126,25 @@ OPTIONS = {
         ),
         Option(
             "models-timeout",
-            "how many seconds a worker that cannot follow model updates keeps scoring with the models it has loaded; "
-            "then it fails, so that the runner restarts it",
+            "the number of seconds that a worker keeps scoring with its loaded models while it cannot follow model "
+            "updates; then it fails, so that the runner restarts it",
             number=0,
         ),
         Option(
             "model-wait",
-            "how many seconds records wait at most for a model that they must be scored with: the one behind a fence, "
+            "the maximum number of seconds that records wait for the model that must score them: one behind a fence, "
             "or one that was unloaded",
             number=0,
         ),
         Option(
             "model-memory",
-            "how many megabytes the models of a worker process may take together; those used least recently are "
+            "the maximum memory in megabytes for all models of a worker process; the least recently used ones are "
             "unloaded, and loaded again on demand (default: no limit)",
             number=1,
         ),
-        Option("model-loads", "how many models a worker process loads at a time; one with --model-memory", number=1),
+        Option(
+            "model-loads", "how many models a worker process loads at a time; only one with --model-memory", number=1
+        ),
         Option(
             "engines",
             f"the model types whose engines a worker imports before its first record, separated by commas "
@@ -151,8 +153,8 @@ OPTIONS = {
         ),
         Option(
             "allow-pickle",
-            "the pickles that may be loaded although loading one runs whatever code it contains, as a list of "
-            "sha256:DIGEST, or names of models whose every version may be one, separated by commas (default: none)",
+            "the pickles that may be loaded, because loading one runs any code that it contains: sha256:DIGEST for a "
+            "single one, or the name of a model for all its versions, separated by commas (default: none)",
         ),
         Option(
             "result-key",
@@ -183,7 +185,7 @@ RUN = tuple(OPTIONS)
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     """Adds --config and the named options to a command's parser."""
-    parser.add_argument("--config", metavar="FILE", help="a YAML file with options, by name")
+    parser.add_argument("--config", metavar="FILE", help="a YAML file with options")
     defaults = {one.name: one.default for one in fields(ServingOptions)}
     for name in names:
         option = OPTIONS[name]

@@ -1,4 +1,4 @@
-"""The values of options, read from the command line and a configuration file, and what they stand for together.
+"""Reads the values of options from the command line and a configuration file, and combines them.
 
 The file (`--config serving.yaml`) may hold any option by its name without the leading dashes, so that it can describe a
 whole deployment. The command line takes precedence over it.
@@ -56,7 +56,7 @@ def read_options(given: argparse.Namespace, names: Sequence[str]) -> dict[str, A
 
 
 def _listed_records(given: argparse.Namespace, config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The values that the list `records` of a configuration file stands for; empty when there is no such list."""
+    """The values that the list `records` of a configuration file provides; empty when there is no such list."""
     if RECORDS not in config or not {"records-topic", "record-schema"} & set(names):
         return {}
     for name in ("records-topic", "record-schema", "record-format"):
@@ -159,14 +159,14 @@ def require_schema(values: Mapping[str, Any]) -> None:
 
 
 def named_record_type(values: Mapping[str, Any], records: RecordsTopic) -> RecordType:
-    """The record type of a topic, or of no topic in particular ("").
+    """The record type of a topic, or the one for all topics if its name is empty.
 
     Args:
       values: as `read_options` gives them, with the options `RECORD_TYPE`.
-      records: the topic; a schema that it leaves out is the latest of its subject in the schema registry.
+      records: the topic; if it names no schema, the latest one of its subject in the schema registry applies.
 
     Raises:
-      SchemaError, OptionsError: when there is no such schema, or an option is missing.
+      SchemaError, OptionsError: there is no such schema, or an option is missing.
     """
     if not records.schema and not records.topic:
         require(values, ["record-schema"])
@@ -180,7 +180,7 @@ def optional_record_type(values: Mapping[str, Any]) -> RecordType | None:
       values: as `read_options` gives them, with the options `RECORD_TYPE`.
 
     Raises:
-      SchemaError, OptionsError: when there is no such schema, or an option is missing.
+      SchemaError, OptionsError: there is no such schema, or an option is missing.
     """
     schema = values.get("record_schema")
     if schema is None:

@@ -50,8 +50,7 @@ def _figures(snapshot: Snapshot) -> Table:
     grid.add_row("latency", f"p50 {milliseconds(snapshot.p50)}, p99 {milliseconds(snapshot.p99)}")
     for handover in snapshot.handovers[-_VERSIONS_SHOWN:]:
         by = f"by {version_name(handover.version)}" if handover.version else "without a model"
-        once = " (including the import of TensorFlow, once per process)" if handover.version == 1 else ""
-        grid.add_row(handover.what, f"first result {by} after {handover.seconds:.2f} s{once}")
+        grid.add_row(handover.what, f"first result {by} after {handover.seconds:.2f} s")
     for refusal in snapshot.refusals[-3:]:
         grid.add_row(f"v{refusal.version} refused", reason(refusal))
     grid.add_row(

@@ -93,7 +93,7 @@ def _create(admin: AdminClient, topics: DemoTopics) -> None:
 
 
 def _delete(admin: AdminClient, topics: DemoTopics) -> None:
-    """Deletes what the broker allows to delete; a refusal does not make the demo fail at its end."""
+    """Deletes the topics that the broker allows to be deleted; a refusal does not make the demo fail at its end."""
     futures = [*admin.delete_topics(list(topics.partitions())).values()]
     futures += admin.delete_consumer_groups([topics.group]).values()
     for future in futures:

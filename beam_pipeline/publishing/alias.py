@@ -1,4 +1,4 @@
-"""Publishes what an alias of a registry points to, and nothing if that is live already."""
+"""Publishes the version that an alias of a registry points to, unless it is live already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.records.record_type import RecordType
 
 
 class Change(Enum):
-    """What a look at an alias changed."""
+    """The change that a check of an alias led to."""
 
     NOTHING = "is live"
     PROMOTED = "was published before, and is live again"
@@ -23,12 +23,12 @@ class Change(Enum):
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at an alias found and did.
+class AliasCheck:
+    """The result of checking an alias.
 
     Attributes:
-      version: ours, not the registry's.
-      location: what the alias points to.
+      version: our number of the version, not the registry's.
+      location: the location that the alias points to.
     """
 
     version: int
@@ -42,14 +42,14 @@ class Look:
 class AliasPublisher:
     """Makes a model's live version the one that an alias points to. Not thread-safe.
 
-    The alias decides: a version that was rolled back by hand is live again after the next look. A version is the same
-    if its location is, and everything else that the draft says; otherwise a new one is published.
+    The alias decides: a version that was rolled back by hand is live again after the next check. A published version
+    is reused if its location and everything else in the draft are unchanged; otherwise a new one is published.
 
     Args:
-      draft: of the model; its location is that of the alias.
-      topic: where it is published.
-      record_type: of the records that it scores, for checks; None if it is not known.
-      pickles: what may be loaded although loading it runs code.
+      draft: the draft of the model; its location is the alias.
+      topic: publishes to the models topic.
+      record_type: the type of the records to check the model against; None if it is not known.
+      pickles: the pickles that may be loaded.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class AliasPublisher:
         self._pickles = pickles
         self._refused: dict[str, str] = {}
 
-    def look(self) -> Look:
-        """Looks once.
+    def check(self) -> AliasCheck:
+        """Checks the alias once, and publishes or promotes a version if necessary.
 
         Raises:
-          PublishError: when the model cannot serve. It is not tried again until the alias points elsewhere.
-          ModelLoadError: when the registry cannot be reached, or has no such alias.
-          ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
+          PublishError: the model cannot serve. It is not tried again until the alias points elsewhere.
+          ModelLoadError: the registry cannot be reached, or has no such alias.
+          ModelsTopicError, KafkaUnreachableError: the topic cannot be used.
         """
         location = resolve_location(self._draft.location or "")
         catalog = self._topic.read()
@@ -79,11 +79,11 @@ class AliasPublisher:
             if name == self._draft.name and self._is(version.descriptor, location)
         ]
         if live in same:
-            return Look(live, location, Change.NOTHING)
+            return AliasCheck(live, location, Change.NOTHING)
         if same:
             self._topic.rollback(self._draft.name, max(same))
-            return Look(max(same), location, Change.PROMOTED)
-        return Look(self._publish(location), location, Change.PUBLISHED)
+            return AliasCheck(max(same), location, Change.PROMOTED)
+        return AliasCheck(self._publish(location), location, Change.PUBLISHED)
 
     def _publish(self, location: str) -> int:
         if location in self._refused:

@@ -29,7 +29,7 @@ class Draft:
     """A model to publish, as described by the user.
 
     Exactly one of `path` (a model on this machine) and `location` (where workers find it) is given. The descriptor of a
-    location that may change, such as an alias, has the one that it led to.
+    location that may change, such as an alias, contains the location that it resolved to.
     """
 
     name: str
@@ -100,7 +100,7 @@ def check_draft(
     record_type: RecordType | None,
     pickles: AllowedPickles = NO_PICKLES,
 ) -> Inspection:
-    """Loads the model as a worker would, with all checks of its admission, and says what it turned out to be.
+    """Loads the model as a worker would, with all checks of its admission, and describes it.
 
     If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
     fit the model's inputs. A pickle that is not allowed is not loaded.

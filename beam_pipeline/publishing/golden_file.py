@@ -1,4 +1,4 @@
-"""Files of golden samples, for `beam-serving models publish --golden`: one JSON object a line.
+"""Files of golden samples, for `beam-serving models publish --golden`: one JSON object per line.
 
 {"record": {"user": 5, "products": [1, 2]}, "outputs": {"predictions": [[0.5], [0.25]]}}
 """
@@ -18,11 +18,11 @@ def read_golden(path: str, tolerance: float) -> GoldenSamples:
     """The golden samples in a file; empty lines are skipped.
 
     Args:
-      path: of the file.
-      tolerance: absolute and relative.
+      path: the path of the file.
+      tolerance: the absolute and the relative tolerance.
 
     Raises:
-      OptionsError: when the file cannot be read, or is not such a file; the message names the line.
+      OptionsError: the file cannot be read or is malformed; the message names the line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
@@ -39,9 +39,9 @@ def _sample(where: str, line: str) -> GoldenSample:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise OptionsError(f"{where}: it is not JSON: {error}") from error
+        raise OptionsError(f"{where}: not JSON: {error}") from error
     if not isinstance(value, dict) or value.keys() != _KEYS or not all(isinstance(one, dict) for one in value.values()):
-        raise OptionsError(f'{where}: it is not {{"record": {{...}}, "outputs": {{...}}}}')
+        raise OptionsError(f'{where}: not {{"record": {{...}}, "outputs": {{...}}}}')
     return GoldenSample(_compact(value["record"]), _compact(value["outputs"]))
 
 

@@ -1,4 +1,4 @@
-"""What publishing understood of a model: its signature, how records fill it, and an example that it scored."""
+"""Describes a model to be published: its signature, how records fill its inputs, and a scored example."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a model turned out to be when it was loaded for publishing.
+    """The description of a model that was loaded for publishing.
 
     Attributes:
-      descriptor: of the model.
+      descriptor: the descriptor of the model.
       signature: the name of the entry point that is called.
       inputs: each input with the record fields that fill it; no fields if no record type is known.
       outputs: the outputs by the names that results give them; None for one that the engine does not describe.
       example: a record and the outputs for it as JSON values, or the reason why there is none.
       size: the bytes of the published model; None for a model on a server.
-      seconds: how long it took to fetch, open, warm up and check the model.
-      memory: by how many bytes the process grew meanwhile.
+      seconds: the time that it took to fetch, open, warm up and check the model.
+      memory: the number of bytes by which the process grew meanwhile.
     """
 
     descriptor: ModelDescriptor
@@ -72,8 +72,8 @@ def inspect(model: LoadedModel, codec: RecordCodec | None, seconds: float) -> In
 
     Args:
       model: the model.
-      codec: of the records that it will score.
-      seconds: how long loading it took.
+      codec: the codec of the records that it will score.
+      seconds: the time that loading it took.
     """
     descriptor, signature = model.version.descriptor, model.scorer.signature
     inputs = tuple((spec, tuple(descriptor.inputs.get(name, ()))) for name, spec in signature.inputs.items())
@@ -136,7 +136,7 @@ def _example(model: LoadedModel, codec: RecordCodec) -> tuple[Any, Any] | str:
     try:
         row = _example_row(model.version.descriptor, codec)
         outputs, _ = model.score(codec, codec.columns_of(row))
-    except Exception as error:  # the model is admitted; an example that suits it not is no reason to refuse it
+    except Exception as error:  # the model is admitted; an unsuitable example is no reason to refuse it
         return error_text(error)
     return row, {name: _value(array) for name, array in outputs.of(0).items()}
 

@@ -57,10 +57,10 @@ _FROM_KEYS = ("timestamp", "offsets")
 
 
 def read_routes(path: str) -> dict[str, Generation | None]:
-    """The routes in a file, by data type; None where a data type shall have none.
+    """The routes in a file, by data type; None for a data type whose route is to be deleted.
 
     Raises:
-      OptionsError: when the file cannot be read, or is not such a file; the message names the entry.
+      OptionsError: the file cannot be read or is malformed; the message names the entry.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def _fence(where: str, entry: object) -> Fence:
 
 
 def _milliseconds(where: str, given: object) -> int:
-    """A moment in ISO 8601, which YAML may have read already, or in milliseconds; without a time zone it is in UTC."""
+    """A time in ISO 8601, which YAML may have parsed already, or in milliseconds; in UTC if it has no time zone."""
     text = given.isoformat() if isinstance(given, (datetime.datetime, datetime.date)) else str(given)
     try:
         start = StartAt.parse(text)
@@ -158,7 +158,7 @@ def _guardrails(where: str, entry: object) -> Guardrails:
 
 
 def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[Any, Any]:
-    """A mapping with the known keys; None: with names."""
+    """A mapping with some of the known keys, or with any names if `known` is None."""
     if not isinstance(entry, dict):
         raise OptionsError(f"{where}: it must be a mapping with {', '.join(known or ('names',))}")
     if known is None:

@@ -30,14 +30,14 @@ class RecentRecord:
 
 
 def recent_records(kafka: KafkaSettings, topics: Iterable[str], last: int) -> list[RecentRecord]:
-    """The newest records of topics together, by Kafka's timestamps, the oldest of them first.
+    """The newest records of several topics, ordered by Kafka's timestamps.
 
-    At most `last` records of each partition are read. No more than these are in memory at a time, beside what the
-    client fetches ahead.
+    At most `last` records of each partition are read, and at most `last` are in memory at a time, besides those that
+    the client prefetches.
 
     Raises:
-      TopicError: when a topic does not exist.
-      KafkaUnreachableError: when no broker answers.
+      TopicError: a topic does not exist.
+      KafkaUnreachableError: no broker answers.
     """
     consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
     newest: list[tuple[int, int, RecentRecord]] = []
@@ -78,8 +78,8 @@ def _last_messages(consumer: Consumer, kafka: KafkaSettings, topic: str, last: i
             heard_at = time.monotonic()
             if error is None and message.offset() < ends.get(partition, 0):
                 yield message
-            # Where the last offsets hold no record, because of compaction or transactions, only the end is reported.
+            # If the last offsets hold no record, because of compaction or transactions, only the end is reported.
             if error is not None or message.offset() >= ends.get(partition, 0) - 1:
                 ends.pop(partition, None)
         if time.monotonic() - heard_at > _SILENCE_SECONDS:
-            raise KafkaUnreachableError(f"topic {topic!r}: no record came for {_SILENCE_SECONDS:g} s")
+            raise KafkaUnreachableError(f"topic {topic!r}: no record arrived for {_SILENCE_SECONDS:g} s")

@@ -37,11 +37,11 @@ def report_lines(rehearsal: Rehearsal) -> Iterator[str]:
     outputs = [[one.name, one.kind, f"{one.agreement:.2%}", f"{one.shift:.4f}"] for one in comparison.outputs]
     yield from _aligned([["output", "compared as", "agreement", "shift (PSI)"], *outputs])
     yield ""
-    yield f"Both agree about {comparison.agreement:.2%} of {comparison.records:,} records."
+    yield f"Both agree on {comparison.agreement:.2%} of {comparison.records:,} records."
 
 
 def report_json(rehearsal: Rehearsal, broken: Sequence[str]) -> dict[str, Any]:
-    """The rehearsal, its figures and the limits that the candidate does not keep, as a JSON object."""
+    """The rehearsal, its figures and the limits that the candidate exceeds, as a JSON object."""
     value = asdict(rehearsal)
     return {**value, "error_share": rehearsal.error_share, "slowdown": rehearsal.slowdown, "broken_limits": [*broken]}
 

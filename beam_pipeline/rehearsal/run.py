@@ -35,15 +35,15 @@ from transforms.file_systems import BeamOpener
 
 @dataclass(frozen=True)
 class RehearsalSettings:
-    """What is rehearsed, and on which records.
+    """The settings of a rehearsal.
 
     Attributes:
       name, version: the candidate.
       against: the version to compare it with; None for the one that answers now.
-      last: how many records.
-      batch: how many records a call scores at most.
-      tolerance: how far apart two numbers may be and still agree (`models.columns.agreement`).
-      pickles: what may be loaded although loading it runs code.
+      last: the number of records.
+      batch: the maximum number of records in a call.
+      tolerance: the difference up to which two numbers agree (`models.columns.agreement`).
+      pickles: the pickles that may be loaded.
     """
 
     name: str
@@ -62,13 +62,13 @@ def rehearse(
 
     Args:
       kafka: the brokers.
-      models_topic: contains the versions.
-      record_types: of the records of each topic.
-      settings: what is rehearsed.
+      models_topic: the topic of the versions.
+      record_types: the record type of each topic.
+      settings: the settings of the rehearsal.
 
     Raises:
-      RehearsalError: when there is nothing to rehearse, or nothing to rehearse it on, or a model cannot be loaded.
-      ServingError: when a topic cannot be read.
+      RehearsalError: the version does not exist, no record suits it, or a model cannot be loaded.
+      ServingError: a topic cannot be read.
     """
     catalog = TopicTransactions(kafka, models_topic).read()
     candidate = _version(catalog, settings.name, settings.version)
@@ -96,10 +96,10 @@ def _version(catalog: ModelCatalog, name: str, number: int) -> PublishedVersion:
 
 
 def _live(catalog: ModelCatalog, candidate: PublishedVersion) -> PublishedVersion | None:
-    """The version that answers most records of the data type now, those of special segments aside.
+    """The version that answers most records of the data type now, not counting segments with a condition.
 
     Raises:
-      RehearsalError: when a graph does.
+      RehearsalError: a graph answers them.
     """
     data_type = candidate.descriptor.data_type
     plan = plans(catalog).get(data_type, ())
@@ -121,7 +121,7 @@ def _loaded(loader: ModelLoader, version: PublishedVersion) -> LoadedModel:
 
 @dataclass
 class _Decoded:
-    """The records of one data type, in batches of columns with their codecs; counts those that are malformed."""
+    """The records of one data type, as batches of columns with their codecs; counts malformed records."""
 
     records: Sequence[RecentRecord]
     codecs: Mapping[str, RecordCodec]
@@ -149,7 +149,7 @@ def _compared(
     comparison = ComparisonTally(settings.tolerance)
     for number, (codec, columns) in enumerate(batches):
         answers: dict[int, list[ScoredRecords]] = {}
-        # By turns, so that neither is always the one that finds the columns in the processor's cache.
+        # They take turns, so that neither always finds the columns in the processor's cache.
         for place in sorted(range(len(models)), reverse=number % 2 == 1):
             began = time.perf_counter()
             answers[place] = list(

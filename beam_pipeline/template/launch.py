@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from apache_beam.io.filesystems import FileSystems
-
 from beam_pipeline.cli import command_line
+from beam_pipeline.template.bucket_files import BucketFiles
 from beam_pipeline.template.parameters import CONFIG, option_words
+from models.errors import OptionsError
 
 # The launcher passes these too, but the runner's plan sets them.
 _SET_BY_PLAN = (
@@ -22,9 +21,7 @@ _SET_BY_PLAN = (
     "pickle_library",
     "enable_streaming_engine",
 )
-_FILES = (CONFIG, "record_schema")
-# A file in a bucket, with what a record schema may say before and after it: derived:FILE, FILE#MESSAGE.
-_IN_BUCKET = re.compile(r"(?P<before>(?:derived:)?)(?P<file>gs://[^#]+)(?P<after>(?:#.*)?)")
+_SCHEMA = "record_schema"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,29 +31,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: --NAME=VALUE as passed by the launcher; None for the arguments of this process.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return command_line.main(run_words(sys.argv[1:] if arguments is None else arguments, Path(folder)))
+        try:
+            words = run_words(sys.argv[1:] if arguments is None else arguments, Path(folder))
+        except OptionsError as error:
+            print(f"beam-serving template: {error}", file=sys.stderr)
+            return 2
+        return command_line.main(words)
 
 
 def run_words(arguments: Sequence[str], folder: Path) -> list[str]:
     """Translates parameters into the arguments of `beam-serving`, and copies files in gs:// into `folder`.
 
+    These are the configuration file and the record schemas, including those that the configuration file names.
+
     Raises:
-      OptionsError: the value of a K=V parameter is malformed.
+      OptionsError: the value of a K=V parameter is malformed, or a file cannot be read.
     """
+    files = BucketFiles(folder)
     named = [argument.removeprefix("--").partition("=") for argument in arguments]
-    given = [
-        (name, _local(name, value, folder)) for name, equals, value in named if equals and name not in _SET_BY_PLAN
-    ]
+    given = [(name, _local(files, name, value)) for name, equals, value in named if equals and name not in _SET_BY_PLAN]
     flags = [f"--{name}" for name, equals, _ in named if not equals and name not in _SET_BY_PLAN]
     words, others = option_words(given)
     return ["run", "--runner=DataflowRunner", *words, *others, *flags]
 
 
-def _local(name: str, value: str, folder: Path) -> str:
-    found = _IN_BUCKET.fullmatch(value)
-    if name not in _FILES or found is None:
-        return value
-    copy = folder / name
-    with FileSystems.open(found["file"]) as remote:
-        copy.write_bytes(remote.read())
-    return f"{found['before']}{copy}{found['after']}"
+def _local(files: BucketFiles, name: str, value: str) -> str:
+    if name == CONFIG:
+        return files.local_config(value)
+    return files.local(value) if name == _SCHEMA else value

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from models.artifacts.background import in_background
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.errors import DigestMismatchError, ModelLoadError
 from models.model_topic.descriptor import ModelDescriptor
@@ -38,6 +40,8 @@ class FetchedModel:
 def fetch_model(descriptor: ModelDescriptor, content: bytes | None, opener: Opener, folder: Path) -> FetchedModel:
     """Fetches the model of a descriptor, unless its bytes are there already, and checks its digest.
 
+    A model at a location is copied and hashed in the background (`models.artifacts.background`).
+
     Args:
       descriptor: names the location, and the digest if the publisher computed one.
       content: the bytes of an inline model; None if the model has a location.
@@ -52,7 +56,11 @@ def fetch_model(descriptor: ModelDescriptor, content: bytes | None, opener: Open
         return _checked(descriptor, FetchedModel(digest_of_bytes(content), content))
     if descriptor.model_source_location is None:
         raise ModelLoadError("the descriptor has neither bytes nor a location; publish the model again")
-    path = opener.download(descriptor.model_source_location, folder)
+    return in_background(partial(_fetch, descriptor, descriptor.model_source_location, opener, folder))
+
+
+def _fetch(descriptor: ModelDescriptor, location: str, opener: Opener, folder: Path) -> FetchedModel:
+    path = opener.download(location, folder)
     return _checked(descriptor, FetchedModel(digest_of_path(path), path))
 
 

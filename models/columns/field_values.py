@@ -74,7 +74,7 @@ def _texts(column: pa.Array) -> Array:
 
 def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
     if pa.types.is_floating(column.type) and not column.null_count:  # a fast path for the most common columns
-        return _cast(column.to_numpy(zero_copy_only=False), dtype)
+        return cast_floats(column.to_numpy(zero_copy_only=False), dtype)
     if pa.types.is_null(column.type):
         return np.full(len(column), np.nan, dtype)
     if pa.types.is_boolean(column.type):
@@ -84,13 +84,13 @@ def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
     null = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
     if null is not None:  # otherwise a long beside a null would be rounded twice
         column = column.fill_null(0)
-    values = _cast(column.to_numpy(zero_copy_only=False), dtype)
+    values = cast_floats(column.to_numpy(zero_copy_only=False), dtype)
     if null is not None:
         values = np.where(null, dtype.type(np.nan), values)
     return values
 
 
-def _cast(values: Array, dtype: np.dtype[np.generic]) -> Array:
+def cast_floats(values: Array, dtype: np.dtype[np.generic]) -> Array:
     """The same numbers in a float dtype; numbers that are too large for it become infinite."""
     if values.dtype == dtype:
         return values

@@ -61,6 +61,14 @@ class StepCall:
     duration: int
     error: str | None = None
 
+    @classmethod
+    def of(cls, name: str, call: ModelCall) -> StepCall:
+        """A call of the step with this name."""
+        model = call.model
+        if model is None:
+            return cls(name, None, None, call.duration, call.error)
+        return cls(name, model.name, model.version, call.duration, call.error)
+
 
 @dataclass(frozen=True)
 class ModelCall:

@@ -1,1 +1,1 @@
-"""What the steps of inference graphs compute: pure functions over the outputs of models, and the order of the steps."""
+"""The computations of inference graphs: pure functions over the outputs of models, and the order of the steps."""

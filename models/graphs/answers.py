@@ -1,4 +1,4 @@
-"""Answers of steps: outputs for those records that the step could answer, and how other steps find them."""
+"""The answers of steps: the outputs for the records that a step could answer, and how other steps access them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one step answered.
+    """The answer of one step.
 
     Attributes:
-      parts: each record is in one of them at most; those without outputs have the reason as their call's error.
+      parts: parts of the records, without overlap; a part without outputs has the reason as its call's error.
     """
 
     parts: tuple[ScoredRecords, ...]
 
     @cached_property
     def rows(self) -> Rows:
-        """The records that have outputs, ascending."""
+        """The indices of the records that have outputs, ascending."""
         return np.sort(np.concatenate([np.zeros(0, np.int64), *(group.rows for group in self.groups)]))
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The records that have outputs, those with outputs of the same form together."""
+        """The records that have outputs, grouped by the form of their outputs."""
         forms: dict[object, list[ScoredRecords]] = {}
         for part in self.parts:
             if part.outputs is not None and len(part.rows):
@@ -43,7 +43,7 @@ class Answer:
         return tuple(map(_group, forms.values()))
 
     def of(self, rows: Rows) -> RecordOutputs:
-        """The outputs of some of `self.rows` that are in one group; raises ScoringError if there are none."""
+        """The outputs of some of `self.rows`, all in one group; raises ScoringError if there are none."""
         for group in self.groups:
             if len(rows) == len(group.rows) and np.array_equal(rows, group.rows):
                 return group.outputs
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Group:
-    """Records, ascending, and their outputs, which are of the same form: names, types and shapes."""
+    """Records, ascending, and their outputs, which have the same form: names, types and shapes."""
 
     rows: Rows
     outputs: RecordOutputs
@@ -80,15 +80,15 @@ Answers = Mapping[str, Answer]
 
 
 def answered_by_all(rows: Rows, answers: Answers, steps: Iterable[str]) -> Rows:
-    """Those of the records that each of the steps has answered."""
+    """The records among `rows` that all of the steps have answered."""
     return reduce(lambda left, step: np.intersect1d(left, answers[step].rows, assume_unique=True), steps, rows)
 
 
 def alike(rows: Rows, answers: Answers, steps: Iterable[str]) -> list[Rows]:
-    """The records in groups, for which the outputs of each of the steps, which have answered them, are of one form.
+    """Groups of the records, in each of which the outputs of a step have one form; all steps must have answered them.
 
-    A record is never computed together with those of another form, so that it does not matter which records it came
-    with.
+    A record is never computed together with records of another form, so its answer does not depend on the batch in
+    which it arrives.
     """
     groups = [rows]
     for step in steps:
@@ -104,7 +104,7 @@ class Chosen:
 
     Attributes:
       reference: STEP.OUTPUT.
-      array: its first dimension has as many rows as there are records, or as `bounds` says.
+      array: the values; the first dimension has one row per record, or the rows that `bounds` defines.
       bounds: as in `RecordOutputs`.
     """
 
@@ -114,16 +114,16 @@ class Chosen:
 
 
 def choose(reference: str, answers: Answers, rows: Rows) -> Chosen:
-    """The output that STEP.OUTPUT names; or STEP, if that has only one.
+    """The output that STEP.OUTPUT names, or STEP if it has only one output.
 
     Raises:
-      ScoringError: when there is no such output, or STEP has several.
+      ScoringError: the output does not exist, or STEP has several.
     """
     step, _, name = reference.partition(".")
     outputs = answers[step].of(rows)
     known = ", ".join(sorted(outputs.arrays))
     if not name and len(outputs.arrays) != 1:
-        raise ScoringError(f"step {step!r} has the outputs {known}; name one of them, as {step}.OUTPUT")
+        raise ScoringError(f"step {step!r} has the outputs {known}; refer to one as {step}.OUTPUT")
     name = name or next(iter(outputs.arrays))
     if name not in outputs.arrays:
         raise ScoringError(f"step {step!r} has no output {name!r}; it has {known}")
@@ -131,12 +131,12 @@ def choose(reference: str, answers: Answers, rows: Rows) -> Chosen:
 
 
 def choose_each(references: Sequence[str], answers: Answers, rows: Rows) -> list[Chosen]:
-    """The outputs that are named; raises as `choose` does."""
+    """The outputs that the references name; raises as `choose` does."""
     return [choose(reference, answers, rows) for reference in references]
 
 
 def with_outputs(columns: pa.RecordBatch, chosen: Iterable[Chosen]) -> pa.RecordBatch:
-    """The columns of records and, by their references, outputs: what can fill the inputs of a model."""
+    """The columns of records, and a column for each output, named by its reference: all that can fill inputs."""
     fields = dict(zip(columns.schema.names, columns.columns, strict=True))
     schema = {field.name: field for field in columns.schema}
     for one in chosen:
@@ -146,7 +146,7 @@ def with_outputs(columns: pa.RecordBatch, chosen: Iterable[Chosen]) -> pa.Record
 
 
 def with_steps(columns: pa.RecordBatch, answers: Answers, steps: Iterable[str], rows: Rows) -> pa.RecordBatch:
-    """The columns of records and a column for each step, whose fields are its outputs: what conditions read.
+    """The columns of records, and a column for each step, whose fields are its outputs: all that conditions can read.
 
     A step hides a field of the same name.
     """
@@ -159,7 +159,7 @@ def with_steps(columns: pa.RecordBatch, answers: Answers, steps: Iterable[str], 
 
 
 def column_of(array: Array, bounds: Rows | None = None) -> pa.Array:
-    """An output as a column: one value a record, or a list of values in row-major order.
+    """An output as a column: one value per record, or a list of values in row-major order.
 
     >>> column_of(np.array([[1.0], [2.0]])).to_pylist(), column_of(np.array([[1, 2], [3, 4]])).to_pylist()
     ([1.0, 2.0], [[1, 2], [3, 4]])

@@ -1,8 +1,8 @@
-"""Bandits: which of several models answers a record, by the rewards that their answers had so far.
+"""Bandits choose the model that answers a record by the rewards that the models' answers have received so far.
 
-The choice is a function of the coordinates of the record and of the rewards that are known when it is scored: scored
-again with the same rewards, a record gets the same model. Chance is the hash that splits records over arms
-(`models.routing.split`), with the graph, the step and the model as its names.
+The choice is a function of the coordinates of the record and of the rewards that are known when it is scored: if a
+record is scored again with the same rewards, it gets the same model. The random numbers come from the hash that splits
+records over arms (`models.routing.split`), with the graph, the step and the model as its names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.model_topic.steps import BanditStep
 from models.routing.split import Hashes, uniform_of
 
 REMEMBERED = 1_000_000
-"""The number of records whose rewards can still be replaced; those of older ones are only counted."""
+"""The number of records whose rewards can still be replaced; the rewards of older ones are only counted."""
 
 _GRID = 513
 _DEVIATIONS = 9.0
@@ -28,7 +28,7 @@ Uniform = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the models of a bandit, as results name it."""
+    """A model of a bandit, as results name it."""
 
     graph: str
     step: str
@@ -38,18 +38,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many rewards a model had, and their sum."""
+    """The number of rewards that a model has received, and their sum."""
 
     count: int = 0
     total: float = 0.0
 
     def plus(self, reward: float, times: int = 1) -> Tally:
-        """The tally with one more reward, or with one less where `times` is -1."""
+        """The tally with one more reward, or with one less if `times` is -1."""
         return Tally(self.count + times, self.total + times * reward)
 
 
 class Rewards:
-    """The rewards that the models of bandits had. Thread-safe.
+    """The rewards that the models of bandits have received. Thread-safe.
 
     Args:
       remembered: the number of records whose rewards can still be replaced.
@@ -92,13 +92,13 @@ class Rewards:
 def choose(
     step: BanditStep, choices: Sequence[Choice], tallies: Sequence[Tally], hashes: Hashes
 ) -> npt.NDArray[np.intp]:
-    """The model of each record, by its index: int [records].
+    """The index of the model for each record: int [records].
 
     Args:
       step: the bandit.
       choices: its models.
       tallies: their rewards.
-      hashes: uint64 [records], of the coordinates of the records.
+      hashes: the hashes of the records' coordinates, uint64 [records].
     """
     if step.how == "thompson":
         drawn = [quantiles(one, _chance(choice, hashes)) for one, choice in zip(tallies, choices, strict=True)]
@@ -113,7 +113,7 @@ def choose(
 
 
 def quantiles(tally: Tally, shares: Uniform) -> Uniform:
-    """The quantiles of what the mean reward of a model may be: the beta distribution that begins uniform.
+    """The quantiles of a model's mean reward: those of the beta distribution, with a uniform prior.
 
     >>> quantiles(Tally(), np.array([0.25, 0.5])).round(3).tolist()
     [0.25, 0.5]
@@ -124,7 +124,7 @@ def quantiles(tally: Tally, shares: Uniform) -> Uniform:
     total = successes + failures
     mean = successes / total
     deviation = np.sqrt(mean * (1 - mean) / (total + 1))
-    # Where the density is, however narrow: the quantiles are read from its sum over a fine grid.
+    # A grid around the peak of the density, however narrow; the quantiles are read from its cumulative sum.
     grid = np.linspace(max(0.0, mean - _DEVIATIONS * deviation), min(1.0, mean + _DEVIATIONS * deviation), _GRID)
     middles = (grid[1:] + grid[:-1]) / 2
     logarithm = (successes - 1) * np.log(middles) + (failures - 1) * np.log1p(-middles)

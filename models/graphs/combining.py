@@ -18,7 +18,7 @@ def combine(step: CombineStep, chosen: Sequence[Chosen]) -> RecordOutputs:
     """The outputs of a `combine` step.
 
     Raises:
-      ScoringError: when the outputs have different shapes, or are not numbers where a mean is wanted.
+      ScoringError: the outputs have different shapes, or a mean is required and they are not numbers.
     """
     first = chosen[0]
     for one in chosen[1:]:
@@ -33,27 +33,27 @@ def combine(step: CombineStep, chosen: Sequence[Chosen]) -> RecordOutputs:
 
 
 def mean(chosen: Sequence[Chosen], weights: Sequence[float] = ()) -> Array:
-    """The mean of each value, with weights if there are some: float64.
+    """The mean of each value, weighted if there are weights: float64.
 
     >>> mean([Chosen("a", np.array([1.0, 2.0]), None), Chosen("b", np.array([3.0, 8.0]), None)], [3.0, 1.0]).tolist()
     [1.5, 3.5]
     """
     for one in chosen:
         if one.array.dtype.kind not in "fiub":
-            raise ScoringError(f"{one.reference} is {one.array.dtype}, of which there is no mean")
+            raise ScoringError(f"{one.reference} is {one.array.dtype}, which has no mean")
     stacked = np.stack([one.array.astype(np.float64) for one in chosen])
     found: Array = np.average(stacked, axis=0, weights=list(weights) or None)
     return found
 
 
 def vote(arrays: Sequence[Array]) -> Array:
-    """The most frequent of each value; of equally frequent ones the first.
+    """The most frequent value at each place; the first one if several are equally frequent.
 
     >>> vote([np.array([1, 1, 1]), np.array([1, 2, 2]), np.array([2, 2, 3])]).tolist()
     [1, 2, 1]
     """
     if len({array.dtype.kind in "OSU" for array in arrays}) > 1:
-        raise ScoringError("texts and numbers cannot vote together")
+        raise ScoringError("text and numbers cannot vote together")
     stacked: Any = np.stack(arrays)
     counts = np.stack([(stacked == one).sum(axis=0) for one in stacked])
     winner = np.argmax(counts, axis=0)
@@ -62,10 +62,10 @@ def vote(arrays: Sequence[Array]) -> Array:
 
 
 def vote_of_outputs(votes: Sequence[RecordOutputs]) -> RecordOutputs:
-    """The vote on each output of models that answered the same records.
+    """The majority of each output among models that answered the same records.
 
     Raises:
-      ScoringError: when the models have different outputs.
+      ScoringError: the models have different outputs.
     """
     first = votes[0]
     for one in votes[1:]:

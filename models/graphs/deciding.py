@@ -14,7 +14,7 @@ from models.model_topic.steps import DecideStep
 from models.tensors import Array
 
 DECISION, SCORE, ERROR = "decision", "score", "error"
-"""The names of the outputs: what was decided, the value that decided it, and the error of a reconstruction."""
+"""The names of the outputs: the decision, the value that decided, and the error of a reconstruction."""
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -26,11 +26,11 @@ def decide(step: DecideStep, chosen: Sequence[Chosen], against: Sequence[Chosen]
     Args:
       step: the step.
       chosen: the outputs that it takes.
-      against: what was to be reconstructed.
+      against: the values to be reconstructed.
 
     Raises:
-      FieldValueError: when a value of a record is not a number.
-      ScoringError: when the outputs are no numbers at all, or their shapes do not fit the step.
+      FieldValueError: a value of a record is not a number.
+      ScoringError: the outputs are not of a numeric type, or their shapes do not fit the step.
     """
     values = matrix_of(chosen)
     if step.how == "argmax":
@@ -47,37 +47,39 @@ def decide(step: DecideStep, chosen: Sequence[Chosen], against: Sequence[Chosen]
 
 
 def matrix_of(chosen: Sequence[Chosen]) -> Numbers:
-    """All values of each record in one row: float64 [records, values]; raises as `decide` does."""
+    """A row with all values of each record: float64 [records, values]; raises as `decide` does."""
     parts = []
     for one in chosen:
         if one.array.dtype.kind not in "fiub":
             raise ScoringError(f"{one.reference} is {one.array.dtype}; a decision needs numbers")
         if one.bounds is not None:
-            raise ScoringError(f"{one.reference} has any number of items for each record; a decision needs a fixed one")
+            raise ScoringError(
+                f"{one.reference} has a varying number of items per record; a decision needs a fixed number"
+            )
         if np.isnan(one.array.astype(np.float64)).any():
-            raise FieldValueError(f"{one.reference} is not a number, so that nothing can be decided by it")
+            raise FieldValueError(f"{one.reference} is NaN, so no decision is possible")
         parts.append(one.array.reshape(len(one.array), int(np.prod(one.array.shape[1:]))).astype(np.float64))
     return np.concatenate(parts, axis=1)
 
 
 def reconstruction_errors(values: Numbers, against: Numbers) -> Numbers:
-    """The mean of the squared differences of each record.
+    """The mean squared difference of each record.
 
     >>> reconstruction_errors(np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 4.0], [0.0, 0.0]])).tolist()
     [2.0, 0.0]
     """
     if values.shape != against.shape:
         raise ScoringError(
-            f"{values.shape[1]} values are reconstructed, but compared with {against.shape[1]} of the input"
+            f"{values.shape[1]} reconstructed values cannot be compared with {against.shape[1]} values of the input"
         )
     errors: Numbers = np.mean((values - against) ** 2, axis=1)
     return errors
 
 
 def _top(values: Numbers, k: int) -> Places:
-    """The places of the greatest values, the greatest first, of equal ones the first."""
+    """The indices of the greatest values, in descending order; equal values keep their order."""
     if values.shape[1] < k:
-        raise ScoringError(f"the top {k} of {values.shape[1]} values are wanted")
+        raise ScoringError(f"there are only {values.shape[1]} values for the top {k}")
     places: Places = np.argsort(-values, axis=1, kind="stable")[:, :k]
     return places
 
@@ -89,7 +91,7 @@ def _reached(step: DecideStep, scores: Numbers) -> Places:
 
 def _only_column(step: DecideStep, values: Numbers) -> Numbers:
     if values.shape[1] != 1:
-        raise ScoringError(f"{step.how} decides by one value, but there are {values.shape[1]}")
+        raise ScoringError(f"{step.how} needs one value per record, but there are {values.shape[1]}")
     column: Numbers = values[:, 0]
     return column
 
@@ -105,7 +107,7 @@ def _labelled(step: DecideStep, places: Places) -> Array:
     if not step.labels:
         return places
     if places.size and int(places.max()) >= len(step.labels):
-        raise ScoringError(f"place {int(places.max())} was chosen, but there are {len(step.labels)} labels")
+        raise ScoringError(f"index {int(places.max())} was chosen, but there are {len(step.labels)} labels")
     labels = np.array([label.encode() for label in step.labels], object)
     found: Array = labels[places]
     return found

@@ -1,4 +1,4 @@
-"""Runs the steps of a graph: each behind those that it needs, and those that do not need each other side by side."""
+"""Runs the steps of a graph: each after those that it needs, and independent ones concurrently."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from graphlib import TopologicalSorter
 def run_steps(needs: Mapping[str, Collection[str]], run: Callable[[str], None], executor: Executor) -> None:
     """Calls `run` once for each step.
 
-    A step that is ready alone runs in the calling thread. When a call raises, no further step is started, and the error
-    is raised after the others have ended.
+    If only one step is ready, it runs in the calling thread. If a call raises, no further step is started, and the
+    error is raised after the running ones have ended.
 
     Args:
-      needs: the steps that each step needs, without a circle.
+      needs: the steps that each step needs, without cycles.
       run: runs a step; it must not wait for the executor.
-      executor: runs steps side by side.
+      executor: runs steps concurrently.
     """
     sorter = TopologicalSorter(needs)
     sorter.prepare()

@@ -1,13 +1,13 @@
-"""Transforms: functions that are installed on the workers, as entry points, and named by graphs.
+"""Transforms: functions that are installed on the workers as entry points, and that graphs refer to by name.
 
-A package provides one in its metadata:
+A package declares one in its metadata:
 
     [project.entry-points."beam_serving.transforms"]
     scale-amounts = "my_package.amounts:scale"
 
-The function gets a pyarrow.RecordBatch, the fields of the records and the outputs that the step takes (as columns named
-STEP.OUTPUT), and returns a mapping from output names to numpy arrays with a row for each record. It may be called from
-several threads at once.
+The function gets a pyarrow.RecordBatch with the fields of the records and the outputs that the step takes (as columns
+named STEP.OUTPUT), and returns a mapping from output names to numpy arrays with a row for each record. Several threads
+may call it at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def transform(name: str, columns: pa.RecordBatch) -> RecordOutputs:
     """The outputs of an installed transform.
 
     Raises:
-      ScoringError: when it is not installed, cannot be imported, or returns something else than rows for the records.
+      ScoringError: it is not installed, cannot be imported, or does not return a row for each record.
     """
     found = installed_transform(name)(columns)
     if not isinstance(found, Mapping):

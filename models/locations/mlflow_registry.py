@@ -9,7 +9,7 @@
 
 The server of the first two forms is that of the variable MLFLOW_TRACKING_URI. Only to that server are the variables
 MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, sent: a descriptor that names another
-one cannot collect them. Set them wherever workers run.
+one cannot collect them. Set them wherever workers run. Each value may be a reference to a secret.
 
 If a server keeps its files in a store that Beam reads, such as s3, the descriptor has the location in that store, and
 workers need none of this.
@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import urllib3
-
 from models.artifacts.archive import ENTRY_LIMIT, relative_name
 from models.artifacts.local_opener import scheme_of
 from models.errors import ModelLoadError
+from models.locations.environment import from_environment
 from models.locations.http_files import check_url, get_json, save_file
 
 SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -180,13 +180,17 @@ def _artifacts(server: str) -> str:
 
 
 def _headers(server: str) -> dict[str, str]:
-    """What proves who asks, for the server of the environment and no other."""
+    """What proves who asks, for the server of the environment and no other.
+
+    Raises:
+      SecretUnavailableError: when a variable refers to a secret that cannot be read.
+    """
     if os.environ.get(SERVER_VARIABLE, "").rstrip("/") != server:
         return {}
-    token, user = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
-    if token:
+    if token := from_environment("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
-    if user:
-        password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
-        return dict(urllib3.make_headers(basic_auth=f"{user}:{password}"))
+    if user := from_environment("MLFLOW_TRACKING_USERNAME"):
+        password = from_environment("MLFLOW_TRACKING_PASSWORD") or ""
+        # In UTF-8, as MLflow's client writes it; urllib3 would write Latin-1.
+        return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
     return {}

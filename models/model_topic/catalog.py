@@ -1,4 +1,4 @@
-"""Which models are current: a fold over the messages of the models topic, in the order of its one partition.
+"""The catalog of current models: a fold over the messages of the models topic, in the order of its one partition.
 
 The same messages produce the same catalog in every process, and applying a message twice changes nothing. The
 position in the topic therefore identifies the catalog: two workers that have applied everything below the same
@@ -41,7 +41,7 @@ class ModelCatalog:
         """Applies the message at `offset`, unless it was applied already.
 
         Raises:
-          DescriptorError: when the message is malformed; it then changes nothing but the position.
+          DescriptorError: the message is malformed; it then changes nothing but the position.
         """
         if offset < self.position:
             return
@@ -65,10 +65,10 @@ class ModelCatalog:
             self._add(message, version, offset)
 
     def apply_all(self, messages: Sequence[CatalogMessage]) -> list[tuple[int, DescriptorError]]:
-        """Applies messages in their order. Malformed ones change nothing, and are returned with their offsets.
+        """Applies messages in order. Malformed ones change nothing, and are returned with their offsets.
 
-        A route that a later one in the list replaces is left out: each carries its earlier generations, so that
-        decoding all of them would take quadratic time.
+        A route that a later one in the list replaces is skipped: each contains its earlier generations, so decoding all
+        of them would take quadratic time.
         """
         errors = []
         replaced = self._replaced(messages)
@@ -89,7 +89,7 @@ class ModelCatalog:
         found = set()
         for offset, key, value in reversed(messages):
             data_type = routed_data_type(key)
-            if data_type is None or counts[data_type] == 1:  # the usual case, in which nothing need be decoded twice
+            if data_type is None or counts[data_type] == 1:  # the usual case: nothing needs to be decoded twice
                 continue
             if data_type in settled:
                 found.add(offset)
@@ -105,7 +105,7 @@ class ModelCatalog:
         """The versions that may score the records of each data type, in order of preference.
 
         The model whose pointer was set last comes first, with its live version and then the one live before it. The
-        other live models of the data type follow in the same way. Retired models and deleted versions are left out.
+        other live models of the data type follow in the same way. Retired models and deleted versions are omitted.
         """
         found: dict[str, list[PublishedVersion]] = {}
         for published in sorted(self.pointers.values(), key=lambda one: -one.offset):
@@ -122,7 +122,7 @@ class ModelCatalog:
         return max(numbers, default=0)
 
     def _live(self, pointer: ModelPointer) -> Iterator[PublishedVersion]:
-        """The live version, then the one before it if that scores the same records."""
+        """The live version, then the previous one if it scores the same records."""
         if pointer.live_version is None:
             return
         numbers = (pointer.live_version, pointer.previous_version or 0)
@@ -131,7 +131,7 @@ class ModelCatalog:
         yield from (one for one in known if one.descriptor.data_type == known[0].descriptor.data_type)
 
     def live(self, name: str) -> tuple[PublishedVersion, ...]:
-        """The live version of a model, then the one live before it; empty if it is retired or unknown."""
+        """The live version of a model, then the previously live one; empty if the model is retired or unknown."""
         published = self.pointers.get(name)
         return () if published is None else tuple(self._live(published.pointer))
 

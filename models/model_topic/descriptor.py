@@ -31,8 +31,8 @@ class ModelDescriptor:
       model_source_location: the location of the model or of its server.
       model_bytes: the model itself, when it is published inline. A message has either a location or bytes. A
         descriptor in memory may have neither, because its bytes were left in the topic (`without_bytes`).
-      data_type: the data type of the records that it scores; if it is not given, it is `model_name`.
-      signature: the signature to call; None means serving_default, or the only signature if there is no such one.
+      data_type: the data type of the records that it scores; `model_name` if it is not given.
+      signature: the signature to call; None means serving_default or, if that does not exist, the only signature.
       inputs: maps each model input to the record fields that fill it, in order.
       outputs: maps each output of the result to the model output that it contains; empty means all model outputs
         under their own names.
@@ -79,7 +79,7 @@ class ModelDescriptor:
 
 @dataclass(frozen=True)
 class ModelPointer:
-    """Which version of a model is live.
+    """The live version of a model.
 
     Attributes:
       live_version: the version that scores records; None when the model is retired.
@@ -116,7 +116,7 @@ def parse_key(key: bytes | None) -> tuple[str, int | None]:
     """Splits a message key into the model's name and, for a version, its number.
 
     Raises:
-      DescriptorError: when the key is missing, or is not NAME or NAME/VERSION.
+      DescriptorError: the key is missing, or is not NAME or NAME/VERSION.
 
     >>> parse_key(b"wine/2"), parse_key(b"wine")
     (('wine', 2), ('wine', None))
@@ -136,7 +136,7 @@ def parse_key(key: bytes | None) -> tuple[str, int | None]:
         or str(int(version)) != version
         or version == "0"
     ):
-        raise DescriptorError(f"the message key {text!r} is not NAME or NAME/VERSION with a version from 1")
+        raise DescriptorError(f"the message key {text!r} is not NAME or NAME/VERSION with a version of 1 or higher")
     return name, int(version)
 
 
@@ -177,7 +177,7 @@ def decode_message(value: bytes) -> ModelDescriptor | ModelPointer:
     """Decodes the value of a message of the models topic.
 
     Raises:
-      DescriptorError: when it is neither a descriptor nor a pointer, is broken, or contradicts itself.
+      DescriptorError: the message is neither a descriptor nor a pointer, is corrupt, or contradicts itself.
     """
     try:
         if bundled_codec("model_pointer").matches(value):

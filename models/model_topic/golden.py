@@ -11,12 +11,12 @@ from models.errors import DescriptorError
 
 MOST_SAMPLES = 100
 MOST_CHARACTERS = 256 * 1024
-"""The limit of all samples of a version together: every process that follows the models topic keeps them in memory."""
+"""The limit for all samples of a version together: every process that follows the models topic keeps them in memory."""
 
 
 @dataclass(frozen=True)
 class GoldenSample:
-    """One record and what the model must answer.
+    """One record and the outputs that the model must give for it.
 
     Attributes:
       record: the fields of the record, as a JSON object; bytes are {"base64": "..."}.
@@ -41,7 +41,7 @@ class GoldenSamples:
     """The golden samples of a version.
 
     Attributes:
-      samples: at least one.
+      samples: the samples, at least one.
       absolute_tolerance, relative_tolerance: an output may differ from the expected number by the first plus the second
         times the expected number. Whole numbers, booleans and texts may not differ.
     """
@@ -60,7 +60,7 @@ class GoldenSamples:
             )
         for tolerance in (self.absolute_tolerance, self.relative_tolerance):
             if not (math.isfinite(tolerance) and tolerance >= 0):
-                raise DescriptorError(f"the tolerance {tolerance} of the golden samples is not a number from 0")
+                raise DescriptorError(f"the tolerance {tolerance} of the golden samples is not a number of at least 0")
 
 
 def _object(name: str, text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Inference graphs: models, and what is done with their outputs, that together answer a record as one arm of a route.
+"""Inference graphs: models and steps that process their outputs, which answer a record together as an arm of a route.
 
 A graph consists of steps (`models.model_topic.steps`). Its answer is that of its output step.
 """
@@ -26,8 +26,8 @@ class Graph:
     """An inference graph.
 
     Attributes:
-      name: unique in its generation of the route.
-      steps: in any order.
+      name: the name, unique in its generation of the route.
+      steps: the steps, in any order.
       output: the name of the step that gives the answer.
     """
 
@@ -62,7 +62,7 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """The names of the steps, each behind those that it needs."""
+        """The names of the steps, each after those that it needs."""
         return tuple(TopologicalSorter(self.needs).static_order())
 
     @property
@@ -84,7 +84,7 @@ class Graph:
         self._check_cycles()
         self._check_connected()
         if not any(True for _ in self.uses):
-            raise RouteError("none of its steps is a model")
+            raise RouteError("none of its steps calls a model")
 
     def _check_cycles(self) -> None:
         try:
@@ -106,6 +106,8 @@ class Graph:
 def _check_step_names(names: Sequence[str]) -> None:
     for name in names:
         if not _STEP_NAME.fullmatch(name) or iskeyword(name):
-            raise RouteError(f"step name {name!r}: it consists of letters, digits and _, and is no word of conditions")
+            raise RouteError(
+                f"step name {name!r}: it must consist of letters, digits and _, and not be a keyword of conditions"
+            )
         if names.count(name) > 1:
             raise RouteError(f"two steps are named {name!r}; each needs a name of its own")

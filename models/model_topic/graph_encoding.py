@@ -1,4 +1,4 @@
-"""Graphs as plain mappings: how they stand in files of routes (as YAML) and in the messages of routes (as JSON).
+"""Graphs as plain mappings, as they are written in files of routes (YAML) and in the messages of routes (JSON).
 
 {name: income, model: income-risk, version: 3, inputs: {x: [income, debt.risk]}}
 {name: scaled, transform: scale-amounts, of: [income]}
@@ -36,7 +36,7 @@ _MODEL_KEYS = ("model", "version", "inputs")
 
 
 def graph_of(name: str, content: object) -> Graph:
-    """The graph in a mapping of `steps` and `output`; raises RouteError, which names the place, when there is none."""
+    """The graph in a mapping of `steps` and `output`; raises RouteError, which names the place, if it is malformed."""
     where = f"graph {name!r}"
     entry = _Entry(where, content, ("steps", "output"))
     listed = entry.listed("steps")
@@ -45,7 +45,7 @@ def graph_of(name: str, content: object) -> Graph:
 
 
 def mapping_of(graph: Graph) -> dict[str, Any]:
-    """The graph as a mapping of `steps` and `output`, of which `graph_of` makes the same graph."""
+    """The graph as a mapping of `steps` and `output`, from which `graph_of` creates the same graph."""
     return {"steps": [_describe(step) for step in graph.steps], "output": graph.output}
 
 
@@ -53,7 +53,7 @@ def mapping_of(graph: Graph) -> dict[str, Any]:
 
 
 class _Entry:
-    """A mapping whose values are taken out one by one; `where` starts the text of each error."""
+    """A mapping whose values are read one by one; `where` is the prefix of each error."""
 
     def __init__(self, where: str, content: object, known: tuple[str, ...]) -> None:
         self.where = where
@@ -67,7 +67,7 @@ class _Entry:
     def text(self, key: str, default: str | None = None) -> str:
         found = self.content.get(key, default)
         if not isinstance(found, str):
-            raise RouteError(f"{self.where}: `{key}` must be a text, not {found!r}")
+            raise RouteError(f"{self.where}: `{key}` must be text, not {found!r}")
         return found
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -86,7 +86,7 @@ class _Entry:
         return found
 
     def listed(self, key: str) -> list[Any]:
-        """A list, to which a single value may be shortened; empty if there is none."""
+        """A list, which may be abbreviated to its only value; empty if the key is missing."""
         found = self.content.get(key, [])
         return found if isinstance(found, list) else [found]
 
@@ -260,7 +260,7 @@ def _describe_decision(step: DecideStep) -> dict[str, Any]:
 
 
 def _filled(entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry without what says nothing."""
+    """The entry without empty values."""
     return {key: value for key, value in entry.items() if value not in (None, [], {}, 0, False)}
 
 

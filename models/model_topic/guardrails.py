@@ -1,6 +1,6 @@
-"""Guardrails: within which limits a candidate must stay, and by which steps it is given more records.
+"""Guardrails: the limits that a candidate must keep, and the steps in which it gets more records.
 
-A guard (`models.serving.guard`) reads them, and moves the candidate forward or takes it out.
+A guard (`models.serving.guard`) reads them, and advances or removes the candidate.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ class Guardrails:
     """The limits of a candidate.
 
     Attributes:
-      steps: the shares of records that it is given one after another, ascending, from above 0 to 1. The last one is 1:
-        the candidate then serves, and is not a candidate any more.
-      min_records: how many records it must have answered before its next step.
-      max_errors: the largest share of them that it may fail to answer.
+      steps: the successive shares of records that it gets, ascending, above 0. The last one is 1: the candidate then
+        serves, and is no longer a candidate.
+      min_records: the number of records that it must answer before its next step.
+      max_errors: the largest share of records that it may fail to answer.
       min_agreement: the smallest share of records on which it agrees with the arm that serves, on the same records.
-      max_slowdown: how many times as long as that arm it may take for the same records, in all and in nine of ten
+      max_slowdown: the largest ratio of its duration to that arm's for the same records, in total and in nine of ten
         batches.
-      tolerance: by which numbers may differ that agree, absolutely and relative to the number of the serving arm
-        or of the label.
-      min_accuracy: the smallest share of labels that its answers equal; None: labels do not matter.
-      max_mean_error: the largest mean distance of its numbers from their labels; None: it does not matter.
-      min_labels: with one of these two, how many of its answers must have got a label before its next step.
+      tolerance: the difference up to which numbers agree, both absolute and relative to the number of the serving
+        arm or of the label.
+      min_accuracy: the smallest share of labels that its answers must match; None to ignore labels.
+      max_mean_error: the largest mean absolute error against the labels; None to ignore it.
+      min_labels: if one of these two is given, the number of labels that it needs before its next step.
     """
 
     steps: tuple[float, ...] = STEPS
@@ -43,24 +43,24 @@ class Guardrails:
 
     def __post_init__(self) -> None:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] <= 0 or self.steps[-1] != 1:
-            raise RouteError(f"the steps of a candidate ascend from above 0 to 1, not {list(self.steps)}")
+            raise RouteError(f"the steps of a candidate must ascend from above 0 to 1, not {list(self.steps)}")
         if self.min_records < 1:
-            raise RouteError(f"a candidate cannot be judged by {self.min_records} records")
+            raise RouteError(f"min_records of a candidate must be at least 1, not {self.min_records}")
         if self.min_labels < 1:
-            raise RouteError(f"a candidate cannot be judged by {self.min_labels} labels")
+            raise RouteError(f"min_labels of a candidate must be at least 1, not {self.min_labels}")
         accuracy = 0.0 if self.min_accuracy is None else self.min_accuracy
         shares = {"max_errors": self.max_errors, "min_agreement": self.min_agreement, "min_accuracy": accuracy}
         for name, share in shares.items():
             if not 0 <= share <= 1:
-                raise RouteError(f"{name} of a candidate is a share from 0 to 1, not {share}")
+                raise RouteError(f"{name} of a candidate must be a share from 0 to 1, not {share}")
         if not (self.max_slowdown > 0 and self.tolerance >= 0):
-            raise RouteError("max_slowdown of a candidate is above 0, and tolerance is not below it")
+            raise RouteError("max_slowdown of a candidate must be above 0, and its tolerance at least 0")
         if self.max_mean_error is not None and not self.max_mean_error >= 0:
-            raise RouteError(f"max_mean_error of a candidate is a number from 0, not {self.max_mean_error}")
+            raise RouteError(f"max_mean_error of a candidate must be at least 0, not {self.max_mean_error}")
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels from the feedback topic decide, too."""
+        """Whether labels from the feedback topic count, too."""
         return self.min_accuracy is not None or self.max_mean_error is not None
 
     def next_step(self, share: float) -> float:

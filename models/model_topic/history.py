@@ -1,4 +1,4 @@
-"""The history of the models topic: what was published and routed, as far as compaction has kept it."""
+"""The history of the models topic: published versions and changes of routes, as far as compaction has kept them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class HistoryEntry:
     """One message of the models topic.
 
     Attributes:
-      offset: of the message.
-      at: when it was written, in milliseconds since 1970-01-01 UTC; 0 if it does not say.
+      offset: the offset of the message.
+      at: the time when it was written, in milliseconds since 1970-01-01 UTC; 0 if the message does not contain it.
       subject: the model, or `route/DATA_TYPE`.
-      change: what it changed, for people.
+      change: a description of the change, for people.
     """
 
     offset: int
@@ -34,10 +34,10 @@ class HistoryEntry:
 
 
 def read_history(kafka: KafkaSettings, topic: str) -> list[HistoryEntry]:
-    """The messages of the models topic, the oldest first; malformed ones are left out.
+    """The messages of the models topic, the oldest first, without malformed ones.
 
     Raises:
-      KafkaUnreachableError, ModelsTopicError: when the topic cannot be read.
+      KafkaUnreachableError, ModelsTopicError: the topic cannot be read.
     """
     history = _History()
     with closing(ModelsTopicReader(kafka, topic)) as reader:
@@ -46,7 +46,7 @@ def read_history(kafka: KafkaSettings, topic: str) -> list[HistoryEntry]:
 
 
 class _History(ModelCatalog):
-    """A catalog that notes what it applies."""
+    """A catalog that records the messages that it applies."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def _describe_pointer(pointer: ModelPointer) -> str:
 
 
 def describe_generation(generation: Generation) -> str:
-    """A state of a route, in one line.
+    """A state of a route, on one line.
 
     >>> describe_generation(Generation((Segment((Arm("live", "wine", 1), Arm("new", "wine", 2, 1.0, "shadow"))),)))
     'live wine/1 100 %; shadow new wine/2 100 %'

@@ -11,8 +11,8 @@ from models.model_topic.reader import ModelsTopicReader
 class InlineModels:
     """The bytes of models in the models topic. Thread-safe.
 
-    The consumer is opened at the first fetch. After an error it is opened again, free of metadata about a topic that
-    may have been recreated.
+    The consumer is opened at the first fetch. After an error it is opened again, without the old metadata of a topic
+    that may have been recreated.
 
     Args:
       kafka: the brokers.

@@ -18,10 +18,10 @@ class ModelUse:
     """A model within a graph.
 
     Attributes:
-      model: its name.
-      version: its version; None means the live version, which a fenced generation does not allow.
-      inputs: for each input of the model the fields or outputs of steps that fill it; inputs that are not mentioned
-        are filled as the model's descriptor says.
+      model: the model's name.
+      version: the model's version; None means the live version, which a fenced generation does not allow.
+      inputs: for each input of the model, the fields or outputs of steps that fill it; other inputs are filled as the
+        model's descriptor specifies.
     """
 
     model: str
@@ -34,16 +34,16 @@ class ModelUse:
             raise RouteError(f"model {self.model!r}: version {self.version} is below 1")
         for name, sources in self.inputs.items():
             if not sources:
-                raise RouteError(f"model {self.model!r}: nothing is connected to input {name!r}")
+                raise RouteError(f"model {self.model!r}: input {name!r} is not connected to anything")
 
     @property
     def key(self) -> ModelKey:
-        """Name and version."""
+        """The model's name and version."""
         return self.model, self.version
 
     @property
     def label(self) -> str:
-        """MODEL/VERSION, or MODEL where the live version is meant."""
+        """MODEL/VERSION, or MODEL for the live version."""
         return self.model if self.version is None else f"{self.model}/{self.version}"
 
     @property

@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
 
 
 ROUTE_PREFIX = "route"
-"""What the keys of routes start with, so that no model can have this name."""
+"""The prefix of the keys of routes, which is therefore not available as the name of a model."""
 
 
 def check_model_name(name: str) -> None:

@@ -26,7 +26,7 @@ from models.model_topic.published import PublishedVersion
 from models.model_topic.reader import ModelsTopicReader
 from models.model_topic.transactions import SECONDS, TopicTransactions
 
-# An upper bound of what Kafka adds to a message: headers, lengths, checksums.
+# An upper bound for the bytes that Kafka adds to a message: headers, lengths, checksums.
 _OVERHEAD_BYTES = 512
 
 
@@ -56,15 +56,15 @@ class ModelPublisher:
         self._transactions = TopicTransactions(kafka, topic)
 
     def publish(self, descriptor: ModelDescriptor, live: bool = True) -> ModelDescriptor:
-        """Writes the next version of a model, makes it live, and returns the descriptor as it was written.
+        """Writes the next version of a model, makes it live, and returns the descriptor as written.
 
         Args:
           descriptor: the descriptor; its version is replaced.
-          live: whether the version becomes the live one; otherwise it waits for a route or a rollback to name it.
+          live: whether the version becomes the live one; otherwise it is not used until a route or a rollback names it.
 
         Raises:
-          PublishError: when the message is too large, or another publisher was faster.
-          ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
+          PublishError: the message is too large, or another publisher was faster.
+          ModelsTopicError, KafkaUnreachableError: the topic cannot be used.
         """
         self._check_size(descriptor, check_models_topic(self._kafka, self._topic))
         name = descriptor.model_name
@@ -89,7 +89,7 @@ class ModelPublisher:
         The previous version of a retired model is the one that was live last.
 
         Raises:
-          PublishError: when the model or the version is unknown, the version is already live, or another publisher
+          PublishError: the model or the version is unknown, the version is already live, or another publisher
             was faster.
         """
         producer = self._transactions.producer(name)
@@ -97,7 +97,7 @@ class ModelPublisher:
         known = self._pointer(catalog, name)
         target = to if to is not None else known.previous_version
         if target is None:
-            raise PublishError(f"model {name!r} has no version before {known.live_version}; name one with --to")
+            raise PublishError(f"model {name!r} has no version before {known.live_version}; select one with --to")
         if (name, target) not in catalog.versions:
             existing = ", ".join(str(number) for one, number in sorted(catalog.versions) if one == name)
             raise PublishError(f"model {name!r} has no version {target}; existing versions: {existing or 'none'}")
@@ -108,10 +108,10 @@ class ModelPublisher:
         return pointer
 
     def retire(self, name: str) -> ModelPointer:
-        """Takes a model out of use and returns the new pointer; its versions stay, and `rollback` restores it.
+        """Takes a model out of use and returns the new pointer; its versions are kept, and `rollback` restores it.
 
         Raises:
-          PublishError: when the model is unknown or already retired, or another publisher was faster.
+          PublishError: the model is unknown or already retired, or another publisher was faster.
         """
         producer = self._transactions.producer(name)
         catalog = self.read()

@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
 _BATCH = 500
 # librdkafka reports the end of the topic once the broker has answered a fetch with no messages, which it does after
-# this wait. With the default of half a second every start, and every second fetch, would be delayed by that much.
+# this wait. With the default of half a second, every start, and every other fetch, would be delayed by that much.
 _CONFIG = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
 
 
@@ -39,7 +39,7 @@ class TopicState:
 
     Attributes:
       topic_id: changes when the topic is recreated; empty if the broker does not provide one.
-      end: the position after the last readable message; 0 also when the topic does not exist.
+      end: the position after the last readable message; 0 if the topic is empty or does not exist.
     """
 
     topic_id: str
@@ -54,7 +54,7 @@ class ModelsTopicReader:
     Args:
       kafka: the brokers.
       topic: the models topic.
-      timeout: seconds without an answer from the broker after which a call fails.
+      timeout: the number of seconds without an answer from the broker after which a call fails.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, timeout: float = 30.0) -> None:
@@ -69,7 +69,7 @@ class ModelsTopicReader:
 
     def look(self) -> TopicState:
         """The topic's id and its end; raises as `end` does."""
-        # The id comes first: if the topic is recreated in between, the next look sees the new id.
+        # The id comes first: if the topic is recreated in between, the next call sees the new id.
         if self._identities is None:
             self._identities = TopicIdentities(self._describer())
         topic_id = self._identities.of(self._topic)
@@ -81,8 +81,8 @@ class ModelsTopicReader:
         Messages behind an open transaction cannot be read until it ends.
 
         Raises:
-          KafkaUnreachableError: when no broker answers.
-          ModelsTopicError: when the topic has more than one partition, or may not be read.
+          KafkaUnreachableError: no broker answers.
+          ModelsTopicError: the topic has more than one partition, or may not be read.
         """
         return self._end(self._follower())
 
@@ -117,10 +117,10 @@ class ModelsTopicReader:
         """Applies all messages below `position`; malformed ones are skipped, because the source reports them.
 
         Raises:
-          KafkaUnreachableError: when the broker does not answer within the timeout; the messages read so far are
+          KafkaUnreachableError: the broker does not answer within the timeout; the messages read so far are
             applied.
-          ModelsTopicCutError: when messages that existed before are gone.
-          ModelsTopicError: when the topic may not be read.
+          ModelsTopicCutError: messages that existed before are gone.
+          ModelsTopicError: the topic may not be read.
         """
         while catalog.position < position:
             messages = list(self._next_messages(catalog.position))
@@ -140,7 +140,7 @@ class ModelsTopicReader:
         """The model's bytes in the message at `offset`.
 
         Raises:
-          ModelLoadError: when the message is gone, does not contain an inline model, or does not arrive in time.
+          ModelLoadError: the message is gone, does not contain an inline model, or does not arrive in time.
         """
         if self._fetching is None:
             self._fetching = self._kafka.consumer("models", **_CONFIG)
@@ -154,7 +154,7 @@ class ModelsTopicReader:
         return descriptor.model_bytes
 
     def close(self) -> None:
-        """Closes the consumers; the next call opens new ones, free of metadata about an earlier topic."""
+        """Closes the consumers; the next call opens new ones, without the metadata of an earlier topic."""
         consumers = self._following, self._fetching
         self._following = self._fetching = self._admin = self._identities = None
         for consumer in consumers:

@@ -1,9 +1,9 @@
-"""Routes: which models answer the records of a data type, as data.
+"""Routes: messages that define which models answer the records of a data type.
 
-A route is a message of the models topic keyed route/DATA_TYPE. It contains *generations*: the newest one, and as many
-of the earlier ones as records may still be scored by. A generation without a fence holds as soon as its models are
-loaded. A generation with a fence holds from the fence on, for every worker and also when records are scored again,
-which is why the earlier generations travel with it: compaction keeps only the last message.
+A route is a message of the models topic keyed route/DATA_TYPE. It contains *generations*: the newest one, and the
+earlier ones by which records may still be scored. A generation without a fence takes effect as soon as its models are
+loaded. A generation with a fence takes effect at the fence, for every worker and also when records are scored again.
+The earlier generations are therefore part of the message: compaction keeps only the last one.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ ANSWERING: tuple[Role, ...] = ("serve", "candidate")
 LEAST_WEIGHT, LARGEST_WEIGHT = 1e-6, 1e6
 
 GENERATIONS_KEPT = 256
-"""The most generations that a route contains; the message then has about 50 kB."""
+"""The maximum number of generations in a route; the message then has about 50 kB."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the models of a route, or one of its graphs.
+    """A model or a graph of a route.
 
     Attributes:
       name: the name of the arm in results and in the split; unique within its segment.
       model: the name of the model; empty for a graph.
-      version: its version; None means the live version, which a fenced generation does not allow.
-      weight: the share of records, relative to the other arms that answer; of a shadow, the share of records that it
-        scores as well, from 0 to 1.
+      version: the version of the model; None means the live version, which a fenced generation does not allow.
+      weight: the share of records, relative to the other arms that answer; for a shadow, the share of records that it
+        also scores, from 0 to 1.
       role: serve and candidate answer records; a shadow scores the records that others answer.
       graph: the name of a graph of the generation; None for a model.
-      guardrails: within which a guard moves a candidate forward; None: only people do.
+      guardrails: the limits within which a guard advances a candidate; None if only people change it.
     """
 
     name: str
@@ -57,7 +57,9 @@ class Arm:
         if self.graph is None:
             check_name(self.model)
         elif self.model or self.version is not None:
-            raise RouteError(f"arm {self.name!r}: it has either a model or a graph; the graph names its models itself")
+            raise RouteError(
+                f"arm {self.name!r}: it must have either a model or a graph; a graph names its models itself"
+            )
         if self.role not in ROLES:
             raise RouteError(f"arm {self.name!r}: role {self.role!r} is not one of {', '.join(ROLES)}")
         if self.weight != 0 and not LEAST_WEIGHT <= self.weight <= LARGEST_WEIGHT:
@@ -66,22 +68,26 @@ class Arm:
                 f"{LARGEST_WEIGHT:g}"
             )
         if self.role == "shadow" and self.weight > 1:
-            raise RouteError(f"arm {self.name!r}: the weight of a shadow is a share from 0 to 1, not {self.weight:g}")
+            raise RouteError(
+                f"arm {self.name!r}: the weight of a shadow must be a share from 0 to 1, not {self.weight:g}"
+            )
         if self.guardrails is not None and self.role != "candidate":
-            raise RouteError(f"arm {self.name!r}: only a candidate has guardrails")
+            raise RouteError(f"arm {self.name!r}: only a candidate can have guardrails")
         if self.guardrails is not None and self.graph is not None:
-            raise RouteError(f"arm {self.name!r}: a graph has no guardrails; change its weight in the file of routes")
+            raise RouteError(
+                f"arm {self.name!r}: a graph cannot have guardrails; change its weight in the file of routes"
+            )
         if self.version is not None and self.version < 1:
             raise RouteError(f"arm {self.name!r}: version {self.version} is below 1")
 
     @property
     def answers(self) -> bool:
-        """Whether records can get the answer of this arm."""
+        """Whether this arm can answer records."""
         return self.role in ANSWERING and self.weight > 0
 
     @property
     def label(self) -> str:
-        """MODEL/VERSION, or MODEL where the live version is meant, or `graph NAME`."""
+        """MODEL/VERSION, MODEL for the live version, or `graph NAME`."""
         if self.graph is not None:
             return f"graph {self.graph}"
         return self.model if self.version is None else f"{self.model}/{self.version}"
@@ -92,8 +98,8 @@ class Segment:
     """Arms for the records that meet a condition.
 
     Attributes:
-      arms: at least one of them answers.
-      condition: over the fields of a record (`models.columns.condition`); None means every record.
+      arms: the arms, at least one of which answers.
+      condition: a condition on the fields of a record (`models.columns.condition`); None means every record.
     """
 
     arms: tuple[Arm, ...]
@@ -108,17 +114,17 @@ class Segment:
             raise RouteError(f"two arms are named {twice[0]!r}; each needs a name of its own")
         if not any(arm.answers for arm in self.arms):
             where = "of the route" if self.condition is None else f"for {self.condition!r}"
-            raise RouteError(f"no arm {where} answers records: one needs the role serve and a weight above 0")
+            raise RouteError(f"no arm {where} answers records: at least one needs the role serve and a weight above 0")
 
 
 @dataclass(frozen=True)
 class Fence:
-    """From which records on a generation holds.
+    """The first records to which a generation applies.
 
     Attributes:
-      timestamp: for records whose Kafka timestamp is this or later, in milliseconds since 1970-01-01 UTC.
-      offsets: by topic and partition, for records at this offset or later; no record of another partition is behind
-        the fence.
+      timestamp: the lowest Kafka timestamp of the records behind the fence, in milliseconds since 1970-01-01 UTC.
+      offsets: the lowest offset behind the fence, by topic and partition; no record of another partition is behind
+        it.
     """
 
     timestamp: int | None = None
@@ -126,7 +132,7 @@ class Fence:
 
     def __post_init__(self) -> None:
         if (self.timestamp is None) == (not self.offsets):
-            raise RouteError("a fence has either a timestamp or offsets")
+            raise RouteError("a fence must have either a timestamp or offsets")
 
 
 @dataclass(frozen=True)
@@ -134,13 +140,14 @@ class Generation:
     """One state of a route.
 
     Attributes:
-      segments: the first whose condition a record meets gives its arms; the last one has no condition.
-      fence: from which records on it holds; None: as soon as its models are loaded.
-      split_by: the fields whose hash picks the arm of a record; empty means its key.
-      salt: part of the hash; with the same salt, two routes split the same keys alike.
+      segments: the segments; the first one whose condition a record meets determines its arms. The last one has no
+      condition.
+      fence: the first records to which it applies; None if it takes effect as soon as its models are loaded.
+      split_by: the fields whose hash selects the arm of a record; if empty, the hash of its key does.
+      salt: part of the hash; two routes with the same salt split the same keys in the same way.
       offset: the offset of the message that introduced it; None for the newest generation of a message.
-      graphs: those that its arms name.
-      note: why it was published, for people.
+      graphs: the graphs that its arms name.
+      note: the reason for its publication, for people.
     """
 
     segments: tuple[Segment, ...]
@@ -153,7 +160,7 @@ class Generation:
 
     def __post_init__(self) -> None:
         if not self.segments or any(one.condition is None for one in self.segments[:-1]):
-            raise RouteError("only the last segment of a route is without a condition")
+            raise RouteError("only the last segment of a route may have no condition")
         if self.segments[-1].condition is not None:
             raise RouteError("the route has no arms for records that meet none of its conditions")
         self._check_graphs()
@@ -162,7 +169,7 @@ class Generation:
             for where, model, version in self.models:
                 if version is None:
                     raise RouteError(
-                        f"{where}: a route with a fence names versions, because the live version of {model!r} may "
+                        f"{where}: a route with a fence must name versions, because the live version of {model!r} may "
                         "change at any record"
                     )
 
@@ -173,7 +180,7 @@ class Generation:
 
     @property
     def models(self) -> Iterator[tuple[str, str, int | None]]:
-        """Every model of an arm or graph: where it stands, its name, and its version, if one is named."""
+        """Every model of an arm or graph: its place, its name, and its version if one is given."""
         yield from ((f"arm {arm.name!r}", arm.model, arm.version) for arm in self.arms if arm.graph is None)
         for graph in self.graphs:
             for step in graph.steps:
@@ -205,10 +212,10 @@ class ModelRoute:
     """The route of a data type.
 
     Attributes:
-      data_type: of the records.
-      generations: the oldest first.
+      data_type: the data type of the records.
+      generations: the generations, the oldest first.
       updated_at: milliseconds since 1970-01-01 UTC.
-      declared: what a file has declared, if since then only a guard has changed the route.
+      declared: the generation that a file declared, if only a guard has changed the route since.
     """
 
     data_type: str
@@ -232,10 +239,10 @@ class ModelRoute:
         return replace(self, generations=numbered)
 
     def followed_by(self, generation: Generation, updated_at: int, declared: Generation | None = None) -> ModelRoute:
-        """The route after a new generation.
+        """The route with a new generation added.
 
-        Records before a fence still need the earlier generations. Those before the last but one generation without a
-        fence are dropped: it serves until the models of the last one are loaded.
+        Records before a fence still need the earlier generations. Those before the penultimate generation without a
+        fence are dropped: that one serves until the models of the last one are loaded.
         """
         every = (*self.generations, generation)
         open_ended = [place for place, one in enumerate(every) if one.fence is None]

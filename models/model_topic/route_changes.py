@@ -1,4 +1,4 @@
-"""How routes change: pure functions from one generation to the next."""
+"""The changes of routes: pure functions from one generation to the next."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LIVE, CANARY = "live", "canary"
 
 
 def current_generation(catalog: ModelCatalog, data_type: str) -> Generation | None:
-    """The newest generation of a route or, without one, a generation that does what happens without a route.
+    """The newest generation of a route or, if there is no route, a generation with the same effect.
 
-    None if no model scores records of this data type.
+    It is None if no model scores records of this data type.
     """
     published = catalog.routes.get(data_type)
     if published is not None:
@@ -29,7 +29,7 @@ def current_generation(catalog: ModelCatalog, data_type: str) -> Generation | No
 
 
 def promoted(generation: Generation | None, model: str, version: int) -> Generation:
-    """A version answers all records. The split stays, so that a later canary gets the same keys again."""
+    """A generation in which a version answers all records; a later canary gets the same keys as an earlier one."""
     segments = (Segment((Arm(LIVE, model, version),)),)
     if generation is None:
         return Generation(segments)
@@ -39,19 +39,21 @@ def promoted(generation: Generation | None, model: str, version: int) -> Generat
 def with_canary(
     generation: Generation, model: str, version: int, share: float, guardrails: Guardrails | None = None
 ) -> Generation:
-    """A version answers a share of the records, from 0 to 1, and the others answer the rest as before.
+    """The generation with a canary, which answers a share of the records; the other arms answer the rest as before.
 
-    A canary that is there already is replaced. With guardrails, a guard gives it more records, or takes it out.
+    An existing canary is replaced. With guardrails, a guard gives it more records, or removes it.
 
     Raises:
-      RouteError: when the share is not between 0 and 1, or the route has segments: write a file and apply it.
+      RouteError: the share is not between 0 and 1, or the route has segments, which only a file can change.
 
     >>> live = promoted(None, "wine", 1)
     >>> [(arm.name, arm.label, arm.weight) for arm in with_canary(live, "wine", 2, 0.1).arms]
     [('live', 'wine/1', 0.9), ('canary', 'wine/2', 0.1)]
     """
     if not 0 < share < 1:
-        raise RouteError(f"the share of a canary is between 0 and 1, not {share:g}; `promote` gives it all records")
+        raise RouteError(
+            f"the share of a canary must be between 0 and 1, not {share:g}; `promote` gives it all records"
+        )
     others = [arm for arm in _only_segment(generation).arms if arm.name != CANARY]
     total = sum(arm.weight for arm in others if arm.answers)
     scaled = [
@@ -62,23 +64,23 @@ def with_canary(
 
 
 def with_shadow(generation: Generation, model: str, version: int, share: float) -> Generation:
-    """A version also scores a share of the records, above 0 up to 1; its answers go to the shadow topic.
+    """The generation with a shadow, which also scores a share of the records; its answers go to the shadow topic.
 
     Raises:
-      RouteError: when the share is not in that range, or the route has segments.
+      RouteError: the share is not above 0 and at most 1, or the route has segments.
     """
     if not 0 < share <= 1:
-        raise RouteError(f"the share of a shadow is above 0 and at most 1, not {share:g}")
+        raise RouteError(f"the share of a shadow must be above 0 and at most 1, not {share:g}")
     name = f"shadow-{model}-{version}"
     others = [arm for arm in _only_segment(generation).arms if arm.name != name]
     return _changed(generation, (*others, Arm(name, model, version, share, "shadow")))
 
 
 def without_arm(generation: Generation, name: str) -> Generation:
-    """The same without an arm; the others that answer share its records.
+    """The generation without an arm, whose records the other arms that answer share.
 
     Raises:
-      RouteError: when there is no such arm, it is the only one that answers, or the route has segments.
+      RouteError: the arm does not exist, or is the only one that answers, or the route has segments.
     """
     arms = _only_segment(generation).arms
     if all(arm.name != name for arm in arms):
@@ -87,13 +89,13 @@ def without_arm(generation: Generation, name: str) -> Generation:
 
 
 def restored(route: ModelRoute) -> Generation:
-    """What answered before the newest generation of a route.
+    """The generation before the newest one of a route.
 
     Raises:
-      RouteError: when the route does not contain an earlier generation.
+      RouteError: the route does not contain an earlier generation.
     """
     if len(route.generations) < 2:
-        raise RouteError(f"the route of {route.data_type!r} has no earlier state; name a version with `promote`")
+        raise RouteError(f"the route of {route.data_type!r} has no earlier state; choose a version with `promote`")
     return replace(route.generations[-2], fence=None, offset=None, note="")
 
 
@@ -105,7 +107,7 @@ def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
             known = ", ".join(sorted({name for name, _ in catalog.versions})) or "none"
             raise RouteError(f"{where}: model {model!r} is unknown; existing models: {known}")
         if version is None and not catalog.live(model):
-            raise RouteError(f"{where}: model {model!r} is retired; name a version")
+            raise RouteError(f"{where}: model {model!r} is retired; give a version")
         if version is not None and version not in existing:
             raise RouteError(
                 f"{where}: model {model!r} has no version {version}; existing versions: {', '.join(map(str, existing))}"
@@ -113,21 +115,21 @@ def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
 
 
 def same_route(one: Generation, other: Generation) -> bool:
-    """Whether both answer records in the same way, whenever they began."""
+    """Whether both answer records in the same way, regardless of when they took effect."""
     return replace(one, fence=None, offset=None, note="") == replace(other, fence=None, offset=None, note="")
 
 
 def is_decided(route: ModelRoute, declared: Generation) -> bool:
-    """Whether a guard has brought a route from what a file declares to its newest state, without a person's help.
+    """Whether only a guard has changed a route since a file declared it.
 
-    To apply the file again would undo what the guard has decided.
+    Applying the file again would undo the guard's decisions.
     """
     return route.declared is not None and same_route(route.declared, declared)
 
 
 def _only_segment(generation: Generation) -> Segment:
     if len(generation.segments) > 1:
-        raise RouteError("the route has arms for segments of the records; change its file and apply it")
+        raise RouteError("the route has segments; change its file and apply it")
     return generation.segments[0]
 
 

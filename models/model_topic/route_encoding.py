@@ -29,8 +29,8 @@ def decode_route(value: bytes) -> ModelRoute:
     """Decodes the value of a message keyed route/DATA_TYPE.
 
     Raises:
-      DescriptorError: when it is not a route, or is broken.
-      RouteError: when it contradicts itself.
+      DescriptorError: the message is not a route, or is corrupt.
+      RouteError: the route contradicts itself.
     """
     try:
         found = bundled_codec("model_route").decode(value)

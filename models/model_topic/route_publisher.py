@@ -22,17 +22,17 @@ from models.model_topic.route_changes import check_versions, current_generation
 from models.model_topic.route_encoding import encode_route
 from models.model_topic.transactions import TopicTransactions
 
-# Longer than the transaction of a publisher that was killed stays open.
+# Longer than the transaction of a killed publisher stays open.
 _ATTEMPT_SECONDS = 40.0
 _PAUSE_SECONDS = 0.1
 _POLL_SECONDS = 0.02
-# What a commit takes, with room to spare.
+# The duration of a commit, with a margin.
 _COMMIT_MILLISECONDS = 100
 
 Change = Callable[[Generation | None], Generation]
 Origin = Literal["person", "file", "guard"]
-"""Who changes a route. A route remembers what a file has declared until a person changes it, so that the file, when it
-is applied again, does not undo what a guard has decided since."""
+"""The origin of a change to a route. A route remembers the declaration of a file until a person changes it, so that
+applying the file again does not undo the later decisions of a guard."""
 
 
 class RoutePublisher:
@@ -40,7 +40,7 @@ class RoutePublisher:
 
     Args:
       kafka: the brokers.
-      topic: the models topic, which exists.
+      topic: the models topic, which must exist.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
@@ -56,18 +56,18 @@ class RoutePublisher:
         """Publishes the next generation of a route, and returns the route.
 
         Args:
-          data_type: of the records.
-          change: gives the next generation from the newest one; from None if there is neither a route nor a live model.
-            A fence that it sets itself is kept; where that lies is the caller's responsibility.
-          lead: seconds from now to the fence from which on the generation holds; None: it has no fence, and holds as
-            soon as its models are loaded.
-          origin: who changes it.
+          data_type: the data type of the records.
+          change: returns the next generation, given the newest one, or None if there is neither a route nor a live
+            model. If it sets a fence itself, that one is kept; its position is then the caller's responsibility.
+          lead: the number of seconds from now to the fence; None for a generation without a fence, which takes effect
+            as soon as its models are loaded.
+          origin: the origin of the change.
 
         Raises:
-          RouteError: when the generation contradicts itself, or names an unknown model.
-          PublishError: when another publisher was faster, or the route cannot be published early before a fence.
-          FenceLateError: when the route was published, and readers could not see it early enough before its fence.
-          ModelsTopicError, KafkaUnreachableError: when the topic cannot be used.
+          RouteError: the generation contradicts itself, or names an unknown model.
+          PublishError: another publisher was faster, or the route could not be published early enough before its fence.
+          FenceLateError: the route was published, but readers could not see it early enough before its fence.
+          ModelsTopicError, KafkaUnreachableError: the topic cannot be used.
         """
         if lead is not None:
             check_lead(lead)
@@ -103,15 +103,15 @@ class RoutePublisher:
         lead: float,
         origin: Origin,
     ) -> ModelRoute:
-        """Publishes the generation with a fence, which is put off until workers can read the route well before it.
+        """Publishes the generation with a fence, which is postponed until workers can read the route well before it.
 
-        What was committed cannot be taken back: a worker may have read it, and acts on it from its fence on. So the
-        transaction is committed only if there is time left, and no transaction of another publisher hides it, such as
-        one that was killed. Otherwise it is aborted, and begun again with a later fence.
+        A committed route cannot be withdrawn: a worker may have read it, and then obeys its fence. The transaction is
+        therefore committed only if there is enough time left, and if no open transaction of another publisher, such
+        as a killed one, hides it. Otherwise it is aborted, and a new one is begun with a later fence.
         """
         give_up_at = time.monotonic() + _ATTEMPT_SECONDS
         with closing(ModelsTopicReader(self._transactions.kafka, self._transactions.topic)) as reader:
-            reader.end()  # connects, which takes a while
+            reader.end()  # connects now, because that takes a while
             while time.monotonic() < give_up_at:
                 fence = _now() + round(lead * 1000)
                 route = next_route(catalog, data_type, replace(generation, fence=Fence(fence)), origin)
@@ -126,7 +126,7 @@ class RoutePublisher:
         )
 
     def _commit_in_time(self, producer: Producer, reader: ModelsTopicReader, route: ModelRoute, fence: int) -> bool:
-        """Writes the route, and commits it if workers will be able to read it in time; otherwise False."""
+        """Writes the route, and commits it if workers will be able to read it in time; otherwise returns False."""
 
         def may_commit(offset: int) -> bool:
             # Readers see everything below the first open transaction, which is this one or that of another publisher.
@@ -135,10 +135,10 @@ class RoutePublisher:
         return self._transactions.write_if(producer, route_key(route.data_type), encode_route(route), may_commit)
 
     def _wait_visible(self, reader: ModelsTopicReader, position: int, route: ModelRoute, fence: int) -> None:
-        """Waits until readers who know everything below `position` see the route.
+        """Waits until readers that know everything below `position` see the route.
 
         Raises:
-          FenceLateError: when they see it so late that workers may have answered records behind the fence without it.
+          FenceLateError: they see it so late that workers may have answered records behind the fence without it.
         """
         catalog = ModelCatalog()
         # Reading a long topic from its beginning takes longer than the time to the fence.
@@ -158,8 +158,8 @@ class RoutePublisher:
 def next_route(catalog: ModelCatalog, data_type: str, generation: Generation, origin: Origin = "person") -> ModelRoute:
     """The route after a new generation.
 
-    The first one of a data type gets a generation before it that does what happens without a route: records before a
-    fence need it, and so do workers that cannot load the models of the route.
+    The first one of a data type is preceded by a generation that has the effect of no route: records before a fence
+    need it, and so do workers that cannot load the models of the route.
     """
     published = catalog.routes.get(data_type)
     declared = _declared(generation, origin, published)
@@ -176,7 +176,7 @@ def next_route(catalog: ModelCatalog, data_type: str, generation: Generation, or
 
 
 def _declared(generation: Generation, origin: Origin, published: PublishedRoute | None) -> Generation | None:
-    """What a file has declared; only a route that a guard may change needs to remember it."""
+    """The declaration of a file, which only a route that a guard may change needs to remember."""
     if origin == "guard":
         return None if published is None else published.route.declared
     guarded = any(arm.guardrails is not None for arm in generation.arms)

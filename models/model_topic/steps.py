@@ -1,8 +1,7 @@
-"""The steps of inference graphs: what a graph may consist of, and what each kind of step needs.
+"""The steps of inference graphs: the kinds of steps, and their settings.
 
-A step refers to the outputs of others as `STEP.OUTPUT`, or as `STEP` where that has only one output; any other name is
-a field of the record. A step contains no code: what a transform computes is a model, or an entry point that is
-installed on the workers.
+A step refers to the outputs of others as `STEP.OUTPUT`, or as `STEP` if that has only one output; any other name is a
+field of the record. A step contains no code: a transform is a model, or an entry point installed on the workers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Constant: TypeAlias = "bool | int | float | str | tuple[bool | int | float | str
 
 
 class _OfModels:
-    """A step that calls models, and needs what they need."""
+    """A step that calls models, and needs the steps that they need."""
 
     @property
     def uses(self) -> tuple[ModelUse, ...]:
@@ -68,11 +67,11 @@ class ModelStep(_OfModels):
 
 @dataclass(frozen=True)
 class TransformStep(_OfOutputs):
-    """What an installed function makes of the record and of outputs.
+    """The result of an installed function of the record and of outputs.
 
     Attributes:
       entry_point: the name of an entry point in the group `models.graphs.transforms.ENTRY_POINTS`.
-      of: the outputs that it gets besides the fields of the record.
+      of: the outputs that the function gets besides the fields of the record.
     """
 
     name: str
@@ -86,12 +85,12 @@ class TransformStep(_OfOutputs):
 
 @dataclass(frozen=True)
 class CombineStep(_OfOutputs):
-    """One output made of several, value by value.
+    """Several outputs combined into one, value by value.
 
     Attributes:
-      how: mean; weighted, a mean with weights; vote, the most frequent value, of equally frequent ones the first.
-      of: the outputs, which have the same shape.
-      weights: for weighted: one for each of them.
+      how: mean; weighted, a mean with weights; vote, the most frequent value (the first of equally frequent ones).
+      of: the outputs, which must have the same shape.
+      weights: for `weighted`, one weight for each output.
       output: the name of the output.
     """
 
@@ -105,13 +104,13 @@ class CombineStep(_OfOutputs):
         _check_method(self.name, self.how, get_args(CombineMethod))
         _check_of(self.name, self.of)
         if (self.how == "weighted") != bool(self.weights):
-            raise RouteError(f"step {self.name!r}: `weighted`, and nothing else, has weights")
+            raise RouteError(f"step {self.name!r}: `weighted` requires weights, and other methods do not allow them")
         if self.weights and len(self.weights) != len(self.of):
             raise RouteError(
                 f"step {self.name!r}: {len(self.of)} outputs need as many weights, not {len(self.weights)}"
             )
         if self.weights and not (all(0 <= one < math.inf for one in self.weights) and sum(self.weights) > 0):
-            raise RouteError(f"step {self.name!r}: weights are numbers from 0, and one of them is above 0")
+            raise RouteError(f"step {self.name!r}: weights must be at least 0, and one of them above 0")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Case:
 
     Attributes:
       target: the model, or the name of the step.
-      condition: over fields and, as `STEP.OUTPUT`, outputs; None means every record.
+      condition: a condition on fields and on outputs (as `STEP.OUTPUT`); None means every record.
     """
 
     target: ModelUse | str
@@ -129,17 +128,17 @@ class Case:
 
 @dataclass(frozen=True)
 class SwitchStep(_OfModels):
-    """The outputs of the first case whose condition a record meets; the last one has none."""
+    """The outputs of the first case whose condition a record meets; the last case has no condition."""
 
     name: str
     cases: tuple[Case, ...]
 
     def __post_init__(self) -> None:
         if not self.cases or any(case.condition is None for case in self.cases[:-1]):
-            raise RouteError(f"step {self.name!r}: only the last case of a switch is without a condition")
+            raise RouteError(f"step {self.name!r}: only the last case of a switch may have no condition")
         if self.cases[-1].condition is not None:
             raise RouteError(
-                f"step {self.name!r}: the last case of a switch has no condition, so that one always holds"
+                f"step {self.name!r}: the last case of a switch must have no condition, so that it always holds"
             )
         for case in self.cases:
             if case.condition is not None:
@@ -169,9 +168,9 @@ class RaceStep(_OfModels):
 
     Attributes:
       entrants: the models, which are called at the same time.
-      deadline: seconds after which no answer is waited for any more.
-      default: outputs of the records that nobody has answered by then; None: they get an error.
-      consensus: whether all answers in time vote, instead of the first one winning.
+      deadline: the number of seconds after which the race ends.
+      default: the outputs for records that no model has answered by then; None if they get an error.
+      consensus: whether all answers that arrive in time vote, instead of the first one winning.
     """
 
     name: str
@@ -182,13 +181,13 @@ class RaceStep(_OfModels):
 
     def __post_init__(self) -> None:
         if not self.entrants:
-            raise RouteError(f"step {self.name!r}: nothing races")
+            raise RouteError(f"step {self.name!r}: a race needs at least one model")
         if not 0 < self.deadline <= 3600:
             raise RouteError(
-                f"step {self.name!r}: a deadline is above 0 and at most 3600 seconds, not {self.deadline:g}"
+                f"step {self.name!r}: the deadline must be above 0 and at most 3600 seconds, not {self.deadline:g}"
             )
         if self.default is not None and not self.default:
-            raise RouteError(f"step {self.name!r}: a default answer has at least one output")
+            raise RouteError(f"step {self.name!r}: a default answer needs at least one output")
 
     @property
     def uses(self) -> tuple[ModelUse, ...]:
@@ -198,13 +197,13 @@ class RaceStep(_OfModels):
 
 @dataclass(frozen=True)
 class BanditStep(_OfModels):
-    """The outputs of one of several models, chosen for each record by the rewards that they had so far.
+    """The outputs of one of several models, chosen for each record by the rewards that they have received so far.
 
     Attributes:
-      how: epsilon-greedy: the best one, but a share of epsilon gets any; thompson: each as often as it is likely the
-        best one (Thompson 1933), for rewards between 0 and 1.
+      how: epsilon-greedy: the best model, except that a share `epsilon` of the records gets a random one; thompson:
+        each model with the probability that it is the best one (Thompson 1933), for rewards between 0 and 1.
       choices: the models.
-      epsilon: from 0 to 1.
+      epsilon: the share, from 0 to 1.
     """
 
     name: str
@@ -216,9 +215,9 @@ class BanditStep(_OfModels):
         _check_method(self.name, self.how, get_args(BanditMethod))
         keys = [use.key for use in self.choices]
         if len(keys) < 2 or len(set(keys)) < len(keys):
-            raise RouteError(f"step {self.name!r}: a bandit chooses between two or more different models")
+            raise RouteError(f"step {self.name!r}: a bandit needs at least two different models to choose from")
         if not 0 <= self.epsilon <= 1:
-            raise RouteError(f"step {self.name!r}: epsilon is a share from 0 to 1, not {self.epsilon:g}")
+            raise RouteError(f"step {self.name!r}: epsilon must be a share from 0 to 1, not {self.epsilon:g}")
 
     @property
     def uses(self) -> tuple[ModelUse, ...]:
@@ -228,17 +227,17 @@ class BanditStep(_OfModels):
 
 @dataclass(frozen=True)
 class DecideStep(_OfOutputs):
-    """A decision by the outputs of other steps.
+    """A decision based on the outputs of other steps.
 
     Attributes:
-      how: argmax: the place of the greatest value; threshold: how many limits a value has reached; top-k: the places of
-        the greatest values; reconstruction-error: the mean of the squared differences from what was to be
-        reconstructed, and whether it has reached the limit, if there is one.
-      of: the outputs: one, or several of one value each.
+      how: argmax: the index of the greatest value; threshold: the number of limits that a value has reached; top-k: the
+        indices of the greatest values; reconstruction-error: the mean squared difference from `against`, and whether
+        it has reached the limit, if there is one.
+      of: the outputs: one, or several with one value each.
       at: the limits, in ascending order; a value that equals a limit has reached it.
-      k: how many values, of top-k.
-      labels: what the places are called; empty: they are numbered from 0.
-      against: what was to be reconstructed: fields of the record, or outputs.
+      k: the number of values for top-k.
+      labels: the names of the indices; if empty, they are numbered from 0.
+      against: the values to be reconstructed: fields of the record, or outputs.
     """
 
     name: str
@@ -254,22 +253,24 @@ class DecideStep(_OfOutputs):
         _check_of(self.name, self.of)
         self._check_limits()
         if (self.how == "top-k") != (self.k > 0):
-            raise RouteError(f"step {self.name!r}: `top-k`, and nothing else, has a number `k` above 0")
+            raise RouteError(
+                f"step {self.name!r}: `top-k` requires a number `k` above 0, and other methods do not allow it"
+            )
         if (self.how == "reconstruction-error") != bool(self.against):
             raise RouteError(
-                f"step {self.name!r}: `reconstruction-error`, and nothing else, has something `against` it"
+                f"step {self.name!r}: `reconstruction-error` requires `against`, and other methods do not allow it"
             )
         if self.at and self.labels and len(self.labels) != len(self.at) + 1:
             raise RouteError(f"step {self.name!r}: {len(self.at)} limits need {len(self.at) + 1} labels")
 
     def _check_limits(self) -> None:
         if self.how == "threshold" and not self.at:
-            raise RouteError(f"step {self.name!r}: a threshold needs a limit `at`")
+            raise RouteError(f"step {self.name!r}: a threshold needs at least one limit in `at`")
         if self.how in ("argmax", "top-k") and self.at:
-            raise RouteError(f"step {self.name!r}: {self.how} has no limit")
+            raise RouteError(f"step {self.name!r}: {self.how} does not allow limits in `at`")
         if self.how == "reconstruction-error" and (len(self.at) > 1 or (self.labels and not self.at)):
             raise RouteError(
-                f"step {self.name!r}: a reconstruction error has one limit or none, and labels only with it"
+                f"step {self.name!r}: a reconstruction error may have one limit in `at`, and labels only with a limit"
             )
         if not all(map(math.isfinite, self.at)) or list(self.at) != sorted(set(self.at)):
             raise RouteError(f"step {self.name!r}: the limits must ascend")
@@ -290,4 +291,4 @@ def _check_method(step: str, how: str, known: tuple[str, ...]) -> None:
 
 def _check_of(step: str, of: tuple[str, ...]) -> None:
     if not of:
-        raise RouteError(f"step {step!r}: nothing is connected to it; name the outputs that it takes in `of`")
+        raise RouteError(f"step {step!r}: it has no inputs; list the outputs that it takes in `of`")

@@ -1,7 +1,8 @@
 """Kafka transactions on the models topic.
 
-Each has an id derived from what it changes. When two publishers change the same thing at once, Kafka fences one of them
-before its messages become visible. Publishing therefore requires a broker that supports transactions.
+The id of a transaction is derived from the model or route that it changes. When two publishers change the same one at
+once, Kafka fences one of them before its messages become visible. Publishing therefore requires a broker that supports
+transactions.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class TopicTransactions:
         that transaction ends. Without the wait their version numbers would be assigned again.
 
         Raises:
-          KafkaUnreachableError: when no broker answers, or an open transaction does not end in time.
-          ModelsTopicError: when the topic cannot be used.
+          KafkaUnreachableError: no broker answers, or an open transaction does not end in time.
+          ModelsTopicError: the topic cannot be used.
         """
         catalog = ModelCatalog()
         with closing(ModelsTopicReader(self.kafka, self.topic, timeout=2 * SECONDS)) as reader:
@@ -51,10 +52,10 @@ class TopicTransactions:
         return catalog
 
     def producer(self, name: str) -> Producer:
-        """A producer for the transactions that change what has this name; it fences all earlier ones.
+        """A producer for the transactions that change the model or route of this name; it fences all earlier ones.
 
         Raises:
-          PublishError: when the broker does not start transactions.
+          PublishError: the broker does not start transactions.
         """
         config = {"transactional.id": f"beam-serving.{self.topic}.{name}", "transaction.timeout.ms": _TRANSACTION_MS}
         producer = self.kafka.producer(**config)
@@ -67,10 +68,10 @@ class TopicTransactions:
         return producer
 
     def write(self, producer: Producer, messages: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """Writes messages, all of them or none.
+        """Writes either all of the messages or none of them.
 
         Raises:
-          PublishError: when they could not be written, for example because another publisher was faster.
+          PublishError: they could not be written, for example because another publisher was faster.
         """
         try:
             producer.begin_transaction()
@@ -81,7 +82,7 @@ class TopicTransactions:
             raise self._failed(producer, error) from error
 
     def write_if(self, producer: Producer, key: bytes, value: bytes, may_commit: Callable[[int], bool]) -> bool:
-        """Writes a message, and commits it if `may_commit` agrees, given its offset; otherwise nothing was written.
+        """Writes a message and commits it if `may_commit`, given its offset, returns True; otherwise nothing changes.
 
         Raises:
           PublishError: as `write` does.
@@ -114,6 +115,6 @@ class TopicTransactions:
 
 
 def _abort(producer: Producer) -> None:
-    """Ends the transaction, because readers cannot get past an open one; ignores that of a fenced producer."""
+    """Aborts the transaction, because readers cannot get past an open one; does nothing for a fenced producer."""
     with suppress(KafkaException):
         producer.abort_transaction(SECONDS)

@@ -1,1 +1,1 @@
-"""Rehearsal: how the answers of a candidate differ from those of the live model on the same records."""
+"""Rehearsal: compares the answers of a candidate with those of the live model on the same records."""

@@ -1,4 +1,4 @@
-"""Collects what two models answered to the same records, and sums it up."""
+"""Collects the answers of two models to the same records, and summarises them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from models.tensors import Array
 
 @dataclass(frozen=True)
 class Performance:
-    """How one model did.
+    """The figures of one model.
 
     Attributes:
-      records: how many records it was given.
-      errors: how many of them it could not score.
-      non_finite: how many of its answers contain NaN or infinity.
-      records_per_second: while it was scoring.
-      p50, p99: the median duration of a call and the one that 99 % of the calls do not exceed, in milliseconds.
-      reasons: its most frequent errors, with the number of records of each.
+      records: the number of records that it received.
+      errors: the number of records that it could not score.
+      non_finite: the number of its answers that contain NaN or infinity.
+      records_per_second: the number of records per second of scoring.
+      p50, p99: the median and the 99th percentile of the duration of a call, in milliseconds.
+      reasons: the most frequent errors, each with the number of its records.
     """
 
     records: int
@@ -40,7 +40,7 @@ class Performance:
 
 @dataclass
 class AnswerTally:
-    """Collects the answers of one model; `performance` sums them up."""
+    """Collects the answers of one model; `performance` summarises them."""
 
     records: int = 0
     errors: int = 0
@@ -50,7 +50,7 @@ class AnswerTally:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, parts: Sequence[ScoredRecords], seconds: float) -> None:
-        """Adds the answers to one batch, which took so long."""
+        """Adds the answers to one batch, which took `seconds`."""
         self.seconds += seconds
         for part in parts:
             self.records += len(part.rows)
@@ -62,7 +62,7 @@ class AnswerTally:
                 self.milliseconds.append(part.call.duration / 1000)
 
     def performance(self) -> Performance:
-        """The sum of it."""
+        """The figures of all batches so far."""
         p50, p99 = np.percentile(self.milliseconds, [50, 99]).tolist() if self.milliseconds else (0.0, 0.0)
         speed = self.records / self.seconds if self.seconds else 0.0
         most = tuple(self.reasons.most_common(3))
@@ -71,11 +71,11 @@ class AnswerTally:
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """How an output of the candidate compares with the live model's.
+    """The comparison of an output of the candidate with the live model's.
 
     Attributes:
-      name: of the output in the result.
-      kind: how it was compared (`models.columns.agreement`).
+      name: the name of the output in the result.
+      kind: the kind of comparison (`models.columns.agreement`).
       agreement: the share of records for which both agree, from 0 to 1.
       shift: the population stability index (`models.rehearsal.shift`).
     """
@@ -88,13 +88,13 @@ class OutputComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a candidate compares with the live model on the records that the live model answered.
+    """The comparison of a candidate with the live model on the records that the live model answered.
 
     Attributes:
-      records: how many records that are.
-      agreement: the share of them for which all outputs agree, from 0 to 1; a record without an answer of the candidate
-        does not.
-      outputs: each output of the live model.
+      records: the number of these records.
+      agreement: the share of them for which all outputs agree, from 0 to 1; a record that the candidate did not answer
+        does not agree.
+      outputs: the comparison of each output of the live model.
     """
 
     records: int
@@ -112,7 +112,7 @@ class _OutputTally:
 
 @dataclass
 class ComparisonTally:
-    """Collects the answers of both models to the same records; `comparison` sums them up.
+    """Collects the answers of both models to the same records; `comparison` summarises them.
 
     Args:
       tolerance: as in `agreeing_records`.
@@ -144,7 +144,7 @@ class ComparisonTally:
         self.agreeing += int(np.count_nonzero(every))
 
     def comparison(self) -> Comparison:
-        """The sum of it."""
+        """The comparison of all batches so far."""
         outputs = tuple(
             OutputComparison(
                 name,
@@ -158,7 +158,7 @@ class ComparisonTally:
 
 
 def _joined(arrays: Sequence[Array]) -> Array:
-    """All values as [values, components]; as [values] if the number of components is not always the same."""
+    """All values as [values, components], or as [values] if the number of components varies."""
     flat = [array.reshape(len(array), -1) if array.size else array.reshape(0, 0) for array in arrays]
     filled = [array for array in flat if array.size]
     if not filled:

@@ -16,7 +16,7 @@ class Limits:
       errors: the largest share of records that the candidate may answer with an error, NaN or infinity, from 0 to 1.
       agreement: the smallest share of records for which the candidate must agree with the live model, from 0 to 1.
       shift: the largest population stability index of an output.
-      slowdown: how many times the live model's median call the candidate's may take.
+      slowdown: the largest ratio of the candidate's median call duration to the live model's.
     """
 
     errors: float = 0.01
@@ -27,15 +27,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What came of a rehearsal.
+    """The result of a rehearsal.
 
     Attributes:
       candidate, against: NAME/VERSION of the candidate and of the live model; None if there is none.
-      data_type: of the records.
-      malformed: how many records could not be decoded, and were left out.
+      data_type: the data type of the records.
+      malformed: the number of records that could not be decoded, and were skipped.
       non_finite_allowed: whether the candidate may answer NaN or infinity.
-      performance: of the candidate.
-      live_performance, comparison: None without a live model.
+      performance: the figures of the candidate.
+      live_performance, comparison: the figures of the live model, and the comparison; None without a live model.
     """
 
     candidate: str
@@ -49,13 +49,13 @@ class Rehearsal:
 
     @property
     def error_share(self) -> float:
-        """The share of records that the candidate answered with an error or, unless it may, with NaN or infinity."""
+        """The share of records that the candidate answered with an error or, unless allowed, with NaN or infinity."""
         bad = self.performance.errors + (0 if self.non_finite_allowed else self.performance.non_finite)
         return bad / self.performance.records
 
     @property
     def slowdown(self) -> float | None:
-        """How many times the live model's median call the candidate's takes; None if either answered nothing."""
+        """The ratio of the candidate's median call duration to the live model's; None if either did not answer."""
         live = self.live_performance
         if live is None or not live.p50 or not self.performance.p50:
             return None
@@ -63,7 +63,7 @@ class Rehearsal:
 
 
 def broken_limits(rehearsal: Rehearsal, limits: Limits) -> Iterator[str]:
-    """A sentence for each limit that the candidate does not keep."""
+    """A sentence for each limit that the candidate exceeds."""
     if rehearsal.error_share > limits.errors:
         yield (
             f"{rehearsal.error_share:.2%} of the records have an error, NaN or infinity; --max-errors allows "
@@ -73,8 +73,8 @@ def broken_limits(rehearsal: Rehearsal, limits: Limits) -> Iterator[str]:
     if comparison is not None:
         if comparison.records and comparison.agreement < limits.agreement:
             yield (
-                f"{rehearsal.candidate} agrees with {rehearsal.against} about {comparison.agreement:.2%} of the "
-                f"records; --min-agreement asks for {limits.agreement:.2%}"
+                f"{rehearsal.candidate} agrees with {rehearsal.against} on {comparison.agreement:.2%} of the "
+                f"records; --min-agreement requires {limits.agreement:.2%}"
             )
         for output in comparison.outputs:
             if output.shift > limits.shift:

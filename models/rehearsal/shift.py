@@ -1,9 +1,9 @@
-"""How much the distribution of an output has shifted: the population stability index (PSI).
+"""The shift of an output's distribution, measured by the population stability index (PSI).
 
 PSI = sum over bins of (q - p) * ln(q / p), where p and q are the shares of the live model's and of the candidate's
-values in a bin. The bins are those between the deciles of the live model's values. A value that makes up so much of
-them that two deciles are equal is a bin of its own, and so is NaN. Half a value is added to each bin, so that an empty
-one does not make the sum infinite. By convention a PSI below 0.1 is no shift, and one above 0.2 to 0.25 a large one.
+values in a bin. The bins lie between the deciles of the live model's values. A value that is so frequent that two
+deciles are equal has a bin of its own, and so has NaN. Half a value is added to each bin, because an empty one would
+make the sum infinite. By convention a PSI below 0.1 is no shift, and one above 0.2 to 0.25 is a large one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def shift_of(live: Array, candidate: Array) -> float:
     """The PSI of the values of an output.
 
     Args:
-      live: of the live model, [values] or [values, components]: numbers or texts. The PSI of several components is that
-        of the one that has shifted most.
-      candidate: the same of the candidate. If it has not as many components, the values are compared all together.
+      live: the live model's values, [values] or [values, components]: numbers or text. The PSI of several components
+        is that of the component that has shifted most.
+      candidate: the candidate's values. If the number of components differs, all values are compared together.
     """
     if not (_is_number(live) and _is_number(candidate)):
         return category_shift(live, candidate)
@@ -38,7 +38,7 @@ def shift_of(live: Array, candidate: Array) -> float:
 
 
 def number_shift(live: Array, candidate: Array) -> float:
-    """The PSI of numbers [values], in bins between the deciles of the live ones; 0 where either has no value.
+    """The PSI of numbers [values], in bins between the deciles of the live ones; 0 if either has no values.
 
     >>> number_shift(np.arange(100), np.arange(100))
     0.0
@@ -52,7 +52,7 @@ def number_shift(live: Array, candidate: Array) -> float:
 
 
 def category_shift(live: Array, candidate: Array) -> float:
-    """The PSI of texts and other values that have no order, by the nine most frequent live ones and all others."""
+    """The PSI of text and other unordered values, in bins for the nine most frequent live ones and for all others."""
     found, others = Counter(map(str, live.ravel().tolist())), Counter(map(str, candidate.ravel().tolist()))
     frequent = [name for name, _ in found.most_common(_MOST_CATEGORIES)]
     return _stability(_by_category(found, frequent), _by_category(others, frequent))
@@ -63,7 +63,7 @@ def _is_number(array: Array) -> bool:
 
 
 def _edges(known: Floats) -> Floats:
-    """The upper ends of all bins but the last one."""
+    """The upper bounds of all bins except the last one."""
     ordered = np.sort(known)
     deciles = ordered[[(tenth * len(ordered) + 9) // 10 - 1 for tenth in range(1, 10)]]
     repeated = deciles[1:][deciles[1:] == deciles[:-1]]
@@ -71,7 +71,7 @@ def _edges(known: Floats) -> Floats:
 
 
 def _counts(edges: Floats, numbers: Floats) -> Counts:
-    """How many numbers are in each bin, the last of which is NaN's."""
+    """The number of values in each bin; the last bin counts NaN."""
     missing = np.isnan(numbers)
     places = np.searchsorted(edges, numbers[~missing], side="left")
     return np.append(np.bincount(places, minlength=len(edges) + 1), np.count_nonzero(missing))

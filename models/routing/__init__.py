@@ -1,1 +1,1 @@
-"""Routes: which of several models answers a record."""
+"""Routing: selects the model that answers a record."""

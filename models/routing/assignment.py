@@ -1,4 +1,4 @@
-"""Which arm of a generation answers each record, and which shadows score it as well."""
+"""Assigns records to the arms of a generation: one that answers each record, and the shadows that also score it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AssignedArm:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The arms of records: each record has one that answers, and any number of shadows."""
+    """The arms of records: each record has one arm that answers, and any number of shadows."""
 
     answering: tuple[AssignedArm, ...]
     shadows: tuple[AssignedArm, ...] = ()
@@ -42,12 +42,12 @@ def assign(generation: PlannedGeneration, columns: pa.RecordBatch, keys: Callabl
     """Assigns records to the arms of a generation.
 
     Args:
-      generation: of the route.
+      generation: the generation of the route.
       columns: the records.
-      keys: gives what is hashed of each record if it is split by its key; called only if that is so.
+      keys: returns the bytes to hash for each record; called only if records are split by their keys.
 
     Raises:
-      ConditionError: when a condition does not fit the records, or they cannot be split by the fields of the route.
+      ConditionError: a condition does not fit the records, or the records cannot be split by the fields of the route.
     """
     split = _Split(generation, columns, keys)
     answering: list[AssignedArm] = []
@@ -60,7 +60,7 @@ def assign(generation: PlannedGeneration, columns: pa.RecordBatch, keys: Callabl
 
 
 def _by_segment(generation: PlannedGeneration, columns: pa.RecordBatch) -> Iterator[tuple[PlannedSegment, Rows]]:
-    """The records of each segment: those that meet its condition and none before it."""
+    """The records of each segment: those that meet its condition and none of the earlier ones."""
     rows: Rows = np.arange(columns.num_rows)
     for segment in generation.segments:
         if segment.condition is None:
@@ -72,7 +72,7 @@ def _by_segment(generation: PlannedGeneration, columns: pa.RecordBatch) -> Itera
 
 
 class _Split:
-    """Splits the records of segments; the hashes are computed once, and only where there is a choice."""
+    """Splits the records of segments; the hashes are computed once, and only if there is a choice."""
 
     def __init__(
         self, generation: PlannedGeneration, columns: pa.RecordBatch, keys: Callable[[], Sequence[bytes]]

@@ -22,11 +22,11 @@ class PlannedArm:
     """An arm and its versions.
 
     Attributes:
-      versions: in order of preference; empty if the topic contains none of them (any more), and for a graph.
-      name, role, weight: as in the route; without a route, the name is empty.
+      versions: the versions in order of preference; empty for a graph, or if the topic does not contain any of them.
+      name, role, weight: as in the route; the name is empty if there is no route.
       label: the model as the route names it, for errors.
       graph: the graph that answers instead of a model.
-      guardrails: of a candidate that a guard watches.
+      guardrails: the guardrails of a candidate that a guard watches.
     """
 
     versions: tuple[PublishedVersion, ...]
@@ -39,12 +39,12 @@ class PlannedArm:
 
     @property
     def answers(self) -> bool:
-        """Whether records can get the answer of this arm."""
+        """Whether this arm can answer records."""
         return self.role in ANSWERING and self.weight > 0
 
     @property
     def needs(self) -> tuple[PlannedArm, ...]:
-        """The arms whose models it needs: itself, or those of its graph."""
+        """The arms whose models it needs: the arm itself, or those of its graph."""
         return (self,) if self.graph is None else tuple(self.graph.models.values())
 
 
@@ -58,7 +58,7 @@ class PlannedGraph:
 
 @dataclass(frozen=True)
 class PlannedSegment:
-    """The arms for the records that meet a condition; None means every record."""
+    """The arms for the records that meet a condition; without a condition, for every record."""
 
     arms: tuple[PlannedArm, ...]
     condition: str | None = None
@@ -69,7 +69,7 @@ class PlannedGeneration:
     """A generation of a route; see `models.model_topic.route.Generation`.
 
     Attributes:
-      offset: the offset of the message that introduced it; None without a route.
+      offset: the offset of the message that introduced it; None if there is no route.
     """
 
     segments: tuple[PlannedSegment, ...]

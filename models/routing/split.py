@@ -1,17 +1,17 @@
-"""The split: which arm answers a record, by a stable hash of its key or of its fields.
+"""The split: selects the arm that answers a record by a stable hash of its key or of its fields.
 
-The split is weighted rendezvous hashing (Thaler and Ravishankar 1998; with weights as in Schindelhauer and Schomaker
-2005), in a form that any language can compute:
+It is weighted rendezvous hashing (Thaler and Ravishankar 1998; with weights as in Schindelhauer and Schomaker 2005), in
+a form that any language can compute:
 
-1. The key of the record as bytes, or its fields as text in UTF-8 (`field_keys`), goes through XXH64 with seed 0:
-   `k`, an unsigned integer of 64 bits.
-2. The salt of the route, a zero byte and the name of the arm, in UTF-8, goes through XXH64 with seed 0: `a`.
+1. `k`, an unsigned integer of 64 bits, is the XXH64 hash with seed 0 of the record's key in bytes, or of its fields as
+      text in UTF-8 (`field_keys`).
+2. `a` is the XXH64 hash with seed 0 of the salt of the route, a zero byte and the name of the arm, in UTF-8.
 3. `h` is the finalizer of SplitMix64 (Steele, Lea and Flood 2014) of `k XOR a`; `u` is its upper 53 bits plus one half,
    divided by 2^53: a number between 0 and 1.
-4. The arm with the lowest `-ln(u) / weight` answers. Equal ones are decided by the order of the arms.
+4. The arm with the lowest `-ln(u) / weight` answers; the first one if several are equal.
 
-A key stays with its arm as long as the weights stay. When they change, a key moves only if its old arm lost share or
-its new arm gained some, which is the least that is possible. The order of the arms does not matter.
+A key keeps its arm as long as the weights do not change. If they change, a key moves only if the share of its old arm
+decreased or that of its new arm increased, which is the minimum. The order of the arms does not matter.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ def hashes_of(keys: Sequence[bytes]) -> Hashes:
 
 
 def record_keys(keys: pa.BinaryArray, coordinates: Callable[[int], bytes]) -> list[bytes]:
-    """What is hashed of each record that is split by its key.
+    """The bytes to hash for records that are split by their keys.
 
-    Records without a key are split by their coordinates, `TOPIC-PARTITION-OFFSET`, so that they do not all get the same
-    arm.
+    Records without a key are split by their coordinates, `TOPIC-PARTITION-OFFSET`; otherwise they would all get the
+    same arm.
 
     Args:
-      keys: binary [records], null where there is no key.
-      coordinates: gives the coordinates of the record at an index.
+      keys: binary [records], null for a record without a key.
+      coordinates: returns the coordinates of the record at an index.
     """
     return [coordinates(index) if key is None else key for index, key in enumerate(keys.to_pylist())]
 
 
 def field_keys(columns: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:
-    """What is hashed of each record that is split by fields.
+    """The bytes to hash for records that are split by fields.
 
-    Texts are taken in UTF-8, bytes as they are, integers in decimal digits, booleans as `true` and `false`, and a
-    missing value as one zero byte. Several fields are joined by the byte 1F.
+    Text is encoded in UTF-8, bytes are unchanged, integers are written in decimal digits, booleans as `true` and
+    `false`, and a missing value as a zero byte. Several fields are joined by the byte 1F.
 
     Raises:
-      ConditionError: when a field does not exist, or is of another type, such as a float, whose text differs from
-        language to language.
+      ConditionError: a field does not exist or has another type, such as a float, whose text differs between
+        languages.
     """
     parts = [_texts(columns, name) for name in names]
     return parts[0] if len(parts) == 1 else list(map(_SEPARATOR.join, zip(*parts, strict=True)))
@@ -81,7 +81,7 @@ def _texts(columns: pa.RecordBatch, name: str) -> list[bytes]:
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         values = pc.cast(pc.cast(column, pa.string()), pa.binary())
     else:
-        raise ConditionError(f"field {name!r} is {kind}; records are split by texts, bytes, integers or booleans")
+        raise ConditionError(f"field {name!r} is {kind}; records can be split by text, bytes, integers or booleans")
     found: list[bytes] = values.fill_null(_NULL).to_pylist()
     return found
 
@@ -90,10 +90,10 @@ def choose_arms(hashes: Hashes, names: Sequence[str], weights: Sequence[float], 
     """The index of the arm of each record: int [records].
 
     Args:
-      hashes: uint64 [records], of `hashes_of`.
-      names: of the arms.
-      weights: of the arms, from 0; at least one is above 0. An arm of weight 0 gets nothing.
-      salt: of the route.
+      hashes: the result of `hashes_of`, uint64 [records].
+      names: the names of the arms.
+      weights: the weights of the arms, at least one of them above 0. An arm with weight 0 gets no records.
+      salt: the salt of the route.
 
     >>> choose_arms(hashes_of([b"a", b"b", b"c", b"d"]), ["one", "two"], [1.0, 1.0]).tolist()
     [0, 0, 0, 1]
@@ -109,14 +109,14 @@ def choose_arms(hashes: Hashes, names: Sequence[str], weights: Sequence[float], 
 
 
 def chosen_share(hashes: Hashes, name: str, share: float, salt: str = "") -> npt.NDArray[np.bool_]:
-    """Whether each record is in the share of its own that an arm takes, as a shadow does: bool [records]."""
+    """Whether each record is in the share of an arm that is independent of others, such as a shadow: bool [records]."""
     if share >= 1:
         return np.ones(len(hashes), np.bool_)
     return uniform_of(hashes, name, salt) < share
 
 
 def uniform_of(hashes: Hashes, name: str, salt: str) -> npt.NDArray[np.float64]:
-    """A number between 0 and 1 for each record, independent from arm to arm."""
+    """A number between 0 and 1 for each record; those of different arms are independent."""
     arm = np.uint64(xxhash.xxh64_intdigest(f"{salt}\0{name}".encode()))
     mixed = hashes ^ arm
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -57,10 +57,10 @@ def load_scorer(source: ModelSource) -> Scorer:
     """Loads the model of `source` with the scorer of its modelType.
 
     Raises:
-      UnknownModelTypeError: when no scorer serves that modelType.
-      ScorerEntryPointError: when another package claims that modelType, and the claim is not valid.
-      MissingExtraError: when a package of the scorer is missing.
-      ModelLoadError: when the scorer cannot serve the model.
+      UnknownModelTypeError: no scorer serves that modelType.
+      ScorerEntryPointError: another package claims that modelType, and the claim is not valid.
+      MissingExtraError: a package of the scorer is missing.
+      ModelLoadError: the scorer cannot serve the model.
     """
     return _module(source.descriptor.model_type).load(source)
 

@@ -37,7 +37,7 @@ class ModelSource:
       content: the bytes of an inline model; None when the model has a location.
       opener: reads the location.
       warm_up: whether requests that the model brings along for its warm-up are run before it is returned.
-      pickles: what may be loaded although loading it runs code.
+      pickles: the pickles that may be loaded, although loading them runs code.
     """
 
     descriptor: ModelDescriptor

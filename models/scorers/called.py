@@ -19,11 +19,11 @@ from models.tensors import Array, Signature, TensorSpec, sample_inputs
 
 @dataclass(frozen=True)
 class Callee:
-    """What is called.
+    """The code to call.
 
     Attributes:
       call: gives the outputs for inputs and their number of rows, at least one; raises ScoringError.
-      signature: what it takes and gives; without outputs if it does not state them.
+      signature: its inputs and outputs; without outputs if it does not declare them.
       release: frees its resources.
     """
 
@@ -38,7 +38,7 @@ class CalledScorer(InProcessScorer):
     If `source` asks for a warm-up and the outputs are not stated, one row of zeros is scored at once, which shows them.
 
     Raises:
-      ModelLoadError: when the descriptor names another signature or an output that the model lacks, or the row of
+      ModelLoadError: the descriptor names another signature or an output that the model lacks, or the row of
         zeros cannot be scored.
     """
 
@@ -56,7 +56,7 @@ class CalledScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the call fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the call fails, with its text in one line.
         """
         callee = self._callee
         if callee is None:
@@ -70,7 +70,7 @@ class CalledScorer(InProcessScorer):
         return Scores({name: values for name, values in outputs.items() if not self._wanted or name in self._wanted})
 
     def close(self) -> None:
-        """Releases what is called."""
+        """Releases the resources of the called code."""
         if self._callee is not None:
             self._callee.release()
         self._callee = None

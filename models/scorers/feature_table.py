@@ -1,4 +1,4 @@
-"""Models of libraries that learn from tables: one matrix of features goes in, predictions and probabilities come out.
+"""Models of libraries for tables: they take one matrix of features, and return predictions and probabilities.
 
 A model that knows the names of its features has an input for each of them, so that fields of the same names fill them
 without a mapping. Otherwise its only input is `X`, with one column for each feature.
@@ -36,12 +36,12 @@ Predict = Callable[[Array], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Features:
-    """What a model takes.
+    """The features that a model takes.
 
     Attributes:
-      names: of the features in their order; None if the model does not know them.
-      width: how many features there are.
-      dtype: of the matrix.
+      names: the names of the features in order; None if the model does not know them.
+      width: the number of features.
+      dtype: the dtype of the matrix.
     """
 
     names: tuple[str, ...] | None
@@ -83,13 +83,13 @@ def class_outputs(probabilities: npt.NDArray[Any]) -> dict[str, Array]:
     {'prediction': array([0]), 'probabilities': array([[0.75, 0.25]])}
     """
     if probabilities.ndim == 1:
-        prediction = (probabilities > 0.5).astype(np.int64)  # not the maximum: of two equal ones, class 0 wins
+        prediction = (probabilities > 0.5).astype(np.int64)  # not argmax: if both are equal, class 0 wins
         return {PREDICTION: prediction, PROBABILITIES: np.stack([1 - probabilities, probabilities], axis=1)}
     return {PREDICTION: probabilities.argmax(axis=1).astype(np.int64), PROBABILITIES: probabilities}
 
 
 def known_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names of features; None if there are none, or not a different one for each feature."""
+    """The names of the features; None if they are missing or not unique."""
     return tuple(names) if names and len(set(names)) == len(names) else None
 
 
@@ -106,12 +106,12 @@ class TableScorer(InProcessScorer):
 
     Args:
       source: the model.
-      digest: of what was published.
-      features: what the model takes.
-      predict: gives the outputs for a matrix of at least one row. It must be safe to call it from several threads.
+      digest: the digest of the published model.
+      features: the features that the model takes.
+      predict: returns the outputs for a matrix of at least one row. Several threads may call it at once.
 
     Raises:
-      ModelLoadError: when the descriptor names another signature or an output that the model lacks, or the row of
+      ModelLoadError: the descriptor names another signature or an output that the model lacks, or the row of
         zeros cannot be scored.
     """
 
@@ -134,7 +134,7 @@ class TableScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the library fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the library fails, with its text in one line.
         """
         matrix = self._features.matrix(inputs)
         if len(matrix) == 0:  # some libraries refuse it

@@ -16,7 +16,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-# How many rows times trees go down together: their arrays stay in the processor's cache.
+# The number of rows times trees that go down together, so that their arrays stay in the processor's cache.
 _BLOCK = 16_384
 LEAF = -1
 
@@ -26,8 +26,8 @@ class FlatNode:
     """A node of a tree: numbers that are not above the threshold go to the left.
 
     Attributes:
-      field: the name of what is compared; empty for a leaf.
-      threshold: what it is compared with.
+      field: the name of the compared field; empty for a leaf.
+      threshold: the number to compare it with.
       left, right: the places of the children among the nodes of the tree; LEAF for a leaf.
     """
 
@@ -39,11 +39,11 @@ class FlatNode:
 
 @dataclass(frozen=True)
 class FlatForest:
-    """Trees; arrays have an item for each node, and the two children of a node are beside each other.
+    """Trees; arrays have an item for each node, and the two children of a node are adjacent.
 
     Attributes:
-      fields: what is compared.
-      uses: [trees, fields], which tree compares which field.
+      fields: the names of the compared fields.
+      uses: [trees, fields], whether a tree compares a field.
       roots: [trees], the items of the roots.
       depths: [trees], the number of levels below the root.
       field: places in `fields`.
@@ -109,7 +109,7 @@ def flat_forest(trees: Sequence[Sequence[FlatNode]]) -> FlatForest:
         roots[number] = len(reached)
         level = [0]
         while level:
-            # A level's inner nodes put their children behind everything that is there, in their own order.
+            # The inner nodes of a level append their children in their own order.
             child = len(reached) + len(level)
             following: list[int] = []
             for place in level:
@@ -140,9 +140,9 @@ def split_node(field: str, operator: str, value: float, passed: int, failed: int
     """The node of a comparison.
 
     Args:
-      field: what is compared.
+      field: the name of the compared field.
       operator: <, <=, > or >=.
-      value: what it is compared with.
+      value: the number to compare it with.
       passed: the child for which the comparison is true.
       failed: the other one.
 

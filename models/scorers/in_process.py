@@ -1,4 +1,4 @@
-"""What the scorers of this process share: fetching models, options, and checks of what goes in and comes out."""
+"""The common parts of the scorers in this process: fetching models, and checks of options, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def load_published(
         when `open_model` fails; otherwise this is left to what it returns.
 
     Raises:
-      ScorerOptionError: when an option is unknown.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing, or `open_model` refuses it. Each message names the model.
+      ScorerOptionError: an option is unknown.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing, or `open_model` refuses it. Each message names the model.
     """
     descriptor = source.descriptor
     folder = tempfile.TemporaryDirectory(prefix="model-")
@@ -56,7 +56,7 @@ def load_published(
 
 
 def title_of(descriptor: ModelDescriptor) -> str:
-    """What begins the text of errors about a model.
+    """The prefix of errors about a model.
 
     >>> title_of(ModelDescriptor("wine", "onnx", 3))
     "model 'wine' version 3"
@@ -65,11 +65,11 @@ def title_of(descriptor: ModelDescriptor) -> str:
 
 
 class InProcessScorer:
-    """What every model in this process tells about itself.
+    """The properties of every model in this process.
 
     Args:
-      descriptor: of the model.
-      digest: of what was published.
+      descriptor: the descriptor of the model.
+      digest: the digest of the published model.
       signature: see `models.scorers.base.Scorer`.
     """
 
@@ -81,7 +81,7 @@ class InProcessScorer:
 
     @property
     def signature(self) -> Signature:
-        """The inputs and outputs, without those outputs that the descriptor leaves out."""
+        """The inputs, and the outputs that the descriptor selects."""
         return self._signature
 
     @property
@@ -104,7 +104,7 @@ def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:
     """The number of rows of the inputs of a call.
 
     Raises:
-      ScoringError: when the inputs are not those of the signature, or differ in their numbers of rows.
+      ScoringError: the inputs are not those of the signature, or differ in their numbers of rows.
     """
     if inputs.keys() != set(wanted):
         raise ScoringError(f"the inputs are {names_text(inputs)}, but the signature takes {names_text(wanted)}")
@@ -127,16 +127,16 @@ def check_shapes(arrays: Mapping[str, Array], specs: Mapping[str, TensorSpec], r
 
 
 def check_signature_name(descriptor: ModelDescriptor, only: str) -> None:
-    """Raises ModelLoadError when the descriptor asks for another signature than the only one."""
+    """Raises ModelLoadError when the descriptor names a signature other than the only one."""
     if descriptor.signature not in (None, only):
         raise ModelLoadError(f"the model has no signature {descriptor.signature!r}; its only one is {only!r}")
 
 
 def as_outputs(returned: Mapping[str, Any], rows: int) -> dict[str, Array]:
-    """What a Python library or function returned, as arrays that results can hold: texts become bytes.
+    """Converts the result of a Python library or function to arrays that results can hold: text becomes bytes.
 
     Raises:
-      ScoringError: when it is not a mapping of names to values with a row for each row that went in, or holds what is
+      ScoringError: it is not a mapping of names to values with a row for each row that went in, or holds what is
         neither a number nor a boolean nor a text.
     """
     if not isinstance(returned, Mapping):
@@ -188,7 +188,7 @@ def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> li
     """The model's names of the outputs that the descriptor selects; all of them if it selects none.
 
     Raises:
-      ModelLoadError: when the model lacks one of them.
+      ModelLoadError: the model does not have a selected output.
     """
     names = list(existing)
     wanted = set(descriptor.outputs.values()) or set(names)
@@ -203,7 +203,7 @@ def engine_text(error: BaseException, text: str) -> str:
 
     Args:
       error: the exception.
-      text: of the exception, without what says nothing to people, such as stack traces.
+      text: the text of the exception without parts that do not help people, such as stack traces.
     """
     return clean_text(text, _MESSAGE_LIMIT) or type(error).__name__
 

@@ -43,9 +43,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing, broken or cut off.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing, broken or cut off.
     """
     return load_published(source, (), partial(_opened, source))
 

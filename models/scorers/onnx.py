@@ -63,16 +63,16 @@ _DTYPES: Mapping[str, np.dtype[np.generic]] = {
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_ONLY_ERRORS = 3  # onnxruntime's level of logging that leaves out warnings, which operators cannot act on
+_ONLY_ERRORS = 3  # onnxruntime's log level without warnings, on which operators cannot act
 
 
 def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, lacks the signature or an output, or cannot score batches.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing or broken, lacks the signature or an output, or cannot score batches.
     """
     return load_published(source, (), partial(_opened, source.descriptor))
 
@@ -84,14 +84,14 @@ def prepare() -> None:
 def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFolder) -> OnnxScorer:
     path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
     opened = _open(path, descriptor)
-    # Weights that are in a file of their own may stay mapped into memory, but need no name any more.
+    # Weights in a separate file may stay mapped into memory after the file is deleted.
     folder.cleanup()
     return OnnxScorer(descriptor, fetched.digest, opened)
 
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A session, and what its graph takes and gives; `fetches` are the names of the outputs to compute."""
+    """A session, and the inputs and outputs of its graph; `fetches` are the names of the outputs to compute."""
 
     session: Any
     signature: Signature
@@ -110,7 +110,7 @@ class OnnxScorer(InProcessScorer):
         """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: when onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
+          ScoringError: onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
             or a text is not UTF-8; or when the number of rows of an output differs from that of the inputs.
         """
         rows = check_inputs(inputs, self._signature.inputs)
@@ -140,7 +140,7 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
     could not be served, so it is the second.
 
     Raises:
-      ModelLoadError: when it is not a tensor of numbers, booleans or texts.
+      ModelLoadError: it is not a tensor of numbers, booleans or texts.
 
     >>> tensor_spec("x", "tensor(float)", ["rows", 11])
     TensorSpec(name='x', dtype=dtype('float32'), shape=(None, 11))
@@ -156,7 +156,7 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
 def _open(path: Path, descriptor: ModelDescriptor) -> OpenedModel:
     # onnxruntime raises exceptions of its own, and UnicodeDecodeError for a name that is not UTF-8.
     try:
-        # By its path and not from memory: weights in other files are looked for beside it.
+        # By its path, because onnxruntime looks for separate files with weights beside it.
         # Without a fallback, which would print and then try the same again.
         session = onnxruntime.InferenceSession(
             str(path), _settings(), providers=["CPUExecutionProvider"], enable_fallback=False

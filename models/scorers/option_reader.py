@@ -1,4 +1,4 @@
-"""Reads the options of a descriptor, and refuses those that nobody knows."""
+"""Reads the options of a descriptor, and refuses unknown ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OptionReader:
         """A finite number of seconds above 0; `default` if the option is not set.
 
         Raises:
-          ScorerOptionError: when the value is not such a number.
+          ScorerOptionError: the value is not such a number.
         """
         text = self.text(name)
         try:
@@ -45,7 +45,7 @@ class OptionReader:
         """A whole number of at least 1; `default` if the option is not set.
 
         Raises:
-          ScorerOptionError: when the value is not such a number.
+          ScorerOptionError: the value is not such a number.
         """
         text = self.text(name)
         if text is None:
@@ -58,7 +58,7 @@ class OptionReader:
         """One of `values`; the first one if the option is not set.
 
         Raises:
-          ScorerOptionError: when the value is not one of them.
+          ScorerOptionError: the value is not one of them.
         """
         text = self.text(name)
         if text is not None and text not in values:
@@ -69,7 +69,7 @@ class OptionReader:
         """The path of a readable file; None if the option is not set.
 
         Raises:
-          ScorerOptionError: when the file cannot be read on this machine.
+          ScorerOptionError: the file cannot be read on this machine.
         """
         text = self.text(name)
         if text is None:

@@ -41,10 +41,10 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and finds its function.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      EntryPointError: when no package has the function, or its entry point is broken.
-      ModelLoadError: when the model is missing or broken, or the function does not take its parameters.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      EntryPointError: no package has the function, or its entry point is broken.
+      ModelLoadError: the model is missing or broken, or the function does not take its parameters.
     """
     return load_published(source, (), partial(_opened, source))
 
@@ -55,13 +55,13 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """What the file of a model says."""
+    """The content of a model's file."""
 
     function: ColumnFunction
     parameters: Mapping[str, Any]
 
     def outputs(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """Calls the function; raises ScoringError when it fails, or returns what it may not."""
+        """Calls the function; raises ScoringError when it fails, or returns values that are not allowed."""
         try:
             returned = self.function({name: _read_only(array) for name, array in inputs.items()}, **self.parameters)
         except Exception as error:  # the code is another package's

@@ -68,10 +68,10 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      PickleRefusedError: when it is a pickle that the deployment does not allow.
-      ModelLoadError: when the model is missing or broken, names a type that is not trusted, or cannot predict.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      PickleRefusedError: it is a pickle that the deployment does not allow.
+      ModelLoadError: the model is missing or broken, names a type that is not trusted, or cannot predict.
     """
     return load_published(source, (), partial(_opened, source))
 

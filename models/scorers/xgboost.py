@@ -45,9 +45,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, or has categorical features.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing or broken, or has categorical features.
     """
     return load_published(source, (), partial(_opened, source))
 
@@ -86,7 +86,7 @@ def _open(content: bytes) -> tuple[Any, str]:
 
 
 def check_whole(content: bytes) -> None:
-    """Raises ModelLoadError for what is cut off or of another kind."""
+    """Raises ModelLoadError for a file that is truncated or of another kind."""
     if _JSON.match(content):
         try:
             model = orjson.loads(content)

@@ -19,7 +19,7 @@ from models.model_topic.graph import Graph
 from models.records.codecs.base import RecordCodec
 from models.routing.plan import PlannedGraph
 from models.serving.calling import microseconds
-from models.serving.graph_steps import GraphRun, step_call
+from models.serving.graph_steps import GraphRun
 from models.serving.leases import LeasedArm
 from models.serving.registry import ModelRegistry
 from models.text import clean_text
@@ -105,7 +105,7 @@ def _cause(graph: Graph, way: Way) -> str:
 
 
 def _calls(name: str, part: ScoredRecords) -> tuple[StepCall, ...]:
-    return part.call.steps or (step_call(name, part.call),)
+    return part.call.steps or (StepCall.of(name, part.call),)
 
 
 @cache

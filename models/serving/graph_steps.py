@@ -6,10 +6,9 @@ other records are not affected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from models.columns.condition import parse_condition
 from models.columns.field_values import values_of
 from models.columns.outputs import RecordOutputs
-from models.columns.scored import ModelCall, ScoredRecords, StepCall
+from models.columns.scored import ModelCall, ScoredRecords
 from models.errors import ConditionError, FieldValueError, MappingError, ScoringError
 from models.graphs.answers import (
     Answer,
@@ -33,7 +32,7 @@ from models.graphs.answers import (
 )
 from models.graphs.bandits import Choice
 from models.graphs.bandits import choose as choose_model
-from models.graphs.combining import combine, vote_of_outputs
+from models.graphs.combining import combine
 from models.graphs.deciding import decide
 from models.graphs.transforms import transform
 from models.model_topic.graph import Graph
@@ -55,9 +54,9 @@ from models.serving.calling import Score, microseconds, no_answer, reason_of, sc
 from models.serving.isolation import Isolation
 from models.serving.leases import LeasedArm
 from models.serving.loading import LoadedModel
+from models.serving.race_answers import FinishedRace, unanswered
 from models.serving.races import RACECOURSE, Arrival, Entrant
 from models.serving.registry import ModelRegistry
-from models.tensors import Array
 
 Parts = list[ScoredRecords]
 
@@ -115,7 +114,7 @@ class GraphRun:
             return self._switch(step)
         rows = answered_by_all(self._rows, self.answers, step.references)
         if isinstance(step, RaceStep):
-            return (self._consensus(step, rows) if step.consensus else self._race(step, rows)) if len(rows) else []
+            return self._race(step, rows) if len(rows) else []
         if isinstance(step, BanditStep):
             return self._bandit(step, rows)
         groups = alike(rows, self.answers, step.references)
@@ -225,10 +224,14 @@ class GraphRun:
 
     # --- Races.
 
-    def _arrivals(self, step: RaceStep, rows: Rows, is_over: Callable[[Sequence[Arrival[Answer]]], bool]) -> _Finish:
+    def _race(self, step: RaceStep, rows: Rows) -> Parts:
+        def is_over(arrived: Sequence[Arrival[Answer]]) -> bool:
+            return not step.consensus and not len(unanswered(rows, arrived))
+
         start = microseconds()
         arrived = RACECOURSE.race([self._entrant(use, rows) for use in step.entrants], step.deadline, is_over)
-        return _Finish(step, start, microseconds() - start, arrived)
+        race = FinishedRace(step, start, microseconds() - start, arrived)
+        return race.consensus(rows) if step.consensus else race.first_answers(rows)
 
     def _entrant(self, use: ModelUse, rows: Rows) -> Entrant[Answer]:
         pooled = self._leased.models[use.key].pooled_models()
@@ -245,86 +248,6 @@ class GraphRun:
             return Answer(tuple(self._call(use, rows)))
         except Exception as error:
             return Answer((no_answer(rows, reason_of(error)),))
-
-    def _race(self, step: RaceStep, rows: Rows) -> Parts:
-        """For each record, the outputs of the first model that answers."""
-
-        def missing(arrived: Sequence[Arrival[Answer]]) -> Rows:
-            answered = np.concatenate([np.zeros(0, np.int64), *(one.answer.rows for one in arrived)])
-            return np.setdiff1d(rows, answered)
-
-        finish = self._arrivals(step, rows, lambda arrived: not len(missing(arrived)))
-        left, parts = rows, Parts()
-        for one in finish.arrived:
-            for part in one.answer.parts:
-                chosen = np.intersect1d(part.rows, left, assume_unique=True)
-                if part.outputs is not None and len(chosen):
-                    outputs = part.outputs.take(np.searchsorted(part.rows, chosen))
-                    parts.append(ScoredRecords(chosen, part.call, outputs))
-            left = np.setdiff1d(left, one.answer.rows, assume_unique=True)
-        return parts + finish.without_answer(left)
-
-    def _consensus(self, step: RaceStep, rows: Rows) -> Parts:
-        """For each record, the vote of all models that answer in time."""
-        finish = self._arrivals(step, rows, lambda _: False)
-        voters = [one.answer for one in sorted(finish.arrived, key=lambda one: one.entrant)]
-        votes = np.array([np.isin(rows, voter.rows) for voter in voters]).reshape(len(voters), len(rows))
-        parts = finish.without_answer(rows[~votes.any(axis=0)])
-        patterns, group_of = np.unique(votes, axis=1, return_inverse=True)
-        for number, pattern in enumerate(patterns.T):
-            here = {str(place): voters[place] for place in np.flatnonzero(pattern).tolist()}
-            if here:
-                for group in alike(rows[group_of.reshape(-1) == number], here, here):
-                    parts += _vote(finish, list(here.values()), group)
-        return parts
-
-
-@dataclass(frozen=True)
-class _Finish:
-    """A finished race: its start and duration in microseconds, and the answers that arrived in time."""
-
-    step: RaceStep
-    start: int
-    duration: int
-    arrived: list[Arrival[Answer]]
-
-    def call(self, rows: Rows, error: str | None = None, steps: tuple[StepCall, ...] = ()) -> ModelCall:
-        """The race as a call that names no model."""
-        return ModelCall(None, self.start, self.duration, len(rows), error, steps=steps)
-
-    def without_answer(self, rows: Rows) -> Parts:
-        """The default answer, or an error, for records that no model answered."""
-        if not len(rows):
-            return []
-        if self.step.default is not None:
-            arrays = {name: constant_array(value, len(rows)) for name, value in self.step.default.items()}
-            return [ScoredRecords(rows, self.call(rows), RecordOutputs(arrays, None))]
-        reasons = dict.fromkeys(
-            part.call.error for one in self.arrived for part in one.answer.parts if part.call.error is not None
-        )
-        error = f"no model answered within {self.step.deadline:g} s{''.join(f'; {one}' for one in reasons)}"
-        return [ScoredRecords(rows, self.call(rows, error), None)]
-
-
-def _vote(finish: _Finish, voters: Sequence[Answer], rows: Rows) -> Parts:
-    try:
-        outputs = vote_of_outputs([voter.of(rows) for voter in voters])
-    except ScoringError as error:
-        return [ScoredRecords(rows, finish.call(rows, str(error)), None)]
-    steps = tuple(step_call(finish.step.name, part.call) for voter in voters for part in _good_parts(voter, rows))
-    return [ScoredRecords(rows, finish.call(rows, steps=steps), outputs)]
-
-
-def _good_parts(answer: Answer, rows: Rows) -> Iterator[ScoredRecords]:
-    return (part for part in answer.parts if part.outputs is not None and np.isin(part.rows, rows).any())
-
-
-def step_call(name: str, call: ModelCall) -> StepCall:
-    """A call as the metadata of results list it."""
-    model = call.model
-    if model is None:
-        return StepCall(name, None, None, call.duration, call.error)
-    return StepCall(name, model.name, model.version, call.duration, call.error)
 
 
 def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
@@ -348,22 +271,6 @@ def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
         )
         for outcome in Isolation(call).score(len(rows))
     ]
-
-
-def constant_array(value: object, count: int) -> Array:
-    """A constant of a default answer, repeated for `count` records: texts become bytes, a list becomes a vector.
-
-    >>> constant_array(0.5, 2).tolist(), constant_array(("a", "b"), 1).tolist()
-    ([0.5, 0.5], [[b'a', b'b']])
-    """
-    values = list(value) if isinstance(value, tuple) else [value]
-    if isinstance(values[0], str):
-        one = np.empty(len(values), object)
-        one[:] = [text.encode() for text in cast(Iterable[str], values)]
-    else:
-        one = np.array(values)
-    rows: Array = np.repeat(one[None], count, axis=0)
-    return rows if isinstance(value, tuple) else rows[:, 0]
 
 
 def field_values(columns: pa.RecordBatch, name: str) -> Chosen:

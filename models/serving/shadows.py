@@ -1,9 +1,12 @@
 """Scores the shadows of routes, off the path of the live answers.
 
 Each shadow has a thread and a queue of its own, so that one that is slow or hangs delays neither the live answers nor
-other shadows. A shadow that cannot keep up skips records: those that would exceed its queue are dropped, logged and
-counted. Results of shadows are sent without waiting for the broker. They are therefore best effort: a worker that is
-killed loses its unsent results, and a repeated bundle sends its shadow results again.
+other shadows. Records wait for up to a tenth of a second, so that a shadow makes a few large calls instead of many
+small ones, which would compete with the live path for the processor and for the interpreter's lock.
+
+A shadow that cannot keep up skips records: those that would exceed its queue are dropped, logged and counted. Results
+of shadows are sent without waiting for the broker. They are therefore best effort: a worker that is killed loses its
+unsent results, and a repeated bundle sends its shadow results again.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
+import numpy as np
+
+from models.columns.scored import ScoredRecords
 from models.model_topic.published import Identity
 from models.records.outgoing import OutgoingMessage
 from models.serving.arm_tallies import ArmTallies
@@ -23,13 +28,15 @@ from models.serving.assembly import ScoringSettings, assemble
 from models.serving.awaited_labels import AwaitedLabels
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
-from models.serving.scoring import Candidate, ShadowWork, coordinates_of, score_arm
+from models.serving.scoring import Candidate, ShadowWork, score_arm
+from models.serving.shadow_batches import ShadowBatch, shadow_batches
 
 _LOGGER = logging.getLogger(__name__)
 
 QUEUE_RECORDS = 20_000
 """The maximum number of records that wait for one shadow."""
 
+_GATHER_SECONDS, _GATHER_RECORDS = 0.1, 2_000
 _LOG_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
@@ -142,12 +149,17 @@ class ShadowScorer:
                 continue
             if work is None:
                 return
-            try:
-                if not self._closed:
-                    self._score(lane, work)
-            except Exception:  # no failure of a shadow may affect the live answers
-                _LOGGER.exception("shadow %s failed unexpectedly", _label(work))
-            finally:
+            for batch in shadow_batches(_gathered(lane, work)):
+                self._run_batch(lane, batch)
+
+    def _run_batch(self, lane: _Lane, batch: ShadowBatch) -> None:
+        try:
+            if not self._closed:
+                self._score(lane, batch)
+        except Exception:  # no failure of a shadow may affect the live answers
+            _LOGGER.exception("shadow %s failed unexpectedly", _label(batch.works[0]))
+        finally:
+            for work in batch.works:
                 self._release(lane, work.leased.pooled_models(), len(work.rows))
 
     def _end(self, lane: _Lane) -> bool:
@@ -164,23 +176,25 @@ class ShadowScorer:
             lane.waiting -= records
         self._registry.give_back(models)
 
-    def _score(self, lane: _Lane, work: ShadowWork) -> None:
-        decoded = work.decoded
-        codec = self._settings.codec(work.batch.span.topic)
-        every = len(work.rows) == decoded.columns.num_rows
-        coordinates = partial(coordinates_of, work.batch, decoded, work.rows)
-        columns = decoded.columns if every else decoded.columns.take(work.rows)
-        scored = list(score_arm(work.leased, self._registry, codec, columns, work.rows, work.route, coordinates))
-        if work.candidate is not None:
-            candidate = work.candidate
-            self.tallies.compared(candidate.key, candidate.answers, scored, candidate.limits)
-            return
-        if self._settings.shadow_topic is None:
-            return
+    def _score(self, lane: _Lane, batch: ShadowBatch) -> None:
+        first = batch.works[0]
+        codec = self._settings.codec(first.batch.span.topic)
+        columns = batch.columns()
+        rows = np.arange(columns.num_rows)
+        scored = list(score_arm(first.leased, self._registry, codec, columns, rows, first.route, batch.coordinates))
+        for work, answers in batch.parted(scored):
+            if work.candidate is not None:
+                candidate = work.candidate
+                self.tallies.compared(candidate.key, candidate.answers, answers, candidate.limits)
+            elif self._settings.shadow_topic is not None:
+                self._report(lane, work, answers, self._settings.shadow_topic)
+
+    def _report(self, lane: _Lane, work: ShadowWork, answers: Sequence[ScoredRecords], topic: str) -> None:
+        """Sends the results of a shadow."""
         # Malformed records already have their dead letters.
-        batch = assemble(work.batch, replace(decoded, errors={}), scored, self._settings.for_shadows())
+        batch = assemble(work.batch, replace(work.decoded, errors={}), answers, self._settings.for_shadows())
         for run in batch.outgoing.runs:
-            if run.topic == self._settings.shadow_topic:
+            if run.topic == topic:
                 for place in range(len(run)):
                     try:
                         self._send(run.message(place))
@@ -188,6 +202,23 @@ class ShadowScorer:
                         with self._lock:
                             self._skip(lane, work, len(run) - place)
                         return
+
+
+def _gathered(lane: _Lane, first: ShadowWork) -> list[ShadowWork]:
+    """The first work, and what arrives within a tenth of a second after it, as long as the records are few."""
+    works, records = [first], len(first.rows)
+    deadline = time.monotonic() + _GATHER_SECONDS
+    while records < _GATHER_RECORDS:
+        try:
+            work = lane.work.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        if work is None:
+            lane.work.put(None)  # the thread ends when it next asks for work
+            break
+        works.append(work)
+        records += len(work.rows)
+    return works
 
 
 def _label(work: ShadowWork) -> str:

@@ -1,4 +1,4 @@
-"""Filling the cache for what is downloaded or built once, by one process at a time."""
+"""Fills the cache of files that are downloaded or built once, by one process at a time."""
 
 from __future__ import annotations
 

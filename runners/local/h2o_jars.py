@@ -36,7 +36,7 @@ def h2o_jars() -> Path:
 
     Raises:
       JavaToolError: something has to be built, and Maven is missing or fails.
-      JarsMissingError: what was downloaded is not what is expected.
+      JarsMissingError: a downloaded jar differs from the expected one.
     """
     folder = cached_folder()
     if not _is_usable(folder):

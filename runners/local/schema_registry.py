@@ -1,6 +1,6 @@
-"""A real schema registry on this machine, for tests and development: Apicurio, with the interface of Confluent's.
+"""A real schema registry on this machine, for tests and development: Apicurio, with Confluent's interface.
 
-Run as `python -m runners.local.schema_registry` it stays in the foreground until Ctrl-C.
+`python -m runners.local.schema_registry` runs it in the foreground until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ POLL_SECONDS = 0.1
 
 
 class RegistryStartError(ServingError):
-    """The local schema registry did not come up; the message ends with the end of its log."""
+    """The local schema registry did not start; the message contains the end of its log."""
 
 
 def registry_folder() -> Path:
-    """The folder with the registry's program; fetches it on first use (109 MB). Safe to call from several processes.
+    """The folder with the registry's program, which is downloaded on first use (109 MB).
+
+    Safe to call from several processes at once.
 
     Raises:
-      JavaToolError: when it has to be fetched and Maven is missing or fails.
+      JavaToolError: it has to be downloaded, and Maven is missing or fails.
     """
     with as_file(files("runners.local").joinpath("apicurio", "pom.xml")) as path:
         version = pom_property(path, "apicurio.version")
@@ -52,12 +54,12 @@ def registry_folder() -> Path:
 
 
 def _fetch(pom: str, version: str, folder: Path) -> None:
-    announce("Fetching the schema registry (Apicurio) with Maven: half a minute or so, once")
+    announce("Downloading the schema registry (Apicurio) with Maven (about half a minute, only once)")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         fresh = Path(temporary, folder.name)
         fresh.mkdir()
         (fresh / "pom.xml").write_text(pom, encoding="utf-8")
-        # Alone: it brings all that it needs, and not all that its pom names is in Maven's repository.
+        # Without dependencies: the file contains them, and Maven's repository lacks some that its pom names.
         artifact = f"-Dartifact=io.apicurio:apicurio-registry-app:{version}:tar.gz:all"
         goal = ["dependency:copy", artifact, f"-DoutputDirectory={temporary}/archive"]
         run_maven(goal, fresh, purpose="fetch Apicurio", needed_by=NEEDED_BY, seconds=FETCH_SECONDS)
@@ -70,13 +72,13 @@ def _fetch(pom: str, version: str, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class SchemaRegistrySettings:
-    """How a local registry is set up.
+    """The settings of a local registry.
 
     Attributes:
-      port: where clients connect; a free one when None.
-      work_folder: for its data and log; when None, a temporary folder that is removed when the registry is closed.
-      start_seconds: how long it may take until it answers.
-      stop_seconds: how long it may take to shut down before it is killed.
+      port: the port for clients; None for a free port.
+      work_folder: the folder for data and log; None for a temporary folder that `close` removes.
+      start_seconds: how long the registry may take until it answers.
+      stop_seconds: how long the registry may take to shut down before it is killed.
     """
 
     port: int | None = None
@@ -86,11 +88,11 @@ class SchemaRegistrySettings:
 
 
 class LocalSchemaRegistry(LocalService):
-    """One registry process with its data.
+    """A registry process with its data.
 
-    Life cycle: `start` returns when it answers; after `stop`, `start` brings it back on the same port with the same
-    data; `close` ends it for good and removes a temporary work folder. As a context manager it starts and closes. The
-    process ends with this one in any case. Not thread-safe.
+    Life cycle: `start` returns when the registry answers. After `stop`, `start` brings it back on the same port with
+    the same data. `close` ends it for good and removes a temporary work folder. As a context manager it starts and
+    closes. The process never outlives this one. Not thread-safe.
     """
 
     def __init__(self, settings: SchemaRegistrySettings | None = None) -> None:
@@ -101,25 +103,27 @@ class LocalSchemaRegistry(LocalService):
 
     @property
     def url(self) -> str:
-        """The address for clients of Confluent's interface, the same after a restart."""
+        """The address of Confluent's interface, which is the same after a restart."""
         return f"http://{HOST}:{self._port}/apis/ccompat/v7"
 
     @property
     def running(self) -> bool:
-        """Whether its process runs."""
+        """Whether the registry's process runs."""
         return self._process is not None and self._process.running
 
     def start(self) -> None:
-        """Starts it and returns when it answers. Does nothing when it runs.
+        """Starts the registry and returns when it answers. Does nothing if it runs.
 
         Raises:
-          JavaToolError: when Java, or Maven on the first use, is missing.
-          RegistryStartError: when its port is taken, or when it ends or stays silent instead of answering.
+          JavaToolError: Java is missing, or Maven is missing at the first use.
+          RegistryStartError: the port is in use, or the registry ends or does not answer in time.
         """
         if self.running:
             return
         if not is_free(self._port):
-            raise RegistryStartError(f"Port {self._port} is taken: stop what listens there, or name another one.")
+            raise RegistryStartError(
+                f"Port {self._port} is in use: stop its server, or choose another port with --port."
+            )
         launcher, program = java(NEEDED_BY), registry_folder()
         (jar,) = program.glob("*-runner.jar")
         self.work_folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +134,7 @@ class LocalSchemaRegistry(LocalService):
             raise RegistryStartError(f"The local schema registry did not start at {self.url}:\n{end_of_log(self._log)}")
 
     def stop(self) -> None:
-        """Shuts it down. Does nothing when it does not run."""
+        """Shuts the registry down. Does nothing if it does not run."""
         self._end(in_order=True)
 
     def _end(self, *, in_order: bool) -> None:
@@ -148,12 +152,12 @@ class LocalSchemaRegistry(LocalService):
             "QUARKUS_HTTP_PORT": str(self._port),
             "QUARKUS_LOG_LEVEL": "WARN",
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
-            # In a file, so that a restart keeps the schemas and their ids.
+            # The data is in a file, so that a restart keeps the schemas and their ids.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self.work_folder}/data;DB_CLOSE_ON_EXIT=FALSE",
         }
 
     def _answers(self) -> bool:
-        """Waits until it lists its subjects; False when it ended or the time is over."""
+        """Waits until the registry lists its subjects; False if it ends or does not answer in time."""
         deadline = time.monotonic() + self._settings.start_seconds
         while self.running and time.monotonic() < deadline:
             try:
@@ -167,8 +171,8 @@ class LocalSchemaRegistry(LocalService):
 def main(arguments: list[str] | None = None) -> int:
     """Runs a schema registry until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m runners.local.schema_registry", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=8081, help="where clients connect (default: 8081)")
-    parser.add_argument("--work-folder", type=Path, help="keep data and log here (default: a temporary folder)")
+    parser.add_argument("--port", type=int, default=8081, help="the port for clients (default: 8081)")
+    parser.add_argument("--work-folder", type=Path, help="the folder for data and log (default: a temporary folder)")
     options = parser.parse_args(arguments)
     settings = SchemaRegistrySettings(options.port, options.work_folder)
     try:

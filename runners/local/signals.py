@@ -21,11 +21,11 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 class StopRequest:
-    """As `threading.Event`, but a signal handler may call `set` while the thread that it interrupted is inside `wait`.
+    """Like `threading.Event`, but a signal handler may call `set` while the interrupted thread is inside `wait`.
 
     A handler runs in the main thread, between any two instructions. `Event.wait` holds a lock for a moment that
-    `Event.set` takes, so a signal in that moment would block the program for ever. The queue below is made for this:
-    its `put` is reentrant.
+    `Event.set` takes, so a signal at that moment would block the program for ever. The queue below avoids this: its
+    `put` is reentrant.
 
     Example:
       >>> request = StopRequest()
@@ -50,7 +50,7 @@ class StopRequest:
         return self._is_set
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until `set` is called, at most for so many seconds, and returns whether it was. For one thread only."""
+        """Waits until `set` is called, for at most `seconds`, and returns whether it was. For one thread only."""
         if not self._is_set:
             with suppress(queue.Empty):
                 self._wakings.get(timeout=seconds)

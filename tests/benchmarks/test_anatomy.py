@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from confluent_kafka import Message, TopicPartition
 
-from benchmarks.anatomy import Anatomy, anatomy
-from benchmarks.measurement import read_results
-from benchmarks.traced import FOLDER, Trace, read_traces
+from benchmarks.contenders.topics import read_results
+from benchmarks.contenders.traced import FOLDER, Trace, read_traces
+from benchmarks.steady.anatomy import Anatomy, anatomy
 from models.kafka.client import KafkaSettings
 from models.records.batch import OffsetSpan
 from runners.local.kafka_broker import LocalBroker

@@ -359,13 +359,18 @@ class Deployment:
         """The status events of a kind about a version, once there are so many."""
 
         def found() -> list[StatusEvent]:
-            events = [StatusEvent.from_json(message.value()) for message in self._status_tail.messages]
+            events = _status_events(self._status_tail)
             return [one for one in events if (one.kind, one.model_name, one.model_version) == (kind, model, version)]
 
         assert self._status_tail.until(lambda: len(found()) >= number), (
             f"fewer than {number} events {kind!r} of {model}/{version}{self._log_end()}"
         )
         return found()
+
+    def all_status(self) -> list[StatusEvent]:
+        """Every status event that the topic holds now."""
+        self._status_tail.to_the_end()
+        return _status_events(self._status_tail)
 
     # --- Models.
 
@@ -395,3 +400,7 @@ class Deployment:
 
     def _log_end(self) -> str:
         return f"; the log ends:\n{self.process.log()[-3000:]}" if self.process is not None else ""
+
+
+def _status_events(tail: KafkaTail) -> list[StatusEvent]:
+    return [StatusEvent.from_json(message.value()) for message in tail.messages]

@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from beam_pipeline.cli.argument_values import number_named
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, pairs
 from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
-from beam_pipeline.cli.commands.routes import (
+from beam_pipeline.cli.commands.routes import print_route, rollback_route, run_route_action
+from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
+from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
+from beam_pipeline.cli.route_arguments import (
     ACTIONS,
     add_fence,
     add_route_actions,
     check_route_arguments,
     lead_of,
-    number_named,
-    print_route,
-    rollback_route,
-    run_route_action,
 )
-from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
-from beam_pipeline.cli.option_values import kafka_settings, optional_record_type, read_options, require
 from beam_pipeline.logs import set_up_logs, without_start_lines
 from models.errors import OptionsError
 from models.schemas import BUNDLED_RECORDS
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_publish(add_action(actions, "publish", "check a model and make it the live version"))
     listing = add_action(actions, "list", "list all versions and show which are live")
     add_options(listing, _OPTIONS)
-    rollback = add_action(actions, "rollback", "restore the version or the route before")
+    rollback = add_action(actions, "rollback", "restore the previous version or route")
     rollback.add_argument("name", metavar="NAME", help="the model's name")
     rollback.add_argument("--to", type=int, metavar="V", help="the version (default: the one before the live version)")
     add_fence(rollback)
@@ -58,31 +56,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retire.add_argument("name", metavar="NAME", help="the model's name")
     add_options(retire, _OPTIONS)
     add_rehearse(actions)
-    _add_sync(add_action(actions, "sync", "publish what an alias of a model registry points to"))
+    _add_sync(add_action(actions, "sync", "publish the version that an alias of a model registry points to"))
     add_route_actions(actions, _OPTIONS)
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--path", metavar="P", help="a model on this machine: its file or folder, or a zip file of that")
-    where.add_argument("--location", metavar="URI", help="where workers load the model from, or reach its server")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only check the model and print what it is; no broker is needed"
-    )
+    where.add_argument("--path", metavar="P", help="a model on this machine: its file or folder, or a zip file of it")
+    where.add_argument("--location", metavar="URI", help="where workers load the model, or reach its server")
+    parser.add_argument("--dry-run", action="store_true", help="only check and describe the model; no broker is needed")
     parser.add_argument(
         "--no-promote", action="store_true", help="publish the version without making it live, for a canary or a shadow"
     )
     parser.add_argument(
         "--golden",
         metavar="FILE",
-        help='records and the outputs that the model must give for them, as lines of {"record": {...}, "outputs": '
-        "{...}}; they are checked now, and by every worker that loads the version",
+        help='a file with records and the outputs that the model must give for them, as lines of {"record": {...}, '
+        '"outputs": {...}}; they are checked now, and by every worker that loads the version',
     )
     parser.add_argument(
         "--tolerance",
         metavar="X",
-        help="how far an output may be from the expected number of --golden: X plus X times the number (default: "
+        help="the tolerance of --golden: an output may differ from its expected number by X plus X times it (default: "
         f"{_TOLERANCE})",
     )
     add_fence(parser)
@@ -147,7 +143,9 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         lead_of(given)
         _check_golden_arguments(given, values)
         if given.no_promote and given.fence is not None:
-            raise OptionsError("--fence makes the version answer from a record on, --no-promote does not; give one")
+            raise OptionsError(
+                "--fence and --no-promote exclude each other: a version that is not promoted answers no records"
+            )
     if given.action == SYNC:
         check_model_arguments(given)
         return run_sync(given, values, draft_from(given, None, sync_location(given)))
@@ -156,7 +154,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         return run_route_action(given, kafka_settings(values), values["models_topic"])
     if dry_run:
         _checked(given, values)
-        print(f"{given.name} is not published: --dry-run")
+        print(f"{given.name} is not published (--dry-run)")
         return 0
     kafka = kafka_settings(values)
     from beam_pipeline.cli.tables import print_table
@@ -189,7 +187,7 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
     lead = lead_of(given)
     if given.no_promote or lead is not None:
         published = topic.publish(descriptor, live=False)
-        print(f"{published.model_name}: version {published.model_version} is published, and not live")
+        print(f"{published.model_name}: version {published.model_version} is published but not live")
     else:
         published = topic.publish(descriptor)
         print(f"{published.model_name}: version {published.model_version} is live, for {published.data_type!r} records")
@@ -204,7 +202,7 @@ def _publish(kafka: KafkaSettings, topic: ModelPublisher, given: argparse.Namesp
 
 
 def _checked(given: argparse.Namespace, values: dict[str, Any]) -> ModelDescriptor:
-    """The descriptor to publish, of a model that was loaded and described on stdout."""
+    """The descriptor to publish; the model is loaded, and described on stdout."""
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.artifacts.pickles import AllowedPickles
 
@@ -221,10 +219,10 @@ def _checked(given: argparse.Namespace, values: dict[str, Any]) -> ModelDescript
 
 def _check_golden_arguments(given: argparse.Namespace, values: dict[str, Any]) -> None:
     if given.golden is None and given.tolerance is not None:
-        raise OptionsError("--tolerance is for the outputs in --golden; give that as well")
+        raise OptionsError("--tolerance needs --golden, whose outputs it applies to")
     known = "record_schema" in values or (given.data_type or given.name) in BUNDLED_RECORDS
     if given.golden is not None and not known:
-        raise OptionsError("--golden needs --record-schema: the records in the file are those of a schema")
+        raise OptionsError("--golden needs --record-schema, the schema of the records in the file")
     number_named("tolerance", given.tolerance or _TOLERANCE)
 
 

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from beam_pipeline.cli.argument_values import number_named, share_named, version_named
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options
-from beam_pipeline.cli.commands.routes import number_named, share_named, version_named
 from beam_pipeline.cli.option_values import named_record_type, records_topics
 from models.errors import OptionsError
 
@@ -26,21 +26,21 @@ def add_rehearse(actions: Any) -> None:
         actions,
         ACTION,
         "score recent records with a version and with the live model, and compare the answers",
-        "Score recent records of the deployment with a version that need not be live, and with the model that answers "
-        "them now, and print how the answers differ. The exit status is 1 when a limit is broken, which standard error "
-        "names, or when the version cannot be loaded.",
+        "Score recent records of the deployment with a version, which need not be live, and with the model that "
+        "answers them now, and print how the answers differ. The exit status is 1 when the version cannot be loaded "
+        "or exceeds a limit; standard error names the limit.",
     )
     parser.add_argument("version", metavar="NAME/VERSION", help="the version of the model")
     parser.add_argument(
         "--against", metavar="NAME/VERSION", help="the version to compare it with (default: the one that answers now)"
     )
-    parser.add_argument("--last", default="10000", metavar="N", help="how many records (default: 10000)")
-    parser.add_argument("--batch", default="100", metavar="N", help="how many records one call scores (default: 100)")
+    parser.add_argument("--last", default="10000", metavar="N", help="the number of records (default: 10000)")
+    parser.add_argument("--batch", default="100", metavar="N", help="the number of records in one call (default: 100)")
     parser.add_argument(
         "--tolerance",
         default="0.01",
         metavar="X",
-        help="how far two numbers may be apart and still agree: X plus X times the live model's (default: 0.01)",
+        help="two numbers agree if they differ by at most X plus X times the live model's number (default: 0.01)",
     )
     parser.add_argument(
         "--max-errors",
@@ -52,7 +52,7 @@ def add_rehearse(actions: Any) -> None:
         "--min-agreement",
         default="95%",
         metavar="P",
-        help="the smallest share of records about which both models agree (default: 95%%)",
+        help="the smallest share of records on which both models agree (default: 95%%)",
     )
     parser.add_argument(
         "--max-shift",
@@ -64,7 +64,7 @@ def add_rehearse(actions: Any) -> None:
         "--max-slowdown",
         default="2",
         metavar="X",
-        help="how many times as long as the live model's a median call may take (default: 2)",
+        help="the largest ratio of the version's median call duration to the live model's (default: 2)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(parser, OPTIONS)
@@ -80,7 +80,7 @@ def check_rehearse_arguments(given: argparse.Namespace, values: dict[str, Any]) 
         _count_named(option, getattr(given, option))
     for option in ("max_errors", "min_agreement"):
         if share_named(getattr(given, option), option.replace("_", "-")) > 1:
-            raise OptionsError(f"--{option.replace('_', '-')} {getattr(given, option)} is more than all records")
+            raise OptionsError(f"--{option.replace('_', '-')} {getattr(given, option)} is more than 100%")
     for option in ("tolerance", "max_shift", "max_slowdown"):
         number_named(option.replace("_", "-"), getattr(given, option))
 
@@ -125,5 +125,5 @@ def _limits(given: argparse.Namespace) -> Limits:
 
 def _count_named(option: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
-        raise OptionsError(f"--{option} {text!r} is not a number of records from 1")
+        raise OptionsError(f"--{option} {text!r} is not a number of records, 1 or more")
     return int(text)

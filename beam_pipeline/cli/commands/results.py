@@ -72,13 +72,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _codecs(values: dict[str, Any]) -> dict[str, RecordCodec]:
-    """The codec of each topic's records, by topic; of records whose results name their schema themselves, none."""
+    """The codec of each topic's records, by topic; without topics whose results name the schema themselves."""
     named = (one for one in records_topics(values) if one.schema)
     return {one.topic: named_record_type(values, one).codec for one in named}
 
 
 def _embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) -> list[Embedding]:
-    """How records stand in the results; where results name their schema themselves, no other is asked for."""
+    """How records are embedded in the results; no schema is required if the results name it themselves."""
     if codecs:
         return [codec.embedding for codec in codecs.values()]
     from models.records.codecs.confluent_avro import results_embedding
@@ -89,7 +89,7 @@ def _embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) ->
 
 
 def legible_record(record: Any, codec: RecordCodec | None) -> Any:
-    """A record as its fields, also where results embed it as the bytes of its message.
+    """A record as its fields, even if results embed it as the bytes of its message.
 
     Bytes that do not follow the schema (it may have changed since) are base64, even if they happen to be text.
     """

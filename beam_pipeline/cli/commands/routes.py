@@ -1,190 +1,22 @@
-"""The actions of `beam-serving models` that change routes: promote, canary, shadow, withdraw, apply, history."""
+"""Runs the actions of `beam-serving models` on routes: promote, canary, shadow, withdraw, apply, history."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_action, add_options
-from models.errors import DescriptorError, OptionsError
+from beam_pipeline.cli.argument_values import version_named
+from beam_pipeline.cli.route_arguments import guardrails_of, lead_of, share_of
+from models.errors import OptionsError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from models.kafka.client import KafkaSettings
-    from models.model_topic.guardrails import Guardrails
     from models.model_topic.history import HistoryEntry
     from models.model_topic.route import Generation, ModelRoute
-
-ACTIONS = ("promote", "canary", "shadow", "withdraw", "apply", "history")
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
-
-
-def add_route_actions(actions: Any, options: Sequence[str]) -> None:
-    """Adds the actions to those of `models`."""
-    promote = add_action(actions, "promote", "let a version answer all records")
-    canary = add_action(actions, "canary", "let a version answer a share of the records")
-    shadow = add_action(actions, "shadow", "let a version score records too; its results go to the shadow topic")
-    for action in (promote, canary, shadow):
-        action.add_argument("version", metavar="NAME/VERSION", help="the version of the model")
-        action.add_argument(
-            "--data-type", metavar="D", help="the data type of the records (default: that of the version)"
-        )
-    canary.add_argument("--share", metavar="P", help="the share of records (default: the first of --steps, or 10%%)")
-    shadow.add_argument("--share", metavar="P", help="the share of records (default: 100%%)")
-    _add_guardrails(canary)
-    withdraw = add_action(actions, "withdraw", "take an arm out of a route, or delete the route")
-    withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
-    withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
-    apply = add_action(actions, "apply", "make routes what a file declares")
-    apply.add_argument("--file", "-f", required=True, metavar="FILE", help="a YAML file of routes")
-    apply.add_argument("--dry-run", action="store_true", help="only print what would change")
-    for action in (promote, canary, shadow, withdraw, apply):
-        add_fence(action)
-        add_options(action, options)
-    history = add_action(actions, "history", "list what was published and routed")
-    history.add_argument("name", nargs="?", metavar="NAME", help="a model or data type (default: all)")
-    add_options(history, options)
-
-
-def _add_guardrails(parser: argparse.ArgumentParser) -> None:
-    limits = parser.add_argument_group(
-        "guardrails", "With --steps, a guard gives the canary more records step by step, or takes it out."
-    )
-    limits.add_argument("--steps", metavar="P,P...", help="the shares to give it in turn, such as 1%%,10%%,50%%,100%%")
-    limits.add_argument("--min-records", type=int, metavar="N", help="records before its next step (default: 1000)")
-    limits.add_argument("--max-errors", metavar="P", help="the largest share of errors (default: 1%%)")
-    limits.add_argument(
-        "--min-agreement",
-        metavar="P",
-        help="the smallest share of records on which it agrees with live (default: 90%%)",
-    )
-    limits.add_argument(
-        "--max-slowdown", type=float, metavar="X", help="how many times as long as live it may take (default: 3)"
-    )
-    limits.add_argument(
-        "--min-accuracy",
-        metavar="P",
-        help="the smallest share of labels in the feedback topic that its answers equal (default: they do not matter)",
-    )
-    limits.add_argument(
-        "--max-mean-error",
-        metavar="X",
-        help="the largest mean distance of its numbers from their labels (default: labels do not matter)",
-    )
-    limits.add_argument("--min-labels", type=int, metavar="N", help="labels before its next step (default: 100)")
-
-
-def guardrails_of(given: argparse.Namespace) -> Guardrails | None:
-    """The guardrails that the arguments of `canary` describe; raises OptionsError when they contradict each other."""
-    from models.model_topic.guardrails import Guardrails
-
-    shares = {name: getattr(given, name) for name in ("max_errors", "min_agreement", "min_accuracy")}
-    limits: dict[str, Any] = {
-        name: share_named(text, name.replace("_", "-")) for name, text in shares.items() if text is not None
-    }
-    numbers = {name: getattr(given, name) for name in ("min_records", "max_slowdown", "min_labels")}
-    limits |= {name: number for name, number in numbers.items() if number is not None}
-    if given.max_mean_error is not None:
-        limits["max_mean_error"] = number_named("max-mean-error", given.max_mean_error)
-    if given.steps is None:
-        if limits:
-            raise OptionsError(
-                f"--{next(iter(limits)).replace('_', '-')} needs --steps, by which the canary moves forward"
-            )
-        return None
-    steps = tuple(share_named(text, "steps") for text in given.steps.split(","))
-    try:
-        return Guardrails(steps, **limits)
-    except DescriptorError as error:
-        raise OptionsError(f"--steps {given.steps!r}: {error}") from error
-
-
-def add_fence(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that makes a change hold from one record on, for all workers."""
-    parser.add_argument(
-        "--fence",
-        metavar="2s",
-        help="switch at the same record on every worker: the first whose timestamp is so far from now (at least 1s; "
-        "default: each worker switches as soon as it has loaded the models)",
-    )
-
-
-def check_route_arguments(given: argparse.Namespace) -> None:
-    """Checks the arguments of an action without importing slow libraries; raises OptionsError."""
-    lead_of(given)
-    if given.action in ("promote", "canary", "shadow"):
-        version_named(given.version)
-    if given.action in ("canary", "shadow"):
-        share_of(given)
-    if given.action == "canary":
-        guardrails_of(given)
-
-
-def lead_of(given: argparse.Namespace) -> float | None:
-    """The seconds of --fence; None without the option. Raises OptionsError when it is malformed or too short."""
-    text = getattr(given, "fence", None)
-    return None if text is None else seconds_named("fence", text)
-
-
-def seconds_named(option: str, text: str) -> float:
-    """A duration such as 500ms, 2s or 1m, in seconds; raises OptionsError when it is none.
-
-    >>> seconds_named("fence", "1.5s"), seconds_named("fence", "2m")
-    (1.5, 120.0)
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)", text, re.ASCII)
-    if found is None:
-        raise OptionsError(f"--{option} {text!r} is not a duration such as 500ms, 2s or 1m")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-def number_named(option: str, text: str) -> float:
-    """A number from 0 such as 0.2 or 1e-6; raises OptionsError when it is none.
-
-    >>> number_named("tolerance", "1e-3")
-    0.001
-    """
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
-        raise OptionsError(f"--{option} {text!r} is not a number from 0 such as 0.2 or 1e-6")
-    return float(text)
-
-
-def share_of(given: argparse.Namespace) -> float:
-    """The share of records that `canary` or `shadow` gives; raises OptionsError when it is malformed."""
-    if given.share is not None:
-        return share_named(given.share)
-    if given.action == "shadow":
-        return 1.0
-    return 0.1 if given.steps is None else share_named(given.steps.split(",")[0], "steps")
-
-
-def share_named(text: str, option: str = "share") -> float:
-    """A share such as 10% or 0.1, as a number; raises OptionsError when it is none.
-
-    >>> share_named("2.5%"), share_named("0.5")
-    (0.025, 0.5)
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text, re.ASCII)
-    if found is None:
-        raise OptionsError(f"--{option} {text!r} is not a share such as 10% or 0.1")
-    return float(found[1]) / (100 if found[2] else 1)
-
-
-def version_named(text: str) -> tuple[str, int]:
-    """The name and number in NAME/VERSION; raises OptionsError when it is none.
-
-    >>> version_named("wine/3")
-    ('wine', 3)
-    """
-    name, _, number = text.rpartition("/")
-    if not name or not (number.isascii() and number.isdigit()) or int(number) < 1:
-        raise OptionsError(f"{text!r} is not NAME/VERSION, for example wine/3")
-    return name, int(number)
 
 
 def run_route_action(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> int:
@@ -218,7 +50,7 @@ def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> st
 
 
 def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> bool:
-    """Restores what answered before the newest state of a model's route; False if no route concerns the model."""
+    """Restores the state of a model's routes before the newest one; False if the model has no route."""
     from models.model_topic.route_changes import promoted, restored
     from models.model_topic.route_publisher import RoutePublisher
     from models.model_topic.transactions import TopicTransactions

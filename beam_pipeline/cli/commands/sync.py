@@ -1,4 +1,4 @@
-"""`beam-serving models sync mlflow`: publishes what an alias of MLflow's registry points to, once or repeatedly."""
+"""`beam-serving models sync mlflow`: publishes the version behind an alias of MLflow's registry, and follows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beam_pipeline.cli.commands.routes import seconds_named
+from beam_pipeline.cli.argument_values import seconds_named
 from beam_pipeline.cli.option_values import kafka_settings, optional_record_type
 from beam_pipeline.logs import without_start_lines
 from models.errors import OptionsError, ServingError
@@ -26,18 +26,18 @@ _EVERY = "30s"
 
 
 def add_sync_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say what is followed, and how often."""
+    """Adds the arguments that name the alias, and the interval at which it is checked."""
     parser.add_argument("registry", choices=REGISTRIES, help="the kind of registry")
     parser.add_argument(
-        "--tracking-uri", metavar="URL", help=f"MLflow's server (default: the variable {_SERVER_VARIABLE})"
+        "--tracking-uri", metavar="URL", help=f"the URL of MLflow's server (default: the variable {_SERVER_VARIABLE})"
     )
     parser.add_argument("--alias", required=True, help="the alias to follow, such as champion")
     parser.add_argument(
         "--registered-model", metavar="NAME", help="the model's name in the registry (default: that of --name)"
     )
     often = parser.add_mutually_exclusive_group()
-    often.add_argument("--once", action="store_true", help="look once, and end")
-    often.add_argument("--every", metavar="T", default=_EVERY, help=f"how often to look (default: {_EVERY})")
+    often.add_argument("--once", action="store_true", help="check the alias once and exit")
+    often.add_argument("--every", metavar="T", default=_EVERY, help=f"the interval between checks (default: {_EVERY})")
 
 
 def sync_location(given: argparse.Namespace) -> str:
@@ -48,13 +48,15 @@ def sync_location(given: argparse.Namespace) -> str:
         raise OptionsError("--every must be above 0")
     server = given.tracking_uri or os.environ.get(_SERVER_VARIABLE, "")
     if not server.startswith(("http://", "https://")):
-        raise OptionsError(f"--tracking-uri must be the URL of MLflow's server, as http://HOST:5000, not {server!r}")
+        raise OptionsError(
+            f"--tracking-uri must be the URL of MLflow's server, such as http://HOST:5000, not {server!r}"
+        )
     model = quote(given.registered_model or given.name, safe="")
     return f"mlflow+{server.rstrip('/')}/models:/{model}@{quote(given.alias, safe='')}"
 
 
 def run_sync(given: argparse.Namespace, values: dict[str, Any], draft: Draft) -> int:
-    """Looks once, or until it is interrupted; returns the exit code."""
+    """Checks the alias once, or repeatedly until interrupted, and returns the exit status."""
     from beam_pipeline.publishing.alias import AliasPublisher
     from models.artifacts.pickles import AllowedPickles
     from models.model_topic.publisher import ModelPublisher
@@ -66,23 +68,23 @@ def run_sync(given: argparse.Namespace, values: dict[str, Any], draft: Draft) ->
         prepare_engines([draft.model_type])
     alias = AliasPublisher(draft, topic, record_type, pickles)
     if given.once:
-        print(f"{draft.name}: {alias.look()}")
+        print(f"{draft.name}: {alias.check()}")
         return 0
     _follow(alias, draft.name, seconds_named("every", given.every))
     return 0
 
 
 def _follow(alias: AliasPublisher, name: str, seconds: float) -> None:
-    """Looks until it is interrupted. What fails is reported when it is new, and tried again."""
-    told = ""
+    """Checks the alias until interrupted. Failures are retried; an outcome is printed only when it changes."""
+    printed = ""
     while True:
         try:
-            text, stream = str(alias.look()), sys.stdout
+            text, stream = str(alias.check()), sys.stdout
         except OptionsError:
             raise
         except ServingError as error:
             text, stream = f"not published: {error}", sys.stderr
-        if text != told:
+        if text != printed:
             print(f"{name}: {text}", file=stream, flush=True)
-        told = text
+        printed = text
         time.sleep(seconds)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from models.errors import SchemaError
@@ -85,17 +86,20 @@ class MessageColumns:
     def misfit(self, message: Any) -> str | None:
         """Names the first field, at any depth, that parsers have put among the unknown fields, at least in part.
 
-        Parsers do so with a wrong wire type, and with numbers that a closed enum of proto2 does not name. Such numbers
-        of a list or a map cannot be restored, because their places are lost.
+        Parsers do so with a wrong wire type, with numbers that a closed enum of proto2 does not name, and with entries
+        of its maps that contain more than a key and a value. They cannot be restored in a list or a map, because their
+        places are lost.
         """
         for unknown in UnknownFieldSet(message):
             declared = self.descriptor.fields_by_number.get(unknown.field_number)
             if declared is None:
                 continue
             if unknown.wire_type not in _wire_types(declared):
-                return f"field {declared.full_name} has wire type {unknown.wire_type} instead of {_wire_type(declared)}"
+                return _wrong_type(declared, unknown.wire_type)
+            if _is_map(declared):
+                return _entry_misfit(declared, unknown.data)
             if declared.is_repeated:
-                return f"field {declared.full_name} has an enum value that the schema does not name"
+                return _unnamed(declared)
         for column in self.columns:
             if column.value.nested is not None:
                 for inner in _inner(message, column.declared):
@@ -232,6 +236,28 @@ def _message_value(descriptor: Any, above: tuple[str, ...]) -> ValueType:
 
 def _is_map(declared: Any) -> bool:
     return declared.message_type is not None and bool(declared.message_type.GetOptions().map_entry)
+
+
+def _entry_misfit(declared: Any, entry: bytes) -> str:
+    """The reason why parsers have put an entry of a map among the unknown fields."""
+    fields = declared.message_type.fields_by_number
+    for one in UnknownFieldSet(Empty.FromString(entry)):
+        known = fields.get(one.field_number)
+        if known is None:
+            return (
+                f"an entry of field {declared.full_name} has field {one.field_number}, which is neither key nor value"
+            )
+        if one.wire_type != _wire_type(known):
+            return _wrong_type(known, one.wire_type)
+    return _unnamed(declared)
+
+
+def _wrong_type(declared: Any, wire_type: int) -> str:
+    return f"field {declared.full_name} has wire type {wire_type} instead of {_wire_type(declared)}"
+
+
+def _unnamed(declared: Any) -> str:
+    return f"field {declared.full_name} has an enum value that the schema does not name"
 
 
 def _inner(message: Any, declared: Any) -> Sequence[Any]:

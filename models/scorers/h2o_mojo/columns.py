@@ -1,4 +1,4 @@
-"""From the inputs of a call to the matrix of numbers that genmodel scores."""
+"""Converts the inputs of a call to the matrix of numbers that genmodel scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Column:
     """One feature of a model.
 
     Attributes:
-      name: as in the model.
+      name: the name in the model.
       codes: the number of each level of a category; None for a number.
     """
 
@@ -32,10 +32,10 @@ class Column:
         return TensorSpec(self.name, np.dtype(np.float64 if self.codes is None else object), (None,))
 
     def numbers(self, values: Array, unknown_is_missing: bool) -> npt.NDArray[np.float64]:
-        """Its values as numbers, [rows], NaN where they are missing.
+        """Its values as numbers, [rows], NaN for missing ones.
 
         Raises:
-          ScoringError: when they have the wrong type, or one is an unknown level and this is not a missing value.
+          ScoringError: they have the wrong type, or one is an unknown level and this is not a missing value.
         """
         if self.codes is None:
             if values.dtype.kind not in "biuf":
@@ -45,7 +45,7 @@ class Column:
         try:
             found = list(map(self.codes.get, texts))
         except TypeError as error:
-            raise ScoringError(f"input {self.name!r} holds what is not a text: {error}") from error
+            raise ScoringError(f"input {self.name!r} holds bytes that are not text: {error}") from error
         if not unknown_is_missing and None in found:
             text = texts[found.index(None)]
             shown = clean_text(text.decode("utf-8", "replace"), _SHOWN) if isinstance(text, bytes) else repr(text)

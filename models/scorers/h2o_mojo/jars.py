@@ -1,4 +1,4 @@
-"""Where the jars of H2O's genmodel and of our class beside it are, and whether they are the right ones.
+"""Finds and checks the jars of H2O's genmodel and of our class that calls it.
 
 `python -m runners.local.h2o_jars` collects them. A worker never downloads any.
 """
@@ -17,7 +17,7 @@ SOURCES = Path(__file__).parent / "java"
 OUR_JAR = "h2o-batches.jar"
 # The folder that has the jars, if they are not in the cache.
 FOLDER_VARIABLE = "BEAM_SERVING_H2O_JARS"
-# The file in that folder that says from which sources our jar was built.
+# The file in that folder with the digest of the sources from which our jar was built.
 KEY_FILE = "sources.sha256"
 REMEDY = (
     "run `python -m runners.local.h2o_jars` where Maven is installed, and copy the folder that it prints to wherever "
@@ -40,7 +40,7 @@ def usable_jars() -> tuple[Path, ...]:
     """The jars, checked.
 
     Raises:
-      JarsMissingError: when one is missing or has another digest, or ours was built by another version of beam-serving.
+      JarsMissingError: one is missing or has another digest, or ours was built by another version of beam-serving.
     """
     return checked_jars(jar_folder())
 
@@ -57,7 +57,7 @@ def checked_jars(folder: Path) -> tuple[Path, ...]:
 
 @cache
 def expected_digests() -> dict[str, str]:
-    """The SHA-256 of each jar of genmodel and of what it needs, by file name."""
+    """The SHA-256 of each jar of genmodel and of its dependencies, by file name."""
     lines = (SOURCES / "SHA256SUMS").read_text(encoding="ascii").splitlines()
     return {name: digest for digest, name in (line.split() for line in lines)}
 

@@ -1,4 +1,4 @@
-"""Checks a MOJO file before Java reads it: a zip file with a model.ini that says what the model is."""
+"""Checks a MOJO file before Java reads it: a zip file with a model.ini that describes the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from models.text import clean_text
 
 MODEL_INI = "model.ini"
 MOST_INI_BYTES = 64 * 1024**2
-# Those that have a file for each tree.
+# The algorithms with a file for each tree.
 _FORESTS = ("gbm", "drf", "isolationforest")
-# The algorithms whose answers were compared with EasyPredict's.
+# The algorithms whose answers our tests compare with EasyPredict's.
 ALGORITHMS = {
     "gbm": "GBM",
     "drf": "DRF",
@@ -37,12 +37,12 @@ _TREE = re.compile(r"trees/t[0-9]+_[0-9]+\.bin")
 
 @dataclass(frozen=True)
 class MojoInfo:
-    """What model.ini says.
+    """The content of model.ini.
 
     Attributes:
       algorithm: one of ALGORITHMS.
       category: one of CATEGORIES.
-      trees: how many there are for each class; 0 if the model has no files of trees.
+      trees: the number of trees for each class; 0 if the model has no files of trees.
     """
 
     algorithm: str
@@ -51,10 +51,10 @@ class MojoInfo:
 
 
 def read_info(path: Path) -> MojoInfo:
-    """Reads what a MOJO file says about its model, and checks all its entries.
+    """Reads the description of the model in a MOJO file, and checks all entries of the file.
 
     Raises:
-      ModelLoadError: when it is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
+      ModelLoadError: it is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
         model.ini or one that contradicts itself, or has a model that is not served.
     """
     check_archive(path)
@@ -71,7 +71,7 @@ def read_info(path: Path) -> MojoInfo:
 
 
 def info_of(text: str) -> MojoInfo:
-    """What the text of a model.ini says; raises as `read_info` does."""
+    """Parses the text of a model.ini; raises as `read_info` does."""
     sections = _sections(text)
     info = dict(_pairs(sections.get("info", [])))
     columns = _number(info, "n_columns")
@@ -96,7 +96,7 @@ def info_of(text: str) -> MojoInfo:
 
 
 def _check_trees(info: MojoInfo, names: Collection[str]) -> None:
-    """Raises ModelLoadError for a tree that no class has: genmodel would score without it."""
+    """Raises ModelLoadError if a tree is missing, because genmodel would score without it."""
     found = {name.rpartition("_")[2] for name in names if _TREE.fullmatch(name)}
     missing = next((number for number in range(info.trees) if f"{number:03}.bin" not in found), None)
     if missing is not None:
@@ -138,12 +138,12 @@ def _absent(value: str | None) -> str | None:
 def _text(info: Mapping[str, str], name: str) -> str:
     value = info.get(name)
     if not value:
-        raise ModelLoadError(f"{MODEL_INI} does not say {name!r}; save the model with save_mojo of H2O")
+        raise ModelLoadError(f"{MODEL_INI} lacks {name!r}; save the model with save_mojo of H2O")
     return clean_text(value, _SHOWN)
 
 
 def _number(info: Mapping[str, str], name: str) -> int:
     text = _text(info, name)
-    if not text.isdecimal() or len(text) > 9:  # longer ones do not fit into Java's integers
+    if not text.isdecimal() or len(text) > 9:  # longer numbers do not fit into Java's integers
         raise ModelLoadError(f"{MODEL_INI}: {name} is {text!r}, but a whole number is expected")
     return int(text)

@@ -52,11 +52,11 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and has genmodel read it.
 
     Raises:
-      ScorerOptionError: when an option is unknown or has a wrong value.
-      DigestMismatchError: when the fetched model differs from the published one.
-      JavaMachineError: when Java is missing, or cannot be used in this process.
-      JarsMissingError: when the jars of genmodel are missing or not the right ones.
-      ModelLoadError: when the model is missing, broken, or of a kind that is not served, which it names.
+      ScorerOptionError: an option is unknown or has a wrong value.
+      DigestMismatchError: the fetched model differs from the published one.
+      JavaMachineError: Java is missing, or cannot be used in this process.
+      JarsMissingError: the jars of genmodel are missing or not the right ones.
+      ModelLoadError: the model is missing, broken, or of a kind that is not served, which it names.
     """
     return load_published(source, (UNKNOWN_LEVELS,), partial(_opened, source))
 
@@ -75,10 +75,10 @@ class Mojo:
       model: genmodel's.
       batches: our class in Java.
       columns: the features, in the model's order.
-      labels: of the classes, as bytes; empty unless it is a classifier.
-      category: as H2O names it.
-      size: how many numbers genmodel gives for each row.
-      unknown_is_missing: whether an unknown level is a missing value; otherwise it is an error.
+      labels: the labels of the classes as bytes; empty unless it is a classifier.
+      category: H2O's name of the category.
+      size: the number of values that genmodel returns for each row.
+      unknown_is_missing: whether an unknown level counts as a missing value; otherwise it is an error.
     """
 
     model: Any
@@ -123,7 +123,7 @@ def _cluster_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
 
 
 def _anomaly_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
-    """The normalised score and the score itself; a model that was trained for it also says what is an anomaly."""
+    """The normalised score and the raw score; a model that was trained for it also flags anomalies."""
     if mojo.size == 2:
         return {PREDICTION: scored[:, 0], "score": scored[:, 1]}
     return {PREDICTION: scored[:, 1], "score": scored[:, 2], "is_anomaly": scored[:, 0] == 1}

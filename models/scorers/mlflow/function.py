@@ -32,12 +32,12 @@ def open_function(source: ModelSource, digest: str, model: MlflowModel, folder: 
 
     Args:
       source: the model.
-      digest: of what was published.
-      model: what its file MLmodel says.
-      folder: has the model's files, and is deleted when the scorer is closed.
+      digest: the digest of the published model.
+      model: the content of its file MLmodel.
+      folder: the folder with the model's files, which is deleted when the scorer is closed.
 
     Raises:
-      ModelLoadError: when the model has no signature, or its code fails.
+      ModelLoadError: the model has no signature, or its code fails.
     """
     if model.inputs is None:
         raise ModelLoadError(
@@ -65,7 +65,7 @@ def open_function(source: ModelSource, digest: str, model: MlflowModel, folder: 
 def _loaded(model: MlflowModel) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it compares versions of packages that need not be here
+            warnings.simplefilter("ignore")  # MLflow compares the versions of packages that may not be installed here
             return mlflow.pyfunc.load_model(str(model.folder), suppress_warnings=True)
     except Exception as error:  # the code is the model's own
         text = engine_text(error, str(error))

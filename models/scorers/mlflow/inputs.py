@@ -15,11 +15,11 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Adapter:
-    """The inputs that a model takes, and how they become those of its scorer.
+    """The inputs that a model takes, and their conversion to those of its scorer.
 
     Attributes:
-      inputs: by name.
-      adapt: gives the scorer's inputs for these, whose names and shapes were checked.
+      inputs: the inputs, by name.
+      adapt: converts these inputs, whose names and shapes were checked, to the scorer's.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -30,11 +30,11 @@ def adapted(outer: Sequence[TensorSpec] | None, inner: Mapping[str, TensorSpec])
     """The adapter from the inputs of MLflow's signature to those of a scorer.
 
     Args:
-      outer: the inputs of the signature in their order; None without a signature.
+      outer: the inputs of the signature, in order; None without a signature.
       inner: the inputs of the scorer.
 
     Raises:
-      ModelLoadError: when they do not fit; the message has both.
+      ModelLoadError: they do not fit; the message has both.
 
     >>> columns = [TensorSpec(name, np.dtype(np.float64), (None,)) for name in ("a", "b")]
     >>> adapter = adapted(columns, {"X": TensorSpec("X", np.dtype(np.float32), (None, 2))})
@@ -81,7 +81,7 @@ def _stacked(specs: Mapping[str, TensorSpec], inner: TensorSpec) -> Adapter:
 
 
 def _check(outer: TensorSpec, inner: TensorSpec, shape: tuple[int | None, ...] | None) -> None:
-    """Raises ModelLoadError unless values of one spec can be given, in this shape, to the other."""
+    """Raises ModelLoadError unless values of the outer spec can be passed, in this shape, to the inner one."""
     if not np.can_cast(outer.dtype, inner.dtype, "same_kind") or (outer.dtype != inner.dtype == np.dtype(object)):
         raise ModelLoadError(
             f"MLflow's signature has {outer.name!r} of {outer.dtype}, but the model takes {inner.name!r} of "

@@ -69,7 +69,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class InPlaceOpener:
-    """An `Opener` for what was fetched already, and is this process's own copy."""
+    """An `Opener` for a path that was fetched already, and is this process's own copy."""
 
     def download(self, location: str, folder: Path) -> Path:
         """The location itself, which is a path."""
@@ -80,11 +80,11 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it with the scorer of its flavour.
 
     Raises:
-      ScorerOptionError: when an option is unknown, or names a flavour that the model lacks.
-      DigestMismatchError: when the fetched model differs from the published one.
-      PickleRefusedError: when loading it runs code that the deployment does not allow.
-      MissingExtraError: when the packages of its flavour are missing.
-      ModelLoadError: when the model is missing or broken, has no flavour that is served, or its signature does not fit.
+      ScorerOptionError: an option is unknown, or names a flavour that the model lacks.
+      DigestMismatchError: the fetched model differs from the published one.
+      PickleRefusedError: loading it runs code that the deployment does not allow.
+      MissingExtraError: the packages of its flavour are missing.
+      ModelLoadError: the model is missing or broken, has no flavour that is served, or its signature does not fit.
     """
     return load_published(source, (FLAVOUR,), partial(_opened, source))
 
@@ -109,7 +109,7 @@ class MlflowScorer(InProcessScorer):
         """Scores rows.
 
         Raises:
-          ScoringError: when the inputs are not those of the signature, or the scorer of the flavour fails.
+          ScoringError: the inputs are not those of the signature, or the scorer of the flavour fails.
         """
         rows = check_inputs(inputs, self._signature.inputs)
         check_shapes(inputs, self._signature.inputs, rows)
@@ -156,7 +156,7 @@ def _inner(source: ModelSource, digest: str, engine: Engine) -> Scorer:
     )
     try:
         return load_scorer(ModelSource(descriptor, None, InPlaceOpener(), source.warm_up, pickles))
-    except ModelLoadError as error:  # whoever called this adds the title again
+    except ModelLoadError as error:  # the caller adds the title again
         raise type(error)(str(error).removeprefix(f"{title_of(descriptor)}: ")) from error
 
 
@@ -177,7 +177,7 @@ def _flavour(model: MlflowModel, wanted: str | None) -> str:
 
 
 def _onnx(model: MlflowModel) -> Engine:
-    # Weights in files of their own are beside the file.
+    # Weights may be in separate files beside this one.
     return Engine("onnx", model.file("onnx", "data").parent)
 
 
@@ -201,7 +201,7 @@ def _tensorflow(model: MlflowModel) -> Engine:
     return Engine("tensorflow-saved-model", path / "model" if (path / "model").is_dir() else path)
 
 
-# In the order in which they are preferred: a model of xgboost may have the flavour sklearn as well.
+# In order of preference: a model of xgboost may also have the flavour sklearn.
 ENGINES: Mapping[str, Callable[[MlflowModel], Engine]] = {
     "onnx": _onnx,
     "xgboost": _xgboost,

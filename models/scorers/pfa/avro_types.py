@@ -1,4 +1,4 @@
-"""The types of Avro, as far as values have them: how they are read, and which of them stands for which."""
+"""The supported types of Avro: how they are read, and which type accepts the values of which."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Primitive:
-    """A type without parts."""
+    """A type without parts, such as double."""
 
     name: str
 
@@ -48,8 +48,8 @@ class Array:
 class Map:
     """Values of one type by key.
 
-    The keys of values that are computed are known in advance: all rows have the same ones. None stands for any, in
-    declarations.
+    The keys of computed values are known in advance, and are the same in all rows. In declarations, None stands for any
+    keys.
     """
 
     values: Type
@@ -61,7 +61,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Record:
-    """Named fields. It is equal to another one of its name, because a document declares a name once."""
+    """Named fields. Records of the same name are equal, because a document declares each name once."""
 
     name: str
     table: Mapping[str, Mapping[str, Type]] = field(compare=False, repr=False)
@@ -77,7 +77,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Union:
-    """A value of one of some types."""
+    """A value that has one of several types."""
 
     members: tuple[Type, ...]
 
@@ -95,14 +95,14 @@ RANGES = {INT: (-(2**31), 2**31 - 1), LONG: (-(2**63), 2**63 - 1)}
 
 
 def tag_of(member: Type) -> str:
-    """The name by which a value of a union says its type."""
+    """The name that marks the type of a value in a union."""
     if isinstance(member, (Primitive, Enum, Record)):
         return member.name
     return "array" if isinstance(member, Array) else "map"
 
 
 def accepts(wanted: Type, found: Type) -> bool:
-    """Whether a value of the one type may stand where the other is wanted.
+    """Whether a value of the second type may be used where the first one is expected.
 
     >>> accepts(DOUBLE, INT), accepts(INT, DOUBLE), accepts(Union((NULL, DOUBLE)), LONG)
     (True, False, True)
@@ -121,7 +121,7 @@ def accepts(wanted: Type, found: Type) -> bool:
 
 
 def refined(wanted: Type, found: Type) -> Type:
-    """The wanted type, with the keys of maps that are known of a value that it accepts."""
+    """The wanted type, with the keys of maps that the type of an accepted value names."""
     if isinstance(wanted, Array) and isinstance(found, Array):
         return Array(refined(wanted.items, found.items))
     if isinstance(wanted, Map) and isinstance(found, Map):
@@ -130,7 +130,7 @@ def refined(wanted: Type, found: Type) -> Type:
 
 
 def broadest(types: Sequence[Type]) -> Type | None:
-    """The narrowest type that accepts all of these, without a new union; None if there is none."""
+    """The narrowest type that accepts all of these without forming a union; None if there is none."""
     for wanted in types:
         if all(accepts(wanted, one) for one in types):
             return wanted
@@ -141,7 +141,7 @@ def broadest(types: Sequence[Type]) -> Type | None:
 
 
 def union_of(types: Sequence[Type]) -> Type:
-    """The narrowest type that accepts all of these, a union if there is no other."""
+    """The narrowest type that accepts all of these; a union if no other type does."""
     return reduce(_joined, types)
 
 
@@ -164,18 +164,18 @@ def _members(one: Type) -> tuple[Type, ...]:
 
 
 def without_null(union: Union) -> Type:
-    """What is left of a union of null and other types."""
+    """A union without its member null."""
     rest = tuple(member for member in union.members if member != NULL)
     return rest[0] if len(rest) == 1 else Union(rest)
 
 
 def is_nullable(one: Type) -> bool:
-    """Whether it is a union with null and something else."""
+    """Whether the type is a union of null and another type."""
     return isinstance(one, Union) and NULL in one.members and len(one.members) > 1
 
 
 def is_recursive(one: Type, around: frozenset[str] = frozenset()) -> bool:
-    """Whether a value of the type may contain others of its type, as trees do."""
+    """Whether a value may contain other values of the same type, as nodes of trees do."""
     if isinstance(one, Record):
         if one.name in around:
             return True
@@ -190,7 +190,7 @@ class TypeTable:
     """Reads types; a name may be used before the place that declares it, as in PFA.
 
     Args:
-      document: the whole of it, in which all declarations are found.
+      document: the whole document, which is searched for declarations.
     """
 
     def __init__(self, document: Element) -> None:
@@ -200,14 +200,14 @@ class TypeTable:
         for element in _declarations(document):
             name = element.need("name").text()
             if self._declared.setdefault(name, element).value != element.value:
-                element.refuse(f"the type {name!r} is declared twice, differently")
+                element.refuse(f"the type {name!r} is declared twice, in different ways")
         for element in self._declared.values():
             self._declare(element)
 
     def _declare(self, element: Element) -> None:
         name, kind = element.need("name").text(), element.value["type"]
         if not _NAME.fullmatch(name) or name in _PRIMITIVES:
-            element.refuse(f"{name!r} is not supported as the name of a type; namespaces are not")
+            element.refuse(f"{name!r} is not supported as the name of a type, because namespaces are not supported")
         if kind == "enum":
             element.check("type name symbols aliases")
             symbols = tuple(one.text() for one in element.need("symbols").items())
@@ -218,14 +218,14 @@ class TypeTable:
         for one in element.need("fields").items():
             one.check("name type default order aliases")
             if one.value.get("order", "ascending") != "ascending":
-                one.refuse("the order of fields is supported as ascending only")
+                one.refuse("the only supported order of fields is ascending")
             field_name = one.need("name").text()
             if field_name in self._fields[name]:
-                one.refuse(f"the field {field_name!r} is there twice")
+                one.refuse(f"the field {field_name!r} occurs twice")
             self._fields[name][field_name] = self.read(one.need("type"))
 
     def read(self, element: Element) -> Type:
-        """The type that an element states; raises ModelLoadError if there is no such type, or it is not supported."""
+        """The type that an element declares; raises ModelLoadError if there is no such type, or it is not supported."""
         if isinstance(element.value, list):
             return self._union(element)
         if isinstance(element.value, str):
@@ -247,7 +247,7 @@ class TypeTable:
         members = tuple(self.read(one) for one in element.items())
         tags = [tag_of(member) for member in members]
         if not members or len(set(tags)) != len(tags) or any(isinstance(member, Union) for member in members):
-            element.refuse("a union needs members of different types, none of them a union")
+            element.refuse("the members of a union must have different types, and must not be unions")
         return Union(members)
 
     def _named(self, name: str, element: Element) -> Type:
@@ -263,7 +263,7 @@ class TypeTable:
 
 
 def _declarations(document: Element) -> list[Element]:
-    """All declarations of records and enums, but for what looks like one in data."""
+    """All declarations of records and enums, except data that only look like declarations."""
     found, waiting = [], [document]
     while waiting:
         element = waiting.pop()

@@ -32,10 +32,10 @@ def _statements(element: Element) -> list[Element]:
 
 
 def compile_block(element: Element, scope: Scope) -> Node:
-    """Expressions one after the other, in a scope of their own; the last one gives the value."""
+    """A sequence of expressions in a scope of their own; the last one gives the value."""
     statements = _statements(element)
     if not statements:
-        element.refuse("a block needs an expression")
+        element.refuse("a block must contain an expression")
     inner = scope.inner()
     nodes = [_statement(one, inner) for one in statements]
     last = nodes[-1]
@@ -64,7 +64,7 @@ def _let(element: Element, scope: Scope) -> Node:
     computed = []
     for name, node in values.items():
         if name in scope.symbols:
-            element.refuse(f"the symbol {name!r} is defined already")
+            element.refuse(f"the symbol {name!r} is already defined")
         if node.is_constant:
             scope.symbols[name] = node
         else:
@@ -80,15 +80,15 @@ def _let(element: Element, scope: Scope) -> Node:
 
 
 def choice(tests: Sequence[Node], branches: Sequence[Node], element: Element) -> Node:
-    """The first branch whose test is true, or else the last one, which has no test.
+    """The first branch whose test is true; otherwise the last one, which has no test.
 
-    Each branch is evaluated for its rows only.
+    Each branch is evaluated only for its own rows.
     """
     kind = union_of([branch.type for branch in branches])
     nodes = [computable(coerced(branch, kind, element), element) for branch in branches]
     for node in nodes:
         if not accepts(nodes[0].type, node.type):
-            element.refuse("the branches give maps of different keys, which is not supported")
+            element.refuse("the branches give maps with different keys, which is not supported")
 
     def evaluate(frame: Frame) -> Column:
         left, parts = np.arange(frame.rows), []

@@ -1,4 +1,4 @@
-"""Columns: one value for each row, of whatever type, in numpy arrays."""
+"""Columns: one value per row, of any type, in numpy arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ITEMS = 50_000_000
 
 @dataclass(frozen=True)
 class Nulls:
-    """Nothing, in each row."""
+    """Null in each row."""
 
     rows: int
 
@@ -38,24 +38,24 @@ class Scalars:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(self.values)
 
     def take(self, places: Places) -> Scalars:
         """The values of some rows."""
-        return Scalars(self.values[places])
+        return Scalars(self.values.take(places))
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Arrays: how long that of each row is, and the items of all of them, one after the other."""
+    """Arrays: the length of each row's array, and the items of all arrays in sequence."""
 
     lengths: npt.NDArray[np.int64]
     items: Column
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(self.lengths)
 
     @cached_property
@@ -73,12 +73,23 @@ class Lists:
         """The place of each item in its row: [items]."""
         return np.arange(self.items.rows) - np.repeat(self.starts, self.lengths)
 
+    @cached_property
+    def width(self) -> int | None:
+        """The length that all arrays have; None if their lengths differ, or there are no rows."""
+        first = int(self.lengths[0]) if self.rows else None
+        return first if (self.lengths == first).all() else None
+
     def take(self, places: Places) -> Lists:
         """The values of some rows."""
-        return self.slices(self.starts[places], self.lengths[places])
+        if self.width is None or not isinstance(self.items, Scalars):
+            return self.slices(self.starts[places], self.lengths[places])
+        check_items(len(places) * self.width)
+        # Whole arrays are copied in less than a tenth of the time that their items take one by one.
+        rows = self.items.values.reshape(self.rows, self.width).take(places, axis=0)
+        return Lists(np.full(len(places), self.width, np.int64), Scalars(rows.ravel()))
 
     def slices(self, starts: Any, lengths: Any) -> Lists:
-        """Lists of these items: where each starts among all items, and how long it is."""
+        """Arrays given by the place of their first item among all items, and by their length."""
         check_items(int(lengths.sum()))
         if len(lengths) and (lengths == lengths[0]).all():  # at a third of the cost
             gathered = (starts[:, None] + np.arange(lengths[0])).ravel()
@@ -102,14 +113,14 @@ class Fields:
 
 @dataclass(frozen=True)
 class Tagged:
-    """Values of a union: which member that of each row is, and for each member a column, of any values elsewhere."""
+    """Values of a union: the member of each row, and one column per member, with arbitrary values in other rows."""
 
     tags: npt.NDArray[np.int64]
     members: tuple[Column, ...]
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(self.tags)
 
     def take(self, places: Places) -> Tagged:
@@ -121,7 +132,7 @@ Column: TypeAlias = Nulls | Scalars | Lists | Fields | Tagged
 
 
 def check_items(count: int) -> None:
-    """Raises ScoringError for more items than the arrays of one call may have."""
+    """Raises ScoringError if there are more items than the arrays of one call may have."""
     if count > MOST_ITEMS:
         raise ScoringError(f"the arrays of one call would have {count} items; the limit is {MOST_ITEMS}")
 
@@ -134,7 +145,7 @@ def dtype_of(scalar: Type) -> np.dtype[Any]:
 
 
 def concatenated(columns: Sequence[Column]) -> Column:
-    """The rows of several columns of one type, one after the other."""
+    """The rows of several columns of the same type, in sequence."""
     first = columns[0]
     if len(columns) == 1:
         return first
@@ -155,7 +166,7 @@ def concatenated(columns: Sequence[Column]) -> Column:
 
 
 def merged(parts: Sequence[tuple[Places, Column]]) -> Column:
-    """A column of parts of the rows: each has the places of its rows, and all of them have each row once."""
+    """Joins columns that each hold some of the rows, given with the places of these rows; each row occurs once."""
     if len(parts) == 1:
         return parts[0][1]
     order = np.concatenate([places for places, _ in parts])
@@ -165,7 +176,7 @@ def merged(parts: Sequence[tuple[Places, Column]]) -> Column:
 
 
 def filler(wanted: Type, rows: int) -> Column:
-    """A column of a type, of values that nobody looks at."""
+    """A column of a type whose values are never used."""
     if wanted == NULL:
         return Nulls(rows)
     if isinstance(wanted, Array):
@@ -181,5 +192,5 @@ def filler(wanted: Type, rows: int) -> Column:
 
 
 def repeated(column: Column, rows: int) -> Column:
-    """The only row of a column, as often as asked."""
+    """The only row of a column, repeated."""
     return column.take(np.zeros(rows, np.intp))

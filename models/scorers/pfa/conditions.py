@@ -1,4 +1,4 @@
-"""The expressions that decide by a condition, by null, or by the type of a value."""
+"""The expressions that branch on a condition, on null, or on the type of a value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def null_rows(column: Column, kind: Type) -> Bools:
 
 
 def compile_if(element: Element, scope: Scope) -> Node:
-    """if, then and else: null without else."""
+    """if, then and else; without else, the value is null."""
     element.check("if then else")
     test = coerced(scope.compile(element.child("if")), BOOLEAN, element.child("if"))
     then = compile_block(element.need("then"), scope)
@@ -46,7 +46,7 @@ def compile_if(element: Element, scope: Scope) -> Node:
 
 
 def _discarded(node: Node) -> Node:
-    """The node without its value: PFA gives null if there is no else."""
+    """The node with its value replaced by null, which PFA gives if there is no else."""
 
     def evaluate(frame: Frame) -> Column:
         node.evaluate(frame)
@@ -64,14 +64,14 @@ def compile_cond(element: Element, scope: Scope) -> Node:
         tests.append(coerced(scope.compile(one.need("if")), BOOLEAN, one))
         branches.append(compile_block(one.need("then"), scope))
     if not tests:
-        element.refuse("cond needs a condition")
+        element.refuse("cond must contain a condition")
     if "else" not in element.value:
         return choice(tests, [*map(_discarded, branches), NOTHING], element)
     return choice(tests, [*branches, compile_block(element.child("else"), scope)], element)
 
 
 def compile_if_not_null(element: Element, scope: Scope) -> Node:
-    """A branch for rows in which all of some values are not null; there, they are of their type without null."""
+    """A branch for the rows in which none of the given values is null; inside it, their types do not include null."""
     element.check("ifnotnull then else")
     given = {name: scope.compile(one) for name, one in element.child("ifnotnull").members()}
     for name, node in given.items():
@@ -97,7 +97,7 @@ def _all_present(nodes: Sequence[Node], frame: Frame) -> Column:
 
 
 def _narrowed(node: Node) -> Callable[[Frame], Column]:
-    """Gives the values of a union without null, for rows that have one."""
+    """The values of a union without null, for the rows that have a value."""
     union = node.type if isinstance(node.type, Union) else Union((node.type,))
     rest = [place for place, member in enumerate(union.members) if member != NULL]
 
@@ -128,7 +128,9 @@ def compile_cast(element: Element, scope: Scope) -> Node:
             wanted = scope.program.types.read(one.need("as"))
             mine = [member for member in left if accepts(wanted, member)]
             if not mine:
-                one.refuse(f"the type {wanted} is none of those that are left: {', '.join(map(str, left)) or 'none'}")
+                one.refuse(
+                    f"the type {wanted} is not one of the remaining types: {', '.join(map(str, left)) or 'none'}"
+                )
             left = [member for member in left if member not in mine]
             tests.append(_is_one_of(value, members, mine))
             picked = Node(wanted, _picked(value, members, wanted))
@@ -137,7 +139,7 @@ def compile_cast(element: Element, scope: Scope) -> Node:
                 bound({name: picked}, one, lambda known, one=one: compile_block(one.need("do"), scope.inner(known)))  # type: ignore[misc]
             )
         if left and not partial:
-            element.refuse(f"no case is for the type {left[0]}")
+            element.refuse(f"there is no case for the type {left[0]}")
         if not left and not partial:
             tests.pop()
         return choice(tests, [*branches, NOTHING] if partial or left else branches, element)

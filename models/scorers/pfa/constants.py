@@ -1,4 +1,4 @@
-"""Values that are known in advance: cells and literals, in Python's own types, and as columns."""
+"""Values that are known in advance (cells and literals), as Python values and as columns."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Member:
 
 
 def read_value(element: Element, wanted: Type) -> Value:
-    """The value of an element as one of a type, as Avro writes it in JSON.
+    """Reads an element as a value of a type, in Avro's JSON encoding.
 
     Raises:
-      ModelLoadError: when it is not such a value.
+      ModelLoadError: the element is not a value of the type.
     """
     value = element.value
     if isinstance(wanted, Union):
@@ -95,7 +95,7 @@ def _member(element: Element, wanted: Union) -> Member:
 
 
 def value_type(wanted: Type, value: Value) -> Type:
-    """The type of a value, with the keys of its maps as far as all have the same ones."""
+    """The type of a value, with the keys of its maps if all of them have the same keys."""
     if isinstance(wanted, Map):
         inner = {value_type(wanted.values, one) for one in value.values()}
         return Map(inner.pop() if len(inner) == 1 else wanted.values, tuple(sorted(value)))
@@ -106,7 +106,7 @@ def value_type(wanted: Type, value: Value) -> Type:
 
 
 def converted(value: Value, found: Type, wanted: Type) -> Value:
-    """A value of one type as that of a type that accepts it."""
+    """Converts a value to a type that accepts it."""
     if found == wanted or isinstance(found, Record):
         return value if not isinstance(wanted, Union) or found == wanted else _wrapped(value, found, wanted)
     if isinstance(found, Union):
@@ -127,14 +127,14 @@ def _wrapped(value: Value, found: Type, wanted: Union) -> Member:
 
 
 def member_place(union: Union, found: Type) -> int:
-    """Which member of a union a value of that type becomes: the same one, or the first that accepts it."""
+    """The member of a union that a value of that type becomes: the same type, otherwise the first that accepts it."""
     if found in union.members:
         return union.members.index(found)
     return next(place for place, member in enumerate(union.members) if accepts(member, found))
 
 
 def count_values(value: Value) -> int:
-    """How many scalars a value consists of."""
+    """The number of scalars in a value."""
     if isinstance(value, Member):
         return count_values(value.value)
     if isinstance(value, dict):

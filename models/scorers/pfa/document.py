@@ -1,4 +1,4 @@
-"""A whole PFA document: what goes in, what comes out, and what is computed between them."""
+"""A whole PFA document: its input, its output, and the computation between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.scorers.pfa.frames import Frame
 from models.scorers.pfa.nodes import InputArray, Node, Program, Scope, coerced, computable, constant_node, variable_node
 
 _KNOWN = "name version metadata method input output action cells fcns begin end pools options randseed zero merge"
-# What changes results, or could, unless it is empty.
+# Members that change results, or could, unless they are empty.
 _EMPTY_ONLY = ("begin", "end", "pools", "zero", "merge", "options")
 
 
@@ -28,9 +28,9 @@ class Document:
 
     Attributes:
       input_type: of the datum.
-      output: gives the results, of which rows can have a column.
+      output: computes the results, whose type can be a column.
       slot: of the variable that has the datum.
-      widths: the lengths of those input arrays for which functions want a certain one.
+      widths: the lengths of the input arrays of which functions require a certain length.
     """
 
     input_type: Type
@@ -42,7 +42,7 @@ class Document:
         """The results.
 
         Raises:
-          ScoringError: with the error of PFA of the first row that has one.
+          ScoringError: a row has a PFA error; the text is that of the first such row.
         """
         frame = Frame(rows)
         frame.set(self.slot, datum)
@@ -58,11 +58,12 @@ def read_document(content: bytes) -> Document:
     """Reads and compiles a PFA document.
 
     Raises:
-      ModelLoadError: when it is not one, or contains something that is not supported; the message names its place.
+      ModelLoadError: it is not a PFA document, or contains something that is not supported; the message names the
+        place.
     """
     root = read_json(content)
     if not isinstance(root.value, dict) or "action" not in root.value:
-        root.refuse("it is not an engine in PFA: an object with input, output and action is expected")
+        root.refuse("it is not a PFA engine; an object with input, output and action is expected")
     root.check(_KNOWN)
     if root.value.get("method", "map") != "map":
         root.child("method").refuse(f"{root.child('method').shown()} is not supported; the supported method is map")
@@ -97,9 +98,9 @@ def _compiled(root: Element, program: Program) -> Document:
 def _cell(element: Element, types: TypeTable) -> Node:
     element.check("type init shared rollback source")
     if element.value.get("shared") or element.value.get("rollback"):
-        element.refuse("cells that are shared or rolled back are not supported")
+        element.refuse("shared cells and cells with rollback are not supported")
     if element.value.get("source", "embedded") != "embedded":
-        element.child("source").refuse("its value must be in the document")
+        element.child("source").refuse("the value of a cell must be in the document")
     kind = types.read(element.need("type"))
     return constant_node(kind, read_value(element.need("init"), kind))
 

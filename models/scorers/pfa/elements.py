@@ -1,4 +1,4 @@
-"""Reads JSON safely into elements that know where they are in the document, so that a refusal can name the place."""
+"""Reads JSON safely. Each element knows its place in the document, so that a refusal can name it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Element:
     """A value of the document.
 
     Attributes:
-      value: as Python's json gives it.
-      path: the names and places that lead to it.
+      value: the value as Python's json returns it.
+      path: the names and indices that lead to the element.
     """
 
     value: Any
@@ -58,12 +58,12 @@ class Element:
         return self.value
 
     def members(self) -> Iterator[tuple[str, Element]]:
-        """The members of an object; raises ModelLoadError if it is none."""
+        """The members of an object; raises ModelLoadError if the value is not an object."""
         for key in self.object():
             yield key, self.child(key)
 
     def items(self) -> list[Element]:
-        """The items of an array; raises ModelLoadError if it is none."""
+        """The items of an array; raises ModelLoadError if the value is not an array."""
         if not isinstance(self.value, list):
             self.refuse(f"an array is expected, not {self.shown()}")
         return [self.child(place) for place in range(len(self.value))]
@@ -75,7 +75,7 @@ class Element:
         return self.value
 
     def check(self, known: str) -> None:
-        """Raises ModelLoadError for a member that is not one of these names, separated by blanks."""
+        """Raises ModelLoadError if a member has another name than these, which are separated by spaces."""
         for key in self.object():
             if key not in (*known.split(), "@", "doc"):
                 self.refuse(f"{key!r} is not supported here")
@@ -87,11 +87,11 @@ class Element:
 
 
 def read_json(content: bytes) -> Element:
-    """The document of a JSON file.
+    """Reads a JSON file.
 
     Raises:
-      ModelLoadError: when it is not JSON, or is too large or too deep, or has a name twice or a number that is not
-        finite.
+      ModelLoadError: the file is not JSON, is too large or too deep, or contains a duplicate name or a number that is
+        not finite.
     """
     if len(content) > MOST_BYTES:
         raise ModelLoadError(f"the file has {len(content)} bytes; the limit is {MOST_BYTES}")
@@ -101,12 +101,12 @@ def read_json(content: bytes) -> Element:
             content, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_number, parse_int=_integer
         )
     except (ValueError, RecursionError) as error:
-        raise ModelLoadError(f"the file is not JSON, or is cut off: {error}") from error
+        raise ModelLoadError(f"the file is not JSON, or is truncated: {error}") from error
     return Element(value)
 
 
 def _check_size(content: bytes) -> None:
-    """Counts brackets and commas outside of strings before anything is built of them."""
+    """Limits the brackets and commas outside of strings before any object is created."""
     signs = np.frombuffer(_STRINGS.sub(b'"', content), np.uint8)
     steps = np.isin(signs, (ord("["), ord("{"))).astype(np.int8) - np.isin(signs, (ord("]"), ord("}")))
     values = int((signs == ord(",")).sum() + (steps > 0).sum())
@@ -119,7 +119,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(one for one in names if names.count(one) > 1)[:_SHOWN]!r} is there twice")
+        raise ValueError(f"the name {next(one for one in names if names.count(one) > 1)[:_SHOWN]!r} occurs twice")
     return found
 
 
@@ -131,10 +131,10 @@ def _number(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _SHOWN:  # Python needs quadratic time for more
+    if len(text) > _SHOWN:  # Python takes quadratic time for longer numbers
         raise ValueError(f"the number {text[:_SHOWN]}... is too long")
     return int(text)
 
 
 def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is not a number of JSON")
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,4 +1,4 @@
-"""Between the arrays of scorers and the columns of a document."""
+"""Converts the arrays of scorers to the columns of a document, and back."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _DTYPES: dict[Type, Any] = {BOOLEAN: np.bool_, INT: np.int32, LONG: np.int64, FL
 
 @dataclass(frozen=True)
 class Exchange:
-    """A document that takes and gives the arrays of scorers.
+    """A document that takes and returns the arrays of scorers.
 
     Attributes:
-      document: computes.
+      document: the document that computes.
       inputs: the types of the inputs by name.
       results: the types of the outputs by name.
-      signature: the same as dtypes and shapes.
+      signature: the same inputs and outputs with dtypes and shapes.
     """
 
     document: Document
@@ -55,7 +55,7 @@ class Exchange:
 
     @classmethod
     def of(cls, document: Document) -> Exchange:
-        """The exchange of a document; raises ModelLoadError for types that records do not have."""
+        """The exchange of a document; raises ModelLoadError if records cannot have the type of an input or output."""
         inputs = _parts(document.input_type, "input")
         results = _parts(document.output.type, "output")
         specs = [
@@ -68,7 +68,7 @@ class Exchange:
         return cls(document, inputs, results, Signature(SIGNATURE, *specs))
 
     def outputs(self, inputs: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
-        """Scores rows; raises ScoringError for an error of PFA, or for what is not a value of an input's type."""
+        """Scores rows; raises ScoringError if PFA has an error, or a value does not have the type of its input."""
         columns = {name: _column(name, kind, inputs[name], rows) for name, kind in self.inputs.items()}
         is_record = isinstance(self.document.input_type, Record)
         result = self.document.score(Fields(rows, columns) if is_record else columns["input"], rows)
@@ -101,7 +101,7 @@ def _spec(what: str, name: str, kind: Type, width: int | None) -> TensorSpec:
         )
     dtype: np.dtype[Any] = np.dtype(_DTYPES.get(scalar, np.object_))
     if nullable and scalar in NUMBERS:
-        dtype = np.dtype(np.float32 if scalar == FLOAT else np.float64)  # which have NaN
+        dtype = np.dtype(np.float32 if scalar == FLOAT else np.float64)  # for which NaN stands for null
     return TensorSpec(name, dtype, (None, width) if isinstance(kind, Array) else (None,))
 
 
@@ -133,13 +133,13 @@ def _scalars(name: str, kind: Type, values: Tensor, missing: Any = None) -> Any:
     if kind in _DTYPES:
         numbers = _numbers(name, values)
         if kind in (INT, LONG) and numbers.dtype.kind == "f" and (numbers != np.floor(numbers)).any():
-            raise ScoringError(f"input {name!r} holds a number that is not whole")
+            raise ScoringError(f"input {name!r} holds a number that is not an integer")
         return numbers.astype(dtype_of(kind))
     texts = np.empty(len(values), object)
     try:
         texts[:] = [value.decode() for value in values.tolist()]
     except (UnicodeDecodeError, AttributeError) as error:
-        raise ScoringError(f"input {name!r} holds what is not a text in UTF-8: {error}") from error
+        raise ScoringError(f"input {name!r} holds a text that is not UTF-8: {error}") from error
     if isinstance(kind, Enum):
         known = set(kind.symbols)
         wrong = [

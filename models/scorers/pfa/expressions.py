@@ -19,7 +19,7 @@ def compile_expression(element: Element, scope: Scope) -> Node:
     """Compiles an expression.
 
     Raises:
-      ModelLoadError: when it is not one, or not supported; the message names its place.
+      ModelLoadError: it is not an expression, or is not supported; the message names the place.
     """
     value = element.value
     if isinstance(value, str):
@@ -27,7 +27,7 @@ def compile_expression(element: Element, scope: Scope) -> Node:
     if isinstance(value, list):
         if len(value) == 1 and isinstance(value[0], str):
             return constant_node(STRING, value[0])
-        element.refuse("an array is an expression only if it contains one string")
+        element.refuse("an array is an expression only if its only item is a string")
     if not isinstance(value, dict):
         return _plain_literal(element)
     keys = [key for key in value if key not in ("@", "doc")]
@@ -61,12 +61,12 @@ def _plain_literal(element: Element) -> Node:
 def _symbol(name: str, element: Element, scope: Scope) -> Node:
     first, *path = name.split(".")
     if first not in scope.symbols:
-        element.refuse(f"the symbol {first[:100]!r} is not defined here, or not supported")
+        element.refuse(f"the symbol {first[:100]!r} is not defined here, or is not supported")
     return walked(scope.symbols[first], [constant_node(STRING, one) for one in path], element)
 
 
 def _call(name: str, element: Element, scope: Scope) -> Node:
-    """A call: its arguments are a list, or one expression."""
+    """A call, whose arguments are a list or a single expression."""
     given = element.child(name)
     elements = given.items() if isinstance(given.value, list) else [given]
     arguments = [_argument(one, scope) for one in elements]
@@ -89,7 +89,7 @@ def _reference(element: Element, scope: Scope) -> Function:
     name = element.need("fcn").text()
     if not name.startswith("u."):
         if "fill" in element.value:
-            element.refuse("'fill' is supported for functions of the document only")
+            element.refuse("'fill' is supported only for functions of the document")
         return Function(element, lambda nodes: _library_call(name, element, scope, nodes), None)
     definition = _definition(name[2:], element, scope)
     names = [next(iter(one.object())) for one in definition.need("params").items()]
@@ -119,7 +119,7 @@ def _user_call(name: str, element: Element, scope: Scope, arguments: Sequence[No
     definition = _definition(name, element, scope)
     nodes = [one for one in arguments if isinstance(one, Node)]
     if len(nodes) != len(arguments):
-        element.refuse("functions of the document do not take functions")
+        element.refuse("functions of the document cannot take functions as arguments")
     return applied(definition, scope.sealed(name, element), nodes)
 
 
@@ -129,7 +129,7 @@ def applied(definition: Element, scope: Scope, arguments: Sequence[Node]) -> Nod
     parameters = {}
     for one in definition.need("params").items():
         if len(one.object()) != 1:
-            one.refuse("a parameter has one name and one type")
+            one.refuse("a parameter must have one name and one type")
         ((name, kind),) = one.members()
         parameters[name] = scope.program.types.read(kind)
     if len(arguments) != len(parameters) or len(parameters) != len(definition.need("params").items()):

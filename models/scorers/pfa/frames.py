@@ -1,4 +1,4 @@
-"""The rows of a call: the values of variables for them, and which of them have failed."""
+"""The rows of a call, with the values of variables, and which rows have failed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Frame:
     """Some rows.
 
     Args:
-      rows: how many there are.
-      parent: the rows that these are taken from; its variables are known here.
-      places: the row of the parent for each row, which may be there several times.
+      rows: the number of rows.
+      parent: the frame from which the rows are taken; its variables are visible here.
+      places: the parent's row for each row; rows may repeat.
     """
 
     def __init__(self, rows: int, parent: Frame | None = None, places: Places | None = None) -> None:
@@ -33,15 +33,15 @@ class Frame:
         return self._variables[slot]
 
     def set(self, slot: int, column: Column) -> None:
-        """Gives a variable its value."""
+        """Sets a variable."""
         self._variables[slot] = column
 
     def subset(self, places: Places) -> Frame:
-        """Some of the rows, or the same ones several times."""
+        """A frame of some of the rows, which may repeat."""
         return Frame(len(places), self, places)
 
     def fail(self, rows: Bools, text: str) -> None:
-        """Notes the error of PFA for rows that have none so far."""
+        """Records a PFA error for those rows that do not have one yet."""
         new = rows & ~self.failed
         if not new.any():
             return

@@ -1,4 +1,4 @@
-"""What expressions are compiled to, and the names that they may use."""
+"""Compiled expressions, and the names that expressions may use."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from models.scorers.pfa.frames import Frame
 
 MOST_EXPRESSIONS = 500_000
 MOST_CALLS = 50
-# A constant of more values is not repeated for each row.
+# Larger constants are not repeated for each row.
 MOST_REPEATED = 10_000
 
 _SLOTS = count()
 
 
 class _Unknown:
-    """Stands for the value of what is not a constant."""
+    """Marks a node whose value is not known in advance."""
 
 
 UNKNOWN = _Unknown()
@@ -42,7 +42,7 @@ UNKNOWN = _Unknown()
 
 @dataclass
 class InputArray:
-    """An array of the input: the lengths that functions want of it."""
+    """An array of the input, with the lengths that functions require."""
 
     widths: set[int] = field(default_factory=set)
 
@@ -53,12 +53,12 @@ class Node:
 
     Attributes:
       type: of its values.
-      evaluate: gives them for the rows of a frame.
-      constant: its value, if that is known in advance.
-      slot: of the variable, if it is nothing else.
-      test: what it compares, if it is a comparison that trees can be made of.
-      tree: the tree through which it leads rows, if it does nothing else and rows can pass several of them at once.
-      sources: of a record or an array of the input, what is wanted of its arrays, by field ("" for the array itself).
+      evaluate: computes the values for the rows of a frame.
+      constant: the value, if it is known in advance.
+      slot: the slot of the variable, if the node is only a variable.
+      test: the comparison, if the node is one that can become part of a flat tree.
+      tree: the tree that rows descend, if the node does only that, and the tree can be descended together with others.
+      sources: for a record or array of the input, what is required of its arrays, by field ("" for the array itself).
     """
 
     type: Type
@@ -92,19 +92,19 @@ def variable_node(kind: Type, sources: Mapping[str, InputArray] | None = None) -
 
 
 def computable(node: Node, element: Element) -> Node:
-    """The node, if rows can have a column of its values; raises ModelLoadError otherwise."""
+    """Returns the node if its values can be a column; raises ModelLoadError otherwise."""
     if is_recursive(node.type):
-        element.refuse(f"values of the recursive type {node.type} are supported as the model of a function only")
+        element.refuse(f"values of the recursive type {node.type} are supported only as the model of a function")
     if node.is_constant and count_values(node.constant) > MOST_REPEATED:
         element.refuse(
-            f"a constant of more than {MOST_REPEATED} values is supported as the model of a function, or where one of "
-            "them is picked by its index or key"
+            f"a constant of more than {MOST_REPEATED} values is supported only as the model of a function, or where "
+            "one of them is picked by its index or key"
         )
     return node
 
 
 def coerced(node: Node, wanted: Type, element: Element) -> Node:
-    """The node with values of a type that accepts its own; raises ModelLoadError if that one does not."""
+    """The node with its values converted to a wanted type; raises ModelLoadError if that type does not accept them."""
     if not accepts(wanted, node.type):
         element.refuse(f"a value of the type {wanted} is expected, not {node.type}")
     target = refined(wanted, node.type)
@@ -116,7 +116,7 @@ def coerced(node: Node, wanted: Type, element: Element) -> Node:
 
 
 def coerced_column(column: Column, found: Type, wanted: Type) -> Column:
-    """The values of a column of one type as those of a type that accepts it."""
+    """Converts a column to a type that accepts its values."""
     if found == wanted:
         return column
     if isinstance(column, Tagged) and isinstance(found, Union):
@@ -142,12 +142,12 @@ def coerced_column(column: Column, found: Type, wanted: Type) -> Column:
 
 @dataclass(frozen=True)
 class Function:
-    """A function that is given to another one.
+    """A function that is passed to another function.
 
     Attributes:
-      element: where it stands.
+      element: its place in the document.
       apply: compiles a call with these arguments.
-      parameters: how many it takes; None if it is one of the library.
+      parameters: the number of its parameters; None for a function of the library.
     """
 
     element: Element
@@ -157,14 +157,14 @@ class Function:
 
 @dataclass
 class Program:
-    """What is known everywhere in a document.
+    """What is visible everywhere in a document.
 
     Attributes:
-      types: the types that it declares.
+      types: the declared types.
       cells: by name.
-      functions: its own ones, by name.
+      functions: the document's own functions by name.
       compile: compiles any expression.
-      expressions: how many were compiled.
+      expressions: the number of expressions compiled so far.
     """
 
     types: TypeTable
@@ -185,9 +185,9 @@ class Scope:
     """The names that an expression may use.
 
     Attributes:
-      program: what is known everywhere.
+      program: what is visible everywhere.
       symbols: variables, parameters and the input.
-      calls: the functions of the document around this place.
+      calls: the functions of the document whose bodies enclose this place.
     """
 
     program: Program
@@ -200,29 +200,29 @@ class Scope:
         return self.program.compile(element, self)
 
     def inner(self, symbols: Mapping[str, Node] | None = None) -> Scope:
-        """A scope in this one, with more symbols."""
+        """A scope inside this one, with more symbols."""
         return replace(self, symbols={**self.symbols, **(symbols or {})})
 
     def sealed(self, name: str, element: Element) -> Scope:
-        """The scope of a function of the document, which knows none of these symbols.
+        """The scope of a function of the document, which sees none of these symbols.
 
         Raises:
-          ModelLoadError: when the function is around this place already.
+          ModelLoadError: the function calls itself, or the calls are nested too deeply.
         """
         if name in self.calls:
             element.refuse(f"function {name!r} calls itself, which is not supported")
         if len(self.calls) >= MOST_CALLS:
-            element.refuse(f"functions call each other more than {MOST_CALLS} levels deep")
+            element.refuse(f"calls of functions are nested more than {MOST_CALLS} levels deep")
         return Scope(self.program, {}, (*self.calls, name))
 
 
 def bound(arguments: Mapping[str, Node], element: Element, compile_body: Callable[[Mapping[str, Node]], Node]) -> Node:
-    """A body whose symbols have the values of arguments, each of which is computed once.
+    """A body whose symbols are bound to arguments; each argument is computed once.
 
     Args:
       arguments: by symbol.
       element: of the call.
-      compile_body: compiles it with the symbols that it has.
+      compile_body: compiles the body with these symbols.
     """
     symbols, computed = {}, []
     for name, argument in arguments.items():

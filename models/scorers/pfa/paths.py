@@ -1,4 +1,4 @@
-"""Picks parts of values: fields of records, items of arrays, values of maps."""
+"""Parts of values: fields of records, items of arrays, values of maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def walked(node: Node, path: Sequence[Node], element: Element) -> Node:
     """The part of a value to which a path leads.
 
     Raises:
-      ModelLoadError: when there is no such part in any value of the type.
+      ModelLoadError: no value of the type has such a part.
     """
     for index in path:
         if isinstance(node.type, Record):
@@ -31,7 +31,7 @@ def walked(node: Node, path: Sequence[Node], element: Element) -> Node:
         elif isinstance(node.type, Array) and index.type in (INT, LONG):
             node = _item(node, node.type, index, element)
         else:
-            element.refuse(f"a value of the type {node.type} has no part with an index of the type {index.type}")
+            element.refuse(f"a value of the type {node.type} has no parts with indices of the type {index.type}")
     return node
 
 
@@ -62,7 +62,7 @@ def _value(node: Node, kind: Map, index: Node, element: Element) -> Node:
             return constant_node(kind.values, node.constant[index.constant])
         return Node(kind.values, lambda frame: part(node.evaluate(frame), index.constant))
     if not keys:
-        element.refuse("a key of an empty map is never found")
+        element.refuse("an empty map has no keys")
     places = {key: place for place, key in enumerate(keys)}
     known = None
     if node.is_constant:
@@ -82,7 +82,7 @@ def _value(node: Node, kind: Map, index: Node, element: Element) -> Node:
 
 
 def texts_of(column: Column) -> list[str]:
-    """The texts of a column of them."""
+    """The values of a column of texts."""
     if not isinstance(column, Scalars):
         raise TypeError("not a column of texts")
     texts: list[str] = column.values.tolist()
@@ -95,7 +95,7 @@ def _item(node: Node, kind: Array, index: Node, element: Element) -> Node:
             element.refuse(f"the array has {len(node.constant)} items, so index {index.constant} is out of range")
         return constant_node(kind.items, node.constant[index.constant])
     if node.is_constant and not node.constant:
-        element.refuse("an item of an empty array is never found")
+        element.refuse("an empty array has no items")
     computable(Node(kind.items, node.evaluate), element)
     known = column_of(kind.items, node.constant) if node.is_constant else None
 
@@ -112,7 +112,7 @@ def _item(node: Node, kind: Array, index: Node, element: Element) -> Node:
 
 
 def item_at(column: Column, kind: Array, wanted: Places, frame: Frame, error: str) -> Column:
-    """One item of each row's array; rows without it fail with that error."""
+    """One item of each row's array; rows without such an item fail with the given error."""
     if not isinstance(column, Lists):
         raise TypeError("not a column of arrays")
     outside = (wanted < 0) | (wanted >= column.lengths)

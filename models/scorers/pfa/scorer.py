@@ -1,11 +1,10 @@
-"""modelType `pfa`: an engine in PFA 0.8.1, run in this process by our own evaluator.
+"""modelType `pfa`: a PFA 0.8.1 engine, run in this process by our own evaluator.
 
 The model is a .pfa or .json file. It has no options. If its input is a record, the inputs are its fields; otherwise
 there is one, `input`. The outputs are the fields of a record or the keys of a map; otherwise there is one, `output`.
-Texts are bytes in UTF-8. NaN and the empty text stand for null in what may be null.
+Texts are UTF-8 bytes. Where null is allowed, NaN and the empty text stand for null.
 
-A document whose results could not be right is refused: `models.scorers.pfa` knows all expressions and functions that
-it computes with.
+A document with an unsupported expression or function is refused, so that no result can be wrong for lack of support.
 """
 
 from __future__ import annotations
@@ -32,13 +31,14 @@ def load(source: ModelSource) -> Scorer:
     Raises:
       ScorerOptionError: when there is an option.
       DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, or contains what is not supported, which it names.
+      ModelLoadError: when the model is missing or broken, or contains something that is not supported; the message
+        names it.
     """
     return load_published(source, (), partial(_opened, source))
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module."""
+    """Does nothing, because importing this module is enough."""
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> CalledScorer:

@@ -1,4 +1,4 @@
-"""The expressions of the language that are not calls, by the name that begins them."""
+"""The expressions of the language other than calls, by the name that introduces them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from models.scorers.pfa.paths import walked
 
 def _stray_let(element: Element, scope: Scope) -> Node:
     del scope
-    return element.refuse("'let' is supported as a statement of a block only")
+    return element.refuse("'let' is supported only as a statement of a block")
 
 
 def _do(element: Element, scope: Scope) -> Node:
@@ -68,7 +68,7 @@ def _new(element: Element, scope: Scope) -> Node:
             return constant_node(wanted, tuple([node.constant for node in nodes]))
         return stacked([computable(node, element) for node in nodes], wanted.items, element)
     if not isinstance(wanted, (Map, Record)):
-        element.refuse("new makes arrays, maps and records")
+        element.refuse("'new' creates only arrays, maps and records")
     parts = {key: scope.compile(one) for key, one in given.members()}
     if isinstance(wanted, Record) and parts.keys() != wanted.fields.keys():
         element.refuse(f"the type {wanted} has the fields {', '.join(wanted.fields)}")
@@ -83,10 +83,10 @@ def _new(element: Element, scope: Scope) -> Node:
 
 
 def stacked(nodes: Sequence[Node], items: Type, element: Element) -> Node:
-    """An array with an item of each of these nodes, at least one, which are of the type of items."""
+    """An array of the values of these nodes, of which there is at least one; all of them have the type `items`."""
     for node in nodes:
         if not accepts(nodes[0].type, node.type):
-            element.refuse("the items are maps of different keys, which is not supported")
+            element.refuse("the items are maps with different keys, which is not supported")
 
     def evaluate(frame: Frame) -> Column:
         columns, rows = [node.evaluate(frame) for node in nodes], np.arange(frame.rows)

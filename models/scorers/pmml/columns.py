@@ -72,7 +72,7 @@ def literal(text: str, data_type: str, element: Element) -> Value:
     """A text of the file as a value of that type, rounded to float32 for float.
 
     Raises:
-      ModelLoadError: when it has no such value.
+      ModelLoadError: it has no such value.
     """
     if data_type == STRING:
         return text
@@ -170,7 +170,7 @@ class Scope:
         """The data type of a field.
 
         Raises:
-          ModelLoadError: when there is no such field.
+          ModelLoadError: there is no such field.
         """
         if name not in self.fields:
             element.refuse(

@@ -12,7 +12,7 @@ from models.scorers.pmml.fields import DataField
 from models.scorers.pmml.predictions import Prediction
 
 COMMON_ATTRIBUTES = "modelName functionName algorithmName isScorable"
-# What every kind of model may have, and what is read elsewhere or says nothing about results.
+# The elements and attributes that every model may have and that are read elsewhere or do not affect results.
 COMMON_CHILDREN = "MiningSchema Output ModelStats ModelExplanation Targets LocalTransformations ModelVerification"
 
 REGRESSION, CLASSIFICATION, CLUSTERING = "regression", "classification", "clustering"
@@ -58,7 +58,7 @@ class Context:
 
     Attributes:
       scope: the fields that its elements may use.
-      function: what it is for.
+      function: the mining function.
       target: its target field, if it names one.
       read_model: reads a model inside of it, which may use the fields of a scope.
     """
@@ -98,7 +98,7 @@ class Context:
 
 @dataclass(frozen=True)
 class ReadBody:
-    """A body, and what is known of its predictions."""
+    """A body, and the known properties of its predictions."""
 
     body: Body
     labels: tuple[str, ...] = ()

@@ -114,7 +114,7 @@ def read_document(content: bytes) -> Document:
     """Reads a PMML file.
 
     Raises:
-      ModelLoadError: when it is not one, or contains something that is not supported; it names the line and element.
+      ModelLoadError: it is not one, or contains something that is not supported; it names the line and element.
     """
     root = read_elements(content)
     if root.tag != "PMML":
@@ -152,7 +152,7 @@ def _read_model(
     Args:
       element: of the model.
       schema: its mining schema.
-      around: what is known outside of it, as far as it may refer to it.
+      around: the context around it, as far as it may refer to that.
       transformations: what derives fields for it.
       known: the fields of the data dictionary.
       top: whether it is the model of the file, and not a segment.

@@ -1,4 +1,4 @@
-"""Reads XML safely into elements, and tells them what they may contain: whatever is not known is refused.
+"""Reads XML safely into elements, which refuse everything that is unknown.
 
 A file with a document type is refused, because only there could entities be declared; so nothing is expanded or
 fetched. Extensions are left out, as the standard allows.
@@ -76,7 +76,7 @@ class Element:
         return self.as_number(self.need(name))
 
     def as_number(self, text: str) -> float:
-        """A text of this element as a finite number; raises ModelLoadError if it is none."""
+        """A text of this element as a finite number; raises ModelLoadError if it is not one."""
         try:
             value = float(text)
         except ValueError:
@@ -120,7 +120,7 @@ def read_elements(content: bytes) -> Element:
     """The root of an XML file.
 
     Raises:
-      ModelLoadError: when it is not well-formed, too large or too deep, or has a document type.
+      ModelLoadError: it is not well-formed, too large or too deep, or has a document type.
     """
     if len(content) > MOST_BYTES:
         raise ModelLoadError(f"the file has {len(content)} bytes; the limit is {MOST_BYTES}")

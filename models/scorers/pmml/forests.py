@@ -28,7 +28,7 @@ class Forest:
 
 
 def forest_of(bodies: Sequence[Body | None]) -> Forest | None:
-    """The forest of these models; None if one of them is something else than a tree in that form."""
+    """The forest of these models; None if any of them is not a tree in that form."""
     trees: list[Tree] = []
     nodes: list[tuple[FlatNode, ...]] = []
     for body in bodies:

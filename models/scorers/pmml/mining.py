@@ -122,7 +122,9 @@ class Ensemble:
             else:
                 assert one.probabilities is not None
                 parts = np.where(used[:, number, None], one.probabilities, 0.0)
-                total[:, places] += weights[:, number, None] * parts
+                # A slice is added to in place.
+                own: Any = slice(None) if one.labels == self.labels else places
+                total[:, own] += weights[:, number, None] * parts
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = total / weights.sum(axis=1, keepdims=True)
         return classified(self.labels, shares)

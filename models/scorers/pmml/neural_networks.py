@@ -63,7 +63,7 @@ class Network:
     """A network.
 
     Attributes:
-      inputs: what the first values are computed from.
+      inputs: the expressions of the first values.
       layers: in their order.
       outputs: the places of the outputs among all values.
       labels: of the outputs; empty for a regression.

@@ -139,7 +139,7 @@ def read_predicate(element: Element, scope: Scope) -> Predicate:
     """Reads a predicate.
 
     Raises:
-      ModelLoadError: when it refers to no field, or has an operator that is not supported.
+      ModelLoadError: it refers to no field, or has an operator that is not supported.
     """
     if element.tag in ("True", "False"):
         element.check()

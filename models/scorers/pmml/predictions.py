@@ -25,7 +25,7 @@ class Prediction:
       codes: of a classification or clustering: [rows], places in `labels`, -1 if missing. None for numbers.
       probabilities: [rows, labels]; None if the model has none.
       affinities: of a clustering: the distance or similarity to each cluster, [rows, labels].
-      entities: what else tells the rows apart, such as the node of a tree; texts.
+      entities: the ids of what decided for each row, such as the node of a tree, as text.
       reasons: the reason codes of a scorecard, the most important one first.
       segments: the predictions of the segments of a mining model, by their ids.
     """

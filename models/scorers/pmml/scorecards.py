@@ -55,7 +55,7 @@ class Scorecard:
 
     Attributes:
       initial: where the sum begins.
-      characteristics: what it adds up.
+      characteristics: the characteristics whose scores it adds up.
       reasons: the codes; empty if it gives none.
       sign: 1 if points below the baseline are reasons, -1 if those above it are.
     """

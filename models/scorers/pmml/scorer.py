@@ -39,9 +39,9 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and reads it.
 
     Raises:
-      ScorerOptionError: when there is an option.
-      DigestMismatchError: when the fetched model differs from the published one.
-      ModelLoadError: when the model is missing or broken, or contains what is not supported, which it names.
+      ScorerOptionError: there is an option.
+      DigestMismatchError: the fetched model differs from the published one.
+      ModelLoadError: the model is missing or corrupt, or contains something unsupported, which the message names.
     """
     return load_published(source, (), partial(_opened, source))
 
@@ -95,7 +95,7 @@ def _column(field: DataField, values: Array) -> Column:
     try:
         texts[:] = [value.decode() or empty for value in values.tolist()]
     except (UnicodeDecodeError, AttributeError) as error:
-        raise ScoringError(f"input {field.name!r} holds what is not a text in UTF-8: {error}") from error
+        raise ScoringError(f"input {field.name!r} holds bytes that are not text in UTF-8: {error}") from error
     return Column(texts)
 
 

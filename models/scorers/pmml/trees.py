@@ -73,11 +73,11 @@ class Tree:
 
     def _at(self, places: Places) -> Prediction:
         """The predictions of nodes, and missing ones for NOWHERE."""
-        entities = Column(self.ids[places])
+        entities = Column(self.ids.take(places))
         if self.numbers is not None:
-            return Prediction(numbers=self.numbers[places], entities=entities)
-        shares = self.distributions[places] if self.has_probabilities else None
-        return Prediction(labels=self.labels, codes=self.codes[places], probabilities=shares, entities=entities)
+            return Prediction(numbers=self.numbers.take(places), entities=entities)
+        shares = self.distributions.take(places, axis=0) if self.has_probabilities else None
+        return Prediction(labels=self.labels, codes=self.codes.take(places), probabilities=shares, entities=entities)
 
     def _walk(self, frame: Frame) -> Places:
         """The node at which each row ends; NOWHERE for none."""

@@ -16,7 +16,7 @@ from models.scorers.pytorch.program import one_line
 
 @dataclass(frozen=True)
 class ArchiveRecords:
-    """The names of the records, and PyTorch's reader: what is checked is what will be loaded.
+    """The names of the records, read by PyTorch's own reader, so that the checked records are the loaded ones.
 
     Attributes:
       names: without the folder that all of them are in.
@@ -31,7 +31,7 @@ class ArchiveRecords:
         """Reads the names.
 
         Raises:
-          ModelLoadError: when PyTorch cannot read it, a name occurs twice, or Python sees other names than PyTorch.
+          ModelLoadError: PyTorch cannot read it, a name occurs twice, or Python sees other names than PyTorch.
         """
         try:
             reader = torch._C.PyTorchFileReader(str(path))
@@ -50,7 +50,7 @@ class ArchiveRecords:
         """The bytes of a record.
 
         Raises:
-          ModelLoadError: when it is missing or damaged.
+          ModelLoadError: it is missing or damaged.
         """
         try:
             content: bytes = self.reader.get_record(name)

@@ -28,11 +28,11 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
     Args:
       path: of the file, with the suffix .pt2.
       descriptor: selects outputs.
-      allow_code: raises unless the deployment allows that loading runs code; its argument says what does so.
+      allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ModelLoadError: when it is broken, does more than compute, has a state, or takes a fixed number of rows.
+      ModelLoadError: it is broken, does more than compute, has a state, or takes a fixed number of rows.
     """
     if any(name.startswith("input.") for name in descriptor.options):
         raise ModelLoadError("an exported program knows its inputs; leave the options input.NAME out")

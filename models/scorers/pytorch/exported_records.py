@@ -48,7 +48,7 @@ def check_records(records: ArchiveRecords, allow_code: Callable[[str], None]) ->
 
     Raises:
       PickleRefusedError: from `allow_code`, when it contains pickles or native code.
-      ModelLoadError: when it has no program, or what should be a name or size is something else.
+      ModelLoadError: it has no program, or what should be a name or size is something else.
     """
     strange = sorted(name for name in records.names if not _KNOWN.fullmatch(name))
     if strange:

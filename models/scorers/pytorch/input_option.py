@@ -25,7 +25,7 @@ def input_spec(name: str, text: str) -> TensorSpec:
     """An input as its option describes it.
 
     Raises:
-      ScorerOptionError: when the text is not TYPE or TYPE:SIZExSIZE.
+      ScorerOptionError: the text is not TYPE or TYPE:SIZExSIZE.
 
     >>> input_spec("image", "uint8:3xanyxany")
     TensorSpec(name='image', dtype=dtype('uint8'), shape=(None, 3, None, None))

@@ -52,7 +52,7 @@ def _named(returned: Any) -> dict[Any, Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """The last line of what PyTorch says: the lines before it trace the call through the program."""
+    """The last line of PyTorch's error; the lines before it trace the call through the program."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     marked = [line for line in lines if "Error: " in line]
     return engine_text(error, (marked or lines[:1] or [""])[-1])

@@ -59,10 +59,10 @@ def load(source: ModelSource) -> Scorer:
     """Fetches the model, checks its digest, and opens it.
 
     Raises:
-      ScorerOptionError: when an option is unknown, or does not describe an input.
-      DigestMismatchError: when the fetched model differs from the published one.
-      PickleRefusedError: when loading it runs code that the deployment does not allow.
-      ModelLoadError: when the model is missing or broken, does more than compute, or cannot score batches.
+      ScorerOptionError: an option is unknown, or does not describe an input.
+      DigestMismatchError: the fetched model differs from the published one.
+      PickleRefusedError: loading it runs code that the deployment does not allow.
+      ModelLoadError: the model is missing or broken, does more than compute, or cannot score batches.
     """
     named = [name for name in source.descriptor.options if name.startswith(OPTION_PREFIX)]
     return load_published(source, [f"{OPTION_PREFIX}NAME", *named], partial(_opened, source))
@@ -95,7 +95,7 @@ class PytorchScorer(InProcessScorer):
         """Scores rows.
 
         Raises:
-          ScoringError: when PyTorch fails, with its text in one line; when the inputs are not those of the signature;
+          ScoringError: PyTorch fails, with its text in one line; when the inputs are not those of the signature;
             or when the outputs are not, or have another number of rows.
         """
         rows = check_inputs(inputs, self._signature.inputs)

@@ -21,7 +21,7 @@ def check_source(name: str, content: bytes, allow_code: Callable[[str], None]) -
 
     Raises:
       PickleRefusedError: from `allow_code`, when loading runs more than constants.
-      ModelLoadError: when Python cannot read it, or it names an operator that is refused.
+      ModelLoadError: Python cannot read it, or it names an operator that is refused.
     """
     try:
         tree = ast.parse(content.decode("ascii"))

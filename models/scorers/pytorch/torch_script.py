@@ -1,4 +1,4 @@
-"""Opens TorchScript, whose parameters have names, but neither numeric types nor shapes: options tell them."""
+"""Opens TorchScript, whose parameters have names, but neither numeric types nor shapes: options define those."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def open_torch_script(
       path: of the file.
       records: of the file.
       descriptor: its options describe the inputs.
-      allow_code: raises unless the deployment allows that loading runs code; its argument says what does so.
+      allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ScorerOptionError: when the options do not describe exactly the inputs.
-      ModelLoadError: when it is broken, does more than compute, or cannot score rows.
+      ScorerOptionError: the options do not describe exactly the inputs.
+      ModelLoadError: it is broken, does more than compute, or cannot score rows.
     """
     for name in sorted(records.names):
         if name.startswith("code/") and name.endswith(".py"):

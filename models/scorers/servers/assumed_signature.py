@@ -21,7 +21,7 @@ def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
     """The options `dtype.INPUT`, whose values are numpy's names of types, and `string` for arrays of bytes.
 
     Raises:
-      ScorerOptionError: when a type is not one of `allowed`.
+      ScorerOptionError: a type is not one of `allowed`.
     """
     names = reader.named("dtype", "INPUT")
     for name, text in names.items():
@@ -31,7 +31,7 @@ def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
 
 
 def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, why: str) -> Signature:
-    """The signature whose inputs are those that the descriptor maps and those of the options; shapes are open.
+    """The signature whose inputs are those in the descriptor's mapping and in the options; shapes are unknown.
 
     Args:
       descriptor: of the model.
@@ -40,7 +40,7 @@ def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, wh
       why: the server's description is not used, for the error.
 
     Raises:
-      ModelLoadError: when no input is named.
+      ModelLoadError: no input is named.
     """
     names = sorted({*descriptor.inputs, *dtypes})
     if not names:

@@ -180,10 +180,10 @@ class GrpcClient:
           method: of a stub of `channel`.
           request: the message.
           check: looks at each answer, and may raise a RemoteCallError.
-          transient_text: errors whose text it matches are transient, whatever their status.
+          transient_text: matches the texts of errors that are transient regardless of their status.
 
         Raises:
-          RemoteCallError: when no attempt succeeded within the deadline.
+          RemoteCallError: no attempt succeeded within the deadline.
         """
 
         def attempt(timeout: float) -> Any:
@@ -213,8 +213,8 @@ def read_channel_settings(reader: OptionReader, served: ServedModel, options: Re
     """The settings for the addresses of a location, with the options of gRPC.
 
     Raises:
-      ScorerOptionError: when an option is invalid.
-      ModelLoadError: when one of several hosts is unknown.
+      ScorerOptionError: an option is invalid.
+      ModelLoadError: one of several hosts is unknown.
     """
     return ChannelSettings(
         target=channel_target(served.addresses),
@@ -229,7 +229,7 @@ def channel_target(addresses: tuple[Address, ...]) -> str:
     """The target for gRPC: a name that gRPC resolves itself, or a list of addresses for several hosts.
 
     Raises:
-      ModelLoadError: when one of several hosts is unknown, or they have no common version of IP.
+      ModelLoadError: one of several hosts is unknown, or they have no common version of IP.
     """
     if len(addresses) == 1:
         return f"dns:///{addresses[0]}"

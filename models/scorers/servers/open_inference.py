@@ -5,7 +5,7 @@ that does not, or describes them wrongly, is served with the inputs that the des
 `dtype.INPUT`. Versions on the server are texts. Results have the version that the server's answer names when it is a
 number, and none otherwise: that the location names one does not mean that it answered, because KServe ignores it.
 
-A model is loaded once the server says that it is ready.
+A model is loaded once the server reports that it is ready.
 
 Options of both scorers, in addition to those of `models.scorers.servers.remote_options`:
 
@@ -65,7 +65,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a server says about a model.
+    """A server's description of a model.
 
     Attributes:
       inputs: its inputs; empty if the server does not tell.
@@ -80,7 +80,7 @@ class OpenInferenceClient(Protocol):
     """Calls one model over gRPC or REST. Thread-safe."""
 
     def wait_until_ready(self) -> None:
-        """Returns when the server says that the model is ready; raises RemoteCallError at the deadline."""
+        """Returns when the server reports that the model is ready; raises RemoteCallError at the deadline."""
 
     def metadata(self) -> ModelMetadata:
         """The server's description; raises ModelLoadError when it cannot be read, RemoteCallError if there is none."""
@@ -93,7 +93,7 @@ class OpenInferenceClient(Protocol):
           outputs: the names of the outputs to ask for; empty for all that the server gives.
 
         Raises:
-          ScoringError: when the call fails, or its answer contradicts itself.
+          ScoringError: the call fails, or its answer contradicts itself.
         """
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
 
         Raises:
           RemoteCallError: with the address, the status and the server's text.
-          ScoringError: when an input cannot be sent, or the answer cannot be read or differs from the metadata.
+          ScoringError: an input cannot be sent, or the answer cannot be read or differs from the metadata.
         """
         rows = row_count(inputs)
         if not rows:
@@ -171,7 +171,7 @@ def open_scorer(
     remote: RemoteOptions,
     options: OpenInferenceOptions,
 ) -> OpenInferenceScorer:
-    """The scorer of a model, as soon as the server says that it is ready.
+    """The scorer of a model, as soon as the server reports that it is ready.
 
     Args:
       descriptor: of the model.
@@ -180,8 +180,8 @@ def open_scorer(
       options: of this protocol.
 
     Raises:
-      ScoringError: when a call fails.
-      ModelLoadError: when the metadata cannot be used, or lack an output that the descriptor selects.
+      ScoringError: a call fails.
+      ModelLoadError: the metadata cannot be used, or lack an output that the descriptor selects.
     """
     location = str(descriptor.model_source_location)
     if descriptor.signature not in (None, SIGNATURE):

@@ -75,7 +75,7 @@ class InferenceClient(GrpcClient):
         self._stub = service.GRPCInferenceServiceStub(self.channel)
 
     def wait_until_ready(self) -> None:
-        """Returns when the server says that the model is ready."""
+        """Returns when the server reports that the model is ready."""
         request = protocol.ModelReadyRequest(name=self._served.model, version=self._served.label)
         self.call(self._stub.ModelReady, request, self._check_ready)
 
@@ -127,7 +127,7 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     """Connects to the model's server, waits until it is ready, and requests its metadata.
 
     Raises:
-      ModelLoadError: when the location, an option or the metadata are wrong, or the model is not ready within the
+      ModelLoadError: the location, an option or the metadata are wrong, or the model is not ready within the
         deadline.
     """
     descriptor = source.descriptor
@@ -146,7 +146,7 @@ def answer_outputs(answer: Any) -> dict[str, Array]:
     """The outputs of a ModelInferResponse by name.
 
     Raises:
-      TypeError, ValueError, OverflowError: when the message contradicts itself.
+      TypeError, ValueError, OverflowError: the message contradicts itself.
     """
     raw = answer.raw_output_contents
     if not raw:

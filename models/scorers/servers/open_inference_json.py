@@ -50,8 +50,8 @@ def inference_body(
       binary: whether tensors go in binary form, in both directions.
 
     Raises:
-      TypeError: when the protocol lacks the type of an input, or a string is not bytes.
-      ValueError: when JSON cannot express a value. Both errors name the input.
+      TypeError: the protocol lacks the type of an input, or a string is not bytes.
+      ValueError: JSON cannot express a value. Both errors name the input.
     """
     content: dict[str, Any] = {"id": request_id, "inputs": []}
     if outputs:
@@ -84,7 +84,7 @@ def inference_answer(content: bytes, header_length: str | None) -> Inference:
       header_length: the value of the header `HEADER_LENGTH`; None if there is none.
 
     Raises:
-      KeyError, TypeError, ValueError, OverflowError: when the answer contradicts the protocol or itself.
+      KeyError, TypeError, ValueError, OverflowError: the answer contradicts the protocol or itself.
     """
     size = len(content) if header_length is None else int(header_length)
     if not 0 <= size <= len(content):
@@ -100,7 +100,7 @@ def inference_answer(content: bytes, header_length: str | None) -> Inference:
             outputs[name] = _json_array(tensor["data"], dtype, shape)
             continue
         if type(length) is not int or not 0 <= length <= len(rest):
-            raise ValueError(f"output {name!r} has {length!r} bytes, of which {len(rest)} are there")
+            raise ValueError(f"output {name!r} has {length!r} bytes, but only {len(rest)} were received")
         outputs[name], rest = raw_array(rest[:length], dtype, shape), rest[length:]
     if rest:
         raise ValueError(f"{len(rest)} bytes follow the last output")
@@ -111,8 +111,8 @@ def metadata_tensors(described: Mapping[str, Any], part: str, address: str) -> d
     """The inputs or outputs in the metadata of a model, by name.
 
     Raises:
-      ModelLoadError: when a type or shape is not supported.
-      KeyError, TypeError: when the metadata do not follow the protocol.
+      ModelLoadError: a type or shape is not supported.
+      KeyError, TypeError: the metadata do not follow the protocol.
     """
     found = described.get(part) or []
     return {
@@ -125,7 +125,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     """The JSON object in a body, in which NaN and infinity may be numbers, as Python's json and Triton write them.
 
     Raises:
-      ValueError: when it is not one.
+      ValueError: it is not one.
     """
     try:
         value = orjson.loads(content)

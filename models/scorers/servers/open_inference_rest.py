@@ -69,7 +69,7 @@ class InferenceClient:
         self._binary = False
 
     def wait_until_ready(self) -> None:
-        """Returns when the server says that the model is ready, and learns whether it knows binary tensors."""
+        """Returns when the server reports that the model is ready, and finds out whether it supports binary tensors."""
         self._client.call("GET", f"{self._path}/ready", transient=_NOT_READY)
         self._binary = self._has_binary_tensors()
 
@@ -120,7 +120,7 @@ def load(source: ModelSource) -> OpenInferenceScorer:
     """Waits until the model is ready on its server, and requests its metadata.
 
     Raises:
-      ModelLoadError: when the location, an option or the metadata are wrong, or the model is not ready within the
+      ModelLoadError: the location, an option or the metadata are wrong, or the model is not ready within the
         deadline.
     """
     descriptor = source.descriptor

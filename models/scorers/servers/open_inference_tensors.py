@@ -38,7 +38,7 @@ def datatype_name(dtype: np.dtype[np.generic]) -> str:
     """The protocol's name of a numpy dtype.
 
     Raises:
-      TypeError: when the protocol has no such datatype.
+      TypeError: the protocol has no such datatype.
 
     >>> datatype_name(np.dtype(">f4")), datatype_name(np.dtype(object))
     ('FP32', 'BYTES')
@@ -53,7 +53,7 @@ def datatype_dtype(name: object) -> np.dtype[np.generic]:
     """The numpy dtype of the protocol's datatype `name`.
 
     Raises:
-      TypeError: when numpy has no such dtype.
+      TypeError: numpy has no such dtype.
     """
     if not isinstance(name, str) or name not in DATATYPES:
         raise TypeError(f"datatype {name!r} is not supported")
@@ -70,7 +70,7 @@ def tensor_spec(name: str, datatype: object, shape: Sequence[object], address: s
       address: of the model, for errors.
 
     Raises:
-      ModelLoadError: when the type is not supported, or the first size is not that of any batch.
+      ModelLoadError: the type is not supported, or the first size is not that of any batch.
     """
     try:
         dtype = datatype_dtype(datatype)
@@ -93,7 +93,7 @@ def raw_content(array: Array) -> bytes:
     r"""The binary form of an array.
 
     Raises:
-      TypeError: when an item of dtype object is not bytes.
+      TypeError: an item of dtype object is not bytes.
 
     >>> raw_content(np.array([1, 256], np.int16))
     b'\x01\x00\x00\x01'
@@ -114,7 +114,7 @@ def raw_array(content: bytes | memoryview, dtype: np.dtype[np.generic], shape: S
     """The array of a binary form; an array of numbers is a read-only view of it.
 
     Raises:
-      ValueError: when the size of the content does not fit the shape.
+      ValueError: the size of the content does not fit the shape.
     """
     if dtype.kind == "O":
         return object_array(_raw_strings(bytes(content)), shape)
@@ -122,7 +122,7 @@ def raw_array(content: bytes | memoryview, dtype: np.dtype[np.generic], shape: S
 
 
 def object_array(values: list[bytes], shape: Sequence[int]) -> Array:
-    """An array of bytes; raises ValueError when the shape does not have as many items."""
+    """An array of bytes; raises ValueError when the shape has a different number of items."""
     array = np.empty(len(values), object)
     array[:] = values
     return shaped(array, shape)
@@ -132,7 +132,7 @@ def shaped(values: Array, shape: Sequence[int]) -> Array:
     """The values in this shape.
 
     Raises:
-      ValueError: when the shape does not have as many items.
+      ValueError: the shape has a different number of items.
     """
     # numpy would compute a size of -1, which an answer may not have.
     if any(size < 0 for size in shape):
@@ -146,7 +146,7 @@ def conformed(array: Array, spec: TensorSpec) -> Array:
     MLServer, for instance, answers with texts of shape [n, 1] where a model's metadata have [-1].
 
     Raises:
-      ValueError: when the answer has another type or shape.
+      ValueError: the answer has another type or shape.
 
     >>> conformed(np.zeros((3, 1)), TensorSpec("y", np.dtype(np.float64), (None,))).shape
     (3,)

@@ -25,7 +25,7 @@ def wanted_outputs(descriptor: ModelDescriptor, known: Collection[str], address:
     """The model outputs that the descriptor selects, sorted by name; empty means all.
 
     Raises:
-      ModelLoadError: when the signature has outputs, but lacks one of these.
+      ModelLoadError: the signature has outputs, but lacks one of these.
     """
     wanted = sorted(set(descriptor.outputs.values()))
     missing = [name for name in wanted if name not in known] if known else []

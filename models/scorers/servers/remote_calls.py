@@ -62,8 +62,8 @@ class Retries:
         """Calls `attempt` until it succeeds, each time with its time limit in seconds, and returns its result.
 
         Raises:
-          RemoteUnreachableError: when the last attempt failed for a transient reason, even if it was the only one.
-          RemoteCallError: when the last attempt failed for another reason.
+          RemoteUnreachableError: the last attempt failed for a transient reason, even if it was the only one.
+          RemoteCallError: the last attempt failed for another reason.
         """
         end = time.monotonic() + self._options.deadline
         attempts = 0

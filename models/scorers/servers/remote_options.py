@@ -64,7 +64,7 @@ class RemoteOptions:
           secure: whether the location uses TLS; if not, the options `tls.*` are rejected.
 
         Raises:
-          ScorerOptionError: when a value is invalid.
+          ScorerOptionError: a value is invalid.
         """
         deadline = reader.seconds("deadline", cls.deadline)
         options = cls(

@@ -85,7 +85,7 @@ class RestOptions:
           secure: whether the location uses TLS.
 
         Raises:
-          ScorerOptionError: when a value is invalid.
+          ScorerOptionError: a value is invalid.
         """
         connections = reader.count("connections", cls.connections)
         insecure = reader.choice("tls.insecure", ("no", "yes")) == "yes"
@@ -145,10 +145,10 @@ class RestClient:
           body: of the request.
           headers: that go before those of the options.
           transient: the HTTP statuses after which the call is repeated.
-          transient_text: errors whose text it matches are transient, whatever their status.
+          transient_text: matches the texts of errors that are transient regardless of their status.
 
         Raises:
-          RemoteCallError: when no attempt succeeded within the deadline; with the address, the HTTP status and the
+          RemoteCallError: no attempt succeeded within the deadline; with the address, the HTTP status and the
             server's text.
         """
         request = {"method": method, "body": body, "headers": {**self._headers, **(headers or {})}}

@@ -63,7 +63,7 @@ class LocationForm:
         """Parses a location.
 
         Raises:
-          ModelLoadError: when it is malformed, or missing because the model was published inline.
+          ModelLoadError: it is malformed, or missing because the model was published inline.
         """
         if location is None:
             raise ModelLoadError(f"a model on a server needs a modelSourceLocation: {self.example}")

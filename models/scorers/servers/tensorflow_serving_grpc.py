@@ -76,7 +76,7 @@ class PredictionClient(GrpcClient):
         """Calls Predict.
 
         Raises:
-          RemoteCallError: when no attempt succeeded within the deadline.
+          RemoteCallError: no attempt succeeded within the deadline.
         """
         return self.call(self._stub.Predict, request)
 
@@ -84,8 +84,8 @@ class PredictionClient(GrpcClient):
         """The model's signatures by name; None when the server does not support GetModelMetadata.
 
         Raises:
-          RemoteCallError: when the call fails for another reason.
-          ModelLoadError: when the answer contains no signatures.
+          RemoteCallError: the call fails for another reason.
+          ModelLoadError: the answer contains no signatures.
         """
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self.model_spec(), metadata_field=["signature_def"]
@@ -115,7 +115,7 @@ class TensorFlowServingGrpcScorer(RemoteScorer[PredictionClient]):
 
         Raises:
           RemoteCallError: with the address, the name of the gRPC status and the server's text.
-          ScoringError: when an input cannot be encoded, or the answer cannot be decoded.
+          ScoringError: an input cannot be encoded, or the answer cannot be decoded.
         """
         request = predict_pb2.PredictRequest(model_spec=self._client.model_spec(self._signature.name))
         request.output_filter.extend(self._outputs)
@@ -148,7 +148,7 @@ def load(source: ModelSource) -> TensorFlowServingGrpcScorer:
     """Connects to the model's server and requests the signature.
 
     Raises:
-      ModelLoadError: when the location, an option or the signature is wrong, or the server does not answer within
+      ModelLoadError: the location, an option or the signature is wrong, or the server does not answer within
         the deadline.
     """
     descriptor = source.descriptor
@@ -195,8 +195,8 @@ def fill_tensor(tensor: Any, array: Array) -> None:
     instead of 1.6 ms.
 
     Raises:
-      KeyError: when TensorFlow has no such dtype.
-      TypeError: when an item of dtype object is not bytes.
+      KeyError: TensorFlow has no such dtype.
+      TypeError: an item of dtype object is not bytes.
     """
     dtype = array.dtype.newbyteorder("=")
     tensor.dtype = _TYPE_NUMBERS[dtype]
@@ -212,8 +212,8 @@ def tensor_array(tensor: tensor_pb2.TensorProto) -> Array:
     """The array in a TensorProto; an array of numbers may be a read-only view of the message.
 
     Raises:
-      KeyError: when numpy has no such dtype.
-      TypeError, ValueError: when the message contradicts itself.
+      KeyError: numpy has no such dtype.
+      TypeError, ValueError: the message contradicts itself.
     """
     if not tensor.tensor_content:
         # By default TensorFlow Serving sends a list of values, which may omit repetitions of the last one.

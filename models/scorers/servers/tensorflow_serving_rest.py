@@ -76,7 +76,7 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
 
         Raises:
           RemoteCallError: with the address, the HTTP status and the server's text.
-          ScoringError: when an input cannot be written as JSON, or the answer cannot be decoded.
+          ScoringError: an input cannot be written as JSON, or the answer cannot be decoded.
         """
         rows = row_count(inputs)
         # JSON cannot express the shape of an array without rows, and the server rejects an empty list of instances.
@@ -108,7 +108,7 @@ def load(source: ModelSource) -> TensorFlowServingRestScorer:
     """Requests the signature from the model's server.
 
     Raises:
-      ModelLoadError: when the location, an option or the signature is wrong, or the server does not answer within
+      ModelLoadError: the location, an option or the signature is wrong, or the server does not answer within
         the deadline.
     """
     descriptor = source.descriptor
@@ -140,7 +140,7 @@ def columnar_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
     """The inputs in TensorFlow Serving's columnar format: an object with the values of each input.
 
     Raises:
-      TypeError: when an object is not bytes.
+      TypeError: an object is not bytes.
 
     >>> columnar_request({"a": np.array([1, 2]), "b": np.array([3, 4])})
     {'inputs': {'a': [1, 2], 'b': [3, 4]}}
@@ -152,8 +152,8 @@ def row_request(inputs: Mapping[str, Array]) -> dict[str, Any]:
     """The inputs in TensorFlow Serving's row format: plain values for a single input, objects for several.
 
     Raises:
-      TypeError: when an object is not bytes.
-      ValueError: when the inputs have different numbers of rows.
+      TypeError: an object is not bytes.
+      ValueError: the inputs have different numbers of rows.
 
     >>> row_request({"a": np.array([1, 2]), "b": np.array([3, 4])})
     {'instances': [{'a': 1, 'b': 3}, {'a': 2, 'b': 4}]}
@@ -170,7 +170,7 @@ def columnar_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, 
     """The outputs of a columnar answer, in which a single output has no name.
 
     Raises:
-      KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
+      KeyError, TypeError, ValueError, OverflowError: the answer does not follow the signature.
     """
     values = answer["outputs"]
     if len(specs) == 1:
@@ -182,7 +182,7 @@ def row_outputs(answer: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array
     """The outputs of an answer in row format: plain values for a single output, objects for several.
 
     Raises:
-      KeyError, TypeError, ValueError, OverflowError: when the answer does not follow the signature.
+      KeyError, TypeError, ValueError, OverflowError: the answer does not follow the signature.
     """
     rows = answer["predictions"]
     if len(specs) == 1:

@@ -4,12 +4,12 @@ The model is a binary GraphDef whose variables are constants, in a .pb file. It 
 
 A graph has no signature, so the descriptor names its tensors. Inputs are those that the descriptor maps (`--input`),
 and all placeholders that the outputs still need. Outputs are those that the descriptor selects (`--output`); it does
-not have to if the graph has a single end, which is a node that no other one uses. A name is `NODE`, or `NODE:NUMBER`
+not have to if the graph has a single end, which is a node that no other node uses. A name is `NODE`, or `NODE:NUMBER`
 for another output of a node than its first.
 
-What is more than computing is refused (`models.scorers.tensorflow.operations`), and so is a file whose constants would
-grow beyond the limit for archives. The file must end with its versions, as TensorFlow writes it: otherwise it would not
-be noticed if nodes are cut off.
+Operations that do more than compute are refused (`models.scorers.tensorflow.operations`), and so is a file whose
+constants would grow beyond the limit for archives. The file must end with its versions, as TensorFlow writes it;
+otherwise a truncated file would go unnoticed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFol
 
 
 def _parse(content: bytes) -> Any:
-    """The GraphDef, with all checks that need no names."""
+    """Parses a GraphDef, and makes all checks that do not depend on names."""
     tensorflow = tensorflow_module()
     graph = tensorflow.compat.v1.GraphDef()
     try:
@@ -83,7 +83,9 @@ def _parse(content: bytes) -> Any:
     except Exception as error:  # protobuf has exceptions of its own
         raise ModelLoadError(f"the file is not a GraphDef: {one_line(error)}") from error
     if not graph.node or not graph.versions.producer:
-        raise ModelLoadError("the file is not a frozen graph, or is cut off: it must have nodes and end with versions")
+        raise ModelLoadError(
+            "the file is not a frozen graph, or is truncated: it must contain nodes and end with versions"
+        )
     check_operations(graph)
     needed, allowed = constant_bytes(graph), allowed_bytes(len(content))
     if needed > allowed:
@@ -92,7 +94,7 @@ def _parse(content: bytes) -> Any:
             "size"
         )
     for node in graph.node:
-        node.device = ""  # of the machine that trained it
+        node.device = ""  # the device of the machine that trained it
     return graph
 
 
@@ -109,7 +111,9 @@ def _open(graph_def: Any, descriptor: ModelDescriptor) -> OpenedModel:
     named = {name: _tensor(graph, name, "input") for name in descriptor.inputs}
     inputs = {**named, **_placeholders(outputs.values(), named.values())}
     if not inputs:
-        raise ModelLoadError(f"the outputs {names_text(outputs)} depend on no input; name other ones in the descriptor")
+        raise ModelLoadError(
+            f"the outputs {names_text(outputs)} depend on no input; name other outputs in the descriptor"
+        )
     signature = Signature(SIGNATURE, _specs(inputs), _specs(outputs))
     session = tensorflow.compat.v1.Session(graph=graph)
     return OpenedModel(session, signature, _full_names(inputs), _full_names(outputs))
@@ -145,7 +149,7 @@ def _tensor(graph: Any, name: str, kind: str) -> Any:
 
 
 def _placeholders(outputs: Iterable[Any], named: Iterable[Any]) -> dict[str, Any]:
-    """The placeholders by name from which the outputs are computed, other than through tensors that are fed anyway."""
+    """The placeholders by name on which the outputs depend, other than through tensors that are fed anyway."""
     fed = {tensor.name for tensor in named}
     waiting = [tensor.op for tensor in outputs if tensor.name not in fed]
     seen, found = set(), {}
@@ -173,7 +177,8 @@ def _shape(name: str, tensor: Any) -> tuple[int | None, ...] | None:
     if shape is None or (shape and shape[0] is None):
         return shape
     raise ModelLoadError(
-        f"{name!r} has the shape {list(shape)}, whose first dimension is not of any size; freeze the graph for batches"
+        f"{name!r} has the shape {list(shape)}, whose first dimension is fixed; freeze the graph with a batch "
+        "size of None"
     )
 
 

@@ -180,7 +180,7 @@ def _check_config(path: Path) -> None:
                 "the model as a SavedModel (model.export)"
             )
         if isinstance(part.get("config"), dict) and part["config"].get("stateful") is True:
-            raise ModelLoadError(f"layer {layer!r} keeps a state from call to call; save it with stateful=False")
+            raise ModelLoadError(f"layer {layer!r} keeps state from call to call; save it with stateful=False")
 
 
 def _classes(part: Any, layer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -243,7 +243,7 @@ def _called(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _spec(name: str, tensor: Any) -> TensorSpec:
     shape = None if tensor.shape.rank is None else tuple(tensor.shape)
     if shape is not None and (not shape or shape[0] is not None):
-        raise ModelLoadError(f"{name!r} has the shape {list(shape)}, whose first dimension is not of any size")
+        raise ModelLoadError(f"{name!r} has the shape {list(shape)}, whose first dimension is fixed")
     return TensorSpec(name, tensor_dtype(name, tensor.dtype.as_datatype_enum), shape)
 
 

@@ -4,17 +4,17 @@ Options:
 
 - `quantized`: `real` (the default) or `raw`. The inputs and outputs of a fully quantized model are small integers that
   stand for real numbers: real = scale * (integer - zero point), with a scale and a zero point for each tensor. With
-  `real`, records hold the real numbers as float32, and so do results; a number beyond the range of the integers becomes
-  the nearest one. With `raw`, they hold the integers.
+  `real`, records and results contain the real numbers as float32; a number beyond the range of the integers becomes
+  the nearest one. With `raw`, they contain the integers.
 
-The model needs a signature, as the converter writes it, and inputs whose first dimension is of any size. Operations
-that are not built in (`Select TF ops` and custom ones) and those that keep a state or draw random numbers are refused.
+The model needs a signature, as the converter writes it, and inputs whose first dimension is None. Operations
+that are not built in (`Select TF ops` and custom ones) and those that keep state or draw random numbers are refused.
 
-An interpreter can only run one call at a time, so there is one for each call that is under way, and they are kept for
-later calls. All of them read the same weights. Every call runs on the thread that makes it.
+An interpreter can run only one call at a time, so each call in progress has its own; interpreters are kept for later
+calls. All of them read the same weights. Each call runs on the calling thread.
 
-TensorFlow announces that its interpreter will move to the package ai_edge_litert. It is used here as long as it is
-there, because TensorFlow is installed anyway.
+TensorFlow announces that its interpreter will move to the package ai_edge_litert. As long as TensorFlow contains it, no
+other package is needed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """What makes interpreters for a signature, what it takes and gives, and which of that is quantized."""
+    """How interpreters are created for a signature, its inputs and outputs, and which of them are quantized."""
 
     new_runner: Callable[[], Any]
     signature: Signature
@@ -97,7 +97,7 @@ class OpenedModel:
 
 
 class TensorFlowLiteScorer(InProcessScorer):
-    """A model with an interpreter for each call that is under way; `close` frees the memory of all of them."""
+    """A model with one interpreter per call in progress; `close` frees the memory of all of them."""
 
     def __init__(self, descriptor: ModelDescriptor, digest: str, opened: OpenedModel) -> None:
         super().__init__(descriptor, digest, opened.signature)
@@ -118,7 +118,7 @@ class TensorFlowLiteScorer(InProcessScorer):
         rows = check_inputs(inputs, specs)
         for name, values in inputs.items():
             _check_shape(specs[name], values)
-        # The interpreter runs no call without rows.
+        # The interpreter refuses calls without rows.
         fed = inputs if rows else {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
         found = self._run(opened, {name: _quantize(opened.quantized.get(name), one) for name, one in fed.items()})
         outputs = {
@@ -133,7 +133,7 @@ class TensorFlowLiteScorer(InProcessScorer):
         self._free.clear()
 
     def _run(self, opened: OpenedModel, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """One call; an interpreter that has failed is not used again, because its tensors have no certain sizes."""
+        """Makes one call. An interpreter that failed is not used again, as the sizes of its tensors are uncertain."""
         try:
             runner = self._free.pop()  # taking from a list is atomic
         except IndexError:
@@ -155,7 +155,7 @@ def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFol
 def _open(content: bytes, descriptor: ModelDescriptor) -> OpenedModel:
     real = _wants_real(descriptor.options.get("quantized", "real"))
     try:
-        interpreter = _interpreter(content)  # which verifies that no part of the file points out of it
+        interpreter = _interpreter(content)  # which verifies that no offset leads out of the file
         _check_model(content)
         name = choose_signature(sorted(interpreter.get_signature_list()), descriptor.signature)
         runner = interpreter.get_signature_runner(name)
@@ -186,7 +186,7 @@ def _interpreter(content: bytes) -> Any:
         return tensorflow_module().lite.Interpreter(model_content=content, num_threads=1)
 
 
-_WARNINGS = threading.Lock()  # the filters of warnings belong to the whole process
+_WARNINGS = threading.Lock()  # warning filters are global to the process
 
 
 def _runner(content: bytes, signature: str) -> Any:
@@ -194,7 +194,7 @@ def _runner(content: bytes, signature: str) -> Any:
 
 
 def _check_model(content: bytes) -> None:
-    """Refuses operations, and tensors that would take too much memory, before any tensor is allocated."""
+    """Refuses unsupported operations and oversized tensors before any tensor is allocated."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content)
@@ -211,7 +211,7 @@ def _check_model(content: bytes) -> None:
         if tensor.IsVariable():
             name = (tensor.Name() or b"").decode("utf-8", "replace")
             raise ModelLoadError(
-                f"tensor {name!r} keeps a state from call to call, so answers would depend on the batch"
+                f"tensor {name!r} keeps state from call to call, so answers would depend on earlier calls"
             )
     needed, allowed = sum(map(_bytes_of, _tensors(model))), allowed_bytes(len(content))
     if needed > allowed:
@@ -235,7 +235,7 @@ def _spec(name: str, detail: Mapping[str, Any], scale: Quantization | None) -> T
     if dtype.kind not in "biuf":
         raise ModelLoadError(f"{name!r} is a tensor of {dtype}; only numbers and booleans are served")
     sizes = [None if size < 0 else int(size) for size in detail["shape_signature"]]
-    # The converter loses the batch of some outputs.
+    # The converter loses the batch dimension of some outputs.
     shape = (None, *sizes[1:]) if sizes else None
     return TensorSpec(name, dtype if scale is None else np.dtype(np.float32), shape)
 
@@ -244,7 +244,7 @@ def _check_dynamic(name: str, detail: Mapping[str, Any]) -> None:
     sizes = list(detail["shape_signature"])
     if not sizes or sizes[0] >= 0:
         raise ModelLoadError(
-            f"input {name!r} has the shape {[int(size) for size in sizes]}, whose first dimension is not of any size; "
+            f"input {name!r} has the shape {[int(size) for size in sizes]}, whose first dimension is fixed; "
             "convert the model with a batch size of None"
         )
 

@@ -1,10 +1,10 @@
-"""Which operations a frozen graph may contain: those that compute, and nothing that acts on the worker.
+"""Checks that the operations of a frozen graph only compute, and do not act on the worker.
 
 A SavedModel is a program and may do anything, because its users need that (tables, assets, random numbers). A frozen
-graph has no such use: what has a state cannot be frozen. So an operation is refused if TensorFlow registers it as
-stateful, which includes most of those that read or write files, run Python or call servers, or if it is of one of the
-few families that do such things without being registered so. Calls of functions are refused, too, because nested ones
-can grow without bound.
+graph does not need that, because anything with state cannot be frozen. An operation is therefore refused if TensorFlow
+registers it as stateful, which includes most operations that read or write files, run Python or call servers, or if it
+belongs to one of the few families that do so without being registered as stateful. Calls of functions are also refused,
+because nested calls can grow without bound.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from models.errors import ModelLoadError
 
-# Stateful only so that they are not optimized away, or for the time of one call.
+# These are stateful only so that they are not optimized away, or only during one call.
 _HARMLESS = re.compile(r"Assert|CheckNumerics(V2)?|GuaranteeConst|TensorArray\w*V3")
 _ACTING = re.compile(r"^_|File|Dataset|PyFunc|Proto|Reader|Vocab|Debug|Copy|Remote|Xla|TPU|Tpu|Custom|Iterator|Summary")
-# Of a constant, when it is loaded: numbers without a fixed size are texts, of which each takes that much at least.
+# The minimum size in bytes of each text of a loaded constant.
 _SMALLEST_TEXT = 16
 
 
@@ -26,7 +26,7 @@ def check_operations(graph: Any) -> None:
     """Checks all nodes of a GraphDef.
 
     Raises:
-      ModelLoadError: when one is of an operation that is unknown or refused; the message names both.
+      ModelLoadError: a node has an operation that is unknown or refused; the message names both.
     """
     for node in graph.node:
         reason = refusal(node.op)
@@ -39,7 +39,7 @@ def check_operations(graph: Any) -> None:
 
 
 def refusal(operation: str) -> str | None:
-    """Why graphs with that operation are refused; None if they are not."""
+    """The reason why graphs with this operation are refused; None if they are accepted."""
     from tensorflow.python.framework import op_def_registry
 
     known = op_def_registry.get(operation)
@@ -48,12 +48,12 @@ def refusal(operation: str) -> str | None:
     if _ACTING.search(operation):
         return "may act on the worker or read its files; remove it from the graph"
     if known.is_stateful and not _HARMLESS.fullmatch(operation):
-        return "has a state or acts on the worker; freeze the graph, or serve it as a SavedModel"
+        return "has state or acts on the worker; freeze the graph, or serve it as a SavedModel"
     return None
 
 
 def constant_bytes(graph: Any) -> int:
-    """How much memory the constants of a GraphDef take once they are loaded: a few bytes can stand for any number."""
+    """The memory in bytes of a GraphDef's constants once loaded; a few bytes of a file can stand for many values."""
     return sum(_tensor_bytes(value.tensor) for node in graph.node for value in node.attr.values() if _is_tensor(value))
 
 

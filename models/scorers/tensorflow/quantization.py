@@ -1,4 +1,4 @@
-"""How small integers stand for real numbers in the inputs and outputs of quantized models."""
+"""The small integers that stand for real numbers in the inputs and outputs of quantized models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Quantization:
 
     @classmethod
     def of(cls, detail: Mapping[str, Any]) -> Quantization | None:
-        """That of a tensor as TensorFlow Lite describes it; None if it is not quantized, or not by one scale."""
+        """The quantization of a tensor as TensorFlow Lite describes it; None without one, or with several scales."""
         dtype = np.dtype(detail["dtype"])
         scales = detail["quantization_parameters"]["scales"]
         if dtype.kind not in "iu" or len(scales) != 1:
@@ -42,6 +42,6 @@ class Quantization:
         return found
 
     def real(self, integers: Array) -> Array:
-        """The numbers that integers stand for, float32."""
+        """The real numbers for integers, float32."""
         difference = np.asarray(integers, np.float32) - np.float32(self.zero_point)
         return difference * np.float32(self.scale)

@@ -4,8 +4,7 @@ The model is an inline zip file, or a location that is a folder or a zip file. O
 
 - `tags`: the tag set to load, comma-separated. Default: `serve` if the model has it, otherwise its first tag set.
 
-If the model brings warm-up requests along (`models.scorers.tensorflow.warm_up_requests`), it must be able to answer
-them.
+If the model contains warm-up requests (`models.scorers.tensorflow.warm_up_requests`), it must be able to answer them.
 
 The model runs in a `tf.compat.v1.Session`, as it does in TensorFlow Serving and in the JVM's SavedModelBundle, and not
 through `tf.saved_model.load`. Measurements of both (TensorFlow 2.21, 2 cores):
@@ -62,7 +61,7 @@ def load(source: ModelSource) -> Scorer:
     Raises:
       ScorerOptionError: when an option is unknown, or the model lacks the tag set.
       DigestMismatchError: when the fetched model differs from the published one.
-      AdmissionError: when the model cannot answer a warm-up request that it brings along.
+      AdmissionError: when the model cannot answer one of its own warm-up requests.
       ModelLoadError: when the model is missing or broken, or lacks the signature.
     """
     return load_published(source, KNOWN_OPTIONS, partial(_opened, source))
@@ -83,15 +82,15 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
     scorer = SessionScorer(descriptor, fetched.digest, _open(model, descriptor), folder)
     if source.warm_up:
         _warm_up(scorer, model)
-    # The weights are in memory and the tables are filled. A graph may read an asset in each call, though.
+    # The weights are in memory and the tables are filled, but a graph may read an asset in each call.
     if not _has_assets(model):
         folder.cleanup()
     return scorer
 
 
 def _warm_up(scorer: SessionScorer, model: Path) -> None:
-    """Runs the warm-up requests that the model brings along; closes it if it cannot answer one."""
-    # It imports TensorFlow, which this module leaves to the first model.
+    """Runs the model's own warm-up requests; closes the model if it cannot answer one."""
+    # This imports TensorFlow, which only the first model should do.
     from models.scorers.tensorflow.warm_up_requests import run_warm_up_requests
 
     try:
@@ -122,7 +121,7 @@ def _open(model: Path, descriptor: ModelDescriptor) -> OpenedModel:
 
 
 def _parse(model: Path) -> Any:
-    """The SavedModel message of `model`. Reading it first costs little, and lets every refusal name what there is."""
+    """The SavedModel message of `model`. Reading it first is cheap, and lets a refusal name what exists."""
     tensorflow_module()
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -137,7 +136,7 @@ def _parse(model: Path) -> Any:
 
 
 def _choose_tags(present: list[frozenset[str]], asked: str | None) -> frozenset[str]:
-    """The requested tag set; by default `serve`, or the first one if the model lacks that, as the reference system."""
+    """The requested tag set; by default `serve`, or the first one if the model lacks it, as in the reference system."""
     if asked is None:
         return DEFAULT_TAGS if DEFAULT_TAGS in present else present[0]
     tags = frozenset(tag.strip() for tag in asked.split(",") if tag.strip())

@@ -1,8 +1,8 @@
-"""The warm-up requests that a SavedModel brings along, as TensorFlow Serving runs them before a model serves.
+"""The warm-up requests in a SavedModel, which TensorFlow Serving, too, runs before a model serves.
 
 They are in the file `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `tensorflow.serving.PredictionLog`.
-A file with more than 1,000 records is refused, as TensorFlow Serving does. Requests of other kinds than Predict, and
-those of another signature than the served one, are skipped: no record could ever cause such a call.
+A file with more than 1,000 records is refused, as by TensorFlow Serving. Requests other than Predict, and requests
+for a signature other than the served one, are skipped, because no record could cause such a call.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def test_all_options_can_stand_in_the_file_and_the_command_line_wins(tmp_path: P
         ("a: [", "--config"),
         ("max-batch: many", "'many' is not a whole number"),
         ("on-update: later", "not one of swap, wait"),
-        ("records-topic: ''", "not a text, or is empty"),
+        ("records-topic: ''", "not text, or is empty"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.cloud import dataflow_v1beta3 as dataflow
 
 from beam_pipeline.cli import command_line
@@ -155,6 +156,50 @@ def test_files_in_the_bucket_are_read_by_the_launcher(storage_emulator: StorageE
     copied = dict(word.removeprefix("--").split("=") for word in words[2:-1])
     assert Path(copied["record-schema"]).read_text() == '{"type": "record"}'
     assert Path(copied["config"]).read_text() == "group: own\n"
+
+
+def test_schemas_that_a_config_in_the_bucket_names_are_read_too(
+    storage_emulator: StorageEmulator, tmp_path: Path
+) -> None:
+    avro = storage_emulator.write("schemas/wine.avsc", "avro")
+    descriptors = storage_emulator.write("schemas/acme.binpb", "protobuf")
+    examples = storage_emulator.write("schemas/cards.tfrecord", "examples")
+    entries = [
+        {"topic": "a", "schema": avro},
+        {"topic": "b", "schema": f"{descriptors}#acme.Measure", "format": "protobuf"},
+        {"topic": "c", "schema": f"derived:{examples}", "format": "tf-example"},
+        {"topic": "d", "schema": "wine"},
+        {"topic": "e", "format": "confluent-avro"},
+    ]
+    config = storage_emulator.write("several.yaml", yaml.safe_dump({"group": "g", "records": entries}))
+    (word,) = run_words([f"--config={config}"], tmp_path)[2:]
+    copied = yaml.safe_load(Path(word.removeprefix("--config=")).read_text())
+    first, second, third, *others = copied["records"]
+    assert (copied["group"], others) == ("g", entries[3:])
+    assert (Path(first["schema"]).name, Path(first["schema"]).read_text()) == ("wine.avsc", "avro")
+    assert Path(second["schema"].removesuffix("#acme.Measure")).read_text() == "protobuf"
+    assert Path(third["schema"].removeprefix("derived:")).read_text() == "examples"
+    assert Path(third["schema"]).stem == "cards"  # the name of the record type
+    assert [one["topic"] for one in copied["records"]] == list("abcde")
+
+
+def test_the_only_schema_of_a_config_in_the_bucket_is_read_too(
+    storage_emulator: StorageEmulator, tmp_path: Path
+) -> None:
+    avro = storage_emulator.write("schemas/single.avsc", "avro")
+    config = storage_emulator.write("single.yaml", f"record-schema: {avro}\n")
+    (word,) = run_words([f"--config={config}"], tmp_path)[2:]
+    copied = yaml.safe_load(Path(word.removeprefix("--config=")).read_text())
+    assert Path(copied["record-schema"]).read_text() == "avro"
+
+
+def test_a_file_that_cannot_be_read_is_a_usage_error(
+    storage_emulator: StorageEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = f"gs://{BUCKET}/schemas/missing.avsc"
+    config = storage_emulator.write("missing.yaml", f"records: [{{topic: a, schema: '{missing}'}}]")
+    assert launch([f"--config={config}"]) == 2
+    assert f"{missing} cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "#acme.Measure"), ("derived:", "")])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import models.scorers.pytorch  # noqa: F401  # before the tests export programs: it keeps PyTorch from importing Triton
+from tests.end_to_end.conftest import deploy
 from tests.models.scorers.servers.server_environment import server_environment
+
+__all__ = ["deploy"]
 
 LOCK = Path(__file__).with_name("pytorch.lock.txt")
 
 
-def _add_pytorch() -> None:
-    """Appends the packages, so that whatever both environments have is ours."""
+def pytorch_packages() -> Path:
+    """The folder of the packages; it goes to the end of the path, so that whatever both environments have is ours."""
     environment = server_environment("pytorch", LOCK).parent
     (packages,) = environment.glob("lib/python*/site-packages")
-    sys.path.append(str(packages))
+    return packages
 
 
-_add_pytorch()
+sys.path.append(str(pytorch_packages()))

@@ -85,7 +85,7 @@ def test_an_output_is_chosen_by_name_or_as_the_only_one() -> None:
     answers = {"a": Answer((part([0], out=[1]),)), "b": Answer((part([0], x=[1], y=[2]),))}
     assert choose("a", answers, rows_of(0)).reference == "a.out"
     assert choose("b.y", answers, rows_of(0)).array.tolist() == [2]
-    with pytest.raises(ScoringError, match=r"step 'b' has the outputs x, y; name one of them, as b.OUTPUT"):
+    with pytest.raises(ScoringError, match=r"step 'b' has the outputs x, y; refer to one as b.OUTPUT"):
         choose("b", answers, rows_of(0))
     with pytest.raises(ScoringError, match="step 'a' has no output 'x'; it has out"):
         choose("a.x", answers, rows_of(0))

@@ -34,7 +34,7 @@ def test_the_greatest_value_decides_and_of_equal_ones_the_first(values: Array) -
 def test_the_top_k_are_the_places_of_the_greatest_values(values: Array, k: int) -> None:
     step = DecideStep("d", "top-k", ("s",), k=k)
     if k > values.shape[1]:
-        with pytest.raises(ScoringError, match=f"the top {k} of {values.shape[1]} values"):
+        with pytest.raises(ScoringError, match=f"there are only {values.shape[1]} values for the top {k}"):
             decide(step, [chosen(values)])
         return
     outputs = decide(step, [chosen(values)]).arrays
@@ -54,7 +54,7 @@ def test_places_are_called_by_their_labels() -> None:
     step = DecideStep("d", "argmax", ("a", "b"), labels=("no", "jå"))
     outputs = decide(step, [chosen([1.0, 2.0]), chosen([0, 3])]).arrays
     assert outputs["decision"].tolist() == [b"no", "jå".encode()]
-    with pytest.raises(ScoringError, match="place 2 was chosen, but there are 2 labels"):
+    with pytest.raises(ScoringError, match="index 2 was chosen, but there are 2 labels"):
         decide(step, [chosen([[1, 2, 3]])])
 
 
@@ -76,15 +76,15 @@ def test_a_reconstruction_error_is_the_mean_of_the_squared_differences(values: A
 def test_what_cannot_be_decided_says_why() -> None:
     step = DecideStep("d", "threshold", ("s",), (1.0,))
     for one, kind, text in (
-        (chosen([np.nan]), FieldValueError, "s.out is not a number"),
+        (chosen([np.nan]), FieldValueError, "s.out is NaN"),
         (chosen(np.array([b"a"], object)), ScoringError, "s.out is object; a decision needs numbers"),
-        (chosen([1, 2], np.array([0, 2])), ScoringError, "any number of items"),
-        (chosen([[1, 2]]), ScoringError, "decides by one value, but there are 2"),
+        (chosen([1, 2], np.array([0, 2])), ScoringError, "a varying number of items"),
+        (chosen([[1, 2]]), ScoringError, "needs one value per record, but there are 2"),
     ):
         with pytest.raises(kind, match=text):
             decide(step, [one])
     error = DecideStep("d", "reconstruction-error", ("s",), against=("x",))
-    with pytest.raises(ScoringError, match="2 values are reconstructed, but compared with 1"):
+    with pytest.raises(ScoringError, match="2 reconstructed values cannot be compared with 1"):
         decide(error, [chosen([[1, 2]])], [chosen([1])])
 
 
@@ -116,9 +116,9 @@ def test_outputs_of_different_shapes_are_not_combined(other: Chosen) -> None:
 
 def test_texts_have_no_mean_and_do_not_vote_with_numbers() -> None:
     texts = chosen(np.array([b"a"], object))
-    with pytest.raises(ScoringError, match=r"s\.out is object, of which there is no mean"):
+    with pytest.raises(ScoringError, match=r"s\.out is object, which has no mean"):
         combine(CombineStep("m", "mean", ("a",)), [texts])
-    with pytest.raises(ScoringError, match="texts and numbers cannot vote together"):
+    with pytest.raises(ScoringError, match="text and numbers cannot vote together"):
         combine(CombineStep("m", "vote", ("a", "b")), [texts, chosen([1])])
     with pytest.raises(ScoringError, match="outputs a and b cannot vote"):
         vote_of_outputs([RecordOutputs({name: np.zeros(1)}, None) for name in "ab"])

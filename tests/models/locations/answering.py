@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.http_server import QuietHandler, http_server
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def answering() -> Iterator[Answering]:
     """Runs a server for this block."""
     state = Answering()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             state.headers.append({name.title(): value for name, value in self.headers.items()})
             answer = state.answers.get(urlsplit(self.path).path, 404)
@@ -63,16 +63,6 @@ def answering() -> Iterator[Answering]:
             self.end_headers()
             self.wfile.write(content[: len(content) - state.cut])
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as host:
+        state.url = f"http://{host}"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

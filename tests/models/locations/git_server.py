@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from tests.http_server import QuietHandler, http_server
 
 ISOLATED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
@@ -74,30 +74,23 @@ def serving(root: Path) -> Iterator[GitServer]:
     """Runs `git http-backend` behind a server of HTTP for this block."""
     state = GitServer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self._answer(b"")
 
         def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self._answer(self.body())
 
         def _answer(self, body: bytes) -> None:
             if state.hanging:
                 state.ended.wait()
                 return
             if state.authorization not in (None, self.headers.get("Authorization")):
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.send(401, headers={"WWW-Authenticate": 'Basic realm="git"'})
                 return
             headers, _, content = self._backend(body).partition(b"\r\n\r\n")
             lines = dict(line.split(": ", 1) for line in headers.decode().split("\r\n"))
-            self.send_response(int(lines.pop("Status", "200").split(" ")[0]))
-            for name, value in {**lines, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            self.send(int(lines.pop("Status", "200").split(" ")[0]), content, lines)
 
         def _backend(self, body: bytes) -> bytes:
             url = urlsplit(self.path)
@@ -119,17 +112,9 @@ def serving(root: Path) -> Iterator[GitServer]:
                 ["git", "http-backend"], input=body, env=environment, check=False, capture_output=True
             ).stdout
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
-        state.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as host:
+        state.url = f"http://{host}"
+        try:
+            yield state
+        finally:
+            state.ended.set()

@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,6 +22,7 @@ import yaml
 
 from runners.local.free_ports import free_port
 from runners.local.server_process import ServerProcess
+from tests.http_server import QuietHandler, http_server, wait_until_served
 
 BINARY_VARIABLE = "OCI_REGISTRY_BINARY"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -97,7 +95,7 @@ def registry() -> Iterator[Registry]:
     """Runs the small registry for this block."""
     state = Registry()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -124,7 +122,7 @@ def registry() -> Iterator[Registry]:
             self._send(202, b"", {"Location": f"{urlsplit(self.path).path}{uuid.uuid4()}"})
 
         def do_PUT(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
+            content = self.body()
             url = urlsplit(self.path)
             name, _, reference = url.path.removeprefix("/v2/").rpartition("/")
             if name.endswith("/manifests"):
@@ -143,27 +141,11 @@ def registry() -> Iterator[Registry]:
 
         def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
             state.headers.append((self.path, {name.title(): value for name, value in self.headers.items()}))
-            self.send_response(status)
-            for header, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
-                self.send_header(header, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
+            self.send(status, content, headers)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.host = f"127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as host:
+        state.host = host
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager
@@ -180,19 +162,7 @@ def any_registry(folder: Path) -> Iterator[str]:
     configuration.write_text(yaml.safe_dump({"version": 0.1, "storage": storage, "http": {"addr": host}}))
     process = ServerProcess([binary, "serve", str(configuration)], folder / "log", {})
     try:
-        _wait(process, f"http://{host}/v2/")
+        wait_until_served(process, f"http://{host}/v2/", START_SECONDS)
         yield host
     finally:
         process.kill()
-
-
-def _wait(process: ServerProcess, url: str) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            assert process.running, process.log_end()
-            assert time.monotonic() < end, process.log_end()
-            time.sleep(0.1)

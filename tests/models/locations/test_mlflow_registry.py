@@ -13,12 +13,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from models.artifacts.digest import digest_of_path
-from models.errors import ModelLoadError
+from models.errors import ModelLoadError, SecretUnavailableError
 from models.locations.mlflow_registry import SERVER_VARIABLE, download, parse_location, resolve
 from models.model_topic.descriptor import ModelDescriptor
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
-from tests.mlflow_server import MlflowServer
+from models.secret_references import SECRETS
+from tests.mlflow_server import MlflowServer, running
 from tests.models.locations.answering import Answering, answering
 from tests.models.scorers.learned import rows_of, training
 from transforms.file_systems import BeamOpener
@@ -169,3 +170,42 @@ def test_the_token_goes_to_the_server_of_the_environment_only(liar: Answering, m
     monkeypatch.setenv(SERVER_VARIABLE, f"{liar.url}/")
     resolve("mlflow:models:/wine/1")
     assert liar.headers[-1]["Authorization"] == "Bearer s3cret"
+
+
+TOKEN, USER, PASSWORD = (
+    f"secret:projects/p/secrets/mlflow-{name}/versions/1" for name in ("token", "user", "password")
+)
+
+
+def test_a_token_may_be_a_reference_to_a_secret(liar: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SECRETS, "_access", {TOKEN[7:]: b"s3cret"}.__getitem__)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
+    monkeypatch.setenv(SERVER_VARIABLE, liar.url)
+    resolve("mlflow:models:/wine/1")
+    assert liar.headers[-1]["Authorization"] == "Bearer s3cret"
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", USER)
+    with pytest.raises(SecretUnavailableError, match="'projects/p/secrets/mlflow-user/versions/1' cannot be read"):
+        resolve("mlflow:models:/wine/1")
+
+
+def test_a_server_with_passwords_is_read_with_references_to_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, password = "anna", "7 words: a pass"
+    secrets = {USER[7:]: user.encode(), PASSWORD[7:]: password.encode()}
+    monkeypatch.setattr(SECRETS, "_access", secrets.__getitem__)
+    with running(tmp_path, with_passwords=True) as server:
+        with monkeypatch.context() as plain:  # MLflow's own client knows no references
+            plain.setenv("MLFLOW_TRACKING_USERNAME", server.USER)
+            plain.setenv("MLFLOW_TRACKING_PASSWORD", server.PASSWORD)
+            server.log("wine", trained(1), WIDE)
+            server.point("wine", "champion", "1")
+        server.add_user(user, password)
+        monkeypatch.setenv(SERVER_VARIABLE, server.url)
+        with pytest.raises(ModelLoadError, match="answered 401: You are not authenticated"):
+            resolve("mlflow:models:/wine@champion")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+        location = resolve("mlflow:models:/wine@champion")
+        assert location == f"mlflow+{server.url}/models:/wine/1"
+        assert "MLmodel" in {path.name for path in download(location, tmp_path / "copy").iterdir()}

@@ -74,7 +74,7 @@ def test_each_step_comes_behind_those_that_it_needs(graph: Graph) -> None:
         ([{"name": "a", "model": "m/1"}], "a", "model name 'm/1'"),
         ([{"name": "a", "model": "m", "version": 0}], "a", "version 0 is below 1"),
         ([{"name": "a", "model": "m", "version": "1"}], "a", "`version` must be a whole number"),
-        ([{"name": "a", "model": "m", "inputs": {"x": []}}], "a", "nothing is connected to input 'x'"),
+        ([{"name": "a", "model": "m", "inputs": {"x": []}}], "a", "input 'x' is not connected to anything"),
         (
             [{"name": "a", "model": "m", "inputs": {"x": ["b.y"]}}],
             "a",
@@ -82,41 +82,45 @@ def test_each_step_comes_behind_those_that_it_needs(graph: Graph) -> None:
         ),
         ([{"name": "a", "model": "m", "inputs": {"x": ["a.y"]}}], "a", "circle: a <- a"),
         ([{"name": "a", "model": "m"}, {"name": "b", "model": "m"}], "b", "nothing uses step 'a'; connect it to 'b'"),
-        ([{"name": "a", "combine": "mean"}], "a", "nothing is connected to it"),
+        ([{"name": "a", "combine": "mean"}], "a", "it has no inputs"),
         ([{"name": "a", "combine": "sum", "of": "b"}], "a", "'sum' is not one of mean, weighted, vote"),
         (
             [{"name": "a", "combine": "mean", "of": "b", "weights": [1]}],
             "a",
-            "`weighted`, and nothing else, has weights",
+            "`weighted` requires weights",
         ),
         (
             [{"name": "a", "combine": "weighted", "of": ["b", "c"], "weights": [1]}],
             "a",
             "2 outputs need as many weights",
         ),
-        ([{"name": "a", "combine": "weighted", "of": ["b"], "weights": [0]}], "a", "one of them is above 0"),
+        ([{"name": "a", "combine": "weighted", "of": ["b"], "weights": [0]}], "a", "one of them above 0"),
         (
             [{"name": "a", "switch": [{"when": "x > 1", "model": "m"}]}],
             "a",
-            "the last case of a switch has no condition",
+            "the last case of a switch must have no condition",
         ),
         ([{"name": "a", "switch": [{"model": "m"}, {"model": "m"}]}], "a", "only the last case of a switch"),
         ([{"name": "a", "switch": [{"model": "m", "step": "b"}]}], "a", "either a `model` or a `step`"),
         ([{"name": "a", "switch": [{"when": "f()", "model": "m"}, {"model": "m"}]}], "a", "condition 'f()'"),
         ([{"name": "a", "race": [{"model": "m"}]}], "a", "`deadline` must be a number, not None"),
-        ([{"name": "a", "race": [{"model": "m"}], "deadline": 0}], "a", "a deadline is above 0"),
-        ([{"name": "a", "race": [], "deadline": 1}], "a", "nothing races"),
+        ([{"name": "a", "race": [{"model": "m"}], "deadline": 0}], "a", "the deadline must be above 0"),
+        ([{"name": "a", "race": [], "deadline": 1}], "a", "a race needs at least one model"),
         ([{"name": "a", "race": [{"model": "m"}], "deadline": 1, "default": {"r": [1, "a"]}}], "a", "`default` must"),
-        ([{"name": "a", "bandit": "thompson", "choices": [{"model": "m"}]}], "a", "two or more different models"),
-        ([{"name": "a", "decide": "threshold", "of": "b"}], "a", "a threshold needs a limit"),
+        ([{"name": "a", "bandit": "thompson", "choices": [{"model": "m"}]}], "a", "at least two different models"),
+        ([{"name": "a", "decide": "threshold", "of": "b"}], "a", "a threshold needs at least one limit"),
         ([{"name": "a", "decide": "threshold", "of": "b", "at": [2, 1]}], "a", "the limits must ascend"),
         ([{"name": "a", "decide": "threshold", "of": "b", "at": 1, "labels": ["c"]}], "a", "1 limits need 2 labels"),
         ([{"name": "a", "decide": "top-k", "of": "b"}], "a", "a number `k` above 0"),
-        ([{"name": "a", "decide": "argmax", "of": "b", "at": 1}], "a", "argmax has no limit"),
-        ([{"name": "a", "decide": "reconstruction-error", "of": "b"}], "a", "something `against` it"),
+        ([{"name": "a", "decide": "argmax", "of": "b", "at": 1}], "a", "argmax does not allow limits"),
+        (
+            [{"name": "a", "decide": "reconstruction-error", "of": "b"}],
+            "a",
+            "`reconstruction-error` requires `against`",
+        ),
         ([{"name": "a", "transform": ""}], "a", "the name of an entry point"),
         ([{"name": "a", "transform": "t", "code": "import os"}], "a", "steps[0]: 'code' is unknown"),
-        ([{"name": "a", "transform": "t"}], "a", "none of its steps is a model"),
+        ([{"name": "a", "transform": "t"}], "a", "none of its steps calls a model"),
         ([7], "a", "steps[0]: it must be a mapping"),
     ],
 )
@@ -158,14 +162,14 @@ def test_an_arm_names_a_graph_that_exists_and_every_graph_is_named() -> None:
         Generation((Segment((Arm("live", "wine", 1),)),), graphs=(loan(),))
     with pytest.raises(RouteError, match="either a model or a graph"):
         Arm("live", "wine", graph="loan")
-    with pytest.raises(RouteError, match="a graph has no guardrails"):
+    with pytest.raises(RouteError, match="a graph cannot have guardrails"):
         Arm("new", "", role="candidate", graph="loan", guardrails=Guardrails())
 
 
 def test_a_fence_wants_a_version_of_every_model_of_a_graph() -> None:
     generation(loan(), fence=Fence(5))
     live = loan(steps=[{"name": "a", "model": "m"}], output="a")
-    with pytest.raises(RouteError, match="graph 'loan', step 'a': a route with a fence names versions"):
+    with pytest.raises(RouteError, match="graph 'loan', step 'a': a route with a fence must name versions"):
         generation(live, fence=Fence(5))
 
 

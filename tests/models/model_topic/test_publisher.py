@@ -140,7 +140,7 @@ def test_the_error_of_an_impossible_rollback_names_the_possible_ones(models: Mod
     models.publish(located())
     with pytest.raises(PublishError, match=r"'n' is not in topic .*; existing models: m"):
         models.rollback("n")
-    with pytest.raises(PublishError, match="has no version before 1; name one with --to"):
+    with pytest.raises(PublishError, match="has no version before 1; select one with --to"):
         models.rollback("m")
     with pytest.raises(PublishError, match="has no version 7; existing versions: 1"):
         models.rollback("m", 7)

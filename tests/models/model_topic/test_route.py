@@ -85,7 +85,7 @@ def test_guardrails_come_back_as_they_were_written(accuracy: float | None, error
         (lambda: Segment((Arm("a", "m"),), "import os"), "cannot be read"),
         (lambda: Generation((Segment((Arm("a", "m"),), "x > 1"),)), "no arms for records that meet none"),
         (lambda: Generation((Segment((Arm("a", "m"),)), Segment((Arm("a", "m"),)))), "only the last segment"),
-        (lambda: Generation((Segment((Arm("a", "m"),)),), Fence(1)), "names versions"),
+        (lambda: Generation((Segment((Arm("a", "m"),)),), Fence(1)), "must name versions"),
         (lambda: Fence(), "either a timestamp or offsets"),
         (lambda: Fence(1, {("t", 0): 1}), "either a timestamp or offsets"),
         (lambda: ModelRoute("d", ()), "is empty"),

@@ -6,11 +6,9 @@ import base64
 import json
 import logging
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from models.errors import OptionsError, RegistryUnreachableError, SchemaError, U
 from models.records.registry import RegistrySettings, SchemaRegistry, registry_options
 from runners.local.schema_registry import LocalSchemaRegistry
 from tests.certificates import Certificate, self_signed
+from tests.http_server import QuietHandler, http_server
 
 SCHEMA = '{"type": "record", "name": "R", "fields": []}'
 GOOD = (200, {"schema": SCHEMA})
@@ -61,29 +60,17 @@ def answering(context: ssl.SSLContext | None) -> Iterator[Answers]:
     """Starts a registry, with TLS if a context is given."""
     answers = Answers()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             answers.authorizations.append(self.headers.get("Authorization"))
             status, body = answers.answers.pop(0) if len(answers.answers) > 1 else answers.answers[0]
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.send(status, content)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        if context is not None:
-            listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    with http_server(Handler, context) as host:
         scheme = "http" if context is None else "https"
-        answers.url = f"{scheme}://127.0.0.1:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
+        answers.url = f"{scheme}://{host}"
         yield answers
-        listening.shutdown()
-        thread.join()
 
 
 class Clock:

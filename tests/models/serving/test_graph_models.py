@@ -164,7 +164,7 @@ def test_the_fraud_autoencoder_decides_by_its_reconstruction_error(tmp_path: Pat
     genuine, unknown, fraud = worker.score(*rows)
     assert genuine["outputs"]["error"]["values"] == [pytest.approx(0.25)]
     assert genuine["outputs"]["decision"]["values"] == [b"genuine"]
-    assert unknown["modelResultMetadata"]["errors"].endswith("is not a number, so that nothing can be decided by it")
+    assert unknown["modelResultMetadata"]["errors"].endswith("is NaN, so no decision is possible")
     assert fraud["outputs"]["error"]["values"] == [pytest.approx(9.0)]
     assert fraud["outputs"]["decision"]["values"] == [b"fraud"]
     worker.registry.close()

@@ -81,7 +81,7 @@ def test_a_record_that_fails_in_a_step_gets_its_error_and_spoils_no_other() -> N
         None,
         "step 'debt': x is too large",
         "step 'income': x is too large",
-        "step 'decision': risk.risk is not a number, so that nothing can be decided by it",
+        "step 'decision': risk.risk is NaN, so no decision is possible",
     ]
     assert [bool(one["outputs"]) for one in results] == [True, False, True, False, False, False]
     assert ("debt", "debt", 1, None) in steps(results[1])

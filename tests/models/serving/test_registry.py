@@ -18,6 +18,7 @@ from models.serving.registry import ModelRegistry, RegistrySettings
 from tests.models.fakes import X_SCHEMA, FakeScorer, OneLease, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0
+MOST_LOADS = 200  # more than any test needs; a registry that drops its models would load them for ever
 
 
 class Clock:
@@ -37,7 +38,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def registry(clock: Clock) -> ModelRegistry:
-    return ModelRegistry("worker", RegistrySettings(RetryPauses(first=1.0, factor=2.0, longest=5.0)), clock)
+    """A registry whose leases never wait: a model that should be there and is not fails a test at once."""
+    pauses = RetryPauses(first=1.0, factor=2.0, longest=5.0)
+    return ModelRegistry("worker", RegistrySettings(pauses, model_wait=0.0), clock)
 
 
 def want(registry: ModelRegistry, *versions: PublishedVersion) -> None:
@@ -45,9 +48,10 @@ def want(registry: ModelRegistry, *versions: PublishedVersion) -> None:
 
 
 def load(registry: ModelRegistry, *broken: PublishedVersion) -> list[LoadedModel]:
-    """Loads all that the registry wants now; `broken` versions fail."""
-    models = []
+    """Loads everything that the registry wants now; `broken` versions fail."""
+    models: list[LoadedModel] = []
     while version := registry.next_load():
+        assert len(models) < MOST_LOADS, f"the registry does not keep {version.label}, and asks for it again"
         if version in broken:
             registry.failed(version, ModelLoadError("broken"))
         else:

@@ -39,6 +39,18 @@ class HangingScorer(FakeScorer):
         return super().score(inputs)
 
 
+class CountingScorer(FakeScorer):
+    """Keeps the sizes of its calls."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.sizes: list[int] = []
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        self.sizes.append(len(inputs["x"]))
+        return super().score(inputs)
+
+
 class FailingScorer(FakeScorer):
     """Has an error that nobody has thought of."""
 
@@ -153,6 +165,18 @@ def test_a_shadow_that_cannot_keep_up_skips_records(make: Make) -> None:
     assert len(process.wait_for(3)) == 3
 
 
+def test_a_shadow_scores_the_records_of_many_small_batches_in_few_calls(make: Make) -> None:
+    counting = CountingScorer(2)
+    process = make(counting)
+    for number in range(50):
+        process.score(float(number), number + 0.5)
+    results = process.wait_for(100)
+    assert sum(counting.sizes) == 100
+    assert len(counting.sizes) < 25
+    xs = [one["inputRecord"]["x"] for one in results]  # type: ignore[index]
+    assert xs == [number / 2 for number in range(100)]
+
+
 def test_an_error_of_a_shadow_is_its_own(make: Make) -> None:
     process = make(FailingScorer(2), FakeScorer(3))
     assert versions(process.score(1.0)) == [1]
@@ -219,9 +243,10 @@ def test_the_model_of_a_shadow_stays_open_until_it_has_scored_and_closing_does_n
 def test_closing_gives_back_the_models_of_work_that_waits(make: Make) -> None:
     hanging = HangingScorer(2)
     process = make(hanging)
-    for _ in range(3):
-        process.score(1.0)
+    process.score(1.0)
     assert hanging.asked.wait(WAIT)
+    for _ in range(2):
+        process.score(1.0)
     process.close()
     hanging.let_go.set()
     assert hanging.closed.wait(WAIT)

@@ -1,4 +1,4 @@
-"""Calls of the library's functions: their arguments, and the types that these must have."""
+"""Calls of library functions: their arguments, and the required types."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Call:
     """A call.
 
     Attributes:
-      name: of the function.
-      element: where it stands.
-      arguments: compiled expressions, and functions.
+      name: the name of the function.
+      element: its place in the document.
+      arguments: compiled expressions and functions.
     """
 
     name: str
@@ -34,28 +34,28 @@ class Call:
     arguments: tuple[Node | Function, ...]
 
     def refuse_unless(self, fine: bool, reason: str) -> None:
-        """Raises ModelLoadError for this call unless it is fine."""
+        """Raises ModelLoadError for this call unless the condition holds."""
         if not fine:
             self.element.refuse(f"{self.name}: {reason}")
 
     def check_count(self, *counts: int) -> None:
-        """Raises ModelLoadError unless there are as many arguments."""
+        """Raises ModelLoadError unless the number of arguments is one of these."""
         wanted = " or ".join(map(str, counts))
         self.refuse_unless(len(self.arguments) in counts, f"{wanted} arguments are expected")
 
     def node(self, place: int, wanted: Type | None = None) -> Node:
-        """An argument that is a value, of a type that the wanted one accepts."""
+        """An argument that is a value; converted to the wanted type, if there is one."""
         argument = self.arguments[place]
         if not isinstance(argument, Node):
             self.element.refuse(f"{self.name}: argument {place + 1} must be a value, not a function")
         return argument if wanted is None else coerced(argument, wanted, self.element)
 
     def column_node(self, place: int, wanted: Type | None = None) -> Node:
-        """An argument of which rows have a column."""
+        """An argument whose values can be a column."""
         return computable(self.node(place, wanted), self.element)
 
     def vector(self, place: int, width: int) -> Node:
-        """An argument that is an array of doubles, of a length that is known."""
+        """An argument that is an array of doubles of a known length."""
         node = self.column_node(place, NUMBER_ARRAY)
         if "" in node.sources:
             node.sources[""].widths.add(width)
@@ -74,7 +74,7 @@ class Call:
         return node.type.items
 
     def known_items(self, place: int) -> list[Node] | None:
-        """The items of an argument that is a known array; None if it is not known."""
+        """The items of an argument that is an array known in advance; None if it is not known."""
         node = self.node(place)
         kind = self.items_type(node)
         return [constant_node(kind, one) for one in node.constant] if node.is_constant else None
@@ -87,13 +87,13 @@ class Call:
         return argument
 
     def fail(self, frame: Frame, rows: Bools, reason: str) -> None:
-        """Notes a runtime error of this function."""
+        """Records a runtime error of this function."""
         frame.fail(rows, f"{self.name}: {reason}")
 
 
 @dataclass(frozen=True)
 class Wild:
-    """Any type, the same wherever a signature has the name; only some types, if it says so."""
+    """A type variable: the same type wherever a signature uses its name; it may be restricted to some types."""
 
     name: str
     among: tuple[Type, ...] = ()
@@ -110,7 +110,7 @@ class Signature:
     gives: Pattern
 
     def resolved(self, types: Sequence[Type]) -> tuple[list[Type], Type] | None:
-        """The types of arguments and result for arguments of these types; None if they do not fit."""
+        """The types of arguments and result if the arguments have these types; None if they do not fit."""
         found: dict[str, list[Type]] = {}
         if len(types) != len(self.takes):
             return None
@@ -145,7 +145,7 @@ def _filled(pattern: Pattern, chosen: dict[str, Type]) -> Any:
 
 @dataclass(frozen=True)
 class Site:
-    """What a function knows of its call when it computes: the rows, and the resolved types."""
+    """The context in which a function computes: its call, the rows, and the resolved types."""
 
     call: Call
     frame: Frame
@@ -153,15 +153,15 @@ class Site:
     gives: Type
 
     def fail(self, rows: Bools, reason: str) -> None:
-        """Notes a runtime error of the function for some rows."""
+        """Records a runtime error of the function for some rows."""
         self.call.fail(self.frame, rows, reason)
 
     def in_range(self, values: npt.NDArray[Any], overflown: Bools | None = None) -> Scalars:
-        """Numbers of the type of the result; those beyond its range are errors.
+        """The numbers as values of the result's type; a number beyond its range is an error.
 
         Args:
           values: int64, or numbers of another type that never overflow.
-          overflown: which are not right, because int64 has no room for them.
+          overflown: which numbers are wrong because they exceeded int64.
         """
         if self.gives in (INT, LONG):
             least, most = RANGES[self.gives]
@@ -177,8 +177,8 @@ def of_columns(compute: Compute, *signatures: Signature) -> Callable[[Call], Nod
     """A function that computes with the columns of its arguments.
 
     Args:
-      compute: takes a Site, and a column for each argument.
-      signatures: the first one that fits is taken.
+      compute: takes a Site and one column per argument.
+      signatures: the first one that fits is used.
     """
 
     def compile_call(call: Call) -> Node:
@@ -200,12 +200,12 @@ def of_columns(compute: Compute, *signatures: Signature) -> Callable[[Call], Nod
 
 
 def of_values(compute: Callable[..., Any], *signatures: Signature) -> Callable[[Call], Node]:
-    """A function of scalars that cannot fail: from arrays of values to an array of values."""
+    """A function of scalars that cannot fail; `compute` maps arrays of values to an array of values."""
     return of_columns(lambda site, *columns: Scalars(compute(*(one.values for one in columns))), *signatures)
 
 
 def matrix(call: Call, frame: Frame, column: Column, width: int, reason: str) -> Floats:
-    """Arrays of numbers as [rows, width]; rows of another length fail, and have zeros."""
+    """Arrays of numbers as [rows, width]; rows with another length fail, and become zeros."""
     if not isinstance(column, Lists) or not isinstance(column.items, Scalars):
         raise TypeError("not a column of arrays of numbers")
     wrong = column.lengths != width
@@ -219,7 +219,7 @@ def matrix(call: Call, frame: Frame, column: Column, width: int, reason: str) ->
 
 
 def lists_of(values: Floats) -> Lists:
-    """Arrays of numbers that are [rows, width] as a column."""
+    """A matrix [rows, width] as a column of arrays."""
     return Lists(np.full(len(values), values.shape[1], np.int64), Scalars(np.asarray(values, np.float64).ravel()))
 
 

@@ -16,12 +16,12 @@ from models.scorers.pfa.nodes import Node
 _NUMBER = Wild("A", NUMBERS)
 _TWO = Signature((_NUMBER, _NUMBER), _NUMBER)
 _WHOLE = Signature((Wild("A", (INT, LONG)), Wild("A", (INT, LONG))), Wild("A", (INT, LONG)))
-# Whole numbers below this are exact as float64, and so are their sums.
+# Integers below this are exact as float64, and so are their sums.
 _SAFE = 2.0**62
 
 
 def arithmetic(call: Callable[[Any, Any], Any]) -> Callable[..., Scalars]:
-    """An operation of two numbers of one type; results beyond int64 are found by computing them with floats, too."""
+    """An operation on two numbers of the same type. It is repeated with floats to detect results beyond int64."""
 
     def compute(site: Site, one: Scalars, other: Scalars) -> Scalars:
         values = call(one.values, other.values)
@@ -41,7 +41,7 @@ def _negative(site: Site, one: Scalars) -> Scalars:
 
 
 def _smallest(one: Scalars) -> Any:
-    """Which numbers are the smallest of int64, which has no opposite of it."""
+    """Which numbers are the smallest int64, whose negative int64 cannot hold."""
     if one.values.dtype != np.int64:
         return np.zeros(one.rows, bool)
     return one.values == -(2**63)
@@ -52,7 +52,7 @@ def _absolute(site: Site, one: Scalars) -> Scalars:
 
 
 def _floor_divided(site: Site, one: Scalars, other: Scalars) -> Scalars:
-    """Whole-number division, towards zero."""
+    """Integer division, rounded towards zero."""
     zero = other.values == 0
     site.fail(zero, "integer division by zero")
     divisor = np.where(zero, 1, other.values)
@@ -84,7 +84,7 @@ _ORDERED = (BOOLEAN, STRING, *NUMBERS)
 
 
 def _comparison(call: Callable[[Any, Any], Any], ordered: bool) -> Callable[[Call], Node]:
-    """A comparison of two values of one type: numbers, texts, booleans, or enums that are equal or not."""
+    """A comparison of two values of the same type; enums are only compared for equality."""
     compared = of_values(
         lambda one, other: np.asarray(call(one, other), np.bool_),
         Signature((Wild("A", _ORDERED), Wild("A", _ORDERED)), BOOLEAN),
@@ -111,7 +111,7 @@ def _extreme(call: Callable[[Any, Any], Any]) -> Callable[[Call], Node]:
 
 
 def _lazy(value: bool) -> Callable[[Call], Node]:
-    """`and` (False) and `or` (True): rows whose first argument decides do not evaluate the second one."""
+    """`and` (False) and `or` (True); rows that the first argument decides do not evaluate the second one."""
 
     def compile_call(call: Call) -> Node:
         call.check_count(2)

@@ -256,7 +256,7 @@ def test_a_dry_run_needs_no_broker_and_publishes_nothing(
     model = ["--name", "recommender", "--type", "tensorflow-saved-model", "--input", "users=user"]
     model += ["--path", str(save_recommender(tmp_path / "model")), "--dry-run"]
     assert main(["models", "publish", *model]) == 0
-    assert "recommender is not published: --dry-run" in capsys.readouterr().out
+    assert "recommender is not published (--dry-run)" in capsys.readouterr().out
     assert command("models", "publish", *model) == 0
     topics = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics(timeout=30).topics
     assert command.topics["models-topic"] not in topics

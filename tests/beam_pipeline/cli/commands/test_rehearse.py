@@ -116,7 +116,7 @@ def test_a_good_candidate_is_within_all_limits(serving: Deployment) -> None:
     status, out, err = serving("rehearse", candidate, *PATIENT)
     assert (status, err) == (0, "")
     assert f"grade/2 against grade/1, on {RECORDS:,} records of 'grade'" in out
-    assert f"Both agree about 100.00% of {RECORDS:,} records." in out
+    assert f"Both agree on 100.00% of {RECORDS:,} records." in out
     rows = {line.split("  ")[0]: line.split() for line in out.splitlines()}
     assert rows["amount"][1] == "number"
     assert rows["scores"][1:3] == ["class", "scores"]
@@ -221,9 +221,9 @@ def test_golden_samples_are_checked_when_a_model_is_published_and_travel_with_it
     ("content", "message"),
     [
         ("", "there are 0 golden samples"),
-        ('{"record": {}, "outputs": {}}\n{"record": {}}', "line 2: it is not"),
-        ("{", "line 1: it is not JSON"),
-        ('{"record": [], "outputs": {}}', "line 1: it is not"),
+        ('{"record": {}, "outputs": {}}\n{"record": {}}', "line 2: not {"),
+        ("{", "line 1: not JSON"),
+        ('{"record": [], "outputs": {}}', "line 1: not {"),
         (None, "No such file"),
     ],
 )

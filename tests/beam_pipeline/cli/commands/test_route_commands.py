@@ -197,7 +197,7 @@ def test_a_file_says_from_which_records_on_a_route_holds(
         ("routes: {m: {arms: [{model: m, version: 1}], from: {timestamp: soon}}}", "`timestamp` must be a time"),
         ("routes: {m: {arms: [{model: m, version: 1}], from: {offsets: {t: {0: x}}}}}", "partitions to offsets"),
         ("routes: {m: {arms: [{model: m, version: 1}], from: {}}}", "either a timestamp or offsets"),
-        ("routes: {m: {arms: [{model: m}], from: {timestamp: 1}}}", "a route with a fence names versions"),
+        ("routes: {m: {arms: [{model: m}], from: {timestamp: 1}}}", "a route with a fence must name versions"),
     ],
 )
 def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
@@ -219,7 +219,7 @@ def test_a_file_that_is_no_file_of_routes_is_a_usage_error(
         (["apply", "--file", "nowhere.yaml"], 2, "nowhere.yaml"),
         (["canary", "m/1", "--min-accuracy", "90%"], 2, "--min-accuracy needs --steps"),
         (["canary", "m/1", "--steps", "1", "--max-mean-error", "small"], 2, "--max-mean-error 'small' is not a number"),
-        (["canary", "m/1", "--steps", "1", "--min-accuracy", "120%"], 2, "min_accuracy of a candidate is a share"),
+        (["canary", "m/1", "--steps", "1", "--min-accuracy", "120%"], 2, "min_accuracy of a candidate must be a share"),
         (["promote", "m/9"], 1, "version m/9 is not in topic"),
         (["canary", "m/2", "--share", "100%"], 1, "between 0 and 1"),
         (["promote", "m/2", "--fence", "100ms"], 1, "at least 1 s"),
@@ -241,7 +241,7 @@ def test_what_cannot_be_is_refused_with_a_reason(
 def test_a_version_is_either_fenced_or_not_live(capsys: Shown) -> None:
     words = ["models", "publish", "--name", "m", "--type", "tensorflow-saved-model", "--path", "p"]
     assert main([*words, "--models-topic", "m", "--bootstrap-servers", "h:1", "--no-promote", "--fence", "2s"]) == 2
-    assert "give one" in capsys.readouterr().err
+    assert "exclude each other" in capsys.readouterr().err
 
 
 @pytest.fixture

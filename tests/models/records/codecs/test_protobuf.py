@@ -260,6 +260,22 @@ def test_a_list_or_map_of_a_closed_enum_loses_no_item_silently(tmp_path: Path, f
     assert [(row["sides"], dict(row["by_name"])) for row in rows_of(decoded.columns)] == [(["RIGHT"], {"a": "LEFT"})]
 
 
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (b"\x0a\x01a\x15\0\0\0\0", "field p.Sides.ByNameEntry.value has wire type 5 instead of 0"),
+        (b"\x0a\x01a\x12\x01x", "field p.Sides.ByNameEntry.value has wire type 2 instead of 0"),
+        (b"\x08\x01\x10\x00", "field p.Sides.ByNameEntry.key has wire type 0 instead of 2"),
+        (b"\x0a\x01a\x10\x00\x18\x01", "an entry of field p.Sides.by_name has field 3, which is neither key nor value"),
+        (b"\x0a\x01a\x10\x07", "field p.Sides.by_name has an enum value that the schema does not name"),
+    ],
+)
+def test_a_malformed_entry_of_a_map_of_a_closed_enum_is_named(tmp_path: Path, entry: bytes, reason: str) -> None:
+    kind = kind_of(tmp_path, sides("p.Side"), "p.Sides")
+    message = b"\x22" + bytes([len(entry)]) + entry
+    assert decode(kind, message).errors == {0: f"not a p.Sides record: {reason}"}
+
+
 def test_timestamps_are_structs_and_a_message_may_have_no_fields(tmp_path: Path) -> None:
     timed = kind_of(tmp_path, RICH, "p.Timed")
     message = timed.codec.encode({"at": {"seconds": 5, "nanos": 7}})

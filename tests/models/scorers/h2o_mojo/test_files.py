@@ -71,8 +71,8 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         r"offset column 'ph'",
     ),
     "no model.ini": (lambda: changed(mojo("gbm_binomial"), {"model.ini": None}), r"has no model\.ini; save the model"),
-    "an empty model.ini": (lambda: _zip({"model.ini": b""}), r"does not say 'n_columns'"),
-    "a model.ini of bytes": (lambda: _zip({"model.ini": bytes(range(256))}), r"does not say 'n_columns'"),
+    "an empty model.ini": (lambda: _zip({"model.ini": b""}), r"lacks 'n_columns'"),
+    "a model.ini of bytes": (lambda: _zip({"model.ini": bytes(range(256))}), r"lacks 'n_columns'"),
     "columns that are missing": (
         lambda: with_ini(mojo("gbm_binomial"), "n_columns = 6", "n_columns = 999999999"),
         r"lists 6 columns, but n_columns is 999999999",

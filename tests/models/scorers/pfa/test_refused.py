@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "too large an int": (engine("input", cells=cell("int", 2**31)), "^cells.c.init: "),
     "untagged union": (engine("input", cells=cell(["null", "int"], 1)), "^cells.c.init: 1 is not"),
     "source": (engine("input", cells={"c": {"type": "int", "init": 1, "source": "json"}}), "^cells.c.source: "),
-    "shared": (engine("input", cells={"c": {"type": "int", "init": 1, "shared": True}}), "^cells.c: cells that are"),
+    "shared": (engine("input", cells={"c": {"type": "int", "init": 1, "shared": True}}), "^cells.c: shared cells"),
     "no such cell": (engine({"cell": "c"}), "^action: the document has no cell 'c'"),
     "cell-to": (engine({"cell": "c", "to": 1}, cells=cell("int", 1)), "^action: 'to' is not supported"),
     "no such function": (engine({"u.f": "input"}), "^action: the document has no function 'f'"),
@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "index": (engine({"cell": "c", "path": [3]}, cells=cell(array("double"), [1])), "index 3 is out"),
     "no case": (
         engine({"cast": {"if": True, "then": 1, "else": ["a"]}, "cases": [{"as": "int", "named": "i", "do": 1.0}]}),
-        "'a' is not defined|no case is for the type",
+        "'a' is not defined|there is no case for the type",
     ),
     "map input": (engine(1, mapping("double")), "^input 'input': the type map of double is not supported"),
     "record in the input": (engine(1, record("Outer", inner=DATUM)), "^input 'inner': the type Datum is not"),

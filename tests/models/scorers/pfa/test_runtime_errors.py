@@ -84,13 +84,13 @@ def test_what_a_row_does_not_need_is_not_computed() -> None:
     ("kind", "values", "reason"),
     [
         ("double", np.array([b"a"], object), "numbers are expected"),
-        ("string", np.array([b"\xff"], object), "not a text in UTF-8"),
+        ("string", np.array([b"\xff"], object), "holds a text that is not UTF-8"),
         (
             {"type": "enum", "name": "E", "symbols": ["a"]},
             np.array([b"b"], object),
             "'b' is not one of the symbols of E",
         ),
-        ("int", np.array([1.5]), "not whole"),
+        ("int", np.array([1.5]), "not an integer"),
     ],
 )
 def test_an_input_of_another_type_is_an_error(kind: Any, values: Any, reason: str) -> None:

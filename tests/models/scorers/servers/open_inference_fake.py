@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 
 import grpc
 from open_inference.grpc import protocol, service
 
 from tests.certificates import Certificate
+from tests.http_server import QuietHandler, http_server, server_context
 
 
 @dataclass
@@ -99,37 +97,19 @@ def json_answer(value: Any) -> tuple[int, Mapping[str, str], bytes]:
 def rest_server(answers: RestAnswers, certificate: Certificate | None = None) -> Iterator[str]:
     """The address of a server over REST, with TLS if there is a certificate."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1
 
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = self.body()
             answers.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             found = [answer for end, answer in answers.paths.items() if self.path.endswith(end)]
             status, headers, content = found[0] if found else (404, {}, b"not found")
-            self.send_response(status)
-            for name, value in {**headers, "content-length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            self.send(status, content, headers)
 
         def do_POST(self) -> None:
             self.do_GET()
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Is silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if certificate is not None:
-        context = SSLContext(PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.certificate, certificate.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(Handler, None if certificate is None else server_context(certificate)) as host:
+        yield host

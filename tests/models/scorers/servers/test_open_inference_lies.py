@@ -241,7 +241,7 @@ def test_binary_tensors_go_both_ways_where_the_server_lists_the_extension() -> N
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (binary_answer(ONES[:-1], 8), "has 8 bytes, of which 7 are there"),
+        (binary_answer(ONES[:-1], 8), "has 8 bytes, but only 7 were received"),
         (binary_answer(ONES, -1), "has -1 bytes"),
         (binary_answer(ONES, "8"), "has '8' bytes"),
         (binary_answer(ONES + b"more", 8), "4 bytes follow the last output"),

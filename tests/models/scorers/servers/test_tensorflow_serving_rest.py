@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from models.serving.registry import ModelRegistry
 from models.tensors import Array, TensorSpec
 from models.text import SERVER_TEXT_LIMIT, clean_text
 from tests.certificates import Certificate
+from tests.http_server import QuietHandler, http_server
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from tests.models.scorers.servers.tensorflow_serving_replica import Replica, close, free_ports, source, start
 
@@ -313,26 +313,13 @@ def test_an_error_text_of_a_server_is_one_short_line_that_can_be_encoded(replica
 def one_answer(status: int, body: bytes) -> Iterator[int]:
     """The port of a server that answers every POST like this."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.body()
+            self.send(status, body)
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Is silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(Handler) as host:
+        yield int(host.rpartition(":")[2])
 
 
 def test_another_replica_answers_for_one_that_hangs(replicas: Replicas) -> None:

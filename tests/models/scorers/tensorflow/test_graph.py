@@ -62,6 +62,30 @@ def test_an_input_may_be_any_tensor_and_replaces_the_placeholders_behind_it() ->
     assert scorer.score({"sum:0": np.ones(2, np.float32)}).outputs["doubled"].tolist() == [2, 2]
 
 
+def test_an_output_may_be_an_input_or_the_same_tensor_as_another_one() -> None:
+    inputs = {"x": np.array([1, 2], np.float32), "y": np.array([3, 5], np.float32)}
+    echo = opened(built(two_ends), outputs={"a": "x", "b": "sum"}).score(inputs).outputs
+    assert {name: values.tolist() for name, values in echo.items()} == {"x": [1, 2], "sum": [4, 7]}
+    twice = opened(built(two_ends), outputs={"a": "sum", "b": "sum:0"}).score(inputs).outputs
+    assert {name: values.tolist() for name, values in twice.items()} == {"sum": [4, 7], "sum:0": [4, 7]}
+
+
+def test_values_that_lie_apart_in_memory_are_scored_as_others() -> None:
+    scorer = opened(linear_graph())
+    rows = rows_of(6)
+    apart = np.asfortranarray(rows)[::2]
+    np.testing.assert_array_equal(
+        scorer.score({"v": apart}).outputs["Identity"], scorer.score({"v": rows[::2].copy()}).outputs["Identity"]
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2,), (2, 4, 1)])
+def test_a_shape_that_the_graph_would_broadcast_is_an_error(shape: tuple[int, ...]) -> None:
+    scorer = opened(built(lambda: tf.multiply(placeholder("x", shape=(None, 4)), 2.0, name="y")))
+    with pytest.raises(ScoringError, match=r"input 'x' has shape .*, but \[2, 4\] is expected"):
+        scorer.score({"x": np.ones(shape, np.float32)})
+
+
 def test_a_placeholder_on_which_only_a_check_depends_is_an_input() -> None:
     def checked(x: Any, limit: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_less(x, limit, message="x is too high")]):
@@ -150,13 +174,13 @@ def call_function() -> None:
         (read_file, "node 'secret' is the operation ReadFile, which may act on the worker"),
         (write_file, "'WriteFile' is the operation WriteFile, which may act"),
         (run_python, "node 'python' is the operation PyFunc, which may act"),
-        (variable, "operation VarHandleOp, which has a state .*freeze the graph"),
+        (variable, "operation VarHandleOp, which has state .*freeze the graph"),
         (call_function, "operation (Stateful)?PartitionedCall, which .*freeze the graph"),
-        (lambda: tf.random.uniform([2], name="dice"), "operation RandomUniform, which has a state"),
+        (lambda: tf.random.uniform([2], name="dice"), "operation RandomUniform, which has state"),
         (two_ends, r"the graph has 2 ends \(doubled, parts\), so name the outputs"),
         (lambda: tf.constant(1.0), "the graph has 0 ends"),
         (lambda: tf.identity(tf.constant([1.0]), name="same"), "the outputs same depend on no input"),
-        (lambda: tf.identity(placeholder(shape=(1, 4))), "first dimension is not of any size; freeze the graph for"),
+        (lambda: tf.identity(placeholder(shape=(1, 4))), "first dimension is fixed; freeze the graph with"),
         (lambda: tf.reduce_mean(placeholder()), r"has the shape \[\], whose first"),
     ],
 )
@@ -205,7 +229,7 @@ def test_a_bomb_is_refused_before_it_takes_memory() -> None:
 def test_a_graph_that_is_cut_off_anywhere_is_refused() -> None:
     content = linear_graph()
     for length in range(len(content)):
-        with pytest.raises(ModelLoadError, match=r"not a GraphDef|cut off"):
+        with pytest.raises(ModelLoadError, match=r"not a GraphDef|truncated"):
             opened(content[:length])
 
 

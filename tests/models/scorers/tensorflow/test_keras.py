@@ -106,7 +106,7 @@ def stateful() -> Any:
     [
         (lambda_layer, "layer 'adds' is a Lambda, which contains code"),
         (own_layer, "layer 'doubles' needs the class 'Doubling' of .*but only layers of Keras are served"),
-        (stateful, "layer 'remembers' keeps a state"),
+        (stateful, "layer 'remembers' keeps state"),
         (
             lambda: keras.Sequential([keras.Input((3,), batch_size=4), layers.Dense(1)]),
             r"\[4, 3\], whose first dimension",

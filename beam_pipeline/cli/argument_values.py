@@ -1,0 +1,56 @@
+"""Parses the values of single arguments: durations, numbers, shares and versions."""
+
+from __future__ import annotations
+
+import re
+
+from models.errors import OptionsError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+
+
+def seconds_named(option: str, text: str) -> float:
+    """A duration such as 500ms, 2s or 1m, in seconds; raises OptionsError when the text is not one.
+
+    >>> seconds_named("fence", "1.5s"), seconds_named("fence", "2m")
+    (1.5, 120.0)
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)", text, re.ASCII)
+    if found is None:
+        raise OptionsError(f"--{option} {text!r} is not a duration such as 500ms, 2s or 1m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def number_named(option: str, text: str) -> float:
+    """A number of at least 0, such as 0.2 or 1e-6; raises OptionsError when the text is not one.
+
+    >>> number_named("tolerance", "1e-3")
+    0.001
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,2})?", text, re.ASCII):
+        raise OptionsError(f"--{option} {text!r} is not a number of at least 0, such as 0.2 or 1e-6")
+    return float(text)
+
+
+def share_named(text: str, option: str = "share") -> float:
+    """A share such as 10% or 0.1, as a number; raises OptionsError when the text is not one.
+
+    >>> share_named("2.5%"), share_named("0.5")
+    (0.025, 0.5)
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text, re.ASCII)
+    if found is None:
+        raise OptionsError(f"--{option} {text!r} is not a share such as 10% or 0.1")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def version_named(text: str) -> tuple[str, int]:
+    """The name and number in NAME/VERSION; raises OptionsError when the text is malformed.
+
+    >>> version_named("wine/3")
+    ('wine', 3)
+    """
+    name, _, number = text.rpartition("/")
+    if not name or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise OptionsError(f"{text!r} is not NAME/VERSION, for example wine/3")
+    return name, int(number)

@@ -1,0 +1,1 @@
+"""Contests: each type of model as this project serves it, beside the same model in its own framework."""

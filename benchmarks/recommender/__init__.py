@@ -1,0 +1,1 @@
+"""The measured workload: a recommender, its records, and loading it as a worker does."""

@@ -1,0 +1,1 @@
+"""Figures at a steady 500 records per second: latency, updates, rollouts, memory and checkpoints."""

@@ -1,0 +1,1 @@
+"""Functions that score other trained models: regressions, clusters and networks."""
