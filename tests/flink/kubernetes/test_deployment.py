@@ -161,6 +161,21 @@ def test_a_status_that_names_no_generation_is_about_none(status: dict[str, Any])
     assert readiness._state(live) == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "savepoint"),
+    [
+        ({"upgradeSavepointPath": "s3://bucket/one"}, "s3://bucket/one"),
+        ({"upgradeSavepointPath": "KUBERNETES_OPERATOR_LAST_STATE"}, ""),
+        # As operator 1.7 reports it.
+        ({"savepointInfo": {"lastSavepoint": {"location": "file:/state/one"}}}, "file:/state/one"),
+        ({"savepointInfo": {"lastSavepoint": None}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_savepoint_of_an_upgrade(status: dict[str, Any], savepoint: str) -> None:
+    assert readiness.last_savepoint({"status": {"jobStatus": status}}) == savepoint
+
+
 @pytest.mark.parametrize("name", ["aws", "session"])
 def test_delete_ends_the_job_before_what_it_needs_and_leaves_what_holds_data(cluster: Cluster, name: str) -> None:
     main(["deploy", name])
