@@ -16,17 +16,19 @@ from runners.local.cache_folder import announce
 
 
 def build(_: argparse.Namespace) -> None:
-    """Builds the programs and images that are not in the cache."""
+    """Builds the programs that are not in the cache, and the project's images from the current sources."""
     machine.check_building()
     binaries.build_all()
     project_images.build_all()
 
 
-def up(given: argparse.Namespace) -> None:
+def up(_: argparse.Namespace) -> None:
     """Builds what is missing, starts the cluster, and creates what the deployment needs."""
     machine.check_running()
     began = time.monotonic()
-    build(given)
+    machine.check_building()
+    binaries.build_all()
+    project_images.build_missing()
     node.up()
     prerequisites.load_images()
     prerequisites.apply()

@@ -31,6 +31,12 @@ def build_all() -> None:
             announce(f"Built {name} in {time.monotonic() - began:.0f} s: {container_images.size(name) / 1e6:.0f} MB")
 
 
+def build_missing() -> None:
+    """Builds the images if one of them is not in the cache; images of earlier sources are kept."""
+    if set(NAMES.values()) - container_images.names().keys():
+        build_all()
+
+
 def dockerfile(image: str) -> Path:
     """The Dockerfile of an image, by its short name."""
     return versions.FLINK_FOLDER / "images" / image / "Dockerfile"
