@@ -78,3 +78,19 @@ def test_a_port_that_is_taken_is_an_error(pool: tuple[psutil.Popen, str]) -> Non
     second = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert second.returncode == 1
     assert f"port {port} is in use" in second.stderr
+
+
+def test_a_standby_process_becomes_the_worker() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "runners.worker.pool", "--port", str(port), "--standby", "sklearn"]
+    process = psutil.Popen(command, cwd=Path.cwd())
+    try:
+        (standby,) = wait_until_there_are(process, 1)
+        ask_for_worker(f"127.0.0.1:{port}", "1-1")
+        assert process.children() == [standby]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+        assert not standby.is_running()
+    finally:
+        for one in [*process.children(recursive=True), process] if process.is_running() else []:
+            one.kill()
