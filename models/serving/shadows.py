@@ -1,7 +1,7 @@
 """Scores the shadows of routes, off the path of the live answers.
 
 Each shadow has a thread and a queue of its own, so that one that is slow or hangs delays neither the live answers nor
-other shadows. Records wait for up to a tenth of a second, so that a shadow makes a few large calls instead of many
+other shadows. Records wait for up to half a second, so that a shadow makes a few large calls instead of many
 small ones, which would compete with the live path for the processor and for the interpreter's lock.
 
 A shadow that cannot keep up skips records: those that would exceed its queue are dropped, logged and counted. Results
@@ -36,7 +36,7 @@ _LOGGER = logging.getLogger(__name__)
 QUEUE_RECORDS = 20_000
 """The maximum number of records that wait for one shadow."""
 
-_GATHER_SECONDS, _GATHER_RECORDS = 0.1, 2_000
+_GATHER_SECONDS, _GATHER_RECORDS = 0.5, 2_000
 _LOG_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
@@ -205,7 +205,7 @@ class ShadowScorer:
 
 
 def _gathered(lane: _Lane, first: ShadowWork) -> list[ShadowWork]:
-    """The first work, and what arrives within a tenth of a second after it, as long as the records are few."""
+    """The first work, and what arrives within half a second after it, as long as the records are few."""
     works, records = [first], len(first.rows)
     deadline = time.monotonic() + _GATHER_SECONDS
     while records < _GATHER_RECORDS:
