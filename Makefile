@@ -7,7 +7,7 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 
 PACKAGES := beam_pipeline models transforms runners
-CHECKED := $(PACKAGES) flink/deployment tests benchmarks examples docs
+CHECKED := $(PACKAGES) flink/cluster flink/deployment tests benchmarks examples docs
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := $(ENVIRONMENT)/installed
@@ -28,7 +28,8 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 	if "$$python" -c '$(IN_RANGE)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 
 .PHONY: help demo test test-heavy lint bench kafka registry flink-up flink-down flink-job-server \
-	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink delete-flink test-pythons docs lock clean
+	fuzz campaign-routes campaign-guard deploy-flink upgrade-flink rollback-flink delete-flink kubernetes-up kubernetes-down \
+	kubernetes-demo test-kubernetes test-pythons docs lock clean
 
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
@@ -47,6 +48,10 @@ help:
 	@echo "make upgrade-flink ENV=aws    apply the changed overlay; the job restarts from a savepoint"
 	@echo "make rollback-flink ENV=aws   restore the previous revision"
 	@echo "make delete-flink ENV=aws     delete it; namespace, Secrets, topics and savepoints remain"
+	@echo "make kubernetes-up       start a real single-node Kubernetes on this machine (Linux, root; half an hour the first time)"
+	@echo "make kubernetes-demo     deploy to it, and score the demo's stream there"
+	@echo "make kubernetes-down     end it and restore the machine"
+	@echo "make test-kubernetes     run the tests on it"
 	@echo "make test-pythons  install and try the package with every other Python on this machine (minutes each)"
 	@echo "make docs          build the documentation into site/"
 	@echo "make lock          resolve $(LOCK) again after changes to setup.py (UPGRADE=1: to the newest versions)"
@@ -104,6 +109,12 @@ flink-job-server: $(INSTALLED)
 
 deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
+
+kubernetes-up kubernetes-down kubernetes-demo: $(INSTALLED)
+	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%)
+
+test-kubernetes: $(INSTALLED)
+	@$(BIN)/python -m pytest tests/cluster
 
 test-pythons: $(INSTALLED)
 	@$(BIN)/python -m tests.smoke_pythons

@@ -25,7 +25,7 @@ from beam_pipeline.options import ServingOptions
 from models.records.record_type import RecordType
 from models.results.schema import result_schema
 from models.schemas import bundled_schema
-from models.serving.status import ModelStatistics, StatusEvent
+from models.serving.status import ArmShare, ModelStatistics, StatusEvent, WorkerState
 
 _ATTRIBUTE = re.compile(r"^  (?P<names>\w+(?:, \w+)*): ", re.MULTILINE)
 
@@ -72,14 +72,24 @@ def status_page() -> str:
         [
             "# Status events",
             "",
-            "Each message of the status topic is a JSON object; its key is the model's name. `beam-serving status`",
-            "folds them into a table, and `beam-serving status --help` says how to follow them.",
+            "Each message of the status topic is a JSON object. Its key is `DEPLOYMENT/WORKER/MODEL/VERSION`, or",
+            "`DEPLOYMENT/WORKER` for what concerns no model, so that a compacted topic holds the last event of each",
+            "version in each worker. `beam-serving status` folds the events into tables, and `--watch` keeps them",
+            "current.",
             "",
             *_table(("Field", "Meaning"), _attributes(StatusEvent)),
             "",
             "## Statistics",
             "",
             *_table(("Field", "Meaning"), _attributes(ModelStatistics)),
+            "",
+            "## Arms",
+            "",
+            *_table(("Field", "Meaning"), _attributes(ArmShare)),
+            "",
+            "## The state of a worker",
+            "",
+            *_table(("Field", "Meaning"), _attributes(WorkerState)),
         ]
     )
 

@@ -15,14 +15,14 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Certificate:
-    """The files of a server's certificate, which signs itself."""
+    """The files of a server's self-signed certificate."""
 
     certificate: Path
     key: Path
 
 
 def self_signed(folder: Path, host: str) -> Certificate:
-    """A certificate of 127.0.0.1 and of another host, in files of that folder."""
+    """A certificate for 127.0.0.1 and another host, in files of this folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     names: list[x509.GeneralName] = [

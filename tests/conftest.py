@@ -1,4 +1,4 @@
-"""What all tests share: one real broker, Prism, topics; and two rules: nothing skipped in CI, nothing left behind."""
+"""Fixtures that all tests share, and two rules: nothing is skipped in CI, and nothing is left running."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ SECONDS_TO_VANISH = 5.0
 # Python's own servants: they end by themselves when this process has ended.
 EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
-# How long an example takes, or the choice of one, says more about the machine than about the code.
+# The time that hypothesis takes to run or to draw an example depends more on the machine than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
 class MakeTopic(Protocol):
-    """Makes a topic on the session's broker and returns its name; `cleanup_policy="compact"` is cleanup.policy."""
+    """Creates a topic on the session's broker and returns its name; `cleanup_policy="compact"` sets cleanup.policy."""
 
     def __call__(self, name: str, partitions: int = 1, **config: object) -> str: ...
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[LocalBroker]:
-    """The real Kafka broker of this session. Who restarts or kills a broker makes one of their own."""
+    """The real Kafka broker of this session. A test that restarts or kills a broker creates its own."""
     with LocalBroker() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def schema_registry() -> Iterator[LocalSchemaRegistry]:
-    """The real schema registry of this session. A test that stops one makes its own."""
+    """The real schema registry of this session. A test that stops a registry creates its own."""
     with LocalSchemaRegistry() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """The real MLflow server of this session; tests register models of their own names."""
+    """The real MLflow server of this session; each test registers models under its own names."""
     from tests.mlflow_server import running  # MLflow takes seconds to import
 
     with running(tmp_path_factory.mktemp("mlflow")) as server:
@@ -63,19 +63,19 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
 
 @pytest.fixture(scope="session")
 def prism_location() -> Path:
-    """The Prism binary; got on first use, which may take minutes on a fresh machine."""
+    """The Prism binary, fetched or built on first use, which may take minutes on a fresh machine."""
     return locate_prism()
 
 
 @pytest.fixture
 def topic_names() -> Callable[[str], str]:
-    """Gives `NAME-` and something unique: topics of one test are no other test's."""
+    """Returns `NAME-` with a unique suffix, so that tests do not share topics."""
     return lambda name: f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def unique_port() -> Callable[[], int]:
-    """Gives a free port, another one on each call."""
+    """Returns a free port, a different one on each call."""
     given: set[int] = set()
 
     def draw() -> int:
@@ -88,7 +88,7 @@ def unique_port() -> Callable[[], int]:
 
 @pytest.fixture
 def make_topic(broker: LocalBroker) -> MakeTopic:
-    """Makes topics on the session's broker, with the settings that are given."""
+    """Creates topics on the session's broker, with the given settings."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
 
     def make(name: str, partitions: int = 1, **config: object) -> str:
@@ -139,7 +139,7 @@ def pytest_make_collect_report(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Children inherit it, and so do theirs: a process can be told to be ours even when its parent is gone.
+    # Child processes inherit it, so a process can be recognized as ours even when its parent is gone.
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
 
 
@@ -161,18 +161,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _stop_shared_prism() -> None:
-    """Ends the Prism that Beam keeps for the life of the process: Beam does so itself, but later than we look."""
+    """Ends the Prism that Beam keeps for the life of the process: Beam also ends it, but only after our check."""
     module = sys.modules.get("apache_beam.runners.portability.prism_runner")
     if module is not None:
         shared: Any = module.PrismRunner.shared_handle
-        # The constructor is called when there is no Prism; None says that there is nothing to share either.
+        # The constructor is called when there is no Prism; None means that there is nothing to share either.
         server = shared.acquire(lambda: None)
         if server is not None:
             server.stop()
 
 
 def _processes_left() -> list[psutil.Process]:
-    """What this session started and still runs after a moment to end by itself."""
+    """The processes that this session started and that still run after a short wait for them to end."""
     here = psutil.Process()
     found = {process for process in psutil.process_iter() if process != here and _is_of_this_session(process)}
     found.update(here.children(recursive=True))

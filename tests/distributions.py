@@ -1,4 +1,4 @@
-"""Distributions of other packages on the path, with metadata as an installer writes them."""
+"""Installed packages on the path, with metadata as an installer writes it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Write(Protocol):
 
 @contextmanager
 def distributions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Gives a function that installs a package of one module and one entry point; all of it is gone at the end.
+    """Returns a function that installs a package with one module and one entry point; all are removed at the end.
 
     The function takes the name of the package, the group and the name of the entry point, the code of the module, and
-    the value of the entry point, if that is not the module.
+    the value of the entry point, unless it is the module.
     """
     with path_of_distributions(folder, monkeypatch):
         modules: list[str] = []
@@ -48,7 +48,7 @@ def distributions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wri
 
 @contextmanager
 def path_of_distributions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A context in which what is installed in a folder is found, too."""
+    """A context in which packages installed in a folder are found as well."""
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(folder))
         installed.cache_clear()

@@ -1,4 +1,4 @@
-"""Google Cloud on this machine: a storage emulator, and a service that answers as Dataflow does, for job requests."""
+"""Google Cloud on this machine: a storage emulator, and a service that responds to job requests like Dataflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUCKET = "serving-bucket"
 PROJECT = "demo-project"
 REGION = "europe-west1"
 
-# What every command needs; no_auth: nobody asks for credentials.
+# The options that every command needs; no_auth: no credentials are required.
 PLACE = (f"--project={PROJECT}", f"--region={REGION}", f"--temp_location=gs://{BUCKET}/temp", "--no_auth")
 
 
@@ -32,15 +32,15 @@ class StorageEmulator:
         self._client = storage.Client.create_anonymous_client()
 
     def names(self) -> list[str]:
-        """Of all objects."""
+        """The names of all objects."""
         return sorted(blob.name for blob in self._client.list_blobs(BUCKET))
 
     def read(self, name: str) -> bytes:
-        """An object."""
+        """Reads an object."""
         return bytes(self._client.bucket(BUCKET).blob(name).download_as_bytes())
 
     def write(self, name: str, content: str) -> str:
-        """Makes an object; gives its location."""
+        """Writes an object; returns its location."""
         self._client.bucket(BUCKET).blob(name).upload_from_string(content)
         return f"gs://{BUCKET}/{name}"
 
@@ -51,7 +51,7 @@ class StorageEmulator:
 
 @contextmanager
 def storage_emulator() -> Iterator[StorageEmulator]:
-    """Runs one, in threads of this process."""
+    """Runs the emulator, in threads of this process."""
     server = create_server("localhost", 0, in_memory=True, default_bucket=BUCKET)
     server.start()
     try:
@@ -67,11 +67,11 @@ def storage_emulator() -> Iterator[StorageEmulator]:
 
 @dataclass
 class FakeDataflow:
-    """Takes requests for jobs of one project and region, and keeps them.
+    """Accepts job requests for one project and region, and records them.
 
     Attributes:
-      running: names of the jobs that run, and their ids.
-      created: the jobs that were asked for.
+      running: the names of the running jobs, and their ids.
+      created: the jobs that were requested.
     """
 
     endpoint: str = ""
@@ -79,7 +79,7 @@ class FakeDataflow:
     created: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """The status and the body of an answer."""
+        """The status and body of a response."""
         place = re.match(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs", path)
         if place is None or place[2] != REGION:
             return 400, {"error": {"code": 400, "message": f"The workflow could not be created: no location {path}"}}
@@ -94,7 +94,7 @@ class FakeDataflow:
 
 @contextmanager
 def fake_dataflow() -> Iterator[FakeDataflow]:
-    """Runs one, in threads of this process."""
+    """Runs the service, in threads of this process."""
     service = FakeDataflow()
 
     class Handler(QuietHandler):

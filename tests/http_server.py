@@ -1,4 +1,4 @@
-"""Servers of HTTP in threads of this process, and waiting for one in a process of its own."""
+"""HTTP servers in threads of this process, and waiting for one that runs in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class QuietHandler(BaseHTTPRequestHandler):
     """A handler that does not log requests."""
 
     def send(self, status: int, content: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Sends a whole answer, without its content if the request was HEAD."""
+        """Sends a complete response, without its content if the request was HEAD."""
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
@@ -58,7 +58,7 @@ def http_server(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | Non
 
 
 def wait_until_served(process: ServerProcess, url: str, seconds: float) -> None:
-    """Waits until the server in a process answers; fails with its log when it ends or does not answer in time."""
+    """Waits until the server in a process responds; fails with its log when it ends or does not respond in time."""
     end = time.monotonic() + seconds
     while True:
         try:

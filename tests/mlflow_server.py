@@ -1,4 +1,4 @@
-"""A real MLflow tracking server with its registry, in an environment of its own: SQLite and a folder for the files.
+"""A real MLflow tracking server with its registry, in its own environment: SQLite and a folder for the files.
 
 with running(tmp_path) as server:
     version = server.log(estimator, example)
@@ -33,8 +33,8 @@ class MlflowServer:
     """A running server.
 
     Attributes:
-      url: of the server.
-      folder: where it keeps everything.
+      url: the URL of the server.
+      folder: the folder in which it keeps everything.
     """
 
     url: str
@@ -50,7 +50,7 @@ class MlflowServer:
         return mlflow.MlflowClient(self.url, self.url)
 
     def log(self, name: str, estimator: Any, example: Any) -> str:
-        """Logs and registers an estimator; returns the number of its version."""
+        """Logs and registers an estimator; returns its version number."""
         mlflow.set_tracking_uri(self.url)
         mlflow.set_registry_uri(self.url)
         with mlflow.start_run():
@@ -69,7 +69,7 @@ class MlflowServer:
         self.client.set_registered_model_alias(name, alias, version)
 
     def add_user(self, name: str, password: str) -> None:
-        """Adds a user, who may read."""
+        """Adds a user with permission to read."""
         credentials = b64encode(f"{self.USER}:{self.PASSWORD}".encode()).decode()
         request = urllib.request.Request(
             f"{self.url}/api/2.0/mlflow/users/create",
@@ -81,11 +81,11 @@ class MlflowServer:
 
 @contextmanager
 def running(folder: Path, *, with_passwords: bool = False) -> Iterator[MlflowServer]:
-    """Starts a server, waits until it answers, and stops it at the end; fails when it does not start.
+    """Starts a server, waits until it responds, and stops it at the end; fails when it does not start.
 
     Args:
-      folder: for everything that the server keeps.
-      with_passwords: whether it answers only those who give the user and password of `MlflowServer`.
+      folder: the folder for everything that the server keeps.
+      with_passwords: whether it only accepts requests with the user and password of `MlflowServer`.
     """
     port = free_port()
     bin_folder = server_environment("mlflow", LOCK)

@@ -20,9 +20,9 @@ FLOATS_PER_MEGABYTE = 1024 * 1024 // 4
 
 
 def sleep(seconds: float) -> Any:
-    """A tensor that is 0 (int64), and known only after `seconds`; in graphs too, and it survives saving.
+    """A tensor that is 0 (int64), and known only after `seconds`; it works in graphs and survives saving.
 
-    The kernel of a data set that sleeps before each element, and once more before its end: hence half each time.
+    It uses a data set whose kernel sleeps before each element, and once more before the end: hence half each time.
     """
     sleeping = tf.raw_ops.SleepDataset(
         input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.range(1)),
@@ -42,13 +42,13 @@ def save_version_model(
     load_delay: float = 0.0,
     column: bool = False,
 ) -> Path:
-    """A model whose answer is its version: `x` float32 [None] -> `version` int64 [None].
+    """A model whose output is its version: `x` float32 [None] -> `version` int64 [None].
 
     Args:
-      folder: where it is written.
-      version: what it answers for each row.
-      delay: seconds that each call takes (it sleeps: no core is used).
-      size_mb: megabytes of random weights, which no compression shrinks.
+      folder: the folder to which it is written.
+      version: the output for each row.
+      delay: seconds that each call takes (it sleeps, so it uses no core).
+      size_mb: megabytes of random weights, which cannot be compressed.
       load_delay: seconds that loading takes.
       column: `x` is [None, 1] instead.
     """
@@ -126,9 +126,9 @@ def save_grading_model(
     """`x` float32 [None] -> `amount` float32 [None]: x plus a shift; `scores` float32 [None, 3]: the highest is x's.
 
     Args:
-      folder: where it is written.
-      shift: what is added to x.
-      constant: the answers are those for 0, whatever x is.
+      folder: the folder to which it is written.
+      shift: the number that is added to x.
+      constant: the outputs are those for 0, whatever x is.
       delay: seconds that each call takes.
       nan_above: `amount` is NaN where x is above this.
       off_above: `amount` is 1 too high where x is above this.
@@ -170,7 +170,7 @@ def save_failing_model(folder: Path) -> Path:
 
 
 def save_constant_model(folder: Path) -> Path:
-    """`x` float32 [None] -> `mean` float32 []: an answer for the batch, not for its rows."""
+    """`x` float32 [None] -> `mean` float32 []: one output for the batch, not one for each row."""
 
     def mean(x: Any) -> dict[str, Any]:
         return {"mean": tf.reduce_mean(x)}
@@ -198,7 +198,7 @@ def save_example_model(folder: Path, name: str = "examples") -> Path:
 
 
 def save_vocabulary_model(folder: Path, words: list[str]) -> Path:
-    """`word` string [None] -> `place` int64 [None], -1 if unknown; the words are an asset, read at each call too."""
+    """`word` string [None] -> `place` int64 [None], -1 if unknown; the words are an asset, also read at each call."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder.parent / f"{folder.name}-words.txt"
     source.write_text("\n".join(words), encoding="utf-8")
@@ -231,11 +231,11 @@ def save_two_signatures(folder: Path) -> Path:
 
 
 def save_tf1_model(folder: Path, tags: Mapping[str, float], signature: str = "scale") -> Path:
-    """A model as TensorFlow 1 wrote it, of several tag sets: `x` float32 [None] -> `y`, x times the tag set's factor.
+    """A model as TensorFlow 1 wrote it, with several tag sets: `x` float32 [None] -> `y`, x times the tag set's factor.
 
     Args:
-      folder: where it is written; must not exist.
-      tags: tag set (comma-separated) to its factor. One set of variables serves all, so the factors are constants.
+      folder: the folder to which it is written, which must not exist.
+      tags: the factor of each tag set (comma-separated). All share one set of variables, so the factors are constants.
       signature: the name of the only signature.
     """
     builder = tf.compat.v1.saved_model.Builder(str(folder))
@@ -262,7 +262,7 @@ def save_without_variables(folder: Path) -> Path:
 
 
 def save_garbage(folder: Path) -> Path:
-    """A folder whose saved_model.pb is no such thing."""
+    """A folder whose saved_model.pb is not a SavedModel."""
     folder.mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"\xff\xfe this is not a model" * 20)
     return folder

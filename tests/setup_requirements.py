@@ -1,4 +1,4 @@
-"""What setup.py requires, read by running it with a `setup` that only notes its arguments."""
+"""The requirements in setup.py, read by running it with a `setup` that only records its arguments."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def setup_arguments() -> dict[str, Any]:
 
 
 def plain() -> list[Requirement]:
-    """What every installation has."""
+    """The requirements of every installation."""
     return [Requirement(text) for text in setup_arguments()["install_requires"]]
 
 
 def extra(name: str) -> list[Requirement]:
-    """What one extra adds."""
+    """The requirements that one extra adds."""
     return [Requirement(text) for text in setup_arguments()["extras_require"][name]]
 
 

@@ -1,6 +1,6 @@
-"""Installs the package, with all that it needs, for each other Python on PATH, and tries it: `make test-pythons`.
+"""Installs the package with its requirements for each other Python on PATH, and tries it: `make test-pythons`.
 
-Not a test of pytest's: one interpreter takes minutes, and which ones a machine has is its own affair.
+This is not a pytest test, because one interpreter takes minutes, and machines have different interpreters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for name in sys.argv[1:]:
 
 
 def interpreters() -> list[str]:
-    """Paths of the other Pythons that really run; a name on PATH may be a version manager's stand-in."""
+    """The paths of the other Pythons that really run; a name on PATH may be a stub of a version manager."""
     running = "python{}.{}".format(*sys.version_info)
     found = (shutil.which(name) for name in PYTHONS if name != running)
     return [path for path in found if path and _works(path)]
@@ -79,7 +79,7 @@ def smoke(python: str) -> bool:
 
 
 def _source_copy(folder: Path) -> Path:
-    """What is installed from: building leaves files behind, which the checkout shall not have."""
+    """The copy from which to install, because building leaves files behind, which must not be in the checkout."""
     source = folder / "source"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -109,7 +109,7 @@ def _step(command: list[str], folder: str) -> bool:
 
 
 def main() -> int:
-    """Tries each interpreter in turn; 1 when one of them failed."""
+    """Tries each interpreter in turn; returns 1 if one of them failed."""
     pythons = interpreters()
     if not pythons:
         print("No other Python from 3.10 to 3.13 is on PATH.")

@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, used from outside of the source tree, as workers and users have it."""
+"""The wheel in its own environment, used from outside the source tree, as by workers and users."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 @pytest.fixture(scope="module")
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment into which our wheel is really installed; what it requires it borrows from this one."""
+    """An environment with our wheel really installed; it borrows the required packages from this environment."""
     folder = tmp_path_factory.mktemp("clean")
     wheel = build_wheel()
     environment = folder / "environment"
@@ -64,7 +64,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Runs a command outside of the source tree and without its path, and returns what it printed."""
+    """Runs a command outside the source tree and without its path; returns its output."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
@@ -112,7 +112,7 @@ def test_nothing_else_is_installed(clean_environment: Path, tmp_path: Path) -> N
 
 
 def do_fns() -> list[beam.DoFn]:
-    """Every DoFn of the graph, of ours as of Beam's own transforms in it, for each kind of runner."""
+    """Every DoFn of the graph, both ours and those in Beam's own transforms, for each kind of runner."""
     found = _DoFns()
     for firing, frontiers in product(get_args(Firing), get_args(Frontiers)):
         pipeline = beam.Pipeline()
@@ -131,7 +131,7 @@ class _DoFns(PipelineVisitor):
 
 
 def unpickled_elsewhere(instances: Iterable[beam.DoFn], environment: Path, folder: Path) -> dict[str, str]:
-    """Pickles the DoFns here as Beam does, unpickles them in the environment; the file of each one's class there."""
+    """Pickles the DoFns here as Beam does, unpickles them in the environment; returns the file of each class there."""
     pickles = folder / "pickles"
     pickles.mkdir()
     for number, instance in enumerate(instances):
@@ -152,7 +152,7 @@ def test_every_do_fn_of_the_graph_unpickles_outside_of_the_source_tree(clean_env
 
 
 def test_every_do_fn_of_ours_is_in_the_graph() -> None:
-    """So that none of them is left out above."""
+    """Ensures that the test above leaves none of them out."""
     in_transforms = {kind.__name__ for kind in _do_fn_classes()}
     assert in_transforms == OURS
 

@@ -1,4 +1,4 @@
-"""The rules of tests/conftest.py, tried in test sessions of their own."""
+"""The rules of tests/conftest.py, tried in separate test sessions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The examples in docstrings of the application, run as they stand.
+"""The examples in the application's docstrings, run unchanged.
 
-Not by pytest's --doctest-modules: that would import every module, with Beam and TensorFlow behind some.
+They are not run by pytest's --doctest-modules, which would import every module, and with some of them Beam and
+TensorFlow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What contributors read and what CI runs: in step with the code, and no link leads nowhere."""
+"""The pages for contributors and the steps of CI match the code, and no link is broken."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""No circles of imports, read from the sources: neither between modules, nor between the parts of a folder.
+"""Import cycles, read from the sources: there are none between modules, nor between the parts of a folder.
 
-Imports within functions and for types only count, too. Not counted are modules that a table names (a codec, a command),
-and that Python imports the packages around a module before it.
+Imports within functions and imports for types only count as well. Modules that a table names (a codec, a command) do
+not count, and neither do the parent packages that Python imports before a module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALLOWED = {
     ("beam_pipeline.cli.commands.template", "beam_pipeline.template"),
     # A record type makes its codec, by the table of codecs, and codecs are made from a record type.
     ("models.records.record_type", "models.records.codecs"),
-    # The interface of codecs lies beside them, for those who write one; it imports none of them.
+    # The interface of codecs is beside them, for authors of codecs; it imports none of them.
     ("models.records.registry_frames", "models.records.codecs.base"),
 }
 
@@ -38,7 +38,7 @@ def module_name(path: Path, root: Path) -> str:
 
 
 def imported(source: str, known: Collection[str]) -> set[str]:
-    """Which of the known modules the source imports, at whatever depth."""
+    """The known modules that the source imports, at any depth."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -55,7 +55,7 @@ def graph_of(root: Path, *packages: str) -> Graph:
 
 
 def circle(graph: Graph) -> list[str]:
-    """One circle, its first name also the last: each imports the next; empty if there is none."""
+    """One cycle, with the same first and last name: each imports the next; empty if there is none."""
     try:
         TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)}).prepare()
     except CycleError as error:
@@ -73,12 +73,12 @@ def is_within(name: str, package: str) -> bool:
 
 
 def part_of(name: str, package: str) -> str:
-    """The module or folder directly in the package that has the module; the package for its own `__init__`."""
+    """The module or folder directly in the package that contains the module; the package itself for its `__init__`."""
     return ".".join(name.split(".")[: package.count(".") + 2])
 
 
 def folder_circles(graph: Graph) -> list[str]:
-    """One circle between the parts of each package that has any, by the imports that close it."""
+    """One cycle between the parts of each package that has any, as the imports that close it."""
     packages = {name[:place] for name in graph for place, letter in enumerate(name) if letter == "."}
     return [found for package in sorted(packages) if (found := _within(graph, package))]
 
@@ -124,7 +124,7 @@ def test_each_allowed_circle_is_still_there(ours: Graph, one: tuple[str, str]) -
 
 
 def written(root: Path, sources: Mapping[str, str]) -> Graph:
-    """The graph of a package `p` with these modules."""
+    """The import graph of a package `p` with these modules."""
     for name, source in sources.items():
         path = root / "p" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What of the application each package may import, itself aside.
+# The parts of the application that each package may import, besides itself.
 ALLOWED = {
     "models": set[str](),
     "transforms": {"models"},
@@ -67,7 +67,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of every module that the source imports, at whatever depth; relative ones as dots."""
+    """The line and full name of every module that the source imports, at any depth; relative imports as dots."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

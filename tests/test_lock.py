@@ -1,4 +1,4 @@
-"""The lock file: complete, in step with setup.py on every Python, and without an address of anybody's registry."""
+"""The lock file: complete, consistent with setup.py on every Python, and without the address of a registry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def holds(marker: Marker | None, python: str, extra: str = "") -> bool:
 
 
 def pins(python: str) -> Pins:
-    """The versions that the lock file gives that Python; fails when it gives a package two."""
+    """The versions that the lock file pins for that Python; fails when it pins a package twice."""
     found: dict[NormalizedName, list[str]] = defaultdict(list)
     for line in LOCK.read_text().splitlines():
         text = line.partition("#")[0].strip()
@@ -47,7 +47,7 @@ def lockable() -> list[str]:
 
 
 def wanted(python: str) -> list[Requirement]:
-    """What setup.py requires there, with all extras but the heavy ones."""
+    """The requirements in setup.py for that Python, with all extras except the heavy ones."""
     declared = [*plain(), *(requirement for name in lockable() for requirement in extra(name))]
     return [requirement for requirement in declared if holds(requirement.marker, python)]
 
@@ -75,7 +75,7 @@ def test_it_pins_what_the_installed_packages_require_in_turn() -> None:
 
 
 def required_in_turn(first: Iterable[Requirement], python: str) -> list[Requirement]:
-    """All that is reached from these requirements through the packages that are installed here."""
+    """All packages that these requirements need, directly or indirectly, according to the packages installed here."""
     reached: dict[str, Requirement] = {}
     waiting = list(first)
     while waiting:

@@ -1,4 +1,4 @@
-"""What is required plainly, and what by extras."""
+"""The plain requirements, and those of the extras."""
 
 from __future__ import annotations
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.model_topic.publisher import ListedVersion
-from models.serving.status import ModelStatistics, StatusEvent
+from models.serving.durations import added, percentile
+from models.serving.status import ArmShare, ModelStatistics, StatusEvent
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,13 @@ class ModelStatus:
         in the models topic: live, previous or stored.
       since: when it first served, in milliseconds since 1970-01-01 UTC; None if it never did.
       usage, errors: number of records scored, and of records that failed, over all workers.
-      average, minimum, maximum: duration of a call in milliseconds.
+      average, minimum, maximum, p50, p99: duration of a call in milliseconds.
       last_error: the error of the last failed load, unless it has served since.
       deployment: the consumer group whose workers reported; empty without a report.
+      workers: the number of workers that serve it.
+      memory: the bytes of memory that it takes in the worker where it takes most; 0 if they are unknown.
+      digest: SHA-256 of the published model, as 64 hexadecimal digits; None if no worker has reported it.
+      arms: the arms that it answers in, in any worker.
     """
 
     name: str
@@ -36,7 +41,48 @@ class ModelStatus:
     maximum: float
     last_error: str | None
     deployment: str = ""
+    p50: float = 0.0
+    p99: float = 0.0
+    workers: int = 0
+    memory: int = 0
+    digest: str | None = None
+    arms: tuple[ArmShare, ...] = ()
 
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker process.
+
+    Attributes:
+      worker, deployment: its name, and the consumer group of its deployment.
+      seen: the time of its last event, in milliseconds since 1970-01-01 UTC.
+      lag: the number of offsets of the models topic that it has not applied; None if it follows another topic.
+      waiting: the models that it should serve and has not loaded, as NAME/VERSION.
+      memory: the resident memory of its process in bytes.
+      stopped: why it no longer follows the models topic; None if it does.
+    """
+
+    worker: str
+    deployment: str
+    seen: int
+    lag: int | None
+    waiting: tuple[str, ...]
+    memory: int
+    stopped: str | None = None
+
+    def is_silent(self, now: int) -> bool:
+        """Whether nothing was heard of it for half a minute: it has ended, or cannot write to the status topic."""
+        return now - self.seen > SILENT_MILLISECONDS
+
+    def needs_attention(self, now: int) -> bool:
+        """Whether it does not serve what it should."""
+        return bool(self.lag != 0 or self.waiting or self.stopped or self.is_silent(now))
+
+
+SILENT_MILLISECONDS = 30_000
+_FORGOTTEN_MILLISECONDS = 3_600_000
+# The kinds of events that say something about the state of a model in a worker.
+_REPORTS = ("serving", "statistics", "loading", "failed", "released", "unloaded", "retired")
 
 _Key = tuple[str, str, int]  # deployment, name and version of a model
 
@@ -55,6 +101,8 @@ class StatusFold:
         self._last: dict[_Key, dict[str, StatusEvent]] = {}
         self._statistics: dict[_Key, dict[tuple[str, int], ModelStatistics]] = {}
         self._stopped: dict[tuple[str, str], StatusEvent] = {}
+        self._seen: dict[tuple[str, str], int] = {}
+        self._workers: dict[tuple[str, str], StatusEvent] = {}
 
     def add(self, message: bytes) -> None:
         """Adds a message of the status topic; a message that is not a status event is ignored."""
@@ -64,10 +112,14 @@ class StatusFold:
             return
         if self._deployment not in (None, event.deployment):
             return
-        self._note_stopped(event)
+        self._note_worker(event)
+        if event.kind not in _REPORTS:
+            return
         key = event.deployment, event.model_name, event.model_version
-        if event.kind != "statistics":
-            self._last.setdefault(key, {})[event.worker] = event
+        # In a compacted topic, statistics may be all that is left of a model that serves.
+        if event.kind != "statistics" or event.worker not in self._last.get(key, {}):
+            reported = replace(event, kind="serving") if event.kind == "statistics" else event
+            self._last.setdefault(key, {})[event.worker] = reported
         if event.statistics is not None:
             # A version that serves again starts counting from zero, so its earlier counts are kept under their own
             # start time and added up.
@@ -82,9 +134,37 @@ class StatusFold:
         """The last event of each worker that no longer follows the models topic."""
         return list(self._stopped.values())
 
-    def _note_stopped(self, event: StatusEvent) -> None:
-        """Remembers a worker that stopped following the models topic, until it loads a model again."""
+    def workers(self, position: int, topic_id: str, now: int) -> list[WorkerStatus]:
+        """The workers that were heard of within the last hour, in the order of their names.
+
+        Args:
+          position: the end of the models topic.
+          topic_id: the id of the models topic; empty if it is unknown.
+          now: in milliseconds since 1970-01-01 UTC.
+        """
+        known = [one for one in sorted(self._workers) if now - self._seen[one] < _FORGOTTEN_MILLISECONDS]
+        return [self._worker(one, position, topic_id) for one in known]
+
+    def _worker(self, key: tuple[str, str], position: int, topic_id: str) -> WorkerStatus:
+        state, stopped = self._workers[key].state, self._stopped.get(key)
+        assert state is not None
+        same = not topic_id or not state.topic_id or topic_id == state.topic_id
+        return WorkerStatus(
+            key[1],
+            key[0],
+            self._seen[key],
+            max(0, position - state.position) if same else None,
+            state.waiting,
+            state.memory,
+            None if stopped is None else stopped.error or "",
+        )
+
+    def _note_worker(self, event: StatusEvent) -> None:
+        """Remembers a worker, and if it stopped following the models topic, until it loads a model again."""
         worker = event.deployment, event.worker
+        self._seen[worker] = max(event.at, self._seen.get(worker, 0))
+        if event.state is not None:
+            self._workers[worker] = event
         if event.kind == "stopped":
             self._stopped[worker] = event
         elif event.kind == "loading":
@@ -102,6 +182,7 @@ class StatusFold:
         events = sorted(self._last.get(key, {}).values(), key=lambda event: event.at)
         calls = sum(figure.calls for figure in figures)
         called = [figure for figure in figures if figure.calls]
+        durations = added(figure.durations for figure in figures)
         return ModelStatus(
             descriptor.model_name,
             descriptor.model_version,
@@ -115,4 +196,16 @@ class StatusFold:
             max((figure.maximum for figure in called), default=0.0),
             events[-1].error if events else None,
             deployment,
+            p50=percentile(durations, 50),
+            p99=percentile(durations, 99),
+            workers=sum(event.kind == "serving" for event in events),
+            memory=max((figure.memory for figure in figures), default=0),
+            digest=next((figure.digest for figure in figures if figure.digest), None),
+            arms=self._arms(key),
         )
+
+    def _arms(self, key: _Key) -> tuple[ArmShare, ...]:
+        """The arms of a version in any worker that serves it, by its newest statistics in each."""
+        serving = {worker for worker, event in self._last.get(key, {}).items() if event.kind == "serving"}
+        newest = {worker: one for (worker, _), one in sorted(self._statistics.get(key, {}).items())}
+        return tuple(dict.fromkeys(arm for worker in sorted(serving & newest.keys()) for arm in newest[worker].arms))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -22,11 +23,12 @@ from beam_pipeline.demo.scenario import Scenario
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.snapshot import Snapshot
 from beam_pipeline.demo.summary import draw_summary
-from beam_pipeline.demo.topics import embedded_topics, real_topics
-from beam_pipeline.demo.trained_models import trained_models
+from beam_pipeline.demo.topics import DemoTopics, embedded_topics, real_topics
+from beam_pipeline.demo.trained_models import TrainedModels, trained_models
 from beam_pipeline.demo.verdict import shortcomings
 from beam_pipeline.demo.wine import load_wines
 from models.errors import PipelineFailedError, ServingError
+from models.kafka.client import KafkaSettings
 from runners.local.prism import locate_prism
 
 _FRAME_SECONDS = 0.25
@@ -51,6 +53,8 @@ class DemoSettings:
       forever: until Ctrl-C.
       plain: no live view.
       picture: where the view is saved when a model was refused.
+      runner: what runs the pipeline, for the view.
+      shares_files: whether the pipeline can read this machine's files, such as a model given by its location.
     """
 
     bootstrap_servers: str | None = None
@@ -59,12 +63,21 @@ class DemoSettings:
     forever: bool = False
     plain: bool = False
     picture: Path | None = None
+    runner: str = "DirectRunner"
+    shares_files: bool = True
 
     @property
     def subtitle(self) -> str:
         """What runs, in a few words."""
         kafka = "embedded Kafka" if self.bootstrap_servers is None else "your Kafka"
-        return f"red wines, {self.rate}/s · DirectRunner · {kafka}"
+        return f"red wines, {self.rate}/s · {self.runner} · {kafka}"
+
+
+class Pipeline(Protocol):
+    """A running pipeline."""
+
+    def check(self) -> None:
+        """Raises PipelineFailedError when the pipeline has ended."""
 
 
 @contextmanager
@@ -110,7 +123,7 @@ class Demo:
           ServingError: a part is missing, the pipeline dies, or a step of the scenario has no effect.
           KeyboardInterrupt: the demo is interrupted before the stream has started.
         """
-        settings, board = self._settings, self._scoreboard
+        settings = self._settings
         with ExitStack() as stack:
             presentation = stack.enter_context(self._presentation())
             models = trained_models(presentation.report)
@@ -120,6 +133,28 @@ class Demo:
             presentation.report("Starting the pipeline")
             pipeline = PipelineProcess(run_arguments(kafka, topics), self._folder / _PIPELINE_LOG)
             stack.callback(pipeline.stop)
+            wrong = self._score(kafka, topics, pipeline, models, presentation)
+            presentation.report("Stopping the pipeline")
+        _refuse(wrong)
+
+    def run_with(self, kafka: KafkaSettings, topics: DemoTopics, pipeline: Pipeline) -> None:
+        """Runs the demo with a pipeline that runs already, on topics that are empty. Raises what `run` raises."""
+        with self._presentation() as presentation:
+            models = trained_models(presentation.report)
+            wrong = self._score(kafka, topics, pipeline, models, presentation)
+        _refuse(wrong)
+
+    def _score(
+        self,
+        kafka: KafkaSettings,
+        topics: DemoTopics,
+        pipeline: Pipeline,
+        models: TrainedModels,
+        presentation: Presentation,
+    ) -> list[str]:
+        """Sends the stream while models change, and returns what went wrong."""
+        settings, board = self._settings, self._scoreboard
+        with ExitStack() as stack:
             collector = Collector(kafka, topics, board)
             stack.callback(collector.close)
             collector.start()
@@ -127,18 +162,23 @@ class Demo:
             stack.callback(stream.close)
             self._await_first_result(stream, pipeline)
             scenario = Scenario(
-                kafka, topics.models, models, self._folder, stream, board, settings.seconds, settings.forever
+                kafka,
+                topics.models,
+                models,
+                self._folder,
+                stream,
+                board,
+                settings.seconds,
+                settings.forever,
+                shares_files=settings.shares_files,
             )
-            wrong = self._play(scenario, stream, pipeline, presentation)
-            presentation.report("Stopping the pipeline")
-        if wrong:
-            raise DemoFailedError(f"the demo did not run as expected: {'; '.join(wrong)}")
+            return self._play(scenario, stream, pipeline, presentation)
 
     def _presentation(self) -> Presentation:
         kind = PlainPresentation if self._settings.plain else LivePresentation
         return kind(self._console, self._settings.subtitle)
 
-    def _await_first_result(self, stream: RecordStream, pipeline: PipelineProcess) -> None:
+    def _await_first_result(self, stream: RecordStream, pipeline: Pipeline) -> None:
         """Sends one record ahead of the stream: once its result has arrived, the pipeline is up."""
         stream.send_one()
         deadline = time.monotonic() + _START_SECONDS
@@ -148,7 +188,7 @@ class Demo:
                 raise PipelineFailedError(f"the pipeline produced no result within {_START_SECONDS:g} s")
 
     def _play(
-        self, scenario: Scenario, stream: RecordStream, pipeline: PipelineProcess, presentation: Presentation
+        self, scenario: Scenario, stream: RecordStream, pipeline: Pipeline, presentation: Presentation
     ) -> list[str]:
         """Runs the stream and the scenario, shows them and the summary, and returns what went wrong."""
         board, interrupted = self._scoreboard, False
@@ -183,6 +223,11 @@ class Demo:
             self._pictured = True
             assert self._settings.picture is not None
             save_picture(snapshot, self._settings.subtitle, self._settings.picture)
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    if wrong:
+        raise DemoFailedError(f"the demo did not run as expected: {'; '.join(wrong)}")
 
 
 def _refused_just_now(snapshot: Snapshot) -> bool:

@@ -49,6 +49,7 @@ class Scenario:
       scoreboard: shows the effects of the steps, and takes events.
       seconds: the approximate duration of a pass.
       forever: whether to repeat the pass until the demo is stopped.
+      shares_files: whether the pipeline can read a model by its location on this machine.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Scenario:
         scoreboard: Scoreboard,
         seconds: float = USUAL_SECONDS,
         forever: bool = False,
+        *,
+        shares_files: bool = True,
     ) -> None:
         self._kafka = kafka
         self._topic_name = models_topic
@@ -71,6 +74,7 @@ class Scenario:
         self._scoreboard = scoreboard
         self._pace = max(0.1, (seconds - _WORK_SECONDS) / (USUAL_SECONDS - _WORK_SECONDS))
         self._forever = forever
+        self._shares_files = shares_files
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scenario", daemon=True)
         self.ended = threading.Event()
@@ -124,8 +128,12 @@ class Scenario:
 
     def _publish_weak(self) -> None:
         folder = self._models.weak
-        draft = draft_of(f"logistic regression, {RECIPES['weak'].rows} rows", location=str(folder))
-        version = self._publish(draft, "weak", "a weak model, by its location")
+        description = f"logistic regression, {RECIPES['weak'].rows} rows"
+        if self._shares_files:
+            draft = draft_of(description, location=str(folder))
+        else:
+            draft = draft_of(description, content=zip_folder(folder))
+        version = self._publish(draft, "weak", f"a weak model, by its {'location' if self._shares_files else 'bytes'}")
         self._await_handover(f"v{version} was published but did not score any record")
         self._scoreboard.add_event(f"v{version} is scoring", "good")
 

@@ -1,6 +1,6 @@
 """Registers a folder in MLflow and points an alias to it: `python examples/frameworks/register.py FOLDER NAME ALIAS`.
 
-The server is that of the variable MLFLOW_TRACKING_URI.
+The variable MLFLOW_TRACKING_URI names the server.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Rates wines by three frameworks: `python examples/frameworks/train.py FOLDER`.
+"""Trains models that rate wines with three frameworks: `python examples/frameworks/train.py FOLDER`.
 
 Each model is trained on the same wines, and saved in the format in which it is served:
 
 - `forest.onnx`: a random forest of scikit-learn, exported to ONNX; its input `X` is float32 [n, 11], its output
   `variable` [n, 1];
-- `boosted.ubj`: a regressor of XGBoost that knows the names of its features, so that it has an input for each;
-- `linear/`: a linear model of scikit-learn with its scaler, as MLflow logs it, also with named features.
+- `boosted.ubj`: an XGBoost regressor that knows the names of its features, so that it has one input for each;
+- `linear/`: a linear model of scikit-learn with its scaler, as logged by MLflow, also with named features.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from beam_pipeline.publishing.wine_data import MEASURES, read_wines
 
 
 def training_data() -> tuple[pd.DataFrame, np.ndarray]:
-    """The measures of all wines, a column each, and their qualities."""
+    """The measurements of all wines, one column for each, and the quality of the wines."""
     wines = read_wines()
     return pd.DataFrame([wine.measures for wine in wines], columns=list(MEASURES)), np.array([w.quality for w in wines])
 
@@ -42,13 +42,13 @@ def save_forest(path: Path) -> None:
 
 
 def save_boosted(path: Path) -> None:
-    """Trains the regressor of XGBoost; the DataFrame gives it the names of its features."""
+    """Trains the XGBoost regressor, which takes the names of its features from the DataFrame."""
     measures, quality = training_data()
     XGBRegressor(n_estimators=60, max_depth=4).fit(measures, quality).save_model(path)
 
 
 def save_linear(folder: Path) -> None:
-    """Trains the linear model; the format of skops is data, where a pickle would be a program."""
+    """Trains the linear model, and saves it with skops, whose format is data; a pickle would be a program."""
     measures, quality = training_data()
     model = make_pipeline(StandardScaler(), Ridge()).fit(measures.to_numpy(), quality)
     mlflow.sklearn.save_model(
@@ -57,7 +57,7 @@ def save_linear(folder: Path) -> None:
 
 
 def main() -> None:
-    """Saves all three."""
+    """Saves all three models."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     save_forest(folder / "forest.onnx")

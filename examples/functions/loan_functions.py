@@ -1,6 +1,6 @@
-"""How much of an income a loan would take, as a function that is served like a model.
+"""Computes the share of an income that a loan would take, in a function that is served like a model.
 
-Install it where models are published and wherever workers run, then publish it by its name::
+Install the package where models are published and wherever workers run, then publish the function by its name::
 
     pip install examples/functions
     echo '{"function": "loan-burden", "parameters": {"years": 8}}' > burden.json
@@ -23,11 +23,11 @@ from models.tensors import Array
     outputs={"share": Column("float64"), "verdict": Column("text")},
 )
 def burden(columns: Mapping[str, Array], years: int = 5, limit: float = 0.4) -> Mapping[str, Array]:
-    """The share of the income that a loan and the housing take, and whether that is bearable.
+    """The share of the income that the loan and housing take, and whether that share is bearable.
 
     Args:
-      columns: fields of loan applications.
-      years: for which the loan runs.
+      columns: the fields of loan applications.
+      years: the term of the loan in years.
       limit: the highest share that is bearable.
     """
     yearly = columns["amount"].astype(float) / years + columns["housing_cost"].astype(float)

@@ -1,7 +1,7 @@
 """Saves ten tiny models: `python examples/loan/make_models.py FOLDER`.
 
-Each looks at one side of a loan application. Its inputs are fields of the application, float32 [n]; its output `risk`
-[n] is a probability, by weights that somebody guessed.
+Each model looks at one aspect of a loan application. Its inputs are fields of the application, float32 [n]; its output
+`risk` [n] is a probability that is computed from guessed weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# The weight of each field, and a bias.
+# The weight of each field, and the bias.
 MODELS: Mapping[str, tuple[Mapping[str, float], float]] = {
     "income": ({"income": -0.05}, 1.5),
     "burden": ({"amount": 0.08, "income": -0.06}, -0.5),
@@ -29,7 +29,7 @@ MODELS: Mapping[str, tuple[Mapping[str, float], float]] = {
 
 
 def save_risk_model(folder: Path, weights: Mapping[str, float], bias: float) -> None:
-    """Saves a logistic regression on some fields."""
+    """Saves a logistic regression on the fields that have weights."""
     module = tf.Module()
     module.weights = tf.Variable(list(weights.values()))
     module.bias = tf.Variable(bias)
@@ -43,7 +43,7 @@ def save_risk_model(folder: Path, weights: Mapping[str, float], bias: float) -> 
 
 
 def main() -> None:
-    """Saves each model into a folder of its name."""
+    """Saves each model into a folder with its name."""
     for name, (weights, bias) in MODELS.items():
         save_risk_model(Path(sys.argv[1]) / name, weights, bias)
     print(f"{len(MODELS)} models saved in {sys.argv[1]}")

@@ -16,7 +16,7 @@ SCHEMA = json.loads(Path(__file__).with_name("loan.avsc").read_text(encoding="ut
 
 
 def random_application(chance: random.Random) -> dict[str, Any]:
-    """Somebody between well-off and careful, and neither."""
+    """An application by a random person, from well-off and careful to neither."""
     care = chance.random()
     income = 20 + 100 * chance.random() * (0.5 + care / 2)
     return {
@@ -35,7 +35,7 @@ def random_application(chance: random.Random) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Sends as many applications as were asked for, and waits until the broker has them."""
+    """Sends the requested number of applications, and waits until the broker has them."""
     parser = argparse.ArgumentParser(description="Send random loan applications.")
     parser.add_argument("--bootstrap-servers", default="localhost:9092")
     parser.add_argument("--topic", default="loan-applications")

@@ -1,6 +1,6 @@
 """Saves a tiny model: `python examples/sensors/make_model.py FOLDER`.
 
-Input `readings` [n, 2]: temperature and vibration. Output `risk` [n]: a probability, by weights that somebody guessed.
+Input `readings` [n, 2]: temperature and vibration. Output `risk` [n]: a probability, computed from guessed weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Risk(tf.Module):
 
 
 def main() -> None:
-    """Saves the model into the folder that is named."""
+    """Saves the model into the folder that the argument names."""
     model = Risk()
     tf.saved_model.save(model, sys.argv[1], signatures={"serving_default": model.__call__})
     print(f"saved in {sys.argv[1]}")

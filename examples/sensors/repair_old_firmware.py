@@ -1,8 +1,8 @@
-"""Repairs a reading of old firmware: adds the vibration that is missing, as 0.
+"""Repairs a reading from old firmware by adding the missing vibration as 0.
 
-For `beam-serving dead-letters replay --repair 'python examples/sensors/repair_old_firmware.py'`, which runs it for each
-dead letter: the value comes on standard input, the repaired one goes to standard output. A status other than 0
-leaves the dead letter as it is.
+Use it with `beam-serving dead-letters replay --repair 'python examples/sensors/repair_old_firmware.py'`, which runs it
+for each dead letter: it reads the value from standard input and writes the repaired one to standard output. If it exits
+with a status other than 0, the dead letter is left unchanged.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ OLD_SCHEMA = {**SCHEMA, "fields": SCHEMA["fields"][:2]}
 
 
 def repaired(value: bytes) -> bytes:
-    """The reading in the present schema; raises ValueError unless it is exactly one of the old schema."""
+    """The reading in the current schema; raises ValueError unless the value is exactly one in the old schema."""
     source = io.BytesIO(value)
     try:
         reading = fastavro.schemaless_reader(source, OLD_SCHEMA, None)
     except (EOFError, UnicodeDecodeError, IndexError) as error:
-        raise ValueError(f"not a reading of old firmware: {error}") from error
+        raise ValueError(f"not a reading from old firmware: {error}") from error
     if source.read():
-        raise ValueError("more bytes than a reading of old firmware has")
+        raise ValueError("more bytes than a reading from old firmware has")
     target = io.BytesIO()
     fastavro.schemaless_writer(target, SCHEMA, {**reading, "vibration": 0.0})
     return target.getvalue()
 
 
 def main() -> None:
-    """One value from standard input to standard output."""
+    """Repairs one value from standard input, and writes it to standard output."""
     try:
         value = repaired(sys.stdin.buffer.read())
     except ValueError as error:

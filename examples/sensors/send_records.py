@@ -1,6 +1,6 @@
 """Sends random sensor readings: `python examples/sensors/send_records.py --count 100`.
 
-It uses nothing of beam-serving: any program that writes Avro to Kafka can be the source of records.
+It does not use beam-serving: any program that writes Avro to Kafka can be the source of records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import fastavro
 from confluent_kafka import Producer
 
 SCHEMA = json.loads(Path(__file__).with_name("sensor.avsc").read_text(encoding="utf-8"))
-# Sensors with old firmware know no vibration.
+# Sensors with old firmware do not measure vibration.
 OLD_SCHEMA = {**SCHEMA, "fields": SCHEMA["fields"][:2]}
 
 
@@ -28,19 +28,21 @@ def encode(schema: dict[str, Any], reading: dict[str, Any]) -> bytes:
 
 
 def random_reading(chance: random.Random) -> dict[str, Any]:
-    """A machine that is somewhere between cool and quiet, and hot and shaking."""
+    """A reading of a machine between two extremes: cool and quiet, or hot and shaking."""
     sensor = f"machine-{chance.randrange(20)}"
     return {"sensor_id": sensor, "temperature": chance.uniform(20, 90), "vibration": chance.uniform(0, 12)}
 
 
 def main() -> None:
-    """Sends as many readings as were asked for, and waits until the broker has them."""
+    """Sends the requested number of readings, and waits until the broker has them."""
     parser = argparse.ArgumentParser(description="Send random sensor readings.")
     parser.add_argument("--bootstrap-servers", default="localhost:9092")
     parser.add_argument("--topic", default="sensors")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--old-firmware", action="store_true", help="leave the vibration out, which is malformed")
+    parser.add_argument(
+        "--old-firmware", action="store_true", help="leave the vibration out, which makes the records malformed"
+    )
     given = parser.parse_args()
 
     schema = OLD_SCHEMA if given.old_firmware else SCHEMA

@@ -1,6 +1,6 @@
-"""A program in ONNX for Triton's backend for Python, which loads this file beside `forest.onnx`.
+"""Runs an ONNX model in Triton's Python backend, which loads this file beside `forest.onnx`.
 
-Triton's own backend for ONNX needs no such file, but not every build of Triton has it.
+Triton's own ONNX backend does not need this file, but not every build of Triton includes that backend.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import triton_python_backend_utils as backend
 
 
 class TritonPythonModel:
-    """Triton calls `initialize` once, and then `execute` with one request or several."""
+    """The model as Triton sees it: `initialize` is called once, and then `execute` with one or more requests."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Loads the version of this folder."""
+        """Loads the model of the version that this folder contains."""
         folder = Path(args["model_repository"]) / args["model_version"]
         self._session = onnxruntime.InferenceSession(folder / "forest.onnx")
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers each request; an exception would be the answer to all of them."""
+        """Responds to each request; an exception would be the response to all of them."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Makes a repository of models for Triton: `python examples/triton/train.py FOLDER`.
+"""Creates a model repository for Triton: `python examples/triton/train.py FOLDER`.
 
-It has one model, `wine`, a random forest of scikit-learn in ONNX that rates wines; `model.py` in this folder runs it.
+It contains one model, `wine`, a scikit-learn random forest in ONNX that rates wines; `model.py` in this folder runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Trains the forest, and puts it where Triton looks for version 1."""
+    """Trains the forest, and saves it where Triton looks for version 1."""
     folder = Path(sys.argv[1]) / "wine"
     version = folder / "1"
     version.mkdir(parents=True, exist_ok=True)

@@ -73,6 +73,13 @@ class Kubectl:
         printed = self.run("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--output=json")
         return json.loads(printed) if printed.strip() else None
 
+    def items(self, kind: str, namespace: str, selector: str = "") -> list[Manifest]:
+        """The resources of a kind in a namespace, all or those with certain labels."""
+        chosen = [f"--selector={selector}"] if selector else []
+        listed = json.loads(self.run("get", kind, f"--namespace={namespace}", *chosen, "--output=json"))
+        found: list[Manifest] = listed["items"]
+        return found
+
     def custom_kinds(self) -> set[str]:
         """The names of the cluster's custom resource definitions."""
         printed = self.run("get", "customresourcedefinitions", "--output=name")

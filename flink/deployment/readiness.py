@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 
+from flink.deployment import pods
 from flink.deployment.errors import DeploymentError
 from flink.deployment.kubectl import Kubectl, Manifest
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 2.0
+# How long what keeps a pod from starting may last: the broker or a registry may be away for a moment.
+PATIENCE_SECONDS = 60.0
 _FAILED = ("FAILED", "ROLLED_BACK")
 
 
@@ -20,9 +24,13 @@ def job_state(live: Manifest | None) -> str:
 
 def last_savepoint(live: Manifest | None) -> str:
     """The savepoint of the last upgrade; empty when there is none."""
-    path = str(_job_status(live).get("upgradeSavepointPath") or "")
-    # After an upgrade from the last checkpoint, the operator puts a keyword here instead of a location.
-    return path if "://" in path else ""
+    status = _job_status(live)
+    # Operators before 1.8 only have the list of savepoints.
+    latest = (status.get("savepointInfo") or {}).get("lastSavepoint") or {}
+    path = str(status.get("upgradeSavepointPath") or latest.get("location") or "")
+    # After an upgrade from the last checkpoint, the operator puts a keyword here instead of a location. Flink writes
+    # the location of a local file with one slash.
+    return path if ":/" in path else ""
 
 
 def _job_status(live: Manifest | None) -> Manifest:
@@ -43,10 +51,11 @@ def wait_for_needs(kubectl: Kubectl, manifests: Sequence[Manifest], seconds: flo
 def wait_until_stable(
     kubectl: Kubectl, manifests: Sequence[Manifest], seconds: float, report: Callable[[str], None]
 ) -> None:
-    """Waits until the operator reports the latest version of each manifest as stable.
+    """Waits until the operator reports the latest version of each manifest as stable, and its pods are ready.
 
     Raises:
-      DeploymentError: the operator reports a failure or has rolled back, or it takes too long.
+      DeploymentError: the operator reports a failure or has rolled back, a pod cannot start, or it takes too long; the
+        message has the reason.
     """
     deadline = time.monotonic() + seconds
     for manifest in manifests:
@@ -55,19 +64,37 @@ def wait_until_stable(
 
 def _wait_for_one(kubectl: Kubectl, manifest: Manifest, deadline: float, report: Callable[[str], None]) -> None:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
-    reported = ""
+    namespace = manifest["metadata"]["namespace"]
+    reported, troubled_since = "", None
     while True:
-        live = kubectl.get(kind.lower(), name, manifest["metadata"]["namespace"])
+        live = kubectl.get(kind.lower(), name, namespace)
         state = _state(live)
-        if state == "STABLE":
+        running = pods.listed(kubectl, namespace)
+        if state == "STABLE" and pods.ready(running, "taskmanager") >= _task_managers(manifest):
             return
+        problems = pods.problems(kubectl, namespace, running)
+        troubled_since = (troubled_since or time.monotonic()) if problems else None
         now = f"{kind} {name}: {state or 'waiting for the operator'}, job {job_state(live) or 'missing'}"
-        if state in _FAILED or time.monotonic() > deadline:
-            raise DeploymentError(f"{now}; {_error(live) or 'the operator gives no reason'}")
+        is_late = time.monotonic() > deadline
+        if troubled_since is not None and time.monotonic() - troubled_since > PATIENCE_SECONDS:
+            is_late = True
+        if state in _FAILED or is_late:
+            reason = "; ".join([*problems, *filter(None, [_error(live)])])
+            raise DeploymentError(f"{now}; {reason or 'the operator gives no reason'}")
+        now = "; ".join([now, *problems])
         if now != reported:
             report(now)
             reported = now
         time.sleep(POLL_SECONDS)
+
+
+def _task_managers(manifest: Manifest) -> int:
+    """The number of task managers that the job of a FlinkDeployment needs; 0 without a job of its own."""
+    spec = manifest["spec"]
+    if manifest["kind"] != "FlinkDeployment" or "job" not in spec:
+        return 0
+    slots = int(spec.get("flinkConfiguration", {}).get("taskmanager.numberOfTaskSlots", 1))
+    return math.ceil(int(spec["job"].get("parallelism", 1)) / slots)
 
 
 def _state(live: Manifest | None) -> str:

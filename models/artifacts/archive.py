@@ -112,7 +112,7 @@ def check_archive(path: Path) -> None:
 
 
 def allowed_bytes(size: int) -> int:
-    """How many bytes a file of a model may grow to when it is unpacked or loaded.
+    """The number of bytes to which a model file may grow when it is unpacked or loaded.
 
     >>> allowed_bytes(10) == EXPANSION_FLOOR, allowed_bytes(10**9)
     (True, 200000000000)

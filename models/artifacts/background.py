@@ -1,4 +1,4 @@
-"""Runs work that moves many bytes behind the work that records wait for."""
+"""Runs work that moves many bytes at a lower priority than the work that records wait for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NICENESS = 10
 
 
 def in_background(work: Callable[[], T]) -> T:
-    """Calls `work` on a thread to which the operating system prefers all others, and returns what it returns.
+    """Calls `work` on a thread of the lowest priority, and returns its result.
 
-    Copying and hashing a large model takes a core for seconds, in which records would wait. Only Linux gives threads a
-    priority of their own; elsewhere the thread is one like all others. The thread is new for each call, because
-    without privileges a thread cannot raise its priority again. It is a daemon: if the caller is interrupted, the
-    process need not wait for the end of the work.
+    Copying and hashing a large model occupies a core for seconds, during which records would wait. Only Linux gives
+    each thread its own priority; elsewhere the thread runs like any other. Each call starts a new thread, because a
+    thread cannot raise its priority again without privileges. The thread is a daemon: if the caller is interrupted, the
+    process need not wait for the work to end.
 
     Raises:
-      Exception: whatever `work` raises.
+      Exception: any exception that `work` raises.
     """
     done: Future[T] = Future()
 

@@ -38,12 +38,12 @@ class FetchedModel:
 
 
 def fetch_model(descriptor: ModelDescriptor, content: bytes | None, opener: Opener, folder: Path) -> FetchedModel:
-    """Fetches the model of a descriptor, unless its bytes are there already, and checks its digest.
+    """Fetches the model of a descriptor, unless its bytes are already available, and checks its digest.
 
     A model at a location is copied and hashed in the background (`models.artifacts.background`).
 
     Args:
-      descriptor: names the location, and the digest if the publisher computed one.
+      descriptor: the descriptor, with the location, and with the digest if the publisher computed one.
       content: the bytes of an inline model; None if the model has a location.
       opener: reads the location.
       folder: where the copy goes.

@@ -58,7 +58,7 @@ class LocalOpener:
           ModelLoadError: when the location does not exist or cannot be read; the message names it.
         """
         source = local_path(location)
-        # Locations such as "." and "/" have no name of their own.
+        # Locations such as "." and "/" have no name.
         target = folder / (source.name or "model")
         try:
             if source.is_dir():

@@ -1,7 +1,7 @@
 """Reads the file `MLmodel` of a model that MLflow has logged, without MLflow: flavours and signature.
 
-The YAML is read as plain data, so it can name no class of Python. What it names is only looked up in the model's own
-folder.
+The YAML is read as plain data, so it cannot refer to Python classes. Files that it names are only looked up in the
+model's own folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE_NAME = "MLmodel"
 _LARGEST = 1024 * 1024
 _TEXT = np.dtype(object)
 
-# MLflow's types of columns; bytes, dates, arrays, objects and maps have no counterpart in a tensor of rows.
+# MLflow's column types; bytes, dates, arrays, objects and maps have no counterpart in a tensor of rows.
 _COLUMN_DTYPES = {
     "boolean": np.dtype(np.bool_),
     "double": np.dtype(np.float64),
@@ -38,13 +38,13 @@ _TEXTS = ("object", "str")
 
 @dataclass(frozen=True)
 class MlflowModel:
-    """What the file says.
+    """The content of the file.
 
     Attributes:
-      folder: of the model, with every file that the flavours name.
+      folder: the folder of the model, with every file that the flavours name.
       flavours: the settings of each flavour, by name.
-      inputs: the inputs of the signature in their order; None without a signature. The only tensor of a model may have
-        no name, and then has the name "".
+      inputs: the inputs of the signature in their order; None without a signature. A model's only tensor may be
+        unnamed; its name is then "".
       columns: whether the inputs are the columns of a table; otherwise they are tensors.
     """
 
@@ -54,10 +54,10 @@ class MlflowModel:
     columns: bool = False
 
     def file(self, flavour: str, *settings: str) -> Path:
-        """The file or folder that the first of these settings of a flavour names.
+        """The file or folder that is named by the first of these settings that the flavour has.
 
         Raises:
-          ModelLoadError: when none of them names one, or it leads out of the folder or is missing.
+          ModelLoadError: when none of them names one, or the named one is outside of the folder or missing.
         """
         named = next((self.flavours[flavour][one] for one in settings if self.flavours[flavour].get(one)), None)
         if not isinstance(named, str):
@@ -72,7 +72,7 @@ def read_mlmodel(path: Path) -> MlflowModel:
     """Reads the file.
 
     Raises:
-      ModelLoadError: when it is too large or not such a file, or its signature has types that cannot be served.
+      ModelLoadError: when it is too large or malformed, or its signature has types that cannot be served.
     """
     described = _mapping(_plain(path), "the file")
     flavours = {str(name): _mapping(one, name) for name, one in _mapping(described.get("flavors"), "flavors").items()}
@@ -108,7 +108,7 @@ def _inputs(listed: Any) -> tuple[TensorSpec, ...]:
     names = [spec.name for spec in specs]
     if not specs or len(set(names)) != len(names) or ("" in names and len(names) > 1):
         raise ModelLoadError(
-            f"{FILE_NAME}: each input of the signature must have a name of its own; infer the signature from a "
+            f"{FILE_NAME}: each input of the signature must have a unique name; infer the signature from a "
             "DataFrame, an array or a dict of arrays, and log the model again"
         )
     return specs

@@ -1,4 +1,4 @@
-"""Finds the file of a fetched model whose format is one file, perhaps with others beside it."""
+"""Finds the file of a fetched model whose format is a single file, possibly with others beside it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def open_model_file(content: bytes | Path, folder: Path, suffixes: Collection[st
     Args:
       content: the bytes of an inline model, or the path of a file or folder.
       folder: where inline bytes are written, and a zip file is extracted; it need not exist.
-      suffixes: of the names of such files, as in ".onnx". A model that is one file may have any name. (A zip file that
-        has one of these suffixes is the model itself, because some formats are zip files.)
+      suffixes: the suffixes of such files, for example ".onnx". A model that is one file may have any name. (A zip file
+        that has one of these suffixes is the model itself, because some formats are zip files.)
 
     Raises:
-      ModelLoadError: when a zip file is broken (`models.artifacts.archive.extract`), or there is not one such file at
-        the top level of the folder or in the only folder in it; the message lists what was found.
+      ModelLoadError: when a zip file is broken (`models.artifacts.archive.extract`), or there is not exactly one such
+        file at the top level of the folder or in the only folder in it; the message lists the files that were found.
     """
     if isinstance(content, bytes):
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def read_model_file(content: bytes | Path, folder: Path, suffixes: Collection[st
     """The content of the file that `open_model_file` finds.
 
     Raises:
-      ModelLoadError: as `open_model_file` does, and when the file has more than `limit` bytes.
+      ModelLoadError: as in `open_model_file`, and when the file has more than `limit` bytes.
     """
     path = open_model_file(content, folder, suffixes)
     size = path.stat().st_size

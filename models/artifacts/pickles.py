@@ -1,4 +1,4 @@
-"""Which pickles a deployment loads, although loading one runs whatever code it contains."""
+"""The pickles that a deployment loads, although loading one runs whatever code it contains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ PICKLE = "a pickle, and loading one runs whatever code it contains"
 _DIGEST = "sha256:"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
-# How a pickle begins, since protocol 2; and what joblib may have compressed: zlib, gzip, bzip2, lzma, xz, lz4.
+# The first bytes of a pickle since protocol 2, and of the formats in which joblib compresses: zlib, gzip, bzip2, lzma,
+# xz and lz4.
 _STARTS = (b"\x80", b"\x78", b"\x1f\x8b", b"BZh", b"\x5d\x00", b"\xfd7zXZ", b"\x04\x22\x4d\x18")
 
 
@@ -23,8 +24,8 @@ class AllowedPickles:
     """The pickles that the deployment names; none by default.
 
     Attributes:
-      digests: SHA-256 of published models, as 64 hexadecimal digits.
-      names: of models, all of whose versions may be pickles.
+      digests: the SHA-256 digests of published models, as 64 hexadecimal digits.
+      names: the names of models all of whose versions may be pickles.
     """
 
     digests: frozenset[str] = frozenset()
@@ -55,10 +56,10 @@ class AllowedPickles:
         """Checks that a pickle may be loaded; call it before anything reads the pickle.
 
         Args:
-          descriptor: of the model. A name allows only what was published with a digest, so that nobody who can write
-            to the model's location, but not to the models topic, can replace it.
-          digest: SHA-256 of the fetched model, which was compared with that of the descriptor.
-          what: the model is, for the error.
+          descriptor: the model's descriptor. A name allows only models that were published with a digest, so that
+            write access to the model's location, without access to the models topic, is not enough to replace one.
+          digest: the SHA-256 of the fetched model, which has been compared with that of the descriptor.
+          what: what the model is, for the error message.
 
         Raises:
           PickleRefusedError: when the deployment does not allow it.
@@ -81,6 +82,6 @@ NO_PICKLES = AllowedPickles()
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file looks like one of pickle or joblib; it is not read further than its first bytes."""
+    """Whether a file looks like a pickle or joblib file; only its first bytes are read."""
     with path.open("rb") as file:
         return file.read(8).startswith(_STARTS)

@@ -23,9 +23,9 @@ def extract_tar(archive: Path, folder: Path, below: str | None = None, limit: in
     Args:
       archive: the tar file.
       folder: the target, which is created if it is missing.
-      below: if it is given, only what is in this folder of the archive is extracted, without the folder's own name;
-        the rest may contain what would be refused. Files replace those that an earlier archive has left, as the layers
-        of an image do, and cannot delete any.
+      below: if it is given, only the content of this folder of the archive is extracted, without the folder's own name;
+        the rest may contain entries that would be rejected. Files replace those of an earlier archive, as the layers of
+        an image do, but cannot delete any.
       limit: the number of bytes that the unpacked tar file may have; None means 200 times the size of the archive, but
         at least 1 GiB.
 
@@ -37,11 +37,11 @@ def extract_tar(archive: Path, folder: Path, below: str | None = None, limit: in
     allowed = limit if limit is not None else allowed_bytes(archive.stat().st_size)
     try:
         with _opened(archive) as content:
-            # Read as a stream, once: what is counted is what is written.
+            # Read once, as a stream, so that the counted bytes are the written ones.
             stream = cast("BinaryIO", _Limited(content, allowed))
             with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="strict") as opened:
                 _extract(opened, folder, below)
-            # To the end, which has the checksum of what was compressed.
+            # Read to the end, which has the checksum of the compressed data.
             while stream.read(_BLOCK):
                 pass
     except _BROKEN_TAR as error:
@@ -101,7 +101,7 @@ def _opened(archive: Path) -> BinaryIO:
 
 
 class _Limited:
-    """A file from which no more than a number of bytes can be read."""
+    """A file from which only a limited number of bytes can be read."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file

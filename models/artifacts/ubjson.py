@@ -1,6 +1,6 @@
-"""Checks that bytes are one whole value in Universal Binary JSON (ubjson.org), without reading what it says.
+"""Checks that bytes are one complete value in Universal Binary JSON (ubjson.org), without interpreting it.
 
-XGBoost does not check that: it ended the process for an empty model, and never returned for one that was cut off.
+XGBoost does not check this: it ended the process for an empty model, and never returned for one that was cut off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _DEEPEST = 64
 
 
 def check_ubjson(content: bytes) -> None:
-    r"""Raises ModelLoadError unless the bytes are one whole value.
+    r"""Raises ModelLoadError unless the bytes are one complete value.
 
     >>> check_ubjson(b"{U\x01aS" + b"U\x01b}")
     >>> check_ubjson(b"{U\x01aS" + b"U\x01b")
@@ -36,7 +36,7 @@ class _Walk:
         self.place = 0
 
     def value(self, marker: bytes, depth: int) -> None:
-        """Passes a value whose marker was read."""
+        """Skips a value whose marker has been read."""
         if depth > _DEEPEST:
             raise ModelLoadError("the model is nested too deeply")
         if marker in _SIZES:
@@ -46,7 +46,7 @@ class _Walk:
         elif marker in (b"[", b"{"):
             self._container(marker == b"{", depth)
         else:
-            raise ModelLoadError(f"byte {self.place - 1} of the model starts no value of UBJSON")
+            raise ModelLoadError(f"byte {self.place - 1} of the model is not the start of a UBJSON value")
 
     def marker(self) -> bytes:
         """The next byte."""
@@ -57,7 +57,7 @@ class _Walk:
         if marker == b"$":
             kind, marker = self.marker(), self.marker()
             if marker != b"#":
-                raise ModelLoadError(f"byte {self.place - 1} of the model is not the number of values that is due")
+                raise ModelLoadError(f"byte {self.place - 1} of the model should be a number of values, but is not")
         if marker == b"#":
             self._counted(self._number(self.marker()), kind, named, depth)
             return
@@ -79,7 +79,7 @@ class _Walk:
 
     def _number(self, marker: bytes) -> int:
         if marker not in _INTEGERS:
-            raise ModelLoadError(f"byte {self.place - 1} of the model starts no number of UBJSON")
+            raise ModelLoadError(f"byte {self.place - 1} of the model is not the start of a UBJSON number")
         return int.from_bytes(self._take(_SIZES[marker]), "big", signed=marker != b"U")
 
     def _take(self, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Sends messages to Kafka without waiting for the broker: for what may be lost."""
+"""Sends messages that may be lost to Kafka, without waiting for the broker."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CLOSE_SECONDS = 2.0
 
 
 class MessageSender:
-    """Sends messages that nobody waits for; failures are logged once for each kind of error. Thread-safe.
+    """Sends messages without waiting for their delivery. Thread-safe.
 
-    The producer is opened at the first message.
+    Failures are logged once for each kind of error. The producer is opened with the first message.
 
     Args:
       kafka: the brokers.
@@ -49,7 +49,7 @@ class MessageSender:
         producer.poll(0)
 
     def close(self) -> None:
-        """Waits up to two seconds for what has been handed over."""
+        """Waits up to two seconds for the delivery of the messages that have been handed over."""
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:

@@ -60,7 +60,7 @@ class ReadSettings:
       on_gap: what to do when records between the position and the first available one are gone: fail, or report the
         gap and continue after it.
       max_records: the largest number of records in a batch.
-      max_bytes: the largest size of a batch, in bytes of keys and values; a larger record is a batch of its own.
+      max_bytes: the largest size of a batch, in bytes of keys and values; a larger record forms its own batch.
     """
 
     kafka: KafkaSettings
@@ -74,7 +74,7 @@ class ReadSettings:
 class PartitionReader:
     """Reads one partition. Used by one thread at a time.
 
-    The worker that reads creates it, which opens a consumer, and must `close` it.
+    The worker that reads the partition creates the reader, which opens a consumer, and must `close` it.
     """
 
     def __init__(self, settings: ReadSettings, partition: Partition) -> None:
@@ -91,7 +91,7 @@ class PartitionReader:
         self.took_at = -math.inf
 
     def opening(self) -> Opening:
-        """Where to start in this partition, according to the settings and the group's committed offset.
+        """The offset at which to start, according to the settings and the group's committed offset.
 
         The first batch that this reader takes also reports the gap before it, if there is one.
 
@@ -142,9 +142,9 @@ class PartitionReader:
         return None if answer.offset < 0 else (answer.offset, answer.metadata or "")
 
     def take(self, position: int, origin: int) -> RecordBatch:
-        """The records from `position` on that have already arrived, as a batch; it never waits.
+        """The records from `position` on that have already arrived, as a batch. Never waits.
 
-        The batch is empty when none have arrived, also while no broker answers.
+        The batch is empty when none have arrived, for example while no broker answers.
 
         Args:
           position: the offset to continue at; a position other than the end of the last batch causes a seek.
@@ -315,7 +315,7 @@ UNREADABLE_HEADERS = "headers.unreadable"
 """The only header of a record whose headers cannot be read, because the name of one of them is not UTF-8."""
 
 
-# confluent-kafka returns a result although it has set an exception. The interpreter notices that in a call by way of C,
+# confluent-kafka returns a result although it has set an exception. The interpreter notices this in a call through C,
 # but not in a call that it has specialized after some runs (Python 3.11 and later): the exception would be raised
 # somewhere else.
 _call_headers = methodcaller("headers")

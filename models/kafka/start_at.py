@@ -13,7 +13,7 @@ _LONGEST_MILLISECONDS = 18  # any number of this many digits fits in 64 bits
 
 @dataclass(frozen=True)
 class StartAt:
-    """Where reading starts when the runner restores no position from a checkpoint.
+    """The position at which reading starts when the runner restores none from a checkpoint.
 
     Attributes:
       kind: earliest, latest, timestamp, or committed: the group's committed offset, or earliest if it has none.
@@ -51,5 +51,5 @@ class StartAt:
             ) from error
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
-        # Kafka gives negative timestamps a meaning of their own, such as -1 for the end of the partition.
+        # In Kafka, negative timestamps have special meanings, such as -1 for the end of the partition.
         return cls("timestamp", max(0, round(moment.timestamp() * 1000)))

@@ -14,11 +14,11 @@ _PAUSE_SECONDS = 600.0
 
 
 class TopicIdentities:
-    """Asks a broker for the ids of topics. Used by one thread.
+    """Requests the ids of topics from a broker. Used by one thread.
 
-    Brokers before Kafka 2.8 have no ids, and librdkafka's mock cluster never answers the question. Records wait while
-    it is asked (`ModelFollower.wait_fresh`), so a broker that answers other questions but not this one is left alone
-    for ten minutes. One that is away is asked again at once.
+    Brokers before Kafka 2.8 have no ids, and librdkafka's mock cluster never answers the request. Records wait for the
+    answer (`ModelFollower.wait_fresh`), so a broker that answers other requests but not this one is not asked again for
+    ten minutes. A broker that cannot be reached is asked again at once.
 
     Args:
       admin: a client of the brokers.

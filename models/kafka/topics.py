@@ -20,7 +20,7 @@ COMPACTED = {"cleanup.policy": "compact"}
 def ensure_topic(kafka: KafkaSettings, topic: str, config: Mapping[str, str] | None = None) -> None:
     """Creates a topic with one partition if it is missing.
 
-    A broker that does not support the request is left to create the topic at first use.
+    If the broker does not support the request, it is expected to create the topic at first use.
 
     Raises:
       KafkaUnreachableError: when no broker answers.

@@ -1,8 +1,8 @@
-"""The table of openers by a location's scheme, for what Beam's file systems do not read.
+"""The table of openers by scheme, for locations that Beam's file systems do not read.
 
 An opener is a module (`LocationOpener`). Publishing resolves a location to one that always names the same model, and
-records the digest of what is there, so that every worker loads the same bytes or none. Other packages add openers by
-entry points of the group `beam_serving.locations`; the name of an entry point is the scheme, its value the module::
+records the digest of that model, so that every worker loads the same bytes or none. Other packages add openers by entry
+points of the group `beam_serving.locations`; the name of an entry point is the scheme, and its value is the module::
 
     [project.entry-points."beam_serving.locations"]
     acme = "acme.serving.store"
@@ -41,15 +41,16 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 
 
 class LocationOpener(Protocol):
-    """What the module of an opener contains."""
+    """The contents of the module of an opener."""
 
     def resolve(self, location: str) -> str:
-        """The location that a descriptor names; called once, where a model is published.
+        """Returns the location for the descriptor. It is called once, when a model is published.
 
-        It must lead to the same model for ever, and contain no secret. It may be one that Beam's file systems read.
+        The returned location must always lead to the same model, and must not contain a secret. It may be one that
+        Beam's file systems read.
 
         Raises:
-          ModelLoadError: when the location is malformed, or there is nothing.
+          ModelLoadError: when the location is malformed, or there is nothing at it.
         """
 
     def download(self, location: str, folder: Path) -> Path:
@@ -81,6 +82,6 @@ def opener_of(location: str) -> LocationOpener | None:
 
 
 def resolve_location(location: str) -> str:
-    """The location as a descriptor names it; unchanged if Beam's file systems read it. Raises as `opener_of` does."""
+    """The location for the descriptor, unchanged if Beam's file systems read it; raises as `opener_of` does."""
     opener = opener_of(location)
     return location if opener is None else opener.resolve(location)

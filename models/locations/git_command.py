@@ -1,7 +1,8 @@
-"""Runs git for models that others name: no hooks, no prompts, one protocol, limits of time and size.
+"""Runs git for locations that others have named: no hooks, no prompts, one protocol, limits on time and size.
 
-The worker's own configuration of git and SSH applies otherwise, and so do its credentials: helpers, keys, and the
-variables GIT_CONFIG_COUNT, GIT_CONFIG_KEY_0, GIT_CONFIG_VALUE_0 and so on, whose values may be references to secrets::
+In all other respects, the worker's own configuration of git and SSH applies, and so do its credentials: helpers, keys,
+and the variables GIT_CONFIG_COUNT, GIT_CONFIG_KEY_0, GIT_CONFIG_VALUE_0 and so on, whose values may be references to
+secrets::
 
     GIT_CONFIG_COUNT=1
     GIT_CONFIG_KEY_0=http.https://git.example.com/.extraHeader
@@ -23,37 +24,37 @@ from models.secret_references import SECRETS
 from models.text import SERVER_TEXT_LIMIT, clean_text
 
 LARGEST_FILE = 64 * 1024**3
-"""The most bytes of a file that git writes, such as all that it has fetched."""
+"""The maximum size in bytes of a file that git writes, such as the one with all fetched objects."""
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
-    # git would send what is configured for the first host to the second one.
+    # git would send the settings for the first host, such as extra headers, to the second one.
     "http.followRedirects=false",
     "maintenance.auto=false",
     "transfer.bundleURI=false",
 )
-# What would make git work on another repository, for example inside one of its hooks, or write down what it sends.
+# Variables that make git work on another repository (a hook sets them, for example), or log the data that it sends.
 _REMOVED = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
     r"|QUARANTINE_PATH|SHALLOW_FILE|TEMPLATE_DIR|TRACE.*|CURL_VERBOSE)"
 )
 _CONFIGURED = re.compile(r"GIT_CONFIG_VALUE_[0-9]+")
 _PASSWORD = re.compile(r"//[^/@\s]*@")
-# The shell sets the limit of the size, in blocks, before git starts, unless there is a lower one already. Arguments
-# stay arguments.
+# The shell sets the size limit, in blocks, before git starts, unless a lower limit is already set. The arguments are
+# passed on as arguments.
 _LIMITED = 'ulimit -f "$1" 2>/dev/null; shift; exec "$@"'
 _BLOCK = 512
 _MOST_OUTPUT = 64 * 1024 * 1024
 
 
 class GitCommand:
-    """Runs git in one folder, which has its repository `repository` and the output of its commands.
+    """Runs git in one folder, which contains the repository `repository` and the output of commands.
 
     Args:
       folder: an empty folder.
-      protocol: the only one that git may use, also after a redirection, as in "https".
+      protocol: the only protocol that git may use, even after a redirect, for example "https".
 
     Raises:
       MissingProgramError: when git is not installed.
@@ -73,17 +74,17 @@ class GitCommand:
         """Runs a command and returns its output.
 
         Args:
-          arguments: of git; what others have named must follow "--", or begin with a slash or a name of ours.
-          seconds: the time that it may take.
-          given: its standard input.
+          arguments: the arguments of git; names from others must follow "--", or begin with a slash or a name of ours.
+          seconds: the time that the command may take.
+          given: the standard input of the command.
 
         Raises:
-          ModelLoadError: when it fails, is not finished in time, or its output is too long.
+          ModelLoadError: when the command fails, does not finish in time, or its output is too long.
         """
         output = self._folder / "output"
         self.run_into(output, arguments, seconds, given)
         if output.stat().st_size > _MOST_OUTPUT:
-            raise ModelLoadError(f"git {arguments[0]} answered more than {_MOST_OUTPUT} bytes")
+            raise ModelLoadError(f"git {arguments[0]} returned more than {_MOST_OUTPUT} bytes")
         return output.read_bytes()
 
     def run_into(
@@ -94,11 +95,11 @@ class GitCommand:
         given: bytes = b"",
         settings: Sequence[str] = (),
     ) -> None:
-        """As `run`, with the output in a file, and more settings of git, each as NAME=VALUE."""
+        """Like `run`, but with the output in a file, and with more settings of git, each as NAME=VALUE."""
         errors = self._folder / "errors"
         command = [*self._command(settings), *arguments]
         with output.open("wb") as out, errors.open("wb") as err:
-            # A session of its own: git has no terminal to ask at, and what it starts ends with it.
+            # In a session of its own, git has no terminal for prompts, and the processes that it starts end with it.
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=self._environment, start_new_session=True
             )
@@ -108,7 +109,7 @@ class GitCommand:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise ModelLoadError(f"git {arguments[0]} was not finished after {seconds:.0f} s") from error
+                    raise ModelLoadError(f"git {arguments[0]} did not finish within {seconds:.0f} s") from error
                 raise
         if process.returncode != 0:
             raise ModelLoadError(f"git {arguments[0]} failed: {_reason(errors, process.returncode)}")
@@ -127,7 +128,7 @@ def _environment(given: Mapping[str, str], protocol: str) -> dict[str, str]:
         **{name: str(value) for name, value in SECRETS.resolve(configured).items()},
         "GIT_ALLOW_PROTOCOL": protocol,
         "GIT_TERMINAL_PROMPT": "0",
-        # Nothing is checked out; this is for the files that we ask Git LFS for.
+        # Nothing is checked out; this is for the files that we request from Git LFS.
         "GIT_LFS_SKIP_SMUDGE": "0",
         "LC_ALL": "C",
     }

@@ -28,7 +28,7 @@ class TreeEntry:
     """A file, link or submodule of a commit.
 
     Attributes:
-      mode: as git writes it.
+      mode: its mode, as git writes it.
       identity: the hash of its object.
       size: in bytes; 0 for a submodule.
     """
@@ -45,15 +45,15 @@ def write_files(git: GitCommand, url: str, commit: str, path: PurePosixPath | No
     """Writes a file of a commit to `target`, or all files below a folder into the folder `target`.
 
     Args:
-      git: its repository has the commit.
-      url: where the commit came from.
-      commit: its hash.
-      path: of the file or folder; None for the whole commit.
-      target: must not exist.
+      git: runs git in a repository that has the commit.
+      url: the URL from which the commit was fetched.
+      commit: the hash of the commit.
+      path: the path of the file or folder; None for the whole commit.
+      target: the target, which must not exist.
 
     Raises:
       MissingProgramError: when a file is in Git LFS, and git-lfs is not installed.
-      ModelLoadError: when there is no such commit or path, or there are too many files or bytes, a name or link that
+      ModelLoadError: when the commit or path does not exist, or there are too many files or bytes, a name or link that
         leads outside, a link to a folder, or a submodule.
     """
     tree = _tree(git, commit)
@@ -61,7 +61,7 @@ def write_files(git: GitCommand, url: str, commit: str, path: PurePosixPath | No
     chosen = {name: entry for name, entry in tree.items() if path is None or path == name or path in name.parents}
     if not chosen:
         raise ModelLoadError(f"the commit has no file or folder {str(root)!r}")
-    # A link that is followed may add what was not chosen.
+    # Following a link may add a file that was not selected.
     files = {name: _followed(git, tree, name) for name in chosen}
     allowed = allowed_bytes(sum(file.stat().st_size for file in git.repository.rglob("*.pack")))
     total = sum(file.size for file in files.values())
@@ -93,7 +93,7 @@ def _tree(git: GitCommand, commit: str) -> Tree:
 
 
 def _followed(git: GitCommand, tree: Tree, name: PurePosixPath) -> TreeEntry:
-    """The file of that name, or the one that a link of that name leads to."""
+    """The file with that name, or the one that a link with that name leads to."""
     at = name
     for _ in range(_MOST_HOPS):
         entry = tree.get(at)
@@ -149,7 +149,7 @@ def _write_one(source: BinaryIO, target: Path, entry: TreeEntry) -> None:
 
 
 def _replace_pointer(git: GitCommand, url: str, file: Path, name: str) -> None:
-    """Replaces a pointer of Git LFS with the file that it stands for."""
+    """Replaces a Git LFS pointer with the file that it stands for."""
     if file.stat().st_size > _LONGEST_POINTER:
         return
     pointer = file.read_bytes()
@@ -165,14 +165,14 @@ def _replace_pointer(git: GitCommand, url: str, file: Path, name: str) -> None:
     whole = git.repository / "whole"
     git.run_into(whole, ["lfs", "smudge"], _SECONDS, pointer, _lfs_settings(url))
     if whole.stat().st_size != size or digest_of_path(whole) != digest:
-        raise ModelLoadError(f"Git LFS did not give the file {name!r} that its pointer names")
+        raise ModelLoadError(f"Git LFS did not return the file {name!r} that its pointer names")
     file.unlink()
     shutil.move(whole, file)
 
 
 def _lfs_settings(url: str) -> list[str]:
-    """Where Git LFS finds the files: beside the repository, whatever a file in the repository says."""
+    """The settings that make Git LFS read from beside the repository, whatever a file in the repository says."""
     remote = f"remote.origin.url={url}"
     if not url.startswith(("http:", "https:")):
-        return [remote]  # its programs for SSH and folders know no other address
+        return [remote]  # over SSH and in folders, Git LFS knows no other address
     return [remote, f"lfs.url={url.rstrip('/').removesuffix('.git')}.git/info/lfs"]

@@ -1,12 +1,12 @@
 """Locations `git+https://HOST/REPOSITORY@TAG` and `git+https://HOST/REPOSITORY@TAG#PATH`: models in git repositories.
 
-A tag or a branch is resolved to the commit that it points to, which is the one that a descriptor names. PATH is one
-file or one folder of the repository. `git+ssh://USER@HOST/...`, `git+http://` and `git+file:///` are the same over
-other protocols.
+A tag or a branch is resolved to the commit that it points to, and the descriptor names that commit. PATH is one file or
+one folder of the repository. `git+ssh://USER@HOST/...`, `git+http://` and `git+file:///` are the same over other
+protocols.
 
-The commit alone is fetched, and its files are read from git's objects: nothing is checked out, so no hook, filter or
-attribute of the repository has an effect. Submodules are refused. A link becomes a copy of the file of the repository
-that it leads to. Files in Git LFS need the program git-lfs.
+Only the commit is fetched, and its files are read from git's objects: nothing is checked out, so no hook, filter or
+attribute of the repository has an effect. Submodules are rejected. A link becomes a copy of the file that it leads to
+in the repository. Files in Git LFS need the program git-lfs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCATION = re.compile(
     re.IGNORECASE,
 )
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
-# A part of what git allows; none can be mistaken for an option or a pattern.
+# A subset of the names that git allows; none of them can be mistaken for an option or a pattern.
 _REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+/-]|\.(?!\.))*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOOK_SECONDS = 60.0
@@ -36,13 +36,13 @@ _FETCH_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class GitModel:
-    """What a location names.
+    """A model that a location names.
 
     Attributes:
       protocol: "https", "http", "ssh" or "file".
-      url: of the repository.
+      url: the URL of the repository.
       revision: a tag, branch or commit.
-      path: of a file or folder in it; None for the whole repository.
+      path: the path of a file or folder in it; None for the whole repository.
     """
 
     protocol: str
@@ -57,11 +57,11 @@ class GitModel:
 
 
 def resolve(location: str) -> str:
-    """The location with the commit that the tag or branch points to; a tag goes before a branch of the same name.
+    """The location with the commit that the tag or branch points to; tags take precedence over branches.
 
     Raises:
       MissingProgramError: when git is not installed.
-      ModelLoadError: when the location is malformed, the repository cannot be read, or has no such tag or branch.
+      ModelLoadError: when the location is malformed, the repository cannot be read, or it has no such tag or branch.
     """
     model = parse_location(location)
     if _COMMIT.fullmatch(model.revision):
@@ -70,13 +70,13 @@ def resolve(location: str) -> str:
     with tempfile.TemporaryDirectory(prefix="beam-serving-") as folder:
         git = GitCommand(Path(folder), model.protocol)
         listed = _run(model, git, ["ls-remote", "--quiet", "--", model.url, *names], _LOOK_SECONDS)
-    # git takes the names for the ends of names, so that it may find more.
+    # git matches the ends of names, so it may find others as well.
     found = dict(line.split("\t", 1)[::-1] for line in listed.decode("utf-8", "replace").splitlines() if "\t" in line)
     commit = next((found[name] for name in names if name in found), None)
     if commit is None:
         raise ModelLoadError(f"{model}: {model.url} has no tag or branch {model.revision!r}; push it first")
     if not _COMMIT.fullmatch(commit):
-        raise ModelLoadError(f"{model}: {commit!r} is not a commit of SHA-1, and others are not supported")
+        raise ModelLoadError(f"{model}: {commit!r} is not a SHA-1 commit, and others are not supported")
     return str(replace(model, revision=commit))
 
 
@@ -85,7 +85,7 @@ def download(location: str, folder: Path) -> Path:
 
     Raises:
       MissingProgramError: when git, or git-lfs for a file that needs it, is not installed.
-      ModelLoadError: when the repository or the commit cannot be read, or contains what a model may not
+      ModelLoadError: when the repository or the commit cannot be read, or contains something that a model must not
         (`models.locations.git_files.write_files`).
     """
     model = parse_location(location)
@@ -106,7 +106,7 @@ def download(location: str, folder: Path) -> Path:
 
 
 def parse_location(location: str) -> GitModel:
-    """What a location names.
+    """Parses a location.
 
     Raises:
       ModelLoadError: when it is malformed, or contains a password.
@@ -130,7 +130,7 @@ def parse_location(location: str) -> GitModel:
         raise ModelLoadError(f"{host!r} is not a host that git+{protocol} can have")
     revision = unquote(found["revision"])
     if not _REVISION.fullmatch(revision):
-        raise ModelLoadError(f"{revision!r} is not the name of a tag or branch, or a commit")
+        raise ModelLoadError(f"{revision!r} is not the name of a tag, a branch or a commit")
     path = unquote(found["inside"] or "").strip("/")
     return GitModel(protocol, f"{protocol}://{host}{found['path']}", revision, relative_name(path) if path else None)
 

@@ -29,7 +29,7 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, user = parts.hostname, parts.username
-        parts.port  # noqa: B018  # raises ValueError for what is no number
+        parts.port  # noqa: B018  # raises ValueError for a port that is not a number
     except ValueError as error:
         raise ModelLoadError(f"{url!r} is not a URL: {error}") from error
     if parts.scheme.lower() not in ("http", "https") or not host:
@@ -42,28 +42,28 @@ def check_url(url: str) -> None:
 
 
 def get_json(url: str, parameters: Mapping[str, str], headers: Headers) -> Any:
-    """The answer of a server to a GET.
+    """The JSON that a server returns for a GET request.
 
     Raises:
-      ModelLoadError: when the server cannot be reached, refuses, or answers something else than JSON.
+      ModelLoadError: when the server cannot be reached, refuses, or returns something other than JSON.
     """
     return read_json(get_bytes(f"{url}?{urlencode(parameters)}" if parameters else url, headers, _LARGEST_JSON), url)
 
 
 def read_json(content: bytes, url: str) -> Any:
-    """What an answer of that URL says; raises ModelLoadError unless it is JSON."""
+    """Parses a response from that URL; raises ModelLoadError unless it is JSON."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelLoadError(f"{url} did not answer JSON: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
+        raise ModelLoadError(f"{url} did not return JSON: {clean_text(str(error), SERVER_TEXT_LIMIT)}") from error
 
 
 def get_bytes(url: str, headers: Headers, limit: int) -> bytes:
-    """The answer of a server to a GET, as it is.
+    """The bytes that a server returns for a GET request.
 
     Raises:
       HttpStatusError: when the server refuses.
-      ModelLoadError: when the server cannot be reached, or answers more than `limit` bytes.
+      ModelLoadError: when the server cannot be reached, or returns more than `limit` bytes.
     """
     response = _opened(url, headers)
     try:
@@ -73,22 +73,22 @@ def get_bytes(url: str, headers: Headers, limit: int) -> bytes:
     finally:
         response.close()
     if len(content) > limit:
-        raise ModelLoadError(f"{url} answered more than {limit} bytes")
+        raise ModelLoadError(f"{url} returned more than {limit} bytes")
     return content
 
 
 def save_file(url: str, target: Path, headers: Headers, size: int | None = None) -> None:
-    """Writes what a URL has to a new file.
+    """Downloads a URL to a new file.
 
     Args:
-      url: of the file.
+      url: the URL of the file.
       target: the new file; its folder is created if it is missing.
-      headers: of the request.
-      size: the number of bytes that were announced; None if none were.
+      headers: the headers of the request.
+      size: the announced number of bytes; None if it was not announced.
 
     Raises:
       HttpStatusError: when the server refuses.
-      ModelLoadError: when the server cannot be reached, the answer is cut off, or it is not of the announced size.
+      ModelLoadError: when the server cannot be reached, or the response is cut off or not of the announced size.
     """
     response = _opened(url, headers)
     try:
@@ -106,14 +106,14 @@ def save_file(url: str, target: Path, headers: Headers, size: int | None = None)
 
 def _copy_exactly(source: urllib3.BaseHTTPResponse, target: BinaryIO, size: int, url: str) -> None:
     copied = 0
-    # One byte more than was announced shows that there are more.
+    # Reading one byte more than was announced shows whether there are more.
     while block := source.read(min(_BLOCK, size + 1 - copied)):
         copied += len(block)
         if copied > size:
-            raise ModelLoadError(f"{url} answered more than the {size} bytes that were announced")
+            raise ModelLoadError(f"{url} returned more than the {size} bytes that were announced")
         target.write(block)
     if copied < size:
-        raise ModelLoadError(f"{url} answered {copied} bytes instead of the {size} that were announced")
+        raise ModelLoadError(f"{url} returned {copied} bytes instead of the {size} that were announced")
 
 
 def _unreadable(url: str, error: Exception) -> ModelLoadError:
@@ -121,9 +121,9 @@ def _unreadable(url: str, error: Exception) -> ModelLoadError:
 
 
 def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
-    """The response to a GET, whose body was not read yet."""
+    """The response to a GET request, whose body has not been read yet."""
     try:
-        # Without a compression, whose content could be far larger than what is sent.
+        # Without compression, because the content could be far larger than the transferred bytes.
         response = _pool().request(
             "GET", url, headers={**headers, "Accept-Encoding": "identity"}, preload_content=False, decode_content=False
         )
@@ -141,7 +141,7 @@ def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
         )
     if url.startswith("https:") and final.startswith("http:"):
         response.close()
-        raise ModelLoadError(f"{url} leads to {final}, which is not encrypted; give a URL that stays with https")
+        raise ModelLoadError(f"{url} leads to {final}, which is not encrypted; use a URL that stays with https")
     return response
 
 

@@ -1,15 +1,15 @@
 """Locations `hf://OWNER/NAME@REVISION` and `hf://OWNER/NAME@REVISION/PATH`: models on the Hugging Face Hub.
 
-A revision is a branch, a tag or a commit; without one it is `main`. Slashes in it are written as %2F. Descriptors name
+A revision is a branch, a tag or a commit, and defaults to `main`. Slashes in it are written as %2F. Descriptors name
 the commit. PATH is one file or one folder of the repository.
 
-The Hub is that of the variable HF_ENDPOINT, otherwise huggingface.co, and the token that of HF_TOKEN, which may be a
-reference to a secret. A location names neither, so that a descriptor cannot send the token elsewhere. Files of tokens
+The variable HF_ENDPOINT names the Hub, which is huggingface.co by default, and HF_TOKEN contains the token, or a
+reference to a secret. A location names neither, so that a descriptor cannot send the token elsewhere. The token files
 that the Hub's own tools write are not read.
 
-The Hub's client resolves revisions and lists files. The files themselves are read as those of all other servers are:
-the client's own download writes a cache beside them, checks no digest, and begins again without an end when a server
-cuts off each answer and does not continue files.
+The Hub's client resolves revisions and lists files. The files themselves are downloaded in the same way as from all
+other servers: the client's own download writes a cache beside them, checks no digest, and starts again endlessly when a
+server cuts off each response and does not support resuming.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _BLOCK = 1024 * 1024
 
 @dataclass(frozen=True)
 class HubModel:
-    """What a location names.
+    """A model that a location names.
 
     Attributes:
       repository: OWNER/NAME.
       revision: a branch, tag or commit.
-      path: of a file or folder in it; None for the whole repository.
+      path: the path of a file or folder in it; None for the whole repository.
     """
 
     repository: str
@@ -65,7 +65,7 @@ class HubModel:
         return f"hf://{self.repository}@{quote(self.revision, safe='')}{path}"
 
     def has(self, file: PurePosixPath) -> bool:
-        """Whether a file of the repository is a part of the model."""
+        """Whether a file of the repository is part of the model."""
         return self.path is None or self.path == file or self.path in file.parents
 
 
@@ -73,7 +73,7 @@ def resolve(location: str) -> str:
     """The location with the commit that its revision points to.
 
     Raises:
-      ModelLoadError: when the location is malformed, the Hub cannot be reached, or has no such model or revision, or
+      ModelLoadError: when the location is malformed, or the Hub cannot be reached, has no such model or revision, or
         does not let this process read it.
     """
     model = parse_location(location)
@@ -85,10 +85,10 @@ def resolve(location: str) -> str:
 
 
 def download(location: str, folder: Path) -> Path:
-    """Copies the file, or all files below the folder, under its own name; the digests of the Hub are checked.
+    """Copies the file, or all files below the folder, under its own name, and checks the Hub's digests.
 
     Raises:
-      ModelLoadError: when the Hub cannot be reached or refuses, or its answers are not what they should be.
+      ModelLoadError: when the Hub cannot be reached or refuses, or returns unexpected responses.
     """
     model = parse_location(location)
     if not _COMMIT.fullmatch(model.revision):
@@ -113,7 +113,7 @@ def download(location: str, folder: Path) -> Path:
 
 
 def parse_location(location: str) -> HubModel:
-    """What a location names; raises ModelLoadError when it is malformed.
+    """Parses a location; raises ModelLoadError when it is malformed.
 
     >>> str(parse_location("hf://acme/wine@refs%2Fpr%2F1/onnx/wine.onnx"))
     'hf://acme/wine@refs%2Fpr%2F1/onnx/wine.onnx'
@@ -137,7 +137,7 @@ def _endpoint() -> str:
 
 
 def _token() -> str | bool:
-    """The token; False, unlike None, keeps the client from looking for one in files."""
+    """The token; False, unlike None, stops the client from looking for one in files."""
     return from_environment(TOKEN_VARIABLE) or False
 
 
@@ -155,7 +155,7 @@ def _files(model: HubModel) -> dict[PurePosixPath, RepoFile]:
 
 
 def _check(copy: Path, file: RepoFile, model: HubModel) -> None:
-    """Compares a file with its digest: SHA-256 of a large file, git's own of a small one."""
+    """Compares a file with its digest: the SHA-256 of a large file, or git's own hash of a small one."""
     if file.lfs is None:
         expected, found = file.blob_id, _git_digest(copy)
     else:
@@ -174,7 +174,7 @@ def _git_digest(path: Path) -> str:
 
 @contextmanager
 def _errors_named(model: HubModel) -> Iterator[None]:
-    """Gives errors of the Hub's client the name of the model, and the remedy."""
+    """Adds the name of the model and the remedy to errors of the Hub's client."""
     try:
         yield
     except ServingError:
@@ -193,7 +193,7 @@ def _errors_named(model: HubModel) -> Iterator[None]:
     except HfHubHTTPError as error:
         text = error_text(error, SERVER_TEXT_LIMIT)
         raise ModelLoadError(f"{model}: {text}{_remedy(error.response.status_code)}") from error
-    # The client passes on any exception of its own client of HTTP, and of reading an answer that it does not expect.
+    # The client passes on any exception of its HTTP client, and any that an unexpected response causes.
     except Exception as error:
         text = error_text(error, SERVER_TEXT_LIMIT)
         raise ModelLoadError(f"{model} cannot be read from {_endpoint()}: {text}") from error

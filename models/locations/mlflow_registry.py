@@ -7,12 +7,12 @@
                                        version
 =====================================  =============================================================================
 
-The server of the first two forms is that of the variable MLFLOW_TRACKING_URI. Only to that server are the variables
-MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, sent: a descriptor that names another
+The variable MLFLOW_TRACKING_URI names the server of the first two forms. The variables MLFLOW_TRACKING_TOKEN, or
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, are sent only to that server, so a descriptor that names another
 one cannot collect them. Set them wherever workers run. Each value may be a reference to a secret.
 
-If a server keeps its files in a store that Beam reads, such as s3, the descriptor has the location in that store, and
-workers need none of this.
+If a server keeps its files in a store that Beam reads, such as s3, the descriptor contains the location in that store,
+and workers need none of these variables.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class RegisteredModel:
 
     Attributes:
       server: the URL of the tracking server, without "/" at its end.
-      name: of the registered model.
-      alias: None if there is a version.
-      version: None if there is an alias.
+      name: the name of the registered model.
+      alias: the alias; None if there is a version.
+      version: the version; None if there is an alias.
     """
 
     server: str
@@ -63,8 +63,8 @@ def resolve(location: str) -> str:
     """The location of one version, on its server or in the store that has its files.
 
     Raises:
-      ModelLoadError: when the location is malformed, the server is not named or cannot be reached, or has no such
-        version or none that is ready.
+      ModelLoadError: when the location is malformed, the server is not named or cannot be reached, or the version does
+        not exist or is not ready.
     """
     model = parse_location(location)
     described = _version(model)
@@ -79,7 +79,7 @@ def download(location: str, folder: Path) -> Path:
     """Copies the files of a version into a folder `model`.
 
     Raises:
-      ModelLoadError: when the server cannot be reached, or its answers are not what they should be.
+      ModelLoadError: when the server cannot be reached, or returns unexpected responses.
     """
     model = parse_location(location)
     if model.version is None:
@@ -99,10 +99,10 @@ def download(location: str, folder: Path) -> Path:
 
 
 def parse_location(location: str) -> RegisteredModel:
-    """What a location names.
+    """Parses a location.
 
     Raises:
-      ModelLoadError: when it is malformed, or names no server and the variable does not either.
+      ModelLoadError: when it is malformed, or neither it nor the variable names a server.
 
     >>> str(parse_location("mlflow+https://host:5000/mlflow/models:/red%20wine/3"))
     'mlflow+https://host:5000/mlflow/models:/red%20wine/3'
@@ -135,7 +135,7 @@ def _version(model: RegisteredModel) -> dict[str, Any]:
 
 
 def _store(model: RegisteredModel) -> str:
-    """Where the files of a version are."""
+    """The location of the files of a version."""
     store = _call(model, "model-versions/get-download-uri", version=str(model.version)).get("artifact_uri")
     if not isinstance(store, str):
         raise ModelLoadError(f"{model}: the server does not say where its files are; is it MLflow's?")
@@ -171,7 +171,7 @@ def _call(model: RegisteredModel, method: str, **parameters: str) -> dict[str, A
     url = f"{model.server}/api/2.0/mlflow/{method}"
     answer = get_json(url, {"name": model.name, **parameters}, _headers(model.server))
     if not isinstance(answer, dict):
-        raise ModelLoadError(f"{url} answered no object; is the server MLflow's?")
+        raise ModelLoadError(f"{url} did not return an object; is the server MLflow's?")
     return answer
 
 
@@ -180,7 +180,7 @@ def _artifacts(server: str) -> str:
 
 
 def _headers(server: str) -> dict[str, str]:
-    """What proves who asks, for the server of the environment and no other.
+    """The headers that authenticate requests; empty for any server other than the one that the environment names.
 
     Raises:
       SecretUnavailableError: when a variable refers to a secret that cannot be read.

@@ -1,7 +1,7 @@
 """Locations `oci://REGISTRY/REPOSITORY:TAG` and `oci://REGISTRY/REPOSITORY@sha256:...`: OCI artifacts and images.
 
-A descriptor names the digest of the manifest, which has those of all blobs, and both are checked. `oci+http://` is for
-registries without TLS. What the layers are follows the conventions of ORAS and KServe:
+A descriptor names the digest of the manifest, which contains the digests of all blobs, and both are checked.
+`oci+http://` is for registries without TLS. The layers are interpreted by the conventions of ORAS and KServe:
 
 ===========================================================  =========================================================
 a layer with a title (`org.opencontainers.image.title`)      a file of that name
@@ -11,7 +11,7 @@ one without a title, in an artifact                          a tar file, perhaps
 one without a title, in a container image (a ModelCar)       a tar file whose folder `models` has the model
 ===========================================================  =========================================================
 
-The model is the only file or folder that comes out of this; if there are several, it is the folder of them.
+The model is the only file or folder that the layers contain; if there are several, it is the folder of them.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _LOCATION = re.compile(
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a location names.
+    """An artifact that a location names.
 
     Attributes:
-      registry: the host, perhaps with a port.
-      name: of the repository.
-      tag: of the artifact; the digest goes before it.
-      digest: of its manifest; None if only the tag is known.
+      registry: the host, possibly with a port.
+      name: the name of the repository.
+      tag: the tag of the artifact; the digest takes precedence over it.
+      digest: the digest of its manifest; None if only the tag is known.
       scheme: "https" or "http".
     """
 
@@ -79,8 +79,8 @@ class Layer:
     """A layer of a manifest.
 
     Attributes:
-      digest: of its blob.
-      size: of its blob, in bytes.
+      digest: the digest of its blob.
+      size: the size of its blob in bytes.
       title: the name of the file or folder; None without one.
       packed: whether the blob is a tar file that has to be unpacked.
     """
@@ -95,8 +95,8 @@ def resolve(location: str) -> str:
     """The location with the digest of the manifest that the tag points to.
 
     Raises:
-      ModelLoadError: when the location is malformed, the registry cannot be reached or refuses, or what is there is
-        several artifacts, or none.
+      ModelLoadError: when the location is malformed, the registry cannot be reached or refuses, or the location leads
+        to several artifacts or none.
     """
     artifact = parse_location(location)
     digest, manifest = artifact.repository.manifest(artifact.digest or artifact.tag)
@@ -111,8 +111,8 @@ def download(location: str, folder: Path) -> Path:
     """Copies the files of an artifact into a folder `model`, and checks the digests of manifest and blobs.
 
     Raises:
-      ModelLoadError: when the registry cannot be reached or refuses, or what it answers is not what the digest says,
-        or not what a model may contain (`models.artifacts.tar_archive.extract_tar`).
+      ModelLoadError: when the registry cannot be reached or refuses, or its response does not have the digest, or
+        contains something that a model must not (`models.artifacts.tar_archive.extract_tar`).
     """
     artifact = parse_location(location)
     if artifact.digest is None:
@@ -132,7 +132,7 @@ def download(location: str, folder: Path) -> Path:
 
 
 def parse_location(location: str) -> Artifact:
-    """What a location names; raises ModelLoadError when it is malformed.
+    """Parses a location; raises ModelLoadError when it is malformed.
 
     >>> str(parse_location("oci://registry.example.com/team/wine:v3"))
     'oci://registry.example.com/team/wine:v3'
@@ -162,7 +162,7 @@ def _is_image(manifest: Mapping[str, Any]) -> bool:
 
 
 def _only_manifest(artifact: Artifact, index: Mapping[str, Any]) -> str:
-    """The digest of the only artifact of an index; signatures and the like that Docker adds do not count."""
+    """The digest of the only artifact of an index; attachments that Docker adds, such as signatures, do not count."""
     listed = _objects(artifact, index, "manifests")
     found = [str(one.get("digest")) for one in listed if _ATTESTATION not in (one.get("annotations") or {})]
     if len(found) != 1:

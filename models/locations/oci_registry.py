@@ -1,11 +1,11 @@
 """Reads manifests and blobs of one repository of an OCI registry over its HTTP API.
 
-Credentials come from the variable DOCKER_AUTH_CONFIG, which has the JSON of Docker's configuration, or refers to a
-secret that has it::
+Credentials come from the variable DOCKER_AUTH_CONFIG, which contains the JSON of Docker's configuration, or refers to a
+secret that contains it::
 
     {"auths": {"registry.example.com": {"auth": "BASE64 OF USER:PASSWORD"}}}
 
-They are sent to the registry that they name, or to the server of tokens that this registry names, and only over TLS or
+They are sent only to the registry that they name, or to the token server that this registry names, and only over TLS or
 on this machine.
 """
 
@@ -39,7 +39,7 @@ _LARGEST_MANIFEST = 4 * 1024 * 1024  # what registries must accept at least
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-# Docker Hub's name is not that of its API, and its credentials have a third one.
+# Docker Hub's name differs from the host of its API, and its credentials have a third name.
 _API_OF = {"docker.io": "registry-1.docker.io"}
 _CREDENTIALS_OF = {"docker.io": "https://index.docker.io/v1/"}
 
@@ -47,11 +47,11 @@ Read = TypeVar("Read")
 
 
 class OciRepository:
-    """A repository of a registry. Not thread-safe: it remembers the token that it was given.
+    """A repository of a registry. Not thread-safe: it remembers the token that it has received.
 
     Args:
-      registry: the host, with a port if that is not the usual one.
-      name: of the repository.
+      registry: the host, with the port unless that is the default one.
+      name: the name of the repository.
       scheme: "https" or "http".
     """
 
@@ -69,17 +69,17 @@ class OciRepository:
           reference: a tag, or a digest, which the content must have.
 
         Raises:
-          ModelLoadError: when the registry cannot be reached or refuses, or what it answers is no manifest.
+          ModelLoadError: when the registry cannot be reached or refuses, or does not return a manifest.
         """
         url = f"{self._url}/v2/{self._name}/manifests/{reference}"
         accept = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
         content = self._allowed(lambda: get_bytes(url, {**self._headers, **accept}, _LARGEST_MANIFEST))
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if reference.startswith("sha256:") and digest != reference:
-            raise ModelLoadError(f"{url} answered a manifest with the digest {digest}")
+            raise ModelLoadError(f"{url} returned a manifest with the digest {digest}")
         manifest = read_json(content, url)
         if not isinstance(manifest, dict):
-            raise ModelLoadError(f"{url} answered no manifest; is the server an OCI registry?")
+            raise ModelLoadError(f"{url} returned no manifest; is the server an OCI registry?")
         return digest, manifest
 
     def save_blob(self, digest: str, size: int, target: Path) -> None:
@@ -92,10 +92,10 @@ class OciRepository:
         self._allowed(lambda: save_file(url, target, self._headers, size))
         found = f"sha256:{digest_of_path(target)}"
         if found != digest:
-            raise ModelLoadError(f"{url} answered a blob with the digest {found}")
+            raise ModelLoadError(f"{url} returned a blob with the digest {found}")
 
     def _allowed(self, read: Callable[[], Read]) -> Read:
-        """Reads, and once more with what proves who asks if the registry wants that."""
+        """Reads; if the registry requests authentication, reads once more with it."""
         try:
             return read()
         except HttpStatusError as error:
@@ -127,17 +127,17 @@ class OciRepository:
             raise ModelLoadError(f"{error}{self._remedy(error.status)}") from error
         token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
         if not isinstance(token, str):
-            raise ModelLoadError(f"{realm} answered no token")
+            raise ModelLoadError(f"{realm} returned no token")
         return {"Authorization": f"Bearer {token}"}
 
     def _credentials(self, url: str) -> dict[str, str]:
-        """The credentials of this registry as a header for a URL; empty without any."""
+        """The credentials of this registry as a header for a URL; empty if there are none."""
         pair = registry_credentials(self._registry)
         parts = urlsplit(url)
         if pair is None:
             return {}
         if parts.scheme.lower() != "https" and parts.hostname not in _THIS_MACHINE:
-            raise ModelLoadError(f"{self._url} wants credentials, which are sent over https only; use oci://")
+            raise ModelLoadError(f"{self._url} requires credentials, which are only sent over https; use oci://")
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
     def _remedy(self, status: int) -> str:
@@ -150,14 +150,14 @@ class OciRepository:
 
 
 def check_digest(digest: str) -> str:
-    """The digest; raises ModelLoadError unless it is a SHA-256, which is the only kind that registries must have."""
+    """The digest; raises ModelLoadError unless it is a SHA-256, the only kind that every registry must support."""
     if not _DIGEST.fullmatch(digest):
         raise ModelLoadError(f"{digest!r} is not a digest such as sha256:64 HEXADECIMAL DIGITS")
     return digest
 
 
 def registry_credentials(registry: str) -> str | None:
-    """USER:PASSWORD for a registry, from the environment; None without any.
+    """USER:PASSWORD for a registry, from the environment; None if there is none.
 
     Raises:
       ModelLoadError: when the variable cannot be read.
@@ -173,7 +173,7 @@ def registry_credentials(registry: str) -> str | None:
         if "auth" in entry:
             return base64.b64decode(entry["auth"], validate=True).decode()
         return f"{entry['username']}:{entry['password']}"
-    # Not chained: the text of these errors may quote the credentials.
+    # The cause is not chained, because its text may quote the credentials.
     except (ValueError, LookupError, TypeError, AttributeError, binascii.Error):
         raise ModelLoadError(
             f'the variable {CREDENTIALS_VARIABLE} is not JSON such as {{"auths": {{"{registry}": {{"auth": "..."}}}}}}'

@@ -1,6 +1,6 @@
 """Locations `https://HOST/PATH` and `http://HOST/PATH`: one file, such as a model or a zip file of its folder.
 
-What the URL leads to may change. The digest in the descriptor does not: a worker that finds another file refuses it.
+The file at the URL may change, but the digest in the descriptor does not: a worker rejects any other file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The table of scorers by modelType; a new scorer is one new file and one line in the table.
 
 Other packages add scorers without a change here, by entry points of the group `beam_serving.scorers`. The name of an
-entry point is the modelType, its value the module (`models.scorers.base` describes what it contains)::
+entry point is the modelType, and its value is the module (`models.scorers.base` describes its contents)::
 
     [project.entry-points."beam_serving.scorers"]
     acme-trees = "acme.serving.trees"
@@ -49,7 +49,7 @@ SCORER_MODULES = {
 
 
 def model_types() -> tuple[str, ...]:
-    """All modelTypes, sorted: those of the table and those of other packages. It imports none of the scorers."""
+    """All modelTypes in sorted order, those of the table and of other packages. Imports none of the scorers."""
     return tuple(sorted({*SCORER_MODULES, *installed(ENTRY_POINT_GROUP)}))
 
 
@@ -68,7 +68,7 @@ def load_scorer(source: ModelSource) -> Scorer:
 def runs_in_process(model_type: str) -> bool:
     """Whether models of this type score in the worker's process; otherwise they are on a server.
 
-    It imports the module of the scorer, and raises as `load_scorer` does.
+    Imports the module of the scorer, and raises the same errors as `load_scorer`.
     """
     return _module(model_type).IN_PROCESS
 
@@ -76,8 +76,8 @@ def runs_in_process(model_type: str) -> bool:
 def prepare_engines(model_types: Iterable[str]) -> None:
     """Imports the engines of these model types, so that no record has to wait for the import.
 
-    It raises nothing: if an engine cannot be imported, or a model type is unknown, a warning is logged, and loading a
-    model that needs it fails for the same reason.
+    Raises nothing: if an engine cannot be imported or a model type is unknown, a warning is logged, and loading a model
+    that needs it fails for the same reason.
     """
     for model_type in model_types:
         try:

@@ -6,14 +6,14 @@ Each scorer is a module that serves one modelType (`ScorerModule`)::
     def load(source: ModelSource) -> Scorer
     def prepare() -> None
 
-`IN_PROCESS` says whether the model scores in the worker's process, so that it can be published by its path or inline,
+`IN_PROCESS` states whether the model scores in the worker's process, so that it can be published by its path or inline,
 and has a digest; otherwise it is on a server, and its location is the server's address. `load` raises
 `models.errors.ModelLoadError` (or a subclass) when the model cannot be served. An engine is imported at first use, so
 that a worker loads only the engines whose models it serves. `prepare` imports the engine and does whatever else makes
 its first call slow, before the first record arrives.
 
-`models.scorers.in_process` has what the scorers of this process share, and `models.scorers.servers.remote` what those
-of servers do.
+`models.scorers.in_process` contains the common parts of the scorers that run in this process, and
+`models.scorers.servers.remote` those of the scorers that call servers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ModelSource:
       descriptor: the published descriptor; its `model_bytes` is None here.
       content: the bytes of an inline model; None when the model has a location.
       opener: reads the location.
-      warm_up: whether requests that the model brings along for its warm-up are run before it is returned.
+      warm_up: whether to run the warm-up requests that the model contains before it is returned.
       pickles: the pickles that may be loaded, although loading them runs code.
     """
 
@@ -72,7 +72,7 @@ class Scorer(Protocol):
     def signature(self) -> Signature:
         """The inputs and outputs of the entry point that `score` calls.
 
-        What an engine does not know is left open: a shape may be None, and there may be no outputs.
+        Anything that the engine does not know is left open: a shape may be None, and there may be no outputs.
         """
 
     @property
@@ -91,7 +91,7 @@ class Scorer(Protocol):
         """Scores rows. The first dimension of each array is the number of rows; its dtype is that of the signature.
 
         Raises:
-          ScoringError: with the text of the engine or of the server.
+          ScoringError: the call fails; the message has the text of the engine or of the server.
         """
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Scorer(Protocol):
 
 
 class ScorerModule(Protocol):
-    """What the module of a scorer contains; see the top of this module."""
+    """The contents of the module of a scorer; see the top of this module."""
 
     @property
     def IN_PROCESS(self) -> bool:  # noqa: N802  # a constant of a module

@@ -22,8 +22,8 @@ class Callee:
     """The code to call.
 
     Attributes:
-      call: gives the outputs for inputs and their number of rows, at least one; raises ScoringError.
-      signature: its inputs and outputs; without outputs if it does not declare them.
+      call: takes inputs and their number of rows, at least one, and returns the outputs; raises ScoringError.
+      signature: its inputs and outputs; there are no outputs if the code does not declare them.
       release: frees its resources.
     """
 
@@ -35,7 +35,7 @@ class Callee:
 class CalledScorer(InProcessScorer):
     """A model that is called with columns.
 
-    If `source` asks for a warm-up and the outputs are not stated, one row of zeros is scored at once, which shows them.
+    If `source` asks for a warm-up and the outputs are undeclared, one row of zeros is scored at once to discover them.
 
     Raises:
       ModelLoadError: the descriptor names another signature or an output that the model lacks, or the row of
@@ -56,14 +56,14 @@ class CalledScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: the inputs are not those of the signature, or the call fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the call fails; the message is one line.
         """
         callee = self._callee
         if callee is None:
             raise ScoringError("the model is closed")
         rows = check_inputs(inputs, self._signature.inputs)
         check_shapes(inputs, self._signature.inputs, rows)
-        if rows == 0:  # most code is written for at least one
+        if rows == 0:  # most code expects at least one row
             outputs = {name: values[:0] for name, values in callee.call(sample_inputs(self._signature), 1).items()}
         else:
             outputs = dict(callee.call(inputs, rows))

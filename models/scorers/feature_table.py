@@ -1,6 +1,6 @@
 """Models of libraries for tables: they take one matrix of features, and return predictions and probabilities.
 
-A model that knows the names of its features has an input for each of them, so that fields of the same names fill them
+A model that knows the names of its features has one input for each of them, so fields with the same names fill them
 without a mapping. Otherwise its only input is `X`, with one column for each feature.
 """
 
@@ -74,10 +74,10 @@ class Features:
 
 
 def class_outputs(probabilities: npt.NDArray[Any]) -> dict[str, Array]:
-    """The outputs of a classifier whose classes are the numbers from 0.
+    """The outputs of a classifier whose classes are numbered from 0.
 
     Args:
-      probabilities: [rows], those of class 1 of two; or [rows, classes].
+      probabilities: [rows], the probability of class 1 of two; or [rows, classes].
 
     >>> class_outputs(np.array([0.25]))
     {'prediction': array([0]), 'probabilities': array([[0.75, 0.25]])}
@@ -94,15 +94,15 @@ def known_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception of a library in one line of at most 500 characters, without its stack traces."""
+    """The text of a library's exception on one line of at most 500 characters, without its stack traces."""
     return engine_text(error, str(error).partition("\nStack trace:")[0])
 
 
 class TableScorer(InProcessScorer):
     """A model that scores matrices.
 
-    If `source` asks for a warm-up, a row of zeros is scored at once, which shows what the outputs are: no format says
-    that. Otherwise the signature has no outputs.
+    If `source` asks for a warm-up, a row of zeros is scored at once to discover the outputs, which no format describes.
+    Otherwise the signature has no outputs.
 
     Args:
       source: the model.
@@ -134,10 +134,10 @@ class TableScorer(InProcessScorer):
         """Scores rows; returns only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: the inputs are not those of the signature, or the library fails, with its text in one line.
+          ScoringError: the inputs are not those of the signature, or the library fails; the message is one line.
         """
         matrix = self._features.matrix(inputs)
-        if len(matrix) == 0:  # some libraries refuse it
+        if len(matrix) == 0:  # some libraries reject an empty matrix
             return Scores({name: values[:0] for name, values in self._outputs(self._zeros()).items() if self._is(name)})
         outputs = self._outputs(matrix)
         return Scores({name: values for name, values in outputs.items() if self._is(name)})

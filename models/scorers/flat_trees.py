@@ -1,7 +1,7 @@
-"""Binary trees as arrays: all rows go down all trees of a forest, one level at a time.
+"""Binary trees as arrays: all rows descend all trees of a forest, one level at a time.
 
-Most trees that libraries export have nodes with two children, which compare one number with a threshold, one way and
-the other. Formats with other trees use this for those rows and trees for which every reading is the same.
+Most trees that libraries export have nodes with two children, one for each outcome of comparing a number with a
+threshold. Formats that allow other trees use this module for the rows and trees on which all readings agree.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-# The number of rows times trees that go down together, so that their arrays stay in the processor's cache.
+# The number of rows times trees that descend together, chosen so that their arrays stay in the processor's cache.
 _BLOCK = 16_384
 LEAF = -1
 
@@ -28,7 +28,7 @@ class FlatNode:
     Attributes:
       field: the name of the compared field; empty for a leaf.
       threshold: the number to compare it with.
-      left, right: the places of the children among the nodes of the tree; LEAF for a leaf.
+      left, right: the indices of the children among the nodes of the tree; LEAF for a leaf.
     """
 
     field: str = ""
@@ -39,17 +39,17 @@ class FlatNode:
 
 @dataclass(frozen=True)
 class FlatForest:
-    """Trees; arrays have an item for each node, and the two children of a node are adjacent.
+    """Trees as arrays with one item for each node; the two children of a node are adjacent.
 
     Attributes:
       fields: the names of the compared fields.
       uses: [trees, fields], whether a tree compares a field.
       roots: [trees], the items of the roots.
       depths: [trees], the number of levels below the root.
-      field: places in `fields`.
+      field: indices into `fields`.
       threshold: numbers that are not above it go to the left; infinity in a leaf.
       left: the item of the left child, before that of the right one; a leaf has itself.
-      places: the place of each item in its tree.
+      places: the index of each item's node in its tree.
     """
 
     fields: tuple[str, ...]
@@ -62,13 +62,13 @@ class FlatForest:
     places: Places
 
     def walk(self, matrix: Floats) -> tuple[Places, Bools]:
-        """The place of the leaf that each row reaches in each tree.
+        """The index of the leaf that each row reaches in each tree.
 
         Args:
           matrix: [rows, fields], NaN where a value is missing.
 
         Returns:
-          The places, and where they are right: where the row has all values that the tree compares. Both are
+          The indices, and whether they are valid: whether the row has all values that the tree compares. Both are
           [trees, rows].
         """
         rows, trees = len(matrix), len(self.roots)
@@ -84,7 +84,7 @@ class FlatForest:
         return found, np.asarray(self.uses.astype(np.int64) @ missing.T.astype(np.int64) == 0, np.bool_)
 
     def _descend(self, values: Floats, starts: Places, part: slice) -> Places:
-        """The places of the leaves in some trees: [trees, rows]."""
+        """The leaves that the rows reach in some of the trees: [trees, rows]."""
         roots = self.roots[part]
         item = np.repeat(roots, len(starts))
         if len(self.fields):

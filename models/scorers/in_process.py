@@ -33,13 +33,13 @@ def load_published(
     Args:
       source: the model.
       known_options: the names of the scorer's own options.
-      open_model: opens the fetched model. It gets a temporary folder as well, which it may fill. The folder is deleted
-        when `open_model` fails; otherwise this is left to what it returns.
+      open_model: opens the fetched model. It also receives a temporary folder, which it may fill. The folder is deleted
+        when `open_model` fails; otherwise the returned scorer must delete it.
 
     Raises:
       ScorerOptionError: an option is unknown.
       DigestMismatchError: the fetched model differs from the published one.
-      ModelLoadError: the model is missing, or `open_model` refuses it. Each message names the model.
+      ModelLoadError: the model is missing, or `open_model` rejects it. Each message names the model.
     """
     descriptor = source.descriptor
     folder = tempfile.TemporaryDirectory(prefix="model-")
@@ -101,7 +101,7 @@ class InProcessScorer:
 
 
 def check_inputs(inputs: Mapping[str, Array], wanted: Collection[str]) -> int:
-    """The number of rows of the inputs of a call.
+    """Checks the inputs of a call, and returns their number of rows.
 
     Raises:
       ScoringError: the inputs are not those of the signature, or differ in their numbers of rows.
@@ -136,8 +136,8 @@ def as_outputs(returned: Mapping[str, Any], rows: int) -> dict[str, Array]:
     """Converts the result of a Python library or function to arrays that results can hold: text becomes bytes.
 
     Raises:
-      ScoringError: it is not a mapping of names to values with a row for each row that went in, or holds what is
-        neither a number nor a boolean nor a text.
+      ScoringError: it is not a mapping of names to values with one row for each input row, or contains something
+        other than numbers, booleans and texts.
     """
     if not isinstance(returned, Mapping):
         raise ScoringError(f"a {type(returned).__name__} was returned, but a mapping of names to arrays is expected")
@@ -159,7 +159,7 @@ def _as_output(name: str, values: Any, rows: int) -> Array:
 
 
 def _natural(values: Array) -> Array:
-    """Numbers in an array of objects, as labels may be, as an array of numbers; everything else unchanged."""
+    """Converts an array of objects that are numbers, as labels may be, to numbers; leaves other arrays unchanged."""
     try:
         natural = np.asarray(values.tolist())
     except ValueError:
@@ -168,7 +168,7 @@ def _natural(values: Array) -> Array:
 
 
 def _with_bytes(name: str, values: Array) -> Array:
-    """Texts as an array of bytes, as the signatures of all models have them."""
+    """Texts as an array of bytes, which is how the signatures of all models represent them."""
     texts = np.empty(values.size, object)
     for place, one in enumerate(values.ravel().tolist()):
         texts[place] = one.encode("utf-8", "surrogateescape") if isinstance(one, str) else one
@@ -178,14 +178,14 @@ def _with_bytes(name: str, values: Array) -> Array:
 
 
 def check_rows(name: str, values: Array, rows: int) -> Array:
-    """The values of an output; raises ScoringError unless they have a row for each row that went in."""
+    """The values of an output; raises ScoringError unless they have one row for each input row."""
     if values.shape[:1] != (rows,):
         raise ScoringError(f"output {name!r} has shape {list(values.shape)}, but {rows} rows went in")
     return values
 
 
 def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> list[str]:
-    """The model's names of the outputs that the descriptor selects; all of them if it selects none.
+    """The model's names for the outputs that the descriptor selects; all outputs if it selects none.
 
     Raises:
       ModelLoadError: the model does not have a selected output.
@@ -199,17 +199,17 @@ def selected_outputs(existing: Iterable[str], descriptor: ModelDescriptor) -> li
 
 
 def engine_text(error: BaseException, text: str) -> str:
-    """The text of an exception of an engine in one line of at most 500 characters; its class if there is no text.
+    """The text of an engine's exception on one line of at most 500 characters; its class if it has no text.
 
     Args:
       error: the exception.
-      text: the text of the exception without parts that do not help people, such as stack traces.
+      text: the text of the exception, without parts that do not help the reader, such as stack traces.
     """
     return clean_text(text, _MESSAGE_LIMIT) or type(error).__name__
 
 
 def names_text(names: Iterable[str]) -> str:
-    """Names for an error.
+    """Sorted names, for an error message.
 
     >>> names_text(["users", "products"]), names_text([])
     ('products, users', 'none')

@@ -4,11 +4,11 @@ The model is a text file, as `save_model` of a Booster writes it. It has no opti
 null becomes, is a missing value.
 
 A classifier (objectives binary and multiclass) has the outputs `prediction`, the number of the class, and
-`probabilities`, one for each class; every other model has `prediction` only. Of a model that stopped early, the best
-iteration is used, which is what `save_model` writes.
+`probabilities`, one for each class; every other model has `prediction` only. For a model that stopped early, the best
+iteration is used, which is the one that `save_model` writes.
 
 Every call runs on the thread that makes it. A file that is cut off, of another kind, or whose trees contradict
-themselves is refused before LightGBM sees it, which would end the process (`models.scorers.lightgbm_text`).
+themselves is rejected before LightGBM sees it, because LightGBM would end the process (`models.scorers.lightgbm_text`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module, which imports LightGBM."""
+    """Does nothing: importing this module has already imported LightGBM."""
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> TableScorer:
@@ -74,5 +74,5 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
 def _open(text: str) -> Any:
     try:
         return lightgbm.Booster(model_str=text)
-    except Exception as error:  # LightGBMError is not the only one
+    except Exception as error:  # LightGBM also raises others than LightGBMError
         raise ModelLoadError(f"LightGBM cannot load it: {one_line(error)}") from error

@@ -32,7 +32,7 @@ def checked_text(text: str) -> str:
     """
     head, _, _ = text.partition(_MARKS[0])
     if not text.startswith(_START) or any(mark not in text for mark in _MARKS):
-        raise ModelLoadError("it is not a whole text file of a LightGBM model; save it with Booster.save_model")
+        raise ModelLoadError("it is not a complete LightGBM model file in text format; save it with Booster.save_model")
     header, *trees = _TREE.split(head)
     try:
         _check(_lines(header), [_lines(tree) for tree in trees])

@@ -3,14 +3,15 @@
 The model is an .onnx file, inline or at a location; a model whose weights are in files beside it is a folder or a zip
 file. It has no options. An ONNX model has one graph and therefore one signature, which the descriptor need not name.
 
-The first dimension of every input must be the number of rows, of any size. All outputs must be tensors: a classifier
-that scikit-learn exports needs `zipmap=False`, unless the descriptor selects the other outputs. Texts are UTF-8.
+The first dimension of every input must be the number of rows, and accept any size. All outputs must be tensors: a
+classifier exported from scikit-learn needs `zipmap=False`, unless the descriptor selects the other outputs. Texts are
+UTF-8.
 
-Every call runs on the thread that makes it: onnxruntime's own threads would compete with those of the other workers of
-the machine, and cost up to four times the time when they spin on busy cores. Calls are not serialized.
+Every call runs on the thread that makes it: onnxruntime's own threads would compete with those of the other workers on
+the machine, and take up to four times as long when they spin on busy cores. Calls are not serialized.
 
-Of operators, only onnxruntime's own are available, so a model cannot load code. onnxruntime refuses weights in files
-outside of the model's folder (version 1.32 does, which Python 3.11 and newer get).
+Only onnxruntime's own operators are available, so a model cannot load code. onnxruntime rejects weights in files
+outside of the model's folder (version 1.32 does, which is installed with Python 3.11 and newer).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ _DTYPES: Mapping[str, np.dtype[np.generic]] = {
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_ONLY_ERRORS = 3  # onnxruntime's log level without warnings, on which operators cannot act
+_ONLY_ERRORS = 3  # onnxruntime's log level for errors; its warnings require no action
 
 
 def load(source: ModelSource) -> Scorer:
@@ -78,7 +79,7 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module, which imports onnxruntime."""
+    """Does nothing: importing this module has already imported onnxruntime."""
 
 
 def _opened(descriptor: ModelDescriptor, fetched: FetchedModel, folder: ModelFolder) -> OnnxScorer:
@@ -110,12 +111,12 @@ class OnnxScorer(InProcessScorer):
         """Scores rows; computes only the outputs that the descriptor selects, or all if it selects none.
 
         Raises:
-          ScoringError: onnxruntime fails, with its text in one line; when the inputs are not those of the graph,
-            or a text is not UTF-8; or when the number of rows of an output differs from that of the inputs.
+          ScoringError: onnxruntime fails (the message has its text on one line), the inputs are not those of the graph,
+            a text is not UTF-8, or the number of rows of an output differs from that of the inputs.
         """
         rows = check_inputs(inputs, self._signature.inputs)
         feeds = {name: _texts(name, values) if values.dtype == _TEXT else values for name, values in inputs.items()}
-        # onnxruntime raises exceptions of its own, without a common base class.
+        # onnxruntime raises its own exceptions, which have no common base class.
         try:
             outputs = self._session.run(self._fetches, feeds)
         except Exception as error:
@@ -129,15 +130,15 @@ class OnnxScorer(InProcessScorer):
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception of onnxruntime in one line of at most 500 characters, without its code."""
+    """The text of an exception of onnxruntime on one line of at most 500 characters, without its code."""
     return engine_text(error, _PREFIX.sub("", str(error)))
 
 
 def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSpec:
-    """An input or output as onnxruntime describes it; names of dimensions stand for any size.
+    """The spec of an input or output that onnxruntime describes; a named dimension may have any size.
 
-    onnxruntime gives no dimensions both for a single number and for a tensor of unknown rank. The first has no rows and
-    could not be served, so it is the second.
+    onnxruntime reports no dimensions both for a scalar and for a tensor of unknown rank. A scalar has no rows and could
+    not be served, so the latter is assumed.
 
     Raises:
       ModelLoadError: it is not a tensor of numbers, booleans or texts.
@@ -154,10 +155,10 @@ def tensor_spec(name: str, kind: str, shape: list[int | str | None]) -> TensorSp
 
 
 def _open(path: Path, descriptor: ModelDescriptor) -> OpenedModel:
-    # onnxruntime raises exceptions of its own, and UnicodeDecodeError for a name that is not UTF-8.
+    # onnxruntime raises its own exceptions, and UnicodeDecodeError for a name that is not UTF-8.
     try:
-        # By its path, because onnxruntime looks for separate files with weights beside it.
-        # Without a fallback, which would print and then try the same again.
+        # By its path, because onnxruntime looks beside it for separate files with weights.
+        # Without a fallback, which would print a message and then try the same again.
         session = onnxruntime.InferenceSession(
             str(path), _settings(), providers=["CPUExecutionProvider"], enable_fallback=False
         )
@@ -199,7 +200,7 @@ def _settings() -> Any:
 
 
 def _texts(name: str, values: Array) -> Array:
-    """The same texts as str: onnxruntime would take the bytes b'x' for the text "b'x'"."""
+    """The same texts as str, because onnxruntime would convert the bytes b'x' to the text "b'x'"."""
     texts = np.empty(values.size, object)
     try:
         texts[:] = [value.decode() for value in values.ravel().tolist()]

@@ -10,7 +10,7 @@ from models.errors import ScorerOptionError
 
 
 class OptionReader:
-    """Reads a descriptor's options one by one, and then rejects those that were not read.
+    """Reads a descriptor's options one at a time, and then rejects those that were not read.
 
     Args:
       options: the options of the descriptor.

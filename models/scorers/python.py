@@ -6,9 +6,9 @@ The model is a JSON file that names the function, and may give it parameters::
 
 The function is in a package that is installed wherever the model is published and served: an entry point of the group
 `beam_serving.functions` refers to a `models.functions.ColumnFunction`. A descriptor never carries code. The parameters
-become arguments of the function, so one that it does not have is refused. There are no options.
+become arguments of the function, so an unknown parameter is rejected. There are no options.
 
-What the function returns is checked in each call: one row for each row that went in, and the outputs that it states.
+Each call checks what the function returns: one row for each input row, and the outputs that the function declares.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FunctionCall:
     parameters: Mapping[str, Any]
 
     def outputs(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """Calls the function; raises ScoringError when it fails, or returns values that are not allowed."""
+        """Calls the function; raises ScoringError when it fails or returns values that are not allowed."""
         try:
             returned = self.function({name: _read_only(array) for name, array in inputs.items()}, **self.parameters)
         except Exception as error:  # the code is another package's

@@ -1,16 +1,16 @@
 """modelType `sklearn`: an estimator or pipeline of scikit-learn, run in this process (the extra `sklearn` installs it).
 
 The model is a .skops file, as `skops.io.dump` writes it. It has no options. Unlike a pickle, the file is data: it names
-types, and is refused when it names one that neither skops nor this module trusts, which leaves those of numpy, scipy
-and scikit-learn. What is in trees and other parts of scikit-learn in C is not checked further: a file that was made to
-do harm could end the process, so publish no file of strangers.
+types, and is rejected when it names one that neither skops nor this module trusts, which leaves those of numpy, scipy
+and scikit-learn. The content of trees and of other parts of scikit-learn that are written in C is not checked further:
+a malicious file could end the process, so do not publish files from sources that you do not trust.
 
-Files of pickle and joblib are refused unless the deployment allows them (`models.artifacts.pickles`), because loading
-one runs whatever code it contains. One that another version of scikit-learn has written is refused in any case, because
-it may load and give wrong answers.
+Pickle and joblib files are rejected unless the deployment allows them (`models.artifacts.pickles`), because loading one
+runs whatever code it contains. A file written by another version of scikit-learn is rejected in any case, because it
+may load and give wrong answers.
 
-Features are float64, and numbers only. The outputs are `prediction` (what `predict` gives) and, if the estimator has
-`predict_proba`, `probabilities`. An estimator that would use several threads of its own uses one (`n_jobs`).
+Features are float64, and numbers only. The outputs are `prediction` (the result of `predict`) and, if the estimator has
+`predict_proba`, `probabilities`. An estimator that would start several threads is limited to one (`n_jobs`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from models.tensors import Array
 IN_PROCESS = True
 SUFFIXES = (".skops", ".pkl", ".pickle", ".joblib")
 
-# Parts of fitted estimators that only hold numbers. skops leaves them to its users: they are not public, or in C.
+# Parts of fitted estimators that only hold numbers. skops leaves the decision to its users, because these types are not
+# public, or are written in C.
 TRUSTED = frozenset(
     {
         "sklearn._loss.loss.HalfTweedieLossIdentity",
@@ -61,7 +62,8 @@ TRUSTED = frozenset(
 )
 
 _SCHEMA = "schema.json"
-# The methods predict that call predict_proba and take the class of the largest probability, the first one of equals.
+# The `predict` methods that call predict_proba and return the class with the largest probability, or the first of
+# equals.
 _LIKELIEST = (RandomForestClassifier.predict, BaggingClassifier.predict)
 
 
@@ -91,7 +93,7 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
         source.pickles.check(source.descriptor, fetched.digest)
         estimator = _read(partial(_from_pickle, path))
     else:
-        raise ModelLoadError("it is not a file of skops; save the model with skops.io.dump")
+        raise ModelLoadError("it is not a skops file; save the model with skops.io.dump")
     folder.cleanup()
     if not callable(getattr(estimator, "predict", None)):
         raise ModelLoadError(f"a {type(estimator).__name__} has no method predict")
@@ -112,7 +114,7 @@ def _read(read: Callable[[], Any]) -> Any:
         return estimator.set_params(**several)
     except ModelLoadError:
         raise
-    except Exception as error:  # a damaged file can lead its reader anywhere
+    except Exception as error:  # a damaged file can cause any exception
         raise ModelLoadError(f"scikit-learn cannot load it: {one_line(error)}") from error
 
 
@@ -125,7 +127,7 @@ def _from_skops(path: Path) -> Any:
 
 
 def _from_pickle(path: Path) -> Any:
-    """Runs whatever code the file contains; joblib reads files of pickle, too."""
+    """Runs whatever code the file contains; joblib also reads pickle files."""
     import joblib
 
     with warnings.catch_warnings():
@@ -160,7 +162,7 @@ def _names(estimator: Any) -> list[str] | None:
 
 def _predict(estimator: Any, matrix: Array) -> dict[str, Array]:
     with warnings.catch_warnings():
-        # The columns are in the order of the names, which an array cannot show.
+        # The columns are in the order of the feature names, but an array carries no names.
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         if (classes := _classes(estimator)) is not None:  # predict would compute the same probabilities again
             probabilities = estimator.predict_proba(matrix)
@@ -172,7 +174,7 @@ def _predict(estimator: Any, matrix: Array) -> dict[str, Array]:
 
 
 def _classes(estimator: Any) -> Any:
-    """The classes of an estimator that predicts the one with the largest probability; None of any other one."""
+    """The classes of an estimator that predicts the one with the largest probability; None for any other."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     likeliest = getattr(type(last), "predict", None) in _LIKELIEST and getattr(last, "n_outputs_", 1) == 1
     return last.classes_ if likeliest else None

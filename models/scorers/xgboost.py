@@ -4,12 +4,12 @@ The model is a .json or .ubj file (UBJSON), as `save_model` of a Booster, XGBCla
 has no options. Features are float32; NaN, which a null becomes, is a missing value.
 
 A classifier (objectives binary:logistic and multi:softprob) has the outputs `prediction`, the number of the class, and
-`probabilities`, one for each class; every other model has `prediction` only. Of a model that stopped early, the best
-iteration is used, as XGBoost's own scikit-learn interface does. Categorical features are refused.
+`probabilities`, one for each class; every other model has `prediction` only. For a model that stopped early, the best
+iteration is used, as in XGBoost's own scikit-learn interface. Categorical features are rejected.
 
-Every call runs on the thread that makes it. A file that is cut off or of another kind is refused before XGBoost sees
-it: an empty one ended the process, and one that was cut off stopped it. What is in its trees is not checked, so publish
-no file of strangers.
+Every call runs on the thread that makes it. A file that is cut off or of another kind is rejected before XGBoost sees
+it: an empty file ended the process, and one that was cut off hung it. The content of the trees is not checked, so do
+not publish files from sources that you do not trust.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from models.tensors import Array
 
 IN_PROCESS = True
 SUFFIXES = (".json", ".ubj")
-# Both formats begin with a brace; UBJSON has the marker of a number behind it.
+# Both formats begin with a brace; in UBJSON, the marker of a number follows it.
 _JSON = re.compile(rb"\{[\s\"}]")
 _LEARNER = re.compile(rb"\{L.{8}learner\{", re.DOTALL)  # as XGBoost writes it
 CLASSIFYING = ("binary:logistic", "multi:softprob")
@@ -53,7 +53,7 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module, which imports XGBoost."""
+    """Does nothing: importing this module has already imported XGBoost."""
 
 
 def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> TableScorer:
@@ -80,7 +80,7 @@ def _open(content: bytes) -> tuple[Any, str]:
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1})
         objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
-    except Exception as error:  # XGBoostError is not the only one
+    except Exception as error:  # XGBoost also raises others than XGBoostError
         raise ModelLoadError(f"XGBoost cannot load it: {one_line(error)}") from error
     return booster, str(objective)
 

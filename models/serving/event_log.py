@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from models.model_topic.published import PublishedVersion
-from models.serving.status import EventKind, ModelStatistics, StatusEvent
+from models.serving.status import EventKind, ModelStatistics, StatusEvent, WorkerState
 
 
 class EventLog:
@@ -47,6 +47,11 @@ class EventLog:
     def add_stopped(self, error: str) -> None:
         """Adds the event which says that the models topic is no longer followed."""
         self._events.append(StatusEvent("stopped", _now(), self._worker, error=error, deployment=self._deployment))
+
+    def replace_state(self, state: WorkerState) -> None:
+        """Adds what the worker has applied of the models topic, which replaces an earlier state not taken yet."""
+        self._events = [one for one in self._events if one.kind != "worker"]
+        self._events.append(StatusEvent("worker", _now(), self._worker, deployment=self._deployment, state=state))
 
     def replace_statistics(self, version: PublishedVersion, statistics: ModelStatistics) -> None:
         """Adds the statistics of a model, which replace earlier ones not taken yet, so that events do not pile up."""

@@ -251,6 +251,7 @@ class ModelFollower:
         if self._clock() - self._reported_at >= _STATISTICS_SECONDS:
             self._reported_at = self._clock()
             self._registry.report_statistics()
+            self._registry.report_state(self._catalog.position, self._topic_id)
 
     def _apply(self) -> None:
         """Catches up with the topic's end if there are new positions or the last check was long ago.

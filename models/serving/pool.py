@@ -12,11 +12,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.model_topic.published import Identity, PublishedVersion
 from models.serving.loading import LoadedModel
-from models.serving.status import CallCounter, ModelStatistics
+from models.serving.status import ArmShare, CallCounter, ModelStatistics
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class PooledModel:
       used_at: when a batch last used it, in seconds of the pool's clock.
       memory: the bytes that it takes while it is loaded.
       dropped: whether it is no longer needed by any route; it is closed after its last batch.
+      reported: the number of its calls and its arms when its statistics were last reported.
     """
 
     version: PublishedVersion
@@ -59,12 +60,15 @@ class PooledModel:
     used_at: float = 0.0
     memory: int = 0
     dropped: bool = False
-    calls_reported: int = 0
+    reported: tuple[int, tuple[ArmShare, ...]] = (0, ())
 
     def statistics(self) -> ModelStatistics:
-        """The statistics so far."""
+        """The statistics so far, without the arms of routes, which the pool does not know."""
         descriptor = self.version.descriptor
-        return self.counter.statistics(descriptor.model_name, descriptor.model_version, descriptor.description)
+        found = self.counter.statistics(descriptor.model_name, descriptor.model_version, descriptor.description)
+        if self.model is None:
+            return replace(found, digest=descriptor.digest)
+        return replace(found, digest=self.model.scorer.digest, memory=self.memory)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.errors import ModelNotLoadedError
 from models.graphs.bandits import Rewards
@@ -30,11 +30,14 @@ from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.event_log import EventLog
 from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
 from models.serving.loading import LoadedModel
+from models.serving.memory import resident_bytes
 from models.serving.pool import ModelPool, PooledModel, RetryPauses, Unloaded
 from models.serving.slots import Slot
-from models.serving.status import EventKind, StatusEvent
+from models.serving.status import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
 
 _LOGGER = logging.getLogger(__name__)
+
+_STATE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class ModelRegistry:
         self._slots: dict[str, Slot] = {}
         self._events = EventLog(worker, self.deployment)
         self._closed = False
+        self._state: WorkerState | None = None
+        self._state_at = 0.0
         self.rewards = Rewards()
 
     def _new_slot(self) -> Slot:
@@ -139,7 +144,7 @@ class ModelRegistry:
             else:
                 pooled = self._pool.add(version, model)
                 unloaded = self._refresh()
-                self._events.add("serving", version, statistics=pooled.statistics())
+                self._events.add("serving", version, statistics=self._statistics(pooled))
                 _LOGGER.info("model %s serves", version.label)
         if wanted:
             self._close_models(unloaded)
@@ -202,17 +207,30 @@ class ModelRegistry:
             return self._events.take()
 
     def report_statistics(self) -> None:
-        """Adds an event for each model that was called since its last report, and drops models that are idle.
+        """Adds an event for each model that has other calls or arms than at its last report, and drops idle models.
 
         The event replaces an earlier one of the same model that was not drained, so events do not pile up.
         """
         with self._changed:
             for pooled in self._pool.models():
-                if pooled.counter.calls != pooled.calls_reported:
-                    pooled.calls_reported = pooled.counter.calls
-                    self._events.replace_statistics(pooled.version, pooled.statistics())
+                if pooled.reported != (pooled.counter.calls, self._arms_of(pooled)):
+                    self._events.replace_statistics(pooled.version, self._statistics(pooled))
             unloaded = self._refresh()
         self._close_models(unloaded)
+
+    def report_state(self, position: int, topic_id: str) -> None:
+        """Adds an event with what this worker has applied of the models topic, if that is news or was long ago.
+
+        Args:
+          position: the offset before which it has applied everything.
+          topic_id: the id of the models topic; empty if it is unknown.
+        """
+        with self._changed:
+            waiting = tuple(dict.fromkeys(version.label for version in self._wanted()))
+            state, now = WorkerState(position, topic_id, waiting), self._clock()
+            if state != self._state or now - self._state_at >= _STATE_SECONDS:
+                self._state, self._state_at = state, now
+                self._events.replace_state(replace(state, memory=resident_bytes()))
 
     def close(self) -> None:
         """Releases all models; a model in use is released after its last batch."""
@@ -222,6 +240,17 @@ class ModelRegistry:
             unloaded = self._pool.drop_others(())
             self._changed.notify_all()
         self._close_models(unloaded)
+
+    def _statistics(self, pooled: PooledModel) -> ModelStatistics:
+        """The statistics of a model for a report."""
+        arms = self._arms_of(pooled)
+        pooled.reported = pooled.counter.calls, arms
+        return replace(pooled.statistics(), arms=arms)
+
+    def _arms_of(self, pooled: PooledModel) -> tuple[ArmShare, ...]:
+        if pooled.dropped:
+            return ()
+        return tuple(arm for name, slot in self._slots.items() for arm in slot.arms_of(pooled.version, name))
 
     # --- The generation in effect.
 
@@ -334,4 +363,4 @@ class ModelRegistry:
             one.model.close()
             with self._changed:
                 kind: EventKind = "released" if one.pooled.dropped else "unloaded"
-                self._events.add(kind, one.pooled.version, statistics=one.pooled.statistics())
+                self._events.add(kind, one.pooled.version, statistics=self._statistics(one.pooled))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from models.model_topic.published import PublishedVersion
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.pool import ModelPool
+from models.serving.status import ArmShare
 
 # With fences, the models of this many generations are loaded before a record needs them: those of the generation that
 # applies now and of the next one. The models of earlier generations are loaded on demand.
@@ -79,6 +80,15 @@ class Slot:
             if generation.fence is None and not failed:
                 return generation
         return None
+
+    def arms_of(self, version: PublishedVersion, data_type: str) -> Iterator[ArmShare]:
+        """The arms of the current generation that this version answers in."""
+        for segment in () if self.current is None else self.current.segments:
+            total = sum(arm.weight for arm in segment.arms if arm.answers)
+            for arm in segment.arms:
+                if any(self.best(one) == version for one in arm.needs):
+                    share = arm.weight / total if arm.answers else arm.weight
+                    yield ArmShare(data_type, arm.name, arm.role, share, segment.condition)
 
     def _can_answer(self, generation: PlannedGeneration) -> bool:
         answering = [arm for arm in generation.arms if arm.answers]

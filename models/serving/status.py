@@ -4,15 +4,63 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from models.serving.arm_tallies import ArmStatistics
+from models.serving.durations import Durations, bucket_of, percentile
 from models.text import clean_text, encode_text, limit_text
 
 EventKind = Literal[
-    "loading", "serving", "failed", "released", "unloaded", "retired", "statistics", "candidate", "gap", "stopped"
+    "loading",
+    "serving",
+    "failed",
+    "released",
+    "unloaded",
+    "retired",
+    "statistics",
+    "candidate",
+    "gap",
+    "stopped",
+    "worker",
 ]
+
+
+@dataclass(frozen=True)
+class ArmShare:
+    """An arm that a model answers in.
+
+    Attributes:
+      data_type: the data type of its records.
+      arm: the name of the arm; empty without a route.
+      role: serve, candidate or shadow.
+      share: the share of the records that it gets, 0 to 1: of those that meet the condition, if there is one.
+      condition: the condition of its segment; None if the segment is for every record.
+    """
+
+    data_type: str
+    arm: str
+    role: str
+    share: float
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """What a worker has applied of the models topic.
+
+    Attributes:
+      position: the offset before which it has applied everything.
+      topic_id: the id of the models topic, which another topic of the same name does not have; empty if unknown.
+      waiting: the models that it should serve and has not loaded, as NAME/VERSION.
+      memory: the resident memory of its process in bytes.
+    """
+
+    position: int
+    topic_id: str = ""
+    waiting: tuple[str, ...] = ()
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,7 +74,11 @@ class ModelStatistics:
       usage: the number of records scored.
       errors: the number of records that it could not score.
       calls: the number of calls of the model.
-      average, minimum, maximum: the duration of a call in milliseconds; 0 before the first call.
+      average, minimum, maximum, p50, p99: the duration of a call in milliseconds; 0 before the first call.
+      durations: the durations of calls as a histogram (`models.serving.durations`).
+      digest: SHA-256 of the published model, as 64 hexadecimal digits; None for a model on a server.
+      memory: the bytes of memory that it takes; 0 if they are unknown, and while it is unloaded.
+      arms: the arms that it answers in at the moment.
     """
 
     name: str
@@ -39,6 +91,18 @@ class ModelStatistics:
     average: float = 0.0
     minimum: float = 0.0
     maximum: float = 0.0
+    p50: float = 0.0
+    p99: float = 0.0
+    durations: Durations = field(default_factory=dict)
+    digest: str | None = None
+    memory: int = 0
+    arms: tuple[ArmShare, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ModelStatistics:
+        """The statistics in an event; raises TypeError if the object has other fields."""
+        arms = tuple(ArmShare(**one) for one in value.pop("arms", ()))
+        return cls(**value, arms=arms)
 
     def limited(self) -> ModelStatistics:
         """The same statistics, with a description short enough for an event."""
@@ -53,7 +117,8 @@ class StatusEvent:
       kind: loading, serving, failed (with `error`; the load is tried again), released (its last batch has ended),
         unloaded (to save memory; it is loaded again on demand), retired, statistics (of a serving model), candidate
         (the statistics of a candidate with guardrails), gap (records were missing), stopped (the worker no longer
-        follows the models topic, for the reason in `error`; its bundles will fail soon).
+        follows the models topic, for the reason in `error`; its bundles will fail soon), worker (what it has applied
+        of the models topic; every ten seconds, and when that changes).
       at: the time in milliseconds since 1970-01-01 UTC.
       worker: the process that reports the event.
       model_name, model_version, data_type: the model that the event is about; empty and 0 for gap and stopped.
@@ -61,6 +126,7 @@ class StatusEvent:
       statistics: the model's statistics, for serving, statistics and released.
       deployment: the consumer group of the worker's deployment; empty in events of earlier releases.
       arm: the candidate's statistics, for candidate.
+      state: what the worker has applied of the models topic, for worker.
     """
 
     kind: EventKind
@@ -73,6 +139,7 @@ class StatusEvent:
     statistics: ModelStatistics | None = field(default=None)
     deployment: str = ""
     arm: ArmStatistics | None = None
+    state: WorkerState | None = None
 
     @classmethod
     def of_gap(cls, text: str, worker: str, deployment: str = "") -> StatusEvent:
@@ -87,8 +154,21 @@ class StatusEvent:
 
     @property
     def key(self) -> bytes:
-        """The key of the message: the model's name, or empty bytes."""
-        return encode_text(self.model_name)
+        """The key of the message, for which a compacted topic keeps the last event.
+
+        It consists of the deployment, the worker, and the model and version (or the arm of a candidate), separated by
+        slashes; without the last two for events about no model. The events of a kind that says nothing about the state
+        of a worker (gap) have the key "gap/" and theirs.
+        """
+        if self.kind == "gap":
+            about = ["gap", self.deployment, self.worker]
+        elif self.arm is not None:
+            about = [self.deployment, self.worker, self.arm.data_type, "candidate", self.arm.arm]
+        elif self.model_name:
+            about = [self.deployment, self.worker, self.model_name, str(self.model_version)]
+        else:
+            about = [self.deployment, self.worker]
+        return encode_text("/".join(about))
 
     def to_json(self) -> bytes:
         """The event as a JSON object of these fields.
@@ -105,11 +185,12 @@ class StatusEvent:
         """The event in a message; raises ValueError if the message is not a status event."""
         try:
             value: dict[str, Any] = json.loads(message)
-            statistics, arm = value.pop("statistics", None), value.pop("arm", None)
+            statistics, arm, state = (value.pop(name, None) for name in ("statistics", "arm", "state"))
             return cls(
                 **value,
-                statistics=ModelStatistics(**statistics) if statistics else None,
+                statistics=ModelStatistics.from_json(statistics) if statistics else None,
                 arm=ArmStatistics(**arm) if arm else None,
+                state=WorkerState(**{**state, "waiting": tuple(state.get("waiting", ()))}) if state else None,
             )
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a status event: {error}") from error
@@ -126,6 +207,7 @@ class CallCounter:
     total: float = 0.0
     minimum: float = 0.0
     maximum: float = 0.0
+    durations: Counter[str] = field(default_factory=Counter)
 
     def add(self, records: int, errors: int, milliseconds: float) -> None:
         """Adds one call with `records` records, of which `errors` could not be scored.
@@ -140,6 +222,7 @@ class CallCounter:
         self.maximum = max(self.maximum, milliseconds)
         self.calls += 1
         self.total += milliseconds
+        self.durations[bucket_of(milliseconds)] += 1
         self.usage += records
         self.errors += errors
 
@@ -157,4 +240,7 @@ class CallCounter:
             average,
             self.minimum,
             self.maximum,
+            percentile(self.durations, 50),
+            percentile(self.durations, 99),
+            dict(self.durations),
         )

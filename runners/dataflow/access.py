@@ -23,7 +23,7 @@ _RUNNING = (dataflow.JobState.JOB_STATE_RUNNING, dataflow.JobState.JOB_STATE_DRA
 
 
 def check_access(options: PipelineOptions) -> None:
-    """Checks access to credentials and buckets and, unless only a template is written, to the Dataflow service.
+    """Checks access to the credentials and buckets and, unless only a template is written, to the Dataflow service.
 
     The check of the service covers the project, the region and the job to update.
 

@@ -91,7 +91,7 @@ def _packages(options: PipelineOptions) -> list[str]:
 
 
 def _whereabouts(options: PipelineOptions, result: Any) -> str:
-    """Where the job is: its page in the console, or the file of the template."""
+    """The location of the job: its page in the console, or the file of the template."""
     cloud = options.view_as(GoogleCloudOptions)
     if not result.has_job:
         return f"the job was written to {cloud.template_location}"

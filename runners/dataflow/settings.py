@@ -59,7 +59,9 @@ def _region_hint(region: str | None) -> str:
 def _check_workers(options: PipelineOptions) -> None:
     for experiment in options.view_as(DebugOptions).experiments or ():
         if experiment.startswith(_REFUSED_EXPERIMENTS):
-            raise OptionsError(f"--experiments={experiment} cannot be used: it turns off what the graph needs")
+            raise OptionsError(
+                f"--experiments={experiment} cannot be used: it turns off a feature that the graph needs"
+            )
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or ()
     hints = options.view_as(StandardOptions).resource_hints or ()
     if any(one.startswith("worker_accelerator") for one in services) and any("accelerator" in one for one in hints):

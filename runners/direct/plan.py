@@ -37,7 +37,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
             "--runner=PrismRunner",
             "--streaming",
             "--environment_type=LOOPBACK",
-            # Our sources refuse to be split, so Prism need not ask every bundle that lasts longer than 100 ms.
+            # Our sources refuse to be split, so Prism need not try to split every bundle that lasts over 100 ms.
             "--experiments=prism_disable_sdf_split",
             f"{_LOCATION}={locate_prism(given)}",
             *defaults,

@@ -1,6 +1,6 @@
 """librdkafka's mock cluster: a Kafka broker inside this process, which starts at once and needs no Java.
 
-It is good for demonstrations and for tests of clients, but not for tests of data loss: it keeps about 5 MB per
+It is suitable for demonstrations and for tests of clients, but not for tests of data loss: it keeps about 5 MB per
 partition and then drops the oldest records, does not compact, and answers neither CreateTopics nor DescribeConfigs.
 A topic is created on first use, with four partitions; `EmbeddedBroker.create_topic` takes the number of partitions.
 """

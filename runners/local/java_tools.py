@@ -11,19 +11,19 @@ from pathlib import Path
 from models.errors import ServingError
 
 END_OF_OUTPUT = 1500
-# Lines that Maven adds to an error message: stack traces, empty lines, and hints how to get more output.
+# Lines that Maven adds to an error message: stack traces, empty lines, and hints on how to get more output.
 _NOISE = re.compile(r"^(\s+at |\[ERROR\]\s*(To see|Re-run|For more|\[Help|Command execution failed|$))")
 
 
 class JavaToolError(ServingError):
-    """Java or Maven is missing or fails; the message says what needs it, and names a remedy."""
+    """Java or Maven is missing or fails; the message names the component that needs it, and a remedy."""
 
 
 def java(needed_by: str) -> str:
     """The path of the Java launcher.
 
     Args:
-      needed_by: what needs Java, for the error message.
+      needed_by: the component that needs Java, for the error message.
 
     Raises:
       JavaToolError: Java is not on PATH.
@@ -37,8 +37,8 @@ def run_maven(arguments: Sequence[str], folder: Path, *, purpose: str, needed_by
     Args:
       arguments: goals and properties.
       folder: the folder with the pom.xml.
-      purpose: what Maven does, for error messages: "download Kafka".
-      needed_by: what needs Maven, for error messages.
+      purpose: the purpose of the run, for error messages: "download Kafka".
+      needed_by: the component that needs Maven, for error messages.
       seconds: how long Maven may take.
 
     Raises:

@@ -68,7 +68,7 @@ class LocalBroker(LocalService):
         self._process: ServerProcess | None = None
         self._port = self._settings.port or free_port()
         self._controller_port = free_port()
-        # Until the first successful start, no client knows the ports, and other ones can be drawn.
+        # Until the first successful start, no client knows the ports, so others can be drawn.
         self._ports_are_settled = False
 
     @property
@@ -240,13 +240,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(broker: LocalBroker) -> int:
-    """Waits until the user stops the broker, or until it ends by itself."""
+    """Waits until the user stops the broker, or until it ends on its own."""
     where = f"Kafka broker: {broker.bootstrap_servers}\nData and log: {broker.work_folder}\nCtrl-C stops it."
     print(where, flush=True)
     never = threading.Event()
     while broker.process_id is not None:
         never.wait(1.0)
-    print(f"The broker ended by itself; its log is {broker.log_file}", file=sys.stderr)
+    print(f"The broker ended on its own; its log is {broker.log_file}", file=sys.stderr)
     return 1
 
 

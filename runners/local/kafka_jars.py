@@ -35,7 +35,7 @@ def kafka_jars() -> Path:
 
 
 def _fetched_by(folder: Path) -> str | None:
-    """The pom that the jars in the folder come from, of which a copy is kept with them: a changed pom replaces them."""
+    """The copy of the pom that the jars in the folder come from; jars of another pom are replaced."""
     copy = folder / "pom.xml"
     return copy.read_text(encoding="utf-8") if copy.is_file() else None
 

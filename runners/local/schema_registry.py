@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
             never = threading.Event()
             while registry.running:
                 never.wait(1.0)
-            print("The schema registry ended by itself.", file=sys.stderr)
+            print("The schema registry ended on its own.", file=sys.stderr)
             return 1
     except (JavaToolError, RegistryStartError) as error:
         print(error, file=sys.stderr)

@@ -15,7 +15,7 @@ from runners.local.process_guard import ProcessGuard
 class ServerProcess:
     """A running server, which ends together with the processes it starts.
 
-    Life cycle: it runs from construction until `stop` or `kill`, or until it ends by itself. It never outlives this
+    Life cycle: it runs from construction until `stop` or `kill`, or until it ends on its own. It never outlives this
     process. Not thread-safe.
 
     Args:
@@ -50,7 +50,7 @@ class ServerProcess:
         return self._process.poll() is None
 
     def wait(self) -> int:
-        """Waits until the server ends by itself, and returns its exit code, which is negative for a signal."""
+        """Waits until the server ends on its own, and returns its exit code, which is negative for a signal."""
         return self._process.wait()
 
     def ask_to_stop(self) -> None:

@@ -16,16 +16,16 @@ _execute = SdkHarness._execute
 
 
 def tune_worker_process() -> None:
-    """Turns off Beam's own measurements of bundles in this process, and what makes Prism spin.
+    """Turns off Beam's own measurements of bundles in this process, and the behaviour that makes Prism spin.
 
     The sampler of execution times is a thread per bundle, and the end of the bundle waits for it: we measured 3 to 6 ms
     for bundles of 5 ms, and Prism keeps a core busy while it waits. Reporting the times, counts and sizes of every step
     to the runner costs another 2 ms per bundle. The transforms' own counters and gauges are kept.
 
-    Prism also keeps a core busy from the end of a bundle's outputs to the bundle's response (its progress loop selects
-    on a channel that is closed by then); two thirds of its processor time went there. The other way round it sleeps,
-    so the outputs are ended once the response is on its way. The two go over streams of their own, whose order is not
-    defined; Prism commits a bundle when it has both.
+    Prism also keeps a core busy between the end of a bundle's outputs and the bundle's response (its progress loop
+    selects on a channel that is closed by then); two thirds of its processor time was spent there. In the opposite
+    order it sleeps, so the outputs are ended once the response is on its way. The two are sent over separate streams,
+    whose relative order is not defined; Prism commits a bundle when it has both.
     """
     statesampler.StateSampler.start = _start_without_thread
     BundleProcessor.monitoring_infos = _metrics_of_transforms
@@ -48,7 +48,7 @@ def _metrics_of_transforms(processor: BundleProcessor) -> list[Any]:
 
 
 class _Instruction(threading.local):
-    """The instruction that this thread executes: the ends of its outputs; None: it executes none."""
+    """The instruction that this thread executes: the ends of its outputs, or None if it executes no instruction."""
 
     ends: list[tuple[_GrpcDataChannel, Any]] | None = None
 
@@ -57,7 +57,7 @@ _instruction = _Instruction()
 
 
 def _enqueue_ends_later(channel: _GrpcDataChannel, element: Any) -> None:
-    """As `_enqueue_to_send`, but the end of an output waits for the instruction's response."""
+    """Like `_enqueue_to_send`, but the end of an output waits for the instruction's response."""
     ends = _instruction.ends
     if ends is not None and isinstance(element, beam_fn_api_pb2.Elements.Data) and element.is_last:
         ends.append((channel, element))
@@ -66,7 +66,7 @@ def _enqueue_ends_later(channel: _GrpcDataChannel, element: Any) -> None:
 
 
 def _execute_then_end_outputs(harness: SdkHarness, *arguments: Any) -> None:
-    """As `SdkHarness._execute`, which sends the response; then ends the outputs."""
+    """Like `SdkHarness._execute`, which sends the response, but then ends the outputs."""
     ends: list[tuple[_GrpcDataChannel, Any]] = []
     _instruction.ends = ends
     try:

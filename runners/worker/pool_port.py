@@ -1,6 +1,6 @@
-"""The port of the pool of Python workers, which those who start the pool, and those who call it, know."""
+"""The port of the pool of Python workers, shared by the code that starts the pool and the code that calls it."""
 
 from __future__ import annotations
 
-# By default.
+# The default port.
 WORKER_POOL_PORT = 50000

@@ -17,7 +17,7 @@ from models.scorers import model_types
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 
-# What a worker does when it starts: nobody answers at the broker's address, so that no model makes it import an engine.
+# The start of a worker: nothing listens at the broker's address, so no model makes it import an engine.
 SET_UP = """
 import sys
 from beam_pipeline.options import ServingOptions

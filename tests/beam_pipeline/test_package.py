@@ -1,4 +1,4 @@
-"""The check that `beam_pipeline` makes when it is imported: its siblings are ours and not somebody else's."""
+"""The check that `beam_pipeline` makes on import: its sibling packages belong to this application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The phases of a record's latency, from traces that the real steps wrote."""
+"""The phases of a record's latency, from traces written by the real steps."""
 
 from __future__ import annotations
 

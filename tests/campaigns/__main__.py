@@ -1,7 +1,7 @@
 """Long campaigns, of which the tests run small versions.
 
 `python -m tests.campaigns --changes 1000 --kills 20`: route changes at fences under load, on Prism, with kills; with
-`--flink` on a cluster of Flink, where the parallelism changes each fifth time instead of a kill.
+`--flink` on a Flink cluster, where every fifth kill is replaced by a change of the parallelism.
 `python -m tests.campaigns guard --bad 100 --good 100`: bad and good models against admission and the guard.
 """
 
@@ -29,7 +29,7 @@ from tests.saved_models import save_version_model
 
 
 def main() -> int:
-    """Runs a campaign; 1 when it finds what must not be."""
+    """Runs a campaign; returns 1 when it finds a violation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("campaign", nargs="?", choices=["routes", "guard"], default="routes")
     parser.add_argument("--changes", type=int, default=1_000)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _guard(given: argparse.Namespace) -> int:
-    """1 when a bad model was promoted, or a good one was not."""
+    """Returns 1 when a bad model was promoted, or a good one was not."""
 
     def report(fate: Fate) -> None:
         print(f"{fate.subject.kind} ({fate.subject.detail}): {fate.where}: {fate.reason}", flush=True)
@@ -61,7 +61,7 @@ def _guard(given: argparse.Namespace) -> int:
 
 
 def _routes(given: argparse.Namespace) -> int:
-    """1 when a result is on the wrong side of a fence, or a record has no answer."""
+    """Returns 1 when a result is on the wrong side of a fence, or a record has no answer."""
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         folder = Path(name)
         models = [save_version_model(folder / str(number), number) for number in range(1, given.models + 1)]
@@ -111,7 +111,7 @@ def _run_on_flink(
 
 
 def _between_rounds(campaign: Campaign, disturb: Callable[[int], None]) -> Callable[[int], None]:
-    """Disturbs after each round but the last, and says so."""
+    """Disturbs the deployment after each round but the last, and reports it."""
 
     def disturb_and_say(number: int) -> None:
         if number < campaign.rounds - 1:

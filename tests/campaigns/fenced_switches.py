@@ -1,8 +1,8 @@
 """Route changes at fences, under load, with workers killed on the way: which results are on the wrong side?
 
 The oracle knows the fences that the publisher announced, Kafka's timestamp of each record, and the specification of the
-split in plain Python. The rightful arm of a record is the one that the split picks in the last announced route whose
-fence is not behind the record.
+split in plain Python. The correct arm of a record is the one that the split selects in the last announced route whose
+fence is not after the record.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ ROW = {"user": 1, "products": [], "dataType": NAME}
 
 @dataclass(frozen=True)
 class Campaign:
-    """What a campaign does.
+    """The parameters of a campaign.
 
     Attributes:
-      changes: how many route changes.
-      rounds: into how many rounds they are divided; the deployment is disturbed after each.
-      most_arms: how many arms a route has at most.
+      changes: the number of route changes.
+      rounds: the number of rounds into which they are divided; the deployment is disturbed after each.
+      most_arms: the maximum number of arms of a route.
       lead: seconds from a publication to its fence.
       pause: seconds between two publications.
-      a_second: records a second and partition.
-      seed: of the random routes.
+      a_second: records per second and partition.
+      seed: the seed of the random routes.
     """
 
     changes: int
@@ -54,22 +54,22 @@ class Campaign:
 
 @dataclass
 class Announced:
-    """The routes so far: the fence of each, in milliseconds since 1970-01-01 UTC, its arms, and what came too late."""
+    """The published routes: their fences in milliseconds since 1970-01-01 UTC, their arms, and the late ones."""
 
     fences: list[int] = field(default_factory=list)
     late: list[tuple[int, int]] = field(default_factory=list)
     arms: list[tuple[Arm, ...]] = field(default_factory=list)
 
     def place(self, timestamp: int) -> int:
-        """The route that holds for a record with this timestamp."""
+        """The index of the route that applies to a record with this timestamp."""
         return bisect_right(self.fences, timestamp) - 1
 
     def is_in_doubt(self, timestamp: int) -> bool:
-        """Whether the publisher has told that a record of this time may have been answered by the route before."""
+        """Whether the publisher has warned that the previous route may have answered a record with this timestamp."""
         return any(first <= timestamp <= last for first, last in self.late)
 
     def rightful(self, result: Result, timestamp: int) -> Arm:
-        """The arm that must have answered. The records have no key, so their coordinates are hashed."""
+        """The arm that must have answered. The records have no keys, so their coordinates are hashed."""
         arms = self.arms[self.place(timestamp)]
         coordinates = "{topic}-{partition}-{offset}".format(**result.metadata).encode()
         name = choose(coordinates, {arm.name: arm.weight for arm in arms}) if len(arms) > 1 else arms[0].name
@@ -78,16 +78,16 @@ class Announced:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a campaign found.
+    """The findings of a campaign.
 
     Attributes:
-      changes: how many route changes there were.
-      results: how many results were checked, duplicates included.
-      records: how many records they answer.
-      wrong: results that another arm than the rightful one gave.
+      changes: the number of route changes.
+      results: the number of results that were checked, duplicates included.
+      records: the number of records that they answer.
+      wrong: results from another arm than the correct one.
       unanswered: results without an answer.
-      in_doubt: how many results are of records about which the publisher has told that its route came too late.
-      worst_share: how far the share of an arm is from its weight, in standard deviations, at most.
+      in_doubt: the number of results for records of which the publisher reported that its route came too late.
+      worst_share: the largest deviation of an arm's share from its weight, in standard deviations.
       latencies: seconds from a record's timestamp to the start of its scoring: median, 99th percentile, largest.
     """
 
@@ -110,7 +110,7 @@ class Outcome:
         )
 
     def _reasons(self) -> str:
-        """The most frequent reasons for no answer, each on a line of its own."""
+        """The most frequent reasons for missing answers, one on each line."""
         reasons = Counter(str(one.error)[:160] for one in self.unanswered)
         return "".join(f"\n  {count} times: {reason}" for reason, count in reasons.most_common(5))
 
@@ -124,7 +124,7 @@ def publish_versions(deployment: Deployment, models: Sequence[Path]) -> None:
 def change_routes(
     deployment: Deployment, announced: Announced, campaign: Campaign, count: int, versions: int, seed: int
 ) -> None:
-    """Publishes random routes with fences, one after another."""
+    """Publishes random routes with fences, one after the other."""
     chance = random.Random(seed)
     publisher = RoutePublisher(deployment.kafka, deployment.topic("models"))
     for _ in range(count):
@@ -213,9 +213,9 @@ def run(
     """Runs a campaign on a deployment that has not been started.
 
     Args:
-      deployment: where.
-      models: folders of models that answer their version, the first one for version 1, and so on.
-      campaign: what is done.
+      deployment: the deployment.
+      models: folders of models whose answer is their version, the first one for version 1, and so on.
+      campaign: the parameters.
       start: starts the deployment.
       disturb: called after each round with its number; it kills, restarts or rescales the deployment.
     """

@@ -1,9 +1,9 @@
-"""Bad and good models against admission and the guard: where is each one caught, and how many records has it touched?
+"""Bad and good models against admission and the guard: where is each caught, and how many records has it affected?
 
 Real SavedModels pass the real checks of publishing and loading, answer their share of a stream of records in a real
 registry beside a live model, are compared with it by the real shadow scorer, and are judged by the real guard. Only
-Kafka is left out: the guard publishes into the catalog, and a worker's report reaches it at once. One report is made
-for each batch, which is a second of the stream.
+Kafka is left out: the guard publishes to the catalog, and a worker's report reaches it at once. There is one report for
+each batch, which is a second of the stream.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ XS = NormalDist()
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that is sent against the guard.
+    """A model that is tested against the guard.
 
     Attributes:
-      kind: what is the matter with it; `good` if nothing is.
-      detail: how much.
+      kind: the kind of its defect; `good` if it has none.
+      detail: the extent of the defect.
       save: writes it to a folder that does not exist.
     """
 
@@ -76,13 +76,13 @@ class Subject:
 
 
 def bad_subjects(number: int, seed: int) -> list[Subject]:
-    """Models that are beyond the default limits of a candidate, some more and some less; as many of each kind."""
+    """Models that exceed a candidate's default limits, some more and some less, with equal numbers of each kind."""
     chance = random.Random(seed)
     return [_BAD[place % len(_BAD)](chance) for place in range(number)]
 
 
 def good_subjects(number: int, seed: int) -> list[Subject]:
-    """Models within the limits: as the live one, but for up to a twentieth of the records, and few errors."""
+    """Models within the limits: like the live one, except for up to a twentieth of the records, and with few errors."""
     chance = random.Random(seed + 1)
     return [_good(chance) for _ in range(number)]
 
@@ -99,7 +99,7 @@ def _good(chance: random.Random) -> Subject:
 
 
 def _above(share: float) -> float:
-    """The value above which this share of the records is."""
+    """The value that this share of the records exceeds."""
     return XS.inv_cdf(1 - share)
 
 
@@ -142,14 +142,14 @@ _BAD = (_signature, _nan, _slow, _crashing, _constant, _shifted)
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a model.
+    """The fate of a model.
 
     Attributes:
       subject: the model.
       where: publish, admission, guard, or `promoted`.
-      reason: why it was refused or taken out; of one that was promoted, the figures of its last step.
-      touched: how many records it was given as a candidate.
-      reports: after how many reports of the worker the guard had decided; one is made a second.
+      reason: why it was rejected or removed; for a promoted model, the figures of its last step.
+      touched: the number of records that it scored as a candidate.
+      reports: the number of the worker's reports, one per second, until the guard decided.
     """
 
     subject: Subject
@@ -161,18 +161,18 @@ class Fate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of all models of a campaign."""
+    """The fates of all models of a campaign."""
 
     fates: list[Fate] = field(default_factory=list)
 
     @property
     def missed(self) -> list[Fate]:
-        """Bad models that were promoted."""
+        """The bad models that were promoted."""
         return [one for one in self.fates if one.subject.kind != "good" and one.where == "promoted"]
 
     @property
     def false_alarms(self) -> list[Fate]:
-        """Good models that were not promoted."""
+        """The good models that were not promoted."""
         return [one for one in self.fates if one.subject.kind == "good" and one.where != "promoted"]
 
     def __str__(self) -> str:
@@ -199,7 +199,7 @@ class Outcome:
 
 
 class _CatalogPublisher:
-    """Publishes the guard's decisions into a catalog in memory, as the models topic would bring them to each worker."""
+    """Publishes the guard's decisions to a catalog in memory, as the models topic delivers them to each worker."""
 
     def __init__(self, catalog: ModelCatalog) -> None:
         self._catalog = catalog
@@ -211,7 +211,7 @@ class _CatalogPublisher:
         lead: float | None = None,
         origin: Origin = "person",
     ) -> ModelRoute:
-        """As that of `RoutePublisher`."""
+        """Like the method of `RoutePublisher`."""
         generation = change(current_generation(self._catalog, data_type))
         route = next_route(self._catalog, data_type, generation, origin)
         self._catalog.apply(self._catalog.position, route_key(data_type), encode_route(route))
@@ -219,11 +219,11 @@ class _CatalogPublisher:
 
 
 class Trial:
-    """One worker with a live model, to which candidates are sent, one trial each.
+    """One worker with a live model that candidates are tested against, one trial for each.
 
     Args:
       live: the folder of the live model.
-      seed: of the records.
+      seed: the seed of the records.
     """
 
     def __init__(self, live: Path, seed: int) -> None:
@@ -249,7 +249,7 @@ class Trial:
         self._registry.close()
 
     def run(self, path: Path, limits: Guardrails) -> tuple[Where, str, int, int]:
-        """Sends a candidate; where it was stopped, why, the records that it was given, and the reports until then."""
+        """Tests a candidate; returns where and why it was stopped, and the numbers of its records and reports."""
         self._publish(CANDIDATE, path)
         self._routes.change(NAME, lambda live: with_canary(_existing(live), NAME, CANDIDATE, limits.steps[0], limits))
         refused = self._loads()
@@ -274,7 +274,7 @@ class Trial:
         self._catalog.apply(self._catalog.position, version_key(NAME, number), content)
 
     def _loads(self) -> str | None:
-        """Loads what the routes need, as a worker does; why a version was refused."""
+        """Loads the models that the routes need, as a worker does; returns the reason if a version is rejected."""
         self._registry.update(plans(self._catalog))
         refused = None
         version = self._registry.next_load()
@@ -288,7 +288,7 @@ class Trial:
         return refused
 
     def _score(self) -> int:
-        """Scores the next second of records; how many of them the candidate was given."""
+        """Scores the next second of records; returns how many of them the candidate scored."""
         before = self._given()
         batch = self._next_batch()
         scored = score_batch(batch, self._registry, self._settings, self._shadows)
@@ -325,7 +325,7 @@ def descriptor_of(path: Path, number: int) -> ModelDescriptor:
 
 
 def check_publishing(path: Path) -> str | None:
-    """Why `models publish` refuses a model; None if it does not."""
+    """The reason why `models publish` rejects a model; None if it accepts it."""
     loader = ModelLoader(LocalOpener(), lambda _: b"", [SCHEMA.codec], publishing=True)
     catalog = ModelCatalog()
     try:
@@ -344,15 +344,15 @@ def run(
     unchecked: bool = False,
     report: Callable[[Fate], None] = lambda _: None,
 ) -> Outcome:
-    """Sends each model against a worker of its own.
+    """Tests each model against its own worker.
 
     Args:
       subjects: the models.
-      folder: where they are written.
-      seed: of the records.
-      limits: of the candidates; None means the defaults.
+      folder: the folder to which they are written.
+      seed: the seed of the records.
+      limits: the limits of the candidates; None means the defaults.
       unchecked: whether models are written to the models topic without the checks of `models publish`.
-      report: is told what becomes of each.
+      report: receives the fate of each model.
     """
     live = save_grading_model(folder / "live")
     outcome = Outcome()
@@ -373,7 +373,7 @@ def run(
 
 
 def places(outcome: Outcome) -> Mapping[str, set[Where]]:
-    """Where the models of each kind ended."""
+    """The places where the models of each kind ended."""
     found: dict[str, set[Where]] = {}
     for one in outcome.fates:
         found.setdefault(one.subject.kind, set()).add(one.where)

@@ -1,4 +1,4 @@
-"""How a campaign disturbs a deployment on Flink: its workers are killed, and its parallelism changes at savepoints."""
+"""Disturbs a deployment on Flink: kills its workers, and changes its parallelism at savepoints."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.end_to_end.flink.flink_deployment import FlinkDeployment
 
 @dataclass
 class FlinkDisturbances:
-    """Starts a job, and disturbs it after each round: each `rescale_every`-th time by a savepoint, else by a kill.
+    """Starts a job, and disturbs it after each round by a kill, or each `rescale_every`-th time by a savepoint.
 
     Attributes:
-      cluster: with a slot for each of `parallelisms`.
-      deployment: on that cluster.
+      cluster: a cluster with enough slots for each of `parallelisms`.
+      deployment: a deployment on that cluster.
       rescale_every: 1 to rescale each time.
-      parallelisms: of the job, in turns.
+      parallelisms: the parallelisms of the job, used in turn.
     """
 
     cluster: LocalFlinkCluster
@@ -29,7 +29,7 @@ class FlinkDisturbances:
         self._submit(self.parallelisms[0])
 
     def disturb(self, number: int) -> None:
-        """Kills a worker process, or takes a savepoint and goes on from there with the other parallelism."""
+        """Kills a worker process, or takes a savepoint and resumes from it with the other parallelism."""
         self.deployment.wait_for_more_results()  # the workers of the round run
         if number % self.rescale_every:
             self.cluster.kill_worker()

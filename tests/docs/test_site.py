@@ -1,4 +1,4 @@
-"""The documentation's site: it builds strictly, needs nothing from other hosts, and its reference is the code's."""
+"""The documentation site: it builds strictly, loads nothing from other hosts, and its reference matches the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beam_pipeline.cli.command_line import COMMANDS
 from models.serving.status import ModelStatistics, StatusEvent
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a page loads by itself; links that a reader may follow are no matter.
+# Resources that a page loads automatically; links that a reader may follow do not matter.
 LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\s>]*")
 
 

@@ -1,4 +1,4 @@
-"""Pipelines under test, each in a process of its own against the session's real broker."""
+"""Pipelines under test, each in its own process against the session's real broker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.saved_models import save_version_model
 
 
 class Deploy(Protocol):
-    """Makes the topics of a deployment; `start` of what it gives starts the pipeline."""
+    """Creates the topics of a deployment, and returns it; its `start` starts the pipeline."""
 
     def __call__(self, schema: str = "recommender", **settings: Any) -> Deployment: ...
 
 
 @pytest.fixture
 def deploy(broker: LocalBroker, prism_location: Path, tmp_path: Path) -> Iterator[Deploy]:
-    """Deployments of one test, ended with it."""
+    """Deployments of one test, which end with it."""
     made: list[Deployment] = []
 
     def make(schema: str = "recommender", **settings: Any) -> Deployment:
@@ -40,9 +40,9 @@ def deploy(broker: LocalBroker, prism_location: Path, tmp_path: Path) -> Iterato
 def serving(
     broker: LocalBroker, prism_location: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """The deployment that tests share: recommender records, told apart by a data type of each test's own.
+    """The deployment that tests share: recommender records, with a separate data type for each test.
 
-    It runs, on one partition.
+    The pipeline runs, on one partition.
     """
     folder = tmp_path_factory.mktemp("serving")
     deployment = make_deployment(KafkaSettings(broker.bootstrap_servers), prism_location, "recommender", folder)
@@ -63,7 +63,7 @@ def make_deployment(
     options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Deployment:
-    """Makes the topics of a deployment; who calls this closes it."""
+    """Creates the topics of a deployment; the caller closes it."""
     runner_options = {"runner-options": [f"--prism_location={prism_location}"]}
     named = RecordType.named(schema, record_format)
     return Deployment(kafka, named, {**runner_options, **(options or {})}, folder, **settings)
@@ -71,7 +71,7 @@ def make_deployment(
 
 @pytest.fixture(scope="session")
 def version_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Saves models that answer their version; the same model twice is saved once."""
+    """Saves models whose answer is their version; equal models are saved once."""
     folder = tmp_path_factory.mktemp("models")
     saved: dict[str, Path] = {}
 

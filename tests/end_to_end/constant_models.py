@@ -1,4 +1,4 @@
-"""A model of each type that runs in the process, and whose answer is always the same number."""
+"""A model of each type that runs in the process, whose answer is always the same number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.saved_models import save_version_model
 
 @dataclass(frozen=True)
 class ConstantModel:
-    """How to save such a model, and the names of its only input and of the output that has the number."""
+    """How to save such a model, and the names of its only input and of the output with the number."""
 
     save: Callable[[Path, int], Path]
     takes: str
@@ -112,7 +112,7 @@ def constant(columns, number):
 
 
 def install_function(install: Write) -> None:
-    """Installs the function of the models of the type `python`."""
+    """Installs the function that models of the type `python` call."""
     install("constant-functions", "beam_serving.functions", "constant", _FUNCTION, "constant_functions:constant")
 
 

@@ -1,4 +1,4 @@
-"""One deployment under test: its topics, its pipeline process, and the user's side of both."""
+"""One deployment under test: its topics, its pipeline process, and the user's access to both."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ class Result:
 
     @property
     def where(self) -> tuple[int, int]:
-        """Partition and offset of the record."""
+        """The partition and offset of the record."""
         return self.metadata["partition"], self.metadata["offset"]
 
     @property
     def embedded(self) -> Any:
-        """The record, of a format whose results hold it as it came."""
+        """The record that the result embeds, for formats whose results embed it."""
         return self.record
 
     @property
     def version(self) -> int | None:
-        """The version that the result says has scored it."""
+        """The version that scored the record, according to the result."""
         version: int | None = self.metadata["modelVersion"]
         return version
 
     @property
     def error(self) -> str | None:
-        """Why there are no outputs."""
+        """The reason why there are no outputs."""
         error: str | None = self.metadata["errors"]
         return error
 
@@ -80,7 +80,7 @@ class Result:
 def describe(
     name: str, model: Path, inputs: Mapping[str, tuple[str, ...]], inline: bool = True, data_type: str | None = None
 ) -> ModelDescriptor:
-    """A descriptor of a SavedModel, without a number yet."""
+    """A descriptor of a SavedModel, without a version number yet."""
     content = zip_folder(model) if inline else None
     return ModelDescriptor(
         name,
@@ -95,13 +95,13 @@ def describe(
 
 @dataclass
 class Deployment:
-    """Topics of their own on a broker, and at most one pipeline at work on them.
+    """A deployment with its own topics on a broker, and at most one pipeline that uses them.
 
     Attributes:
       kafka: the broker.
-      schema: of the records.
-      options: of `beam-serving run`, beyond the topics; None leaves one out.
-      folder: for logs and models.
+      schema: the schema of the records.
+      options: options of `beam-serving run` in addition to the topics; None omits an option.
+      folder: the folder for logs and models.
     """
 
     kafka: KafkaSettings
@@ -127,14 +127,14 @@ class Deployment:
         return f"{kind}-{self.name}"
 
     def make_topic(self, kind: str, partitions: int = 1, **config: str) -> None:
-        """Makes a topic with the settings given for its kind."""
+        """Creates a topic with the settings given for its kind."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
         settings.update(self.topic_config.get(kind, {}))
         topic = NewTopic(self.topic(kind), partitions, 1, config=settings)
         self.admin.create_topics([topic])[topic.topic].result(30)
 
     def refresh_producer(self) -> None:
-        """Sends with a new producer, that knows the topics as they are now."""
+        """Switches to a new producer, which knows the current topics."""
         self._producer.flush(10)
         self._producer = self.kafka.producer()
 
@@ -146,7 +146,7 @@ class Deployment:
         return f"group-{self.name}"
 
     def start(self, **options: Any) -> ServingProcess:
-        """Starts the pipeline and returns at once; `options` go before those of the deployment, None takes one out."""
+        """Starts the pipeline and returns at once; `options` override those of the deployment, and None removes one."""
         settings = {
             "bootstrap-servers": self.kafka.bootstrap_servers,
             "records-topic": self.topic("records"),
@@ -165,7 +165,7 @@ class Deployment:
         return self.process
 
     def fails(self, **options: Any) -> str:
-        """Starts a pipeline that is to fail and waits for its end; what it said."""
+        """Starts a pipeline that is expected to fail, waits for its end, and returns its output."""
         process = self.start(**options)
         try:
             assert process.wait(SECONDS) == 1
@@ -190,7 +190,7 @@ class Deployment:
         return max(0, int(where.offset))
 
     def eventually(self, holds: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
-        """Waits for a condition that no message tells."""
+        """Waits for a condition that no message signals."""
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, f"{what}: not in {seconds:g} s{self._log_end()}"
@@ -201,7 +201,7 @@ class Deployment:
     def send(
         self, records: Iterable[Row], key: bytes | None = None, headers: Headers = (), partition: int = 0
     ) -> list[int]:
-        """Sends records; gives their offsets."""
+        """Sends records; returns their offsets."""
         return self.send_bytes([self.schema.codec.encode(record) for record in records], key, headers, partition)
 
     def send_bytes(
@@ -212,7 +212,7 @@ class Deployment:
         partition: int = 0,
         kind: str = "records",
     ) -> list[int]:
-        """Sends messages as they are; gives their offsets, in the order of `values`."""
+        """Sends messages unchanged; returns their offsets, in the order of `values`."""
         offsets = self.send_later(values, key, headers, partition, kind)
         assert self._producer.flush(30) == 0
         assert len(offsets) == len(values)
@@ -226,7 +226,7 @@ class Deployment:
         partition: int = 0,
         kind: str = "records",
     ) -> list[int]:
-        """As `send_bytes`, without waiting: the list fills while the broker acknowledges."""
+        """Like `send_bytes`, but without waiting: the list fills as the broker acknowledges."""
         offsets: list[int] = []
 
         def delivered(error: object, message: Message) -> None:
@@ -272,24 +272,24 @@ class Deployment:
         )
 
     def results(self) -> list[Result]:
-        """Every result that has been taken so far, in the topic's order, again and again: also duplicates."""
+        """Every result received so far, in the topic's order, again and again: duplicates included."""
         messages = self._results_tail.messages
         self._decoded.extend(self._decode(message) for message in messages[len(self._decoded) :])
         return self._decoded
 
     def results_to_the_end(self) -> list[Result]:
-        """Every result that the topic holds now."""
+        """Every result that is in the topic now."""
         self._results_tail.to_the_end()
         return self.results()
 
     def more_results(self) -> list[Result]:
-        """Those that have come since results were last taken; waits a moment for them."""
+        """The results that have arrived since the last call; waits a moment for them."""
         before = len(self.results())
         self._results_tail.poll()
         return self.results()[before:]
 
     def results_of(self, offsets: Iterable[int], partition: int = 0, seconds: float = SECONDS) -> list[Result]:
-        """The results of these records, in the order of `offsets`; the first one of each."""
+        """The first result of each of these records, in the order of `offsets`."""
         wanted = [(partition, offset) for offset in offsets]
         found: dict[tuple[int, int], Result] = {}
         seen = 0
@@ -309,7 +309,7 @@ class Deployment:
 
     @contextmanager
     def records_coming(self, row: Row, a_second: int) -> Iterator[list[list[int]]]:
-        """Sends about so many records a second to each partition; what it gives are their offsets, by partition."""
+        """Sends about this many records a second to each partition; yields their offsets, by partition."""
         sent: list[list[int]] = [[] for _ in range(self.partitions)]
         done = threading.Event()
 
@@ -328,17 +328,17 @@ class Deployment:
             thread.join()
 
     def results_of_all(self, sent: list[list[int]], seconds: float = 60.0) -> list[Result]:
-        """The first result of each of these records; raises AssertionError when one has none in time."""
+        """The first result of each of these records; raises AssertionError when one is missing after the time limit."""
         return [
             result for partition, offsets in enumerate(sent) for result in self.results_of(offsets, partition, seconds)
         ]
 
     def score(self, *records: Row, **where: Any) -> list[Result]:
-        """Sends records and gives their results."""
+        """Sends records and returns their results."""
         return self.results_of(self.send(records, **where), where.get("partition", 0))
 
     def dead_letters(self, offsets: Iterable[int], kind: str = "records") -> dict[int, DeadLetter]:
-        """The dead letters of these messages by offset, once all are there."""
+        """The dead letters of these messages by offset, once all have arrived."""
         wanted = set(offsets)
 
         def found() -> dict[int, DeadLetter]:
@@ -351,12 +351,12 @@ class Deployment:
         return found()
 
     def all_dead_letters(self) -> list[DeadLetter]:
-        """Every dead letter that the topic holds now."""
+        """Every dead letter that is in the topic now."""
         self._letters_tail.to_the_end()
         return [decode_dead_letter(message.value()) for message in self._letters_tail.messages]
 
     def status(self, kind: str, model: str = "", version: int = 0, number: int = 1) -> list[StatusEvent]:
-        """The status events of a kind about a version, once there are so many."""
+        """The status events of a kind about a version, once there are this many."""
 
         def found() -> list[StatusEvent]:
             events = _status_events(self._status_tail)
@@ -368,7 +368,7 @@ class Deployment:
         return found()
 
     def all_status(self) -> list[StatusEvent]:
-        """Every status event that the topic holds now."""
+        """Every status event that is in the topic now."""
         self._status_tail.to_the_end()
         return _status_events(self._status_tail)
 
@@ -376,7 +376,7 @@ class Deployment:
 
     @property
     def models(self) -> ModelPublisher:
-        """The publisher's side."""
+        """The publisher of the models topic."""
         return ModelPublisher(self.kafka, self.topic("models"))
 
     def publish(
@@ -387,11 +387,11 @@ class Deployment:
         inline: bool = True,
         data_type: str | None = None,
     ) -> ModelDescriptor:
-        """Publishes the next version of a model, in the stream or by location."""
+        """Publishes the next version of a model, inline or by location."""
         return self.models.publish(describe(name, model, inputs, inline, data_type))
 
     def write_model(self, descriptor: ModelDescriptor) -> int:
-        """Writes a numbered version and its pointer to the models topic, as any program may; the version's offset."""
+        """Writes a version and its pointer to the models topic, as any program may; returns the version's offset."""
         name, version = descriptor.model_name, descriptor.model_version
         pointer = ModelPointer(name, version, version - 1 or None, version)
         (offset,) = self.send_bytes([encode_descriptor(descriptor)], version_key(name, version), kind="models")

@@ -14,7 +14,7 @@ SECONDS = 120.0
 
 
 class KafkaTail:
-    """All messages of a topic so far, in `messages`; only `until`, `poll` and `to_the_end` take more."""
+    """All messages of a topic so far, in `messages`; only `until`, `poll` and `to_the_end` fetch more."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._topic = topic
@@ -26,13 +26,13 @@ class KafkaTail:
         self.messages: list[Message] = []
 
     def poll(self, seconds: float = 0.1) -> list[Message]:
-        """Takes what has come, waiting up to `seconds` for the first; an error of the connection is waited out."""
+        """Fetches the available messages, waiting up to `seconds` for the first; tolerates errors of the connection."""
         came = [message for message in self._consumer.consume(10_000, seconds) if message.error() is None]
         self.messages += came
         return came
 
     def until(self, holds: Callable[[], bool], seconds: float = SECONDS) -> bool:
-        """Takes messages until the condition holds; says whether it came to hold in time."""
+        """Fetches messages until the condition holds; returns whether it did within the time limit."""
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
@@ -41,7 +41,7 @@ class KafkaTail:
         return True
 
     def to_the_end(self) -> None:
-        """Takes every message that is in the topic now."""
+        """Fetches every message that is in the topic now."""
         ends = {partition: self._end(partition) for partition in self._partitions}
         deadline = time.monotonic() + SECONDS
         while any(self._position(partition) < end for partition, end in ends.items()):
@@ -49,7 +49,7 @@ class KafkaTail:
             self.poll()
 
     def _end(self, partition: int) -> int:
-        """Where the partition ends; a broker that has just started may not know its topics yet."""
+        """The end of the partition; a broker that has just started may not know its topics yet."""
         deadline = time.monotonic() + SECONDS
         while True:
             try:
@@ -69,5 +69,5 @@ class KafkaTail:
 
 
 def headers_of(message: Message) -> Headers:
-    """The headers, none if there are none."""
+    """The headers; empty if there are none."""
     return tuple(message.headers() or ())

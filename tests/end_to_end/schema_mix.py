@@ -33,12 +33,12 @@ THIRD = schema(
 
 
 def reader_type(url: str) -> RecordType:
-    """What records are read as: the second schema."""
+    """The record type of the reader: the second schema."""
     return RecordType("Measure", SECOND, "confluent-avro", registry_options(url, {}))
 
 
 class Producer:
-    """Writes to the records topic, and reads from the results topic, as any client of Confluent's does."""
+    """Writes to the records topic and reads from the results topic, as any Confluent client does."""
 
     def __init__(self, deployment: Deployment, url: str) -> None:
         self._deployment = deployment
@@ -47,14 +47,14 @@ class Producer:
         self._deserializer = AvroDeserializer(self._client)
 
     def register(self, text: str) -> None:
-        """Registers a schema without a record of it."""
+        """Registers a schema without sending a record of it."""
         self.serialize(text, {"x": 0.0, "gone": "", "dataType": "m"})
 
     def serialize(self, text: str, row: dict[str, Any]) -> bytes:
         return AvroSerializer(self._client, text)(row, self._context) or b""
 
     def read_results(self, offsets: list[int]) -> list[dict[str, Any]]:
-        """The results of these records, in their order."""
+        """The results of these records, in order."""
         found: dict[int, dict[str, Any]] = {}
         tail = self._deployment._results_tail
         context = SerializationContext(self._deployment.topic("results"), MessageField.VALUE)

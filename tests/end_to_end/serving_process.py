@@ -1,4 +1,4 @@
-"""`beam-serving run` in a process of its own, as a user starts it, so that a test can kill it."""
+"""`beam-serving run` in its own process, as a user starts it, so that a test can kill it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STOP_SECONDS = 30.0
 
 
 class ServingProcess:
-    """One start of the pipeline. `close` ends it and whatever it started, however far it has come.
+    """One start of the pipeline. `close` ends it and every process that it started, however far it has come.
 
     Args:
-      options: of `beam-serving run`, as in the file of --config.
-      folder: takes that file and the log.
+      options: options of `beam-serving run`, as in the file of --config.
+      folder: the folder for that file and the log.
     """
 
     def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
@@ -43,38 +43,38 @@ class ServingProcess:
 
     @property
     def process_id(self) -> int:
-        """Of the process that was started."""
+        """The id of the process that was started."""
         return self._process.pid
 
     def family(self) -> list[psutil.Process]:
-        """The process and all it started."""
+        """The process and all processes that it started."""
         here = psutil.Process(self._process.pid)
         return [here, *here.children(recursive=True)]
 
     def runs(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """Ends it as a crash would; what it started is left to see by itself."""
+        """Kills the process, like a crash; the processes that it started have to notice this themselves."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """Ends it as Ctrl-C would; gives its exit code."""
+        """Stops it as Ctrl-C would; returns its exit code."""
         self._process.send_signal(signal.SIGINT)
         return self.wait(STOP_SECONDS)
 
     def wait(self, seconds: float) -> int:
-        """Waits for its end; gives its exit code."""
+        """Waits for its end; returns its exit code."""
         return self._process.wait(seconds)
 
     def close(self) -> None:
-        """Ends everything of it."""
+        """Ends the process and all processes that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def log(self) -> str:
-        """What it has printed, over all starts in this folder."""
+        """The output of all starts in this folder."""
         return self.log_file.read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""A bandit learns from the feedback topic while records come, on Prism."""
+"""A bandit learns from the feedback topic while records arrive, on Prism."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRAPH = graph_of("tried", {"steps": [{"name": "best", "bandit": "thompson", "cho
 
 
 def answered_by(result: Result) -> tuple[str, int]:
-    """The model that the bandit has chosen, as the result names it."""
+    """The model that the bandit has chosen, according to the result."""
     (step,) = result.metadata["steps"]
     assert step["name"] == "best"
     return step["modelName"], step["modelVersion"]

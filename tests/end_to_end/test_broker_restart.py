@@ -1,4 +1,4 @@
-"""A Kafka broker that goes away in mid-stream and comes back."""
+"""A Kafka broker that goes away in mid-stream and returns."""
 
 from __future__ import annotations
 

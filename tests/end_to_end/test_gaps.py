@@ -1,4 +1,4 @@
-"""Records that are gone when the pipeline wants them: expired, or lost with a recreated topic."""
+"""Records that are gone when the pipeline reads them: expired, or lost with a recreated topic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.end_to_end.test_updates import SaveVersion, record, serve
 
 
 def commit(deployment: Deployment, offset: int, topic_id: str = "") -> None:
-    """Commits as an earlier run would have."""
+    """Commits an offset, as an earlier run would have."""
     consumer = deployment.kafka.consumer(deployment.group)
     where = TopicPartition(deployment.topic("records"), 0, offset, metadata=topic_id)
     consumer.commit(offsets=[where], asynchronous=False)
@@ -22,7 +22,7 @@ def expire_below(deployment: Deployment, offset: int) -> None:
     deployment.admin.delete_records([where])[where].result(30)
 
 
-def make_anew(deployment: Deployment, kind: str = "records", cleanup_policy: str = "delete") -> None:
+def recreate(deployment: Deployment, kind: str = "records", cleanup_policy: str = "delete") -> None:
     topic = deployment.topic(kind)
     deployment.admin.delete_topics([topic])[topic].result(30)
 
@@ -57,7 +57,7 @@ def test_a_topic_recreated_while_the_pipeline_runs_is_read_from_its_beginning_an
     deployment.eventually(lambda: deployment.committed() == 50, "the first topic is committed")
     # One that is shorter than the position in the topic before, and one that is longer.
     for data_type, count in (("shorter", 20), ("longer", 200)):
-        make_anew(deployment)
+        recreate(deployment)
         offsets = deployment.send([record(data_type)] * count)
         deployment.eventually(lambda: _scored(deployment, data_type) == set(offsets), f"the {data_type} one is scored")  # noqa: B023
         deployment.eventually(lambda: deployment.committed() == count, f"the {data_type} one is committed")  # noqa: B023
@@ -69,7 +69,7 @@ def test_a_topic_recreated_while_the_pipeline_runs_is_read_from_its_beginning_an
 def test_a_topic_recreated_while_the_pipeline_was_away_stops_it_or_is_reported(deploy: Deploy) -> None:
     deployment = deploy()
     offsets = deployment.send([record("new")] * 30)
-    # The topic has enough records: only its identity tells. (Kafka forgets a deleted topic's offsets, a while later.)
+    # The topic has enough records: only its id reveals it. (Kafka forgets a deleted topic's offsets a while later.)
     commit(deployment, 20, "the id of another topic")
     assert "the topic was recreated since offset 20 was committed" in deployment.fails(on_gap="fail")
     deployment.start(on_gap="report")
@@ -85,7 +85,7 @@ def test_a_recreated_models_topic_is_followed_although_its_positions_are_lower(
     process = deployment.start(on_gap="report")
     for number in (1, 2, 3):
         assert serve(deployment, "before", version_model(number)) == number
-    make_anew(deployment, "models", cleanup_policy="compact")
+    recreate(deployment, "models", cleanup_policy="compact")
     # The numbers of a model begin again with the topic.
     for number in (1, 2):
         assert serve(deployment, "after", version_model(number)) == number

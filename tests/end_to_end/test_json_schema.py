@@ -1,4 +1,4 @@
-"""JSON records that name a JSON Schema of a registry, and registered dead letters, end to end on Prism."""
+"""JSON records that name a JSON Schema in a registry, and registered dead letters, end to end on Prism."""
 
 from __future__ import annotations
 

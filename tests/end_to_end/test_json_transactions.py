@@ -1,4 +1,4 @@
-"""Transactions as JSON, of which any field may be null; results keyed by coordinates; records wait for new models."""
+"""JSON transactions, any field of which may be null; results keyed by coordinates; records wait for new models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE = 24 * MEGABYTE
 def transactions(
     broker: LocalBroker, prism_location: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """The deployment of this module, running; its topics of records, results and dead letters take 24 MB."""
+    """The deployment of this module, running; its topics of records, results and dead letters accept 24 MB."""
     large = {"max.message.bytes": str(LARGE)}
     deployment = make_deployment(
         KafkaSettings(broker.bootstrap_servers),

@@ -1,4 +1,4 @@
-"""Results that are larger than their topic takes."""
+"""Results that are larger than their topic accepts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Malformed records and descriptors: each a dead letter with its coordinates, and the stream goes on.
+"""Malformed records and descriptors: each becomes a dead letter with its coordinates, and the stream continues.
 
-What is malformed is said here by fastavro itself or by construction, never by the code under test.
+The oracle for malformed input is fastavro itself, or the construction of the input, never the code under test.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ONE = b"\x02" + b"\x04\x04\x06\x00" + b"\x04no"
 
 
 def is_record(value: bytes | None) -> bool:
-    """Whether fastavro reads a recommender record from all of the bytes."""
+    """Whether fastavro decodes exactly these bytes as a recommender record."""
     if value is None:
         return False
     buffer = io.BytesIO(value)
@@ -99,7 +99,7 @@ SINGLE_OBJECT_MARK = b"\xc3\x01"
 
 
 def malformed_descriptors() -> st.SearchStrategy[tuple[bytes, bytes]]:
-    """Keys and values that are malformed by construction. (The broker refuses a message without a key.)"""
+    """Keys and values that are malformed by construction. (The broker rejects a message without a key.)"""
     keys = st.binary(min_size=1, max_size=10) | st.sampled_from([b"garbage/1", b"garbage/0", b"garbage", b"other/1"])
     no_message = st.binary(min_size=1, max_size=50).filter(lambda value: not value.startswith(SINGLE_OBJECT_MARK))
     cut = st.integers(1, len(DESCRIPTOR) - 1).map(lambda end: DESCRIPTOR[:end])

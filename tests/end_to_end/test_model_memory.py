@@ -1,4 +1,4 @@
-"""More models than the memory budget of a worker holds."""
+"""More models than fit in the memory budget of a worker."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_hundred_models_answer_their_own_records_with_memory_for_twenty_or_few
 
 
 def _large_constant(path: Path, number: int) -> Path:
-    """A model of two megabytes, which looks its only answer up in a table."""
+    """A two-megabyte model, which looks its only answer up in a table."""
     table = numpy_helper.from_array(np.full(MEGABYTES * 250_000, number, np.float32), "table")
     graph = helper.make_graph(
         [helper.make_node("Gather", ["table", "x"], ["y"])],

@@ -1,4 +1,4 @@
-"""Several partitions, also later ones, and the order within one."""
+"""Several partitions, including ones added later, and the order within one."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_partitions_are_read_when_they_are_added_from_their_beginning_and_idle_o
 
 
 def _is_read(deployment: Deployment) -> bool:
-    """Whether a record that comes now is scored: reading has begun."""
+    """Whether a new record is scored, so reading has begun."""
     deployment.send([record("any")])
     return bool(deployment.more_results())
 
 
 def _send_when_known(deployment: Deployment, partition: int, count: int) -> list[int]:
-    """Sends to a partition that was just added, of which clients may not know yet."""
+    """Sends to a partition that was just added, which clients may not know yet."""
     deployment.refresh_producer()
     return deployment.send([record("any")] * count, partition=partition)
 
@@ -69,11 +69,11 @@ def test_coordinates_restore_the_order_of_a_partition_and_a_batch_keeps_it(deplo
     results = deployment.results()
     for partition in range(2):
         came = [result for result in results if result.where[0] == partition]
-        # What Prism keeps: the order within a batch. Batches of one partition may overtake each other.
+        # Prism guarantees the order within a batch. Batches of one partition may overtake each other.
         batches: dict[int, list[int]] = defaultdict(list)
         for result in came:
             batches[result.metadata["startTime"]].append(result.where[1])
         assert all(offsets == sorted(offsets) for offsets in batches.values())
-        # What any runner keeps: the coordinates.
+        # Every runner preserves the coordinates.
         restored = sorted(came, key=lambda result: result.where)
         assert [result.record["user"] for result in restored] == list(range(1_500))

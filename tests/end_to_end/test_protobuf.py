@@ -1,4 +1,4 @@
-"""Protobuf records of a descriptor set, end to end on Prism."""
+"""Protobuf records described by a descriptor set, end to end on Prism."""
 
 from __future__ import annotations
 

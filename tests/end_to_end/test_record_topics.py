@@ -1,4 +1,4 @@
-"""Several record topics in one deployment: a schema and a format each, one graph, one registry, one results topic."""
+"""Several record topics in one deployment: each has a schema and a format; graph, registry and results are shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline that is killed and started again, with records coming all the while."""
+"""A pipeline that is killed and restarted while records arrive all the time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTITIONS = 2
 
 
 def require_committed_is_acknowledged(deployment: Deployment) -> None:
-    """Everything below the committed offset, asked for first, has its result in the topic now."""
+    """Checks that every record below the committed offset, which is read first, has its result in the topic now."""
     committed = [deployment.committed(partition=partition) for partition in range(PARTITIONS)]
     there = {result.where for result in deployment.results_to_the_end()}
     for partition, end in enumerate(committed):
@@ -44,7 +44,7 @@ def test_no_record_is_lost_by_kill_and_restart_and_none_meets_an_older_model(
                 require_committed_is_acknowledged(deployment)
             process.kill()
             require_committed_is_acknowledged(deployment)
-        # While the pipeline is away, the model goes on: whoever starts must begin with the newest.
+        # While the pipeline is down, the model advances: the next start must begin with the newest version.
         deployment.publish(name, version_model(3), X)
         from_here = [len(offsets) for offsets in sent]
         deployment.start()

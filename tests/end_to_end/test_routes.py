@@ -1,4 +1,4 @@
-"""Routes: which of several models answers a record, on Prism and under load."""
+"""Routes: the choice between models for each record, on Prism and under load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_each_record_is_answered_by_its_rightful_arm_although_the_pipeline_is_ki
 
 
 def beside_live(live: Generation | None) -> Generation:
-    """Version 2 becomes a shadow of whatever is live."""
+    """Makes version 2 a shadow of the live version."""
     assert live is not None
     return with_shadow(live, NAME, 2, 1.0)
 
@@ -160,7 +160,7 @@ def test_labels_move_a_right_candidate_forward_and_take_a_wrong_one_out(
     labelled: set[tuple[int, int]] = set()
 
     def decided_for(version: int) -> bool:
-        """Labels what candidates have answered so far, twice and amid garbage, and looks at the route."""
+        """Labels the answers of candidates so far, twice and amid garbage, and checks the route."""
         for result in deployment.more_results():
             if result.metadata["role"] == "candidate" and result.where not in labelled:
                 labelled.add(result.where)

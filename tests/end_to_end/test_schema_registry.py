@@ -45,7 +45,7 @@ def test_a_topic_may_mix_schemas_and_any_client_reads_the_results(
 
 
 def console(deployment: Deployment, url: str, *words: str) -> str:
-    """What `beam-serving results` prints; no record schema is named: results name theirs."""
+    """The output of `beam-serving results`, without a record schema: results name theirs."""
     command = [
         *(sys.executable, "-m", "beam_pipeline", "results", "--record-format", "confluent-avro"),
         *("--bootstrap-servers", deployment.kafka.bootstrap_servers, "--results-topic", deployment.topic("results")),

@@ -17,13 +17,13 @@ from tests.end_to_end.test_updates import X, record
 
 SaveVersion = Callable[..., Path]
 MODELS = ("swap-a", "swap-b", "swap-c", "swap-d")
-VERSIONS = 51  # the first is no swap
+VERSIONS = 51  # the first version is not a swap
 SECONDS = 150.0
 
 
 @dataclass
 class Model:
-    """A model and what was seen of it."""
+    """A model, and what was observed of it."""
 
     published: int = 0
     published_at: float = 0.0

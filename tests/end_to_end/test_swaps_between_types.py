@@ -1,4 +1,4 @@
-"""A swap from each type of model to each other, under load, in one run of a pipeline."""
+"""A swap from each model type to every other, under load, in one run of a pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serialized examples: models that take features and models that parse the examples themselves, side by side."""
+"""Serialized examples: models that take features, and models that parse the examples themselves, side by side."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_features_and_whole_examples_are_scored_and_the_malformed_are_dead_lette
 
 
 def shown_results(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `beam-serving results --json` prints."""
+    """The output of `beam-serving results --json`."""
     given = {
         "bootstrap-servers": deployment.kafka.bootstrap_servers,
         "results-topic": deployment.topic("results"),

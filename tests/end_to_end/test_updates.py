@@ -1,14 +1,16 @@
-"""Models that arrive before, during and after the records that they score; the shared deployment runs all the while."""
+"""Models that arrive before, during and after the records that they score; one shared deployment runs throughout."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from models.artifacts.digest import digest_of_path
+from models.model_topic.reader import ModelsTopicReader
 from tests.end_to_end.deployment import Deployment
 from tests.saved_models import save_failing_model, save_garbage, save_recommender
 
@@ -21,7 +23,7 @@ def record(data_type: str, user: int = 1, products: tuple[int, ...] = ()) -> dic
 
 
 def serve(serving: Deployment, name: str, model: Path, inline: bool = True) -> int:
-    """Publishes and waits until it serves; the version."""
+    """Publishes a version, waits until it serves, and returns its number."""
     version = serving.publish(name, model, X, inline).model_version
     serving.status("serving", name, version)
     return version
@@ -37,6 +39,26 @@ def test_a_record_before_its_model_says_so_and_later_ones_are_scored(
     serve(serving, "early", version_model(1))
     (after,) = serving.score(record("early"))
     assert (after.error, after.version, after.values("version")) == (None, 1, [1])
+
+
+def test_the_worker_reports_what_it_has_applied_and_what_its_models_answer(
+    serving: Deployment, version_model: SaveVersion
+) -> None:
+    serve(serving, "reported", version_model(1))
+    serving.score(record("reported"))
+    serving.eventually(lambda: _is_current(serving), "the worker has applied everything")
+    (statistics, *_) = (event.statistics for event in serving.status("statistics", "reported", 1))
+    assert statistics is not None
+    assert statistics.digest is not None and len(statistics.digest) == 64
+    assert statistics.p50 == pytest.approx(statistics.maximum, rel=0.05)
+    assert [(arm.data_type, arm.role, arm.share) for arm in statistics.arms] == [("reported", "serve", 1.0)]
+
+
+def _is_current(serving: Deployment) -> bool:
+    states = [event.state for event in serving.all_status() if event.state is not None]
+    with closing(ModelsTopicReader(serving.kafka, serving.topic("models"))) as reader:
+        end = reader.end()
+    return bool(states) and states[-1].position == end and "reported/1" not in states[-1].waiting
 
 
 @pytest.mark.parametrize("inline", [True, False], ids=["inline", "by location"])

@@ -1,4 +1,4 @@
-"""Deployments as in tests/end_to_end, made of the configurations in examples/."""
+"""Deployments as in tests/end_to_end, created from the configurations in examples/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples, run as their documents say: the tutorial's own commands, against a real broker and Prism."""
+"""The examples, run as their documents describe: the tutorial's own commands, against a real broker and Prism."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.saved_models import save_wine_model
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATIONS = sorted((ROOT / "examples").rglob("serving.yaml"))
 SENSORS = ROOT / "examples" / "sensors"
-# What a test gives itself, so that it has topics of its own.
+# The options that a test sets itself, so that it has its own topics.
 OWN = ("bootstrap-servers", "group")
 
 
@@ -41,7 +41,7 @@ def test_a_configuration_is_complete(configuration: Path, monkeypatch: pytest.Mo
 
 
 def deployment_of(configuration: Path, deploy: Deploy) -> Deployment:
-    """The deployment that a configuration describes, on the test's broker and with topics of its own."""
+    """The deployment that a configuration describes, on the test's broker and with its own topics."""
     content = {
         key: value for key, value in read(configuration).items() if not key.endswith("-topic") and key not in OWN
     }
@@ -49,7 +49,7 @@ def deployment_of(configuration: Path, deploy: Deploy) -> Deployment:
 
 
 def tutorial_commands() -> list[list[str]]:
-    """The commands of the tutorial from its second step on, as words."""
+    """The commands of the tutorial from its second step on, split into words."""
     text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").partition("## 2.")[2]
     blocks = re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
     joined = "".join(blocks).replace("\\\n", " ")
@@ -57,14 +57,14 @@ def tutorial_commands() -> list[list[str]]:
 
 
 class Reader:
-    """Does what a reader of the tutorial does, with the test's broker, topics and folder put in."""
+    """Does what a reader of the tutorial does, with the test's broker, topics and folder."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self._deployment = deployment
         self._folder = folder
 
     def does(self, words: list[str], status: int = 0) -> str:
-        """Runs one command; what it printed."""
+        """Runs one command and returns its output."""
         replaced = {
             "examples/sensors/serving.yaml": str(self._deployment.folder / "serving.yaml"),
             "/tmp/sensor-model": str(self._folder / "sensor-model"),

@@ -1,4 +1,4 @@
-"""The example of three frameworks: the commands of its README, each model against its own framework."""
+"""The example with three frameworks: the commands of its README, and each model compared with its own framework."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Answer = Callable[[Array], Array]
 
 
 def commands() -> list[list[str]]:
-    """The README's commands after the installation, as words."""
+    """The README's commands after the installation, split into words."""
     blocks = re.findall(r"(?:^    .+\n)+", README.read_text(encoding="utf-8"), re.MULTILINE)
     return [shlex.split(line) for block in blocks[1:] for line in block.replace("\\\n", " ").splitlines()]
 

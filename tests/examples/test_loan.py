@@ -19,7 +19,7 @@ COUNT = 300
 
 
 def decision_of(application: Mapping[str, Any]) -> tuple[str, float]:
-    """What the documents promise, in plain Python: the mean of ten logistic regressions, weighted as the route says."""
+    """The documented decision in plain Python: the mean of ten logistic regressions, weighted as in the route."""
     steps = yaml.safe_load((LOAN / "routes.yaml").read_text())["routes"]["LoanApplication"]["graphs"]["loan"]["steps"]
     combined = next(step for step in steps if "combine" in step)
     weights = dict(zip(combined["of"], combined["weights"], strict=True))

@@ -13,7 +13,7 @@ from tests.fuzz.streams import STREAMS
 
 
 def main() -> int:
-    """Runs the fuzzer; 1 when a record led to an exception."""
+    """Runs the fuzzer; returns 1 when a record led to an exception."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32), help="repeats a run (default: random)")

@@ -1,7 +1,7 @@
 """Random Avro schemas of all types, and random messages that follow them, in all the forms that Avro allows.
 
-Messages are written here, byte by byte, and not by a library: libraries write one block an array and the shortest
-varints, but readers meet others.
+Messages are written here, byte by byte, and not by a library: libraries write one block for each array and the shortest
+varints, but readers encounter other forms.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ COMPLEX = ("fixed", "enum", "array", "map", "record", "union", "named", "logical
 
 @dataclass
 class SchemaMaker:
-    """Makes one random schema.
+    """Creates one random schema.
 
     Attributes:
-      random: of everything.
+      random: the source of all randomness.
       recursive: whether types may contain themselves.
     """
 
@@ -117,12 +117,12 @@ def _map_of(values: Any) -> Any:
 
 @dataclass
 class MessageMaker:
-    """Makes random messages of one schema.
+    """Creates random messages of one schema.
 
     Attributes:
-      random: of everything.
+      random: the source of all randomness.
       schema: a record schema.
-      most: the number of items that an array has at most.
+      most: the maximum number of items in an array.
     """
 
     random: random.Random
@@ -202,7 +202,7 @@ _WRITERS: dict[str, Callable[[MessageMaker, Mapping[str, Any], bytearray, int], 
 
 
 def varint(value: int, source: random.Random | None = None) -> bytes:
-    r"""A long; with a source of chance sometimes longer than it need be, as the specification does not forbid.
+    r"""A long; with a source of randomness, sometimes longer than necessary, which the specification allows.
 
     Example:
       >>> varint(-65)

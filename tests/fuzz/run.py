@@ -1,4 +1,4 @@
-"""Random records through decoding, scoring and assembling: each must give one message, whatever its bytes are."""
+"""Random records through decoding, scoring and assembling: each must result in one message, whatever its bytes are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POOL = 60
 
 
 class EchoScorer(FakeScorer):
-    """Answers its inputs; one call in fifty fails."""
+    """Returns its inputs; one call in fifty fails."""
 
     def __init__(self, signature: Signature, chance: random.Random) -> None:
         super().__init__(1)
@@ -46,7 +46,7 @@ class EchoScorer(FakeScorer):
 
 @dataclass
 class Tally:
-    """What came of the records so far."""
+    """The outcomes of the records so far."""
 
     records: int = 0
     scored: int = 0
@@ -65,14 +65,14 @@ def fuzz(
     """Sends random records through the product.
 
     Args:
-      records: how many.
-      seed: repeats a run.
+      records: the number of records.
+      seed: the seed, with which a run can be repeated.
       registry: the address of a schema registry.
-      formats: the record formats, in turns.
+      formats: the record formats, which are used in turn.
       seconds: a clock, which runs while the product works and not while records are made.
 
     Raises:
-      FuzzError: when one round fails; it names the seed that repeats the round.
+      FuzzError: when one round fails; the message has the seed that repeats the round.
     """
     tally = Tally()
     rounds = 0
@@ -89,11 +89,11 @@ def fuzz(
 
 
 class FuzzError(Exception):
-    """A record led to an exception, or not to one message."""
+    """A record led to an exception, or to anything but one message."""
 
 
 def fuzz_round(chance: random.Random, stream: Stream, most: int, tally: Tally, seconds: Callable[[], float]) -> None:
-    """One schema, one model, and some batches."""
+    """Fuzzes one schema and one model with some batches."""
     kind, make = stream
     registry = _registry(chance, kind)
     results = f"results-{uuid.uuid4().hex}"  # the schema of results is registered under the topic's name
@@ -128,7 +128,7 @@ def _batch(chance: random.Random, pool: Sequence[bytes], size: int) -> RecordBat
 
 
 def _headers(chance: random.Random) -> Headers:
-    """Some headers; one of four names a schema, which may not exist."""
+    """Some headers; one in four names a schema, which may not exist."""
     schema = chance.choice((None, b"", b"\0\0\0\0\x01", b"\x01" * 17, chance.randbytes(5)))
     return (("h", b"1"), ("h", None)) if chance.random() < 0.75 else ((VALUE_SCHEMA_HEADER, schema),)
 
@@ -172,6 +172,6 @@ def _signature(chance: random.Random, codec: RecordCodec) -> Signature:
 
 
 def _dtype(kind: pa.DataType) -> str:
-    """The dtype that holds all values of a field."""
+    """The dtype that can hold all values of a field."""
     kind = kind.value_type if pa.types.is_list(kind) else kind
     return "object" if is_text(kind) else "float64"

@@ -1,7 +1,7 @@
 """Streams of random messages for each record format: a new format is one function and one line in `STREAMS`.
 
 Each function takes the source of all randomness, and the address of a real schema registry for formats that need one.
-The registry chooses the ids, so a seed repeats a run exactly only with an empty registry.
+The registry assigns the ids, so a seed repeats a run exactly only with an empty registry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Stream = tuple[RecordType, Callable[[], bytes]]
 
 
 def avro_stream(chance: random.Random, registry: str) -> Stream:
-    """Messages of a random Avro schema; one of four contains itself."""
+    """Messages of a random Avro schema; one in four schemas contains itself."""
     schema = SchemaMaker(chance, recursive=chance.random() < 0.25).record(chance.choice((1, 2, 3)))
     _name_a_data_type(chance, schema)
     kind = RecordType("Test", json.dumps(schema), "avro")
@@ -120,7 +120,7 @@ def confluent_avro_stream(chance: random.Random, registry: str) -> Stream:
 
 
 def json_schema_stream(chance: random.Random, registry: str) -> Stream:
-    """As `json_stream`, with the ids of two JSON Schemas; some messages name an Avro schema."""
+    """Like `json_stream`, with the ids of two JSON Schemas; some messages name an Avro schema."""
     plain, make = json_stream(chance, registry)
     kind = RecordType("Test", plain.text, "json-schema", registry_options(registry, {}))
     frames = [
@@ -132,7 +132,7 @@ def json_schema_stream(chance: random.Random, registry: str) -> Stream:
 
 
 def _registered(registry: str, schema: Mapping[str, Any], schema_type: str) -> bytes:
-    """The frame of a schema that is registered under a subject of its own."""
+    """The frame of a schema that is registered under its own subject."""
     known = registry_at(RegistrySettings(registry))
     return frame_of(known.register(f"fuzz-{uuid.uuid4().hex}", schema, patient=False, schema_type=schema_type))
 

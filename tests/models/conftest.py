@@ -1,4 +1,4 @@
-"""Kafka as the tests of this folder use it: the session's broker, and topics with something in them."""
+"""Kafka for the tests of this folder: the session's broker, and topics that contain messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 60.0
 
 
 def eventually(ask: Callable[[], T | None]) -> T:
-    """Asks again and again until the answer is neither None nor false; a test that gets none has failed."""
+    """Calls the function repeatedly until its result is neither None nor false; fails if it never is."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         answer = ask()
@@ -32,7 +32,7 @@ def eventually(ask: Callable[[], T | None]) -> T:
 
 @dataclass(frozen=True)
 class Kafka:
-    """The broker, and what tests do with topics."""
+    """The broker, and operations on topics that tests need."""
 
     settings: KafkaSettings
     admin: AdminClient
@@ -40,7 +40,7 @@ class Kafka:
     topic_names: Callable[[str], str]
 
     def topic(self, name: str = "records", partitions: int = 1, **config: object) -> str:
-        """A new topic with a name of its own."""
+        """A new topic with a unique name."""
         made = self.make_topic(self.topic_names(name), partitions, **config)
         eventually(lambda: made in self.admin.list_topics(timeout=SECONDS).topics)
         return made
@@ -53,7 +53,7 @@ class Kafka:
         timestamp: int = 0,
         partition: int = 0,
     ) -> None:
-        """Writes messages and returns when all are acknowledged."""
+        """Writes messages, and returns when all are acknowledged."""
         producer = self.settings.producer()
         for value in values:
             producer.produce(topic, value, key, partition=partition, timestamp=timestamp)
@@ -62,7 +62,7 @@ class Kafka:
     def write_transaction(
         self, topic: str, values: Sequence[bytes | None], keys: Sequence[str] | None = None, commit: bool = True
     ) -> None:
-        """Writes messages in a transaction, and returns when that is committed or aborted for readers, too."""
+        """Writes messages in a transaction, and returns when it is committed or aborted for readers as well."""
         before = self.end(topic, "read_uncommitted")
         producer = self.settings.producer(**{"transactional.id": self.topic_names("transaction")})
         producer.init_transactions(SECONDS)
@@ -78,17 +78,17 @@ class Kafka:
         eventually(lambda: self.end(topic, "read_uncommitted") > before + len(values))
 
     def delete_records(self, topic: str, below: int) -> None:
-        """Lets the records below an offset expire."""
+        """Makes the records below an offset expire."""
         where = TopicPartition(topic, 0, below)
         self.admin.delete_records([where])[where].result(SECONDS)
 
     def delete_topic(self, topic: str) -> None:
-        """Deletes a topic and returns when it is gone."""
+        """Deletes a topic, and returns when it is gone."""
         self.admin.delete_topics([topic])[topic].result(SECONDS)
         eventually(lambda: topic not in self.admin.list_topics(timeout=SECONDS).topics)
 
-    def make_anew(self, topic: str) -> None:
-        """Deletes a topic and makes one of the same name."""
+    def recreate(self, topic: str) -> None:
+        """Deletes a topic, and creates one with the same name."""
         self.delete_topic(topic)
 
         def made() -> bool:
@@ -109,7 +109,7 @@ class Kafka:
         consumer.close()
 
     def end(self, topic: str, isolation: str = "read_committed") -> int:
-        """The position behind the last message, or the last one that is committed."""
+        """The position after the last message, or after the last committed one."""
         consumer = self.settings.consumer("end", **{"isolation.level": isolation})
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=SECONDS)
         consumer.close()

@@ -1,4 +1,4 @@
-"""Models without an engine, and the values around them, for the tests of what uses them."""
+"""Models without an engine, and the values around them, for tests of the code that uses models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONGS = st.integers(-(2**63), 2**63 - 1)
 
 
 def schema_of(record_format: RecordFormat = "avro", **fields: Any) -> RecordType:
-    """A record schema of these fields, named Test."""
+    """A record schema with these fields, named Test."""
     declared = [{"name": name, "type": kind} for name, kind in fields.items()]
     return RecordType("Test", json.dumps({"type": "record", "name": "Test", "fields": declared}), record_format)
 
@@ -42,7 +42,7 @@ X_SCHEMA = schema_of(x="float", dataType="string")
 def published(
     number: int, name: str = "m", offset: int | None = None, data_type: str | None = None, inline: bool = False
 ) -> PublishedVersion:
-    """A version in a models topic; without an offset, each number has one of its own."""
+    """A version in a models topic; by default, each number has its own offset."""
     descriptor = ModelDescriptor(
         name, "fake", number, model_source_location=None if inline else "nowhere", data_type=data_type or ""
     )
@@ -50,7 +50,7 @@ def published(
 
 
 class FakeScorer:
-    """Answers its number for each row; it fails when it is asked after it was closed, and when it is closed twice."""
+    """Returns its number for each row; fails when it is called after it was closed, or closed twice."""
 
     def __init__(self, number: int, on_close: Callable[[], None] | None = None) -> None:
         self.number = number
@@ -73,19 +73,19 @@ class FakeScorer:
 
 
 def fake_model(version: PublishedVersion, scorer: Any = None) -> LoadedModel:
-    """A loaded model; its scorer is a `FakeScorer` of the version's number unless one is given."""
+    """A loaded model; its scorer is a `FakeScorer` with the version's number unless one is given."""
     scorer = scorer or FakeScorer(version.descriptor.model_version)
     return LoadedModel(version, scorer)
 
 
 def scorer_of(model: LoadedModel) -> FakeScorer:
-    """The fake behind a model of `fake_model`."""
+    """The fake scorer of a model from `fake_model`."""
     assert isinstance(model.scorer, FakeScorer)
     return model.scorer
 
 
 class OneLease:
-    """A lease of the models for one record, of which there is one model at most."""
+    """A lease of the models for one record, with at most one model."""
 
     def __init__(self, registry: ModelRegistry, data_type: str = "m", offset: int = 0, timestamp: int = 0) -> None:
         coordinates = Coordinates("records", 0, np.array([offset]), np.array([timestamp]))
@@ -114,21 +114,21 @@ class OneLease:
 
 
 class NoOpener:
-    """An opener of nothing."""
+    """An opener that opens nothing."""
 
     def download(self, location: str, folder: Path) -> Path:
         raise ModelLoadError(f"nothing is at {location}")
 
 
 def columns_of(kind: RecordType, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-    """The columns of these records, by way of their messages."""
+    """The columns of these records, decoded from their messages."""
     decoded = kind.codec.decode(pa.array([kind.codec.encode(row) for row in rows], pa.binary()))
     assert not decoded.errors
     return decoded.columns
 
 
 def rows_of(columns: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of columns; maps are dictionaries again."""
+    """The rows of columns, with maps converted back to dictionaries."""
     rows: list[dict[str, Any]] = columns.to_pylist(maps_as_pydicts="strict")
     return rows
 

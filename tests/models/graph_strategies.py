@@ -1,4 +1,4 @@
-"""Inference graphs for hypothesis: valid ones of every kind of step."""
+"""Inference graphs for hypothesis: valid graphs with every kind of step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONSTANTS = st.one_of(NUMBERS, st.integers(-5, 5), st.booleans(), st.sampled_fro
 
 @st.composite
 def uses(draw: st.DrawFn, steps: list[str]) -> ModelUse:
-    """A model that takes fields and outputs of the steps named."""
+    """A model step that takes fields and the outputs of the named steps."""
     sources = st.sampled_from(["x", "y", *(f"{name}.out" for name in steps)])
     inputs = draw(st.dictionaries(st.sampled_from(["a", "b"]), st.lists(sources, min_size=1, max_size=3).map(tuple)))
     return ModelUse(draw(NAMES), draw(st.none() | st.integers(1, 9)), inputs)
@@ -33,7 +33,7 @@ def uses(draw: st.DrawFn, steps: list[str]) -> ModelUse:
 
 @st.composite
 def steps(draw: st.DrawFn, name: str, known: list[str]) -> Step:
-    """A step that refers to known ones only."""
+    """A step that refers only to known steps."""
     model = uses(known)
     if not known:
         return ModelStep(name, draw(model))
@@ -66,7 +66,7 @@ def steps(draw: st.DrawFn, name: str, known: list[str]) -> Step:
 
 @st.composite
 def graphs(draw: st.DrawFn, name: str = "loan") -> Graph:
-    """A graph whose every step is used."""
+    """A graph in which every step is used."""
     made: list[Step] = []
     for number in range(draw(st.integers(1, 6))):
         made.append(draw(steps(f"s{number}", [step.name for step in made])))

@@ -36,7 +36,7 @@ def test_the_extra_that_is_named_has_the_package(module: str) -> None:
 def test_a_scorer_without_its_packages_names_the_extra(
     model_type: str, module: str, extra_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What another test has imported would be found without a look at its package.
+    # A module that another test has imported would be found without a check of its package.
     for name in [name for name in sys.modules if name.startswith((f"{module}.", "models.scorers."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)  # as an import finds it that is not installed

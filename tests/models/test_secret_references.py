@@ -123,7 +123,7 @@ def test_bytes_that_are_not_text_are_not_repeated() -> None:
 
 @contextmanager
 def secret_manager(secrets: dict[str, bytes]) -> Iterator[str]:
-    """Serves Secret Manager's AccessSecretVersion; gives its address."""
+    """Serves Secret Manager's AccessSecretVersion; returns its address."""
 
     def access(
         request: secretmanager.AccessSecretVersionRequest, context: grpc.ServicerContext
@@ -151,7 +151,7 @@ def secret_manager(secrets: dict[str, bytes]) -> Iterator[str]:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretReader]:
-    """A reader whose client speaks to a server of ours."""
+    """A reader whose client connects to our own server."""
     made = secretmanager.SecretManagerServiceClient
     with secret_manager({NAME: b"hunter2"}) as address:
 

@@ -17,12 +17,12 @@ from transforms.watermarks import WallClockWatermarkProvider
 
 @dataclass
 class Bundle:
-    """What came of a bundle.
+    """The outcome of a bundle.
 
     Attributes:
       outputs: the elements, without their timestamps.
-      rest: what is left to do, and None when nothing is.
-      pause: the whole seconds until then.
+      rest: the remaining restriction; None if nothing remains.
+      pause: the whole seconds until the rest is resumed.
     """
 
     outputs: list[Any] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Bundle:
 def run_bundle(
     source: FindPartitions | ReadPartition, element: Any, reading: Reading, checkpoint_after: int | None = None
 ) -> Bundle:
-    """One bundle; the runner asks for a checkpoint after so many elements, or never."""
+    """Runs one bundle; the runner requests a checkpoint after this many elements, or never."""
     tracker = ThreadsafeRestrictionTracker(source.create_tracker(reading))
     watermark = WallClockWatermarkProvider().create_watermark_estimator(
         source.initial_estimator_state(element, reading)
@@ -56,7 +56,7 @@ def run_bundle(
 
 
 def eventually(ask: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Asks again and again until the answer is true; gives it."""
+    """Calls the function repeatedly until its result is true; returns it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = ask()

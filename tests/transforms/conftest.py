@@ -1,4 +1,4 @@
-"""Kafka as the tests of this folder use it."""
+"""Kafka for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kafka(broker: LocalBroker) -> KafkaSettings:
 
 @pytest.fixture
 def put(kafka: KafkaSettings) -> Put:
-    """Writes messages to a topic and waits until they are there."""
+    """Writes messages to a topic, and waits until they are acknowledged."""
     producer = kafka.producer()
 
     def write(topic: str, values: Sequence[bytes], key: bytes | None = None, partition: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Counts what a bundle pays for its side input; in a module that workers import, so that a test sees what they note."""
+"""Counts the cost of a side input for each bundle, in a module that workers import, so that tests see the counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Position(bytes):
 
 
 class Decoded(threading.local):
-    """How many positions a thread has decoded: bundles that run beside each other do not count each other's."""
+    """The number of positions that a thread has decoded; bundles that run in parallel are counted separately."""
 
     count = 0
 
@@ -51,16 +51,16 @@ coders.registry.register_coder(Position, PositionCoder)
 
 
 def positions(_: bytes, count: int) -> Iterator[Position]:
-    """So many positions of one topic."""
+    """This many positions of one topic."""
     for offset in range(count):
         yield Position(encode_position("id", offset))
 
 
 class CountDecoding(beam.DoFn):
-    """Finds the newest position, as `ScoreBatch` does, by a clock that moves with the bundles.
+    """Finds the newest position, as `ScoreBatch` does, with a clock that advances with the bundles.
 
     Attributes:
-      costs: how many positions were decoded for each bundle of this process.
+      costs: the number of decoded positions for each bundle of this process.
     """
 
     costs: list[int] = []  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""The opener over Beam's file systems; remote ones are stood for by an object store that Beam finds by its scheme."""
+"""The opener for Beam's file systems; an object store that Beam finds by its scheme stands for remote ones."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def span(start: int, end: int) -> OffsetSpan:
 
 @pytest.fixture
 def topics(make_topic: MakeTopic, topic_names: Callable[[str], str]) -> tuple[str, str]:
-    """Results and dead letters."""
+    """The topics of results and dead letters."""
     return make_topic(topic_names("results"), partitions=4), make_topic(topic_names("dead-letters"))
 
 
@@ -51,7 +51,7 @@ def sink(kafka: KafkaSettings, topics: tuple[str, str]) -> Iterator[ProduceMessa
 
 
 def write(sink: ProduceMessages, *batches: OutgoingBatch) -> list[Any]:
-    """One bundle; what it says is acknowledged."""
+    """Writes one bundle; returns the elements that it reports as acknowledged."""
     sink.start_bundle()
     for batch in batches:
         sink.process(batch)
@@ -204,7 +204,7 @@ def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
 
 @contextmanager
 def counted() -> Iterator[Callable[[str], int]]:
-    """Gives what the sink's counters of these names have counted within."""
+    """Yields a function that returns the count of the sink's counter with a name, as counted within the block."""
     container = MetricsContainer("test")
     sampler = statesampler.StateSampler("test", CounterFactory())
     statesampler.set_current_tracker(sampler)

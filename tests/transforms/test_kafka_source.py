@@ -32,7 +32,7 @@ def topic(make_topic: MakeTopic, topic_names: Callable[[str], str]) -> str:
 
 @pytest.fixture
 def read(kafka: KafkaSettings, topic: str) -> Iterator[Read]:
-    """Makes sources of the topic's partition, set up; they are torn down at the end."""
+    """Creates sources of the topic's partition and sets them up; they are torn down at the end."""
     made: list[ReadPartition] = []
 
     def make(pace: Pace = QUIET, **settings: object) -> tuple[ReadPartition, Partition]:
@@ -54,7 +54,7 @@ def texts(batches: list[RecordBatch]) -> list[bytes | None]:
 def read_all(
     source: ReadPartition, partition: Partition, reading: Reading, count: int
 ) -> tuple[list[RecordBatch], Reading]:
-    """Bundle after bundle, until so many records have come."""
+    """Runs bundle after bundle until this many records have been read."""
     batches: list[RecordBatch] = []
 
     def enough() -> bool:

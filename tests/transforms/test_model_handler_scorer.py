@@ -1,4 +1,4 @@
-"""Beam's own model handlers as models, with outputs equal to those of their `run_inference`."""
+"""Beam's own model handlers as models, with the same outputs as their `run_inference`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Kind:
         return f"{HEAD}HANDLER = InstalledHandler({self.created}, inputs=X, batch={self.batch!r})\n"
 
     def run(self, path: Path, features: Array) -> Array:
-        """What the handler gives when it is called as Beam calls it."""
+        """The results of the handler when it is called as Beam calls it."""
         handler = self.create(str(path))
         results = list(handler.run_inference(self.batch_of(features), handler.load_model()))
         return np.asarray(results[0].inference if self.batch == "one-array" else [one.inference for one in results])

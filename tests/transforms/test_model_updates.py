@@ -91,7 +91,7 @@ def test_messages_that_an_earlier_run_reported_are_not_reported_again() -> None:
 RETIREMENT = encode_pointer(ModelPointer("m", None, 1, 1))
 OTHER = encode_descriptor(ModelDescriptor("x", "t", 1, model_source_location="nowhere"))
 
-# What a message of the models topic may look like is written down here, case by case, for whoever publishes.
+# The forms that a message of the models topic may have, case by case, for all publishers.
 GOOD: list[tuple[bytes | None, bytes | None]] = [
     (b"m/1", DESCRIPTOR),  # a version
     (b"m", POINTER),  # which version is live
@@ -166,7 +166,7 @@ def test_the_view_fires_as_the_runner_needs(firing: Any) -> None:
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -196,7 +196,7 @@ def test_a_side_input_without_a_position_gives_none() -> None:
 
 
 class Undecodable(list[bytes]):
-    """A side input that must not be looked at."""
+    """A side input that must not be decoded."""
 
     def __iter__(self) -> Iterator[bytes]:
         raise AssertionError("it was decoded")

@@ -107,7 +107,7 @@ def test_a_commit_that_fails_is_said_once_and_tried_again(
     eventually(lambda: (member.poll(0.1), member.assignment())[1])
     committer = GroupCommitter(kafka, f"{GROUP}-{topic}")
     committer.acknowledge(span(topic, 0, 3))
-    # (The member says that it is alive in a thread of its own.)
+    # (The member sends its heartbeats in a separate thread.)
     eventually(lambda: "give this one a --group of its own" in caplog.text)
     for offset in (3, 4):
         committer.acknowledge(span(topic, offset, offset + 1))
@@ -125,7 +125,7 @@ def test_a_commit_that_fails_is_said_once_and_tried_again(
 
 
 class Breaking(GroupCommitter):
-    """A committer whose commits fail unexpectedly, so many times."""
+    """A committer whose commits fail unexpectedly this many times."""
 
     def __init__(self, kafka: KafkaSettings, failures: int) -> None:
         self.left = failures
@@ -138,7 +138,7 @@ class Breaking(GroupCommitter):
         return super()._commit(offsets)
 
     def stop(self) -> None:
-        """Waits until the thread that commits has ended."""
+        """Waits until the committing thread has ended."""
         self._thread.join(30)
         assert not self._thread.is_alive()
 
@@ -167,7 +167,7 @@ def test_a_committer_that_stopped_fails_a_bundle_and_starts_again(
 
 @dataclass
 class KeyedState:
-    """What one key holds."""
+    """The state of one key."""
 
     value: OffsetFrontier | None = None
 

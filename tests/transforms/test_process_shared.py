@@ -107,7 +107,7 @@ WAIT = 20.0
 
 
 class Making:
-    """Makes a value when it is allowed to, as a call of the network does."""
+    """Creates a value when it is released, like a network call."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()

@@ -32,7 +32,7 @@ def at(offset: int) -> bytes:
 
 @dataclass
 class FakeFollower:
-    """Notes what it is told; `on_wait` is what happens while somebody waits."""
+    """Records its calls; `on_wait` runs while a caller waits."""
 
     told: list[dict[str, int]] = field(default_factory=list)
     waited: list[dict[str, int]] = field(default_factory=list)
@@ -92,7 +92,7 @@ def process() -> Iterator[Process]:
 
 
 def results(outgoing: OutgoingBatch) -> list[tuple[int | None, str | None]]:
-    """Version and error of each result."""
+    """The version and error of each result."""
     decoder = ResultDecoder(X_SCHEMA.codec.embedding)
     decoded = [decoder.decode(one.value or b"") for one in outgoing if one.topic == "results"]
     return [(one["modelResultMetadata"]["modelVersion"], one["modelResultMetadata"]["errors"]) for one in decoded]

@@ -77,7 +77,7 @@ def test_engines_are_imported_before_any_model_is_followed(
     settings: ModelsSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class FollowedError(Exception):
-        """The follower would have started now."""
+        """Raised where the follower would have started."""
 
     imported: list[str] = []
 
@@ -152,7 +152,7 @@ def test_closing_leaves_no_consumer(settings: ModelsSettings, tmp_path: Path, mo
 
 
 class Closing:
-    """A consumer that notes when it is closed."""
+    """A consumer that records when it is closed."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer

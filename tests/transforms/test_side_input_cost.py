@@ -1,4 +1,4 @@
-"""What a bundle on Prism pays for a side input of many positions."""
+"""The cost for a bundle on Prism of a side input with many positions."""
 
 from __future__ import annotations
 

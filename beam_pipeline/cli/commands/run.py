@@ -92,13 +92,15 @@ def check_topics(options: ServingOptions) -> None:
       KafkaUnreachableError, ModelsTopicError, TopicError: the message names a remedy.
     """
     from models.kafka.client import partition_count
-    from models.kafka.topics import check_models_topic, ensure_topic
+    from models.kafka.topics import COMPACTED, check_models_topic, ensure_topic
 
     kafka = options.kafka()
     for records in options.records_topics():
         if not partition_count(kafka.admin(), records.topic, _SECONDS):
             _LOGGER.warning("records topic %r does not exist yet", records.topic)
     check_models_topic(kafka, options.models_topic)
-    for topic in (options.results_topic, options.dead_letter_topic, options.status_topic, options.shadow_topic):
+    for topic in (options.results_topic, options.dead_letter_topic, options.shadow_topic):
         if topic is not None:
             ensure_topic(kafka, topic)
+    if options.status_topic is not None:
+        ensure_topic(kafka, options.status_topic, COMPACTED)

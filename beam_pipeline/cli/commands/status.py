@@ -1,32 +1,44 @@
-"""`beam-serving status`: prints the state and the statistics of each model."""
+"""`beam-serving status`: prints the state and the statistics of each model, and the state of each worker."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from beam_pipeline.cli.arguments import add_options
+from beam_pipeline.cli.arguments import add_options, runs_until_stopped
 from beam_pipeline.cli.option_values import kafka_settings, read_options, require
 from beam_pipeline.logs import set_up_logs
+from models.errors import OptionsError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from confluent_kafka import Message
+    from rich.console import RenderableType
 
-    from beam_pipeline.cli.model_status import ModelStatus
+    from beam_pipeline.cli.model_status import ModelStatus, StatusFold, WorkerStatus
+    from models.kafka.client import KafkaSettings
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
+_REFRESH_SECONDS = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
+    runs_until_stopped(parser)
     add_options(parser, _OPTIONS)
     parser.add_argument("--deployment", metavar="GROUP", help="show only the workers of this consumer group")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per model version")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object per model version, and one per worker, which has the field worker",
+    )
+    shown.add_argument("--watch", action="store_true", help="keep the tables current until Ctrl-C")
 
 
 def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -36,19 +48,22 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     require(values, ["models-topic", "status-topic"])
     kafka = kafka_settings(values)
     from beam_pipeline.cli.model_status import StatusFold
-    from beam_pipeline.cli.tables import print_table
-    from beam_pipeline.cli.topic_reading import read_topic
-    from models.model_topic.publisher import ModelPublisher
 
     fold = StatusFold(given.deployment)
-    for message in read_topic(kafka, values["status_topic"]):
-        fold.add(message.value() or b"")
-    statuses = fold.statuses(ModelPublisher(kafka, values["models_topic"]).versions())
+    if given.watch:
+        if not sys.stdout.isatty():
+            raise OptionsError("--watch needs a terminal; programs call status --json repeatedly")
+        return _watch(kafka, values, fold)
+    from beam_pipeline.cli.tables import print_table
+    from beam_pipeline.cli.topic_reading import read_topic
+
+    _add(fold, read_topic(kafka, values["status_topic"]))
+    status = _status(kafka, values["models_topic"], fold)
     if given.json:
-        for status in statuses:
-            print(json.dumps(asdict(status)))
+        for line in status.lines():
+            print(line)
     else:
-        print_table(table(statuses))
+        print_table(status.tables())
     for event in fold.stopped():
         print(
             f"worker {event.worker} of {event.deployment!r} no longer follows the models topic: {event.error}",
@@ -57,31 +72,68 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0
 
 
-def table(statuses: list[ModelStatus]) -> Table:
-    """A table with a row for each version in each deployment; durations are in milliseconds."""
-    from rich import box
-    from rich.table import Table
+@dataclass(frozen=True)
+class _Status:
+    """The status at a time, in milliseconds since 1970-01-01 UTC."""
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    shown.add_column("name", overflow="fold", min_width=10)
-    for column in ("version", "state", "since", "usage", "average", "min", "max", "errors"):
-        shown.add_column(column, no_wrap=True, justify="left" if column in ("state", "since") else "right")
-    several = len({one.deployment for one in statuses}) > 1
-    if several:
-        shown.add_column("deployment", overflow="fold")
-    shown.add_column("description", overflow="fold")
-    for one in statuses:
-        since = "" if one.since is None else f"{datetime.datetime.fromtimestamp(one.since / 1000):%H:%M:%S}"
-        durations = [f"{value:.2f}" for value in (one.average, one.minimum, one.maximum)]
-        shown.add_row(
-            one.name,
-            str(one.version),
-            one.state,
-            since,
-            str(one.usage),
-            *(durations if one.usage else ["", "", ""]),
-            str(one.errors),
-            *([one.deployment] if several else []),
-            one.last_error or one.description or "",
-        )
-    return shown
+    models: list[ModelStatus]
+    workers: list[WorkerStatus]
+    at: int
+
+    def lines(self) -> list[str]:
+        """A JSON object for each model version and each worker."""
+        models, workers = map(asdict, self.models), map(asdict, self.workers)
+        return [json.dumps(one) for one in (*models, *workers)]
+
+    def tables(self) -> RenderableType:
+        """What `beam-serving status` prints."""
+        from beam_pipeline.cli.status_tables import status_tables
+
+        return status_tables(self.models, self.workers, self.at)
+
+
+def _status(kafka: KafkaSettings, models_topic: str, fold: StatusFold) -> _Status:
+    from models.model_topic.publisher import ModelPublisher
+    from models.model_topic.reader import ModelsTopicReader
+
+    reader = ModelsTopicReader(kafka, models_topic)
+    try:
+        topic = reader.look()
+    finally:
+        reader.close()
+    versions = ModelPublisher(kafka, models_topic).versions()
+    now = time.time_ns() // 1_000_000
+    return _Status(fold.statuses(versions), fold.workers(topic.end, topic.topic_id, now), now)
+
+
+def _add(fold: StatusFold, messages: Iterable[Message]) -> None:
+    for message in messages:
+        fold.add(message.value() or b"")
+
+
+def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) -> int:
+    """Shows the tables until the command is interrupted."""
+    from rich.live import Live
+
+    from beam_pipeline.cli.tables import literal_console
+    from beam_pipeline.cli.topic_reading import read_topic
+
+    lock, failed = threading.Lock(), threading.Event()
+    errors: list[Exception] = []
+
+    def follow() -> None:
+        try:
+            for message in read_topic(kafka, values["status_topic"], follow=True):
+                with lock:
+                    fold.add(message.value() or b"")
+        except Exception as error:
+            errors.append(error)
+            failed.set()
+
+    threading.Thread(target=follow, name="status", daemon=True).start()
+    with Live(console=literal_console(), auto_refresh=False) as live:
+        while not failed.wait(_REFRESH_SECONDS):
+            with lock:
+                shown = _status(kafka, values["models_topic"], fold).tables()
+            live.update(shown, refresh=True)
+    raise errors[0]

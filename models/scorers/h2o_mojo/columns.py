@@ -28,14 +28,14 @@ class Column:
     codes: Mapping[bytes, float] | None = None
 
     def spec(self) -> TensorSpec:
-        """The input that fills it."""
+        """The input that fills this column."""
         return TensorSpec(self.name, np.dtype(np.float64 if self.codes is None else object), (None,))
 
     def numbers(self, values: Array, unknown_is_missing: bool) -> npt.NDArray[np.float64]:
-        """Its values as numbers, [rows], NaN for missing ones.
+        """The values as numbers, [rows]; a missing value is NaN.
 
         Raises:
-          ScoringError: they have the wrong type, or one is an unknown level and this is not a missing value.
+          ScoringError: the values have the wrong type, or one is an unknown level that does not count as missing.
         """
         if self.codes is None:
             if values.dtype.kind not in "biuf":
@@ -57,9 +57,9 @@ class Column:
 
 
 def category(name: str, levels: Sequence[str]) -> Column:
-    """A column of texts. Without a null in such a column, the empty text is a missing value, unless it is a level.
+    """A column of texts. It cannot contain nulls, so the empty text is a missing value unless it is a level.
 
-    As in EasyPredict, a level NAME.TEXT is also meant by TEXT alone, unless that is a level itself.
+    As in EasyPredict, TEXT alone also stands for the level NAME.TEXT, unless TEXT is a level itself.
 
     >>> category("grape", ["grape.merlot", "riesling"]).codes
     {b'grape.merlot': 0.0, b'riesling': 1.0, b'merlot': 0.0, b'': nan}
@@ -75,7 +75,7 @@ def category(name: str, levels: Sequence[str]) -> Column:
 def matrix_of(
     columns: Sequence[Column], inputs: Mapping[str, Array], rows: int, unknown_is_missing: bool
 ) -> npt.NDArray[np.float64]:
-    """The inputs as numbers, [columns, rows]; raises ScoringError as `Column.numbers` does."""
+    """The inputs as numbers, [columns, rows]; raises the same errors as `Column.numbers`."""
     matrix = np.empty((len(columns), rows))
     for place, column in enumerate(columns):
         matrix[place] = column.numbers(inputs[column.name], unknown_is_missing)

@@ -15,18 +15,18 @@ from models.errors import JarsMissingError
 
 SOURCES = Path(__file__).parent / "java"
 OUR_JAR = "h2o-batches.jar"
-# The folder that has the jars, if they are not in the cache.
+# The variable that names the folder of the jars if they are not in the cache.
 FOLDER_VARIABLE = "BEAM_SERVING_H2O_JARS"
 # The file in that folder with the digest of the sources from which our jar was built.
 KEY_FILE = "sources.sha256"
 REMEDY = (
-    "run `python -m runners.local.h2o_jars` where Maven is installed, and copy the folder that it prints to wherever "
-    f"workers run, where {FOLDER_VARIABLE} names it"
+    "run `python -m runners.local.h2o_jars` where Maven is installed, copy the folder that it prints to wherever "
+    f"workers run, and set {FOLDER_VARIABLE} to its path there"
 )
 
 
 def jar_folder() -> Path:
-    """The folder of the jars, which may not exist yet: the one that the environment names, or one in our cache."""
+    """The folder of the jars, which may not exist yet: the one that the environment names, or the one in our cache."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else cached_folder()
 
@@ -40,13 +40,13 @@ def usable_jars() -> tuple[Path, ...]:
     """The jars, checked.
 
     Raises:
-      JarsMissingError: one is missing or has another digest, or ours was built by another version of beam-serving.
+      JarsMissingError: a jar is missing or has another digest, or ours was built by another version of beam-serving.
     """
     return checked_jars(jar_folder())
 
 
 def checked_jars(folder: Path) -> tuple[Path, ...]:
-    """The jars in a folder; raises as `usable_jars` does."""
+    """The jars in a folder; raises the same errors as `usable_jars`."""
     for name, digest in expected_digests().items():
         _check_digest(folder / name, digest)
     ours, key = folder / OUR_JAR, folder / KEY_FILE
@@ -74,7 +74,7 @@ def sources_key() -> str:
 
 
 def source_files() -> list[Path]:
-    """The sources, of which the wheel has a copy."""
+    """The source files, which the wheel also contains."""
     java = sorted((SOURCES / "src").rglob("*.java"))
     return [SOURCES / "SHA256SUMS", SOURCES / "pom.xml", *java]
 

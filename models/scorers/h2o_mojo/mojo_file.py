@@ -42,7 +42,7 @@ class MojoInfo:
     Attributes:
       algorithm: one of ALGORITHMS.
       category: one of CATEGORIES.
-      trees: the number of trees for each class; 0 if the model has no files of trees.
+      trees: the number of trees for each class; 0 if the model has no tree files.
     """
 
     algorithm: str
@@ -54,8 +54,8 @@ def read_info(path: Path) -> MojoInfo:
     """Reads the description of the model in a MOJO file, and checks all entries of the file.
 
     Raises:
-      ModelLoadError: it is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
-        model.ini or one that contradicts itself, or has a model that is not served.
+      ModelLoadError: the file is not a zip file, is cut off or damaged, unpacks to more than is allowed, has no
+        model.ini or one that contradicts itself, or contains a model that is not served.
     """
     check_archive(path)
     try:
@@ -71,7 +71,7 @@ def read_info(path: Path) -> MojoInfo:
 
 
 def info_of(text: str) -> MojoInfo:
-    """Parses the text of a model.ini; raises as `read_info` does."""
+    """Parses the text of a model.ini; raises the same errors as `read_info`."""
     sections = _sections(text)
     info = dict(_pairs(sections.get("info", [])))
     columns = _number(info, "n_columns")

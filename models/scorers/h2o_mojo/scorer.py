@@ -1,11 +1,12 @@
 """modelType `h2o-mojo`: a model of H2O in a MOJO file, run in this process by H2O's own genmodel (extra `h2o`).
 
-The model is a .zip or .mojo file, as `save_mojo` writes it. Its inputs are the columns of the training: float64 for
-numbers, where NaN is a missing value, and texts for categories, where the empty text is one. A level that the model
-does not know is an error, as in H2O's EasyPredict; the option `unknown-levels=missing` scores it as a missing value.
+The model is a .zip or .mojo file, as `save_mojo` writes it. Its inputs are the columns of the training data: float64
+for numbers, where NaN is a missing value, and text for categories, where the empty text is a missing value. A level
+that the model does not know is an error, as in H2O's EasyPredict; the option `unknown-levels=missing` scores it as a
+missing value.
 
 The outputs are `prediction` and those that depend on the category of the model (`_OUTPUTS`). The threshold in the file
-decides the label of a classifier of two classes.
+decides the label of a binary classifier.
 
 It needs Java 11 or newer, and the jars that `models.scorers.h2o_mojo.jars` describes.
 """
@@ -49,20 +50,20 @@ Numbers = npt.NDArray[np.float64]
 
 
 def load(source: ModelSource) -> Scorer:
-    """Fetches the model, checks its digest, and has genmodel read it.
+    """Fetches the model, checks its digest, and loads it with genmodel.
 
     Raises:
       ScorerOptionError: an option is unknown or has a wrong value.
       DigestMismatchError: the fetched model differs from the published one.
       JavaMachineError: Java is missing, or cannot be used in this process.
-      JarsMissingError: the jars of genmodel are missing or not the right ones.
-      ModelLoadError: the model is missing, broken, or of a kind that is not served, which it names.
+      JarsMissingError: the jars of genmodel are missing or are not the expected ones.
+      ModelLoadError: the model is missing, broken, or of a kind that is not served; the message names the kind.
     """
     return load_published(source, (UNKNOWN_LEVELS,), partial(_opened, source))
 
 
 def prepare() -> None:
-    """Starts Java and loads genmodel, which takes half a second; raises as `load` does."""
+    """Starts Java and loads genmodel, which takes half a second; raises the same errors as `load`."""
     java_class(_BATCHES_CLASS, usable_jars())
     java_class(_MODEL_CLASS, usable_jars())
 
@@ -72,11 +73,11 @@ class Mojo:
     """A loaded model.
 
     Attributes:
-      model: genmodel's.
-      batches: our class in Java.
+      model: the model as an object of genmodel.
+      batches: our Java class.
       columns: the features, in the model's order.
       labels: the labels of the classes as bytes; empty unless it is a classifier.
-      category: H2O's name of the category.
+      category: H2O's name for the category of the model.
       size: the number of values that genmodel returns for each row.
       unknown_is_missing: whether an unknown level counts as a missing value; otherwise it is an error.
     """
@@ -94,7 +95,7 @@ class Mojo:
         return {column.name: column.spec() for column in self.columns}
 
     def outputs(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """Scores rows, at least one; raises ScoringError for an unknown level, or with genmodel's text."""
+        """Scores at least one row; raises ScoringError for an unknown level, or when genmodel fails."""
         matrix = matrix_of(self.columns, inputs, rows, self.unknown_is_missing)
         try:
             scored = self.batches.score(self.model, jpype.JArray.of(matrix.ravel()), rows)
@@ -123,7 +124,7 @@ def _cluster_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
 
 
 def _anomaly_outputs(mojo: Mojo, scored: Numbers) -> dict[str, Array]:
-    """The normalised score and the raw score; a model that was trained for it also flags anomalies."""
+    """The normalised score and the raw score; a model that was trained to flag anomalies also has the flag."""
     if mojo.size == 2:
         return {PREDICTION: scored[:, 0], "score": scored[:, 1]}
     return {PREDICTION: scored[:, 1], "score": scored[:, 2], "is_anomaly": scored[:, 0] == 1}
@@ -196,5 +197,5 @@ def _labels(model: Any, category_name: str) -> Array:
 
 
 def _java_text(error: Any) -> str:
-    """The class and the text of an exception of Java, in one line."""
+    """The class and the text of a Java exception, on one line."""
     return engine_text(error, str(error.toString()))

@@ -1,7 +1,7 @@
-"""The flavour `python_function` of modelType `mlflow`: code of the model's own, called by MLflow.
+"""The flavour `python_function` of modelType `mlflow`: the model's own code, called by MLflow.
 
-Rows go in as MLflow's signature says: columns as a DataFrame with texts as str, tensors as arrays. A DataFrame or dict
-that comes out has an output for each column; everything else is the output `prediction`.
+Rows are passed as MLflow's signature specifies: columns as a DataFrame with texts as str, tensors as arrays. A returned
+DataFrame or dict becomes one output for each column; any other value is the output `prediction`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TEXT = np.dtype(object)
 
 
 def open_function(source: ModelSource, digest: str, model: MlflowModel, folder: ModelFolder) -> CalledScorer:
-    """Loads the function, which runs code of the model: the caller has checked that this is allowed.
+    """Loads the function. This runs code of the model, so the caller must have checked that it is allowed.
 
     Args:
       source: the model.
@@ -65,7 +65,7 @@ def open_function(source: ModelSource, digest: str, model: MlflowModel, folder: 
 def _loaded(model: MlflowModel) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow compares the versions of packages that may not be installed here
+            warnings.simplefilter("ignore")  # MLflow warns about versions of packages that may not be installed here
             return mlflow.pyfunc.load_model(str(model.folder), suppress_warnings=True)
     except Exception as error:  # the code is the model's own
         text = engine_text(error, str(error))
@@ -79,7 +79,7 @@ def _named(returned: Any) -> Mapping[str, Any]:
 
 
 def _texts(values: Array) -> Array:
-    """Texts as str, and the rest as it is."""
+    """Texts as str; other values unchanged."""
     if values.dtype != _TEXT:
         return values
     texts = np.empty(values.size, object)

@@ -1,4 +1,4 @@
-"""Brings the inputs of MLflow's signature into the form that the scorer of the flavour takes."""
+"""Converts the inputs of MLflow's signature to the form that the scorer of the flavour takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Adapter:
 
     Attributes:
       inputs: the inputs, by name.
-      adapt: converts these inputs, whose names and shapes were checked, to the scorer's.
+      adapt: converts these inputs, whose names and shapes have been checked, to the scorer's inputs.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -34,7 +34,7 @@ def adapted(outer: Sequence[TensorSpec] | None, inner: Mapping[str, TensorSpec])
       inner: the inputs of the scorer.
 
     Raises:
-      ModelLoadError: they do not fit; the message has both.
+      ModelLoadError: the two do not fit; the message lists both.
 
     >>> columns = [TensorSpec(name, np.dtype(np.float64), (None,)) for name in ("a", "b")]
     >>> adapter = adapted(columns, {"X": TensorSpec("X", np.dtype(np.float32), (None, 2))})

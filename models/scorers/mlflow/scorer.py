@@ -1,7 +1,7 @@
 """modelType `mlflow`: a model that MLflow has logged, run in this process by the scorer of its flavour.
 
-The model is a folder with the file `MLmodel`, or a zip file of it. Of its flavours the first of this list is used,
-without the package of MLflow (each needs the extra of its own scorer):
+The model is a folder with the file `MLmodel`, or a zip file of it. The first flavour in this list that the model has is
+used, without the mlflow package (each flavour needs the extra of its scorer):
 
 ==============  ====================================================================
 flavour         scored as
@@ -16,8 +16,8 @@ flavour         scored as
 Any other model is scored by its flavour `python_function` (the extra `mlflow` installs what it needs). That runs code
 from the model's folder, so the deployment must allow it (`models.artifacts.pickles`), as it must allow pickles.
 
-The inputs are those of MLflow's signature, in name, type and shape; without one, those of the flavour's scorer. Columns
-fill a model that takes one matrix in their order. The outputs are those of the flavour's scorer.
+The inputs have the names, types and shapes of MLflow's signature; without a signature, they are those of the flavour's
+scorer. If the model takes one matrix, columns fill it in their order. The outputs are those of the flavour's scorer.
 
 Options
   flavour   the flavour to use, if not the first: `python_function`, for example, for a pipeline whose steps select
@@ -69,7 +69,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class InPlaceOpener:
-    """An `Opener` for a path that was fetched already, and is this process's own copy."""
+    """An `Opener` for a path that has already been fetched and is this process's own copy."""
 
     def download(self, location: str, folder: Path) -> Path:
         """The location itself, which is a path."""
@@ -201,7 +201,7 @@ def _tensorflow(model: MlflowModel) -> Engine:
     return Engine("tensorflow-saved-model", path / "model" if (path / "model").is_dir() else path)
 
 
-# In order of preference: a model of xgboost may also have the flavour sklearn.
+# In order of preference: a model with the flavour xgboost may also have the flavour sklearn.
 ENGINES: Mapping[str, Callable[[MlflowModel], Engine]] = {
     "onnx": _onnx,
     "xgboost": _xgboost,

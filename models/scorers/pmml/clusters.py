@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Centers: [clusters, fields], and the measure that decides between them."""
+    """The centers, [clusters, fields], and the measure that selects one of them."""
 
     fields: tuple[Field, ...]
     centers: Floats
@@ -80,7 +80,7 @@ class Clusters:
 
 
 def _similarity(measure: str, values: Floats, center: Floats) -> Floats:
-    """The similarity of rows of 0 and 1 to a center: [rows], NaN for a row with anything else."""
+    """The similarity of rows of 0 and 1 to a center: [rows], NaN for a row with any other value."""
     fine = np.isin(values, (0.0, 1.0)).all(axis=1)
     both = ((values == 1) & (center == 1)).sum(axis=1)
     neither = ((values == 0) & (center == 0)).sum(axis=1)

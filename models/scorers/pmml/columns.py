@@ -1,4 +1,4 @@
-"""The values that expressions and models compute with: whole columns, and the frame that has them by name."""
+"""The values that expressions and models compute with: whole columns, and the frame that holds them by name."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def filled(column: Column, value: Value | None) -> Column:
 
 
 def literal(text: str, data_type: str, element: Element) -> Value:
-    """A text of the file as a value of that type, rounded to float32 for float.
+    """Parses a text of the file as a value of that type, rounded to float32 for float.
 
     Raises:
-      ModelLoadError: it has no such value.
+      ModelLoadError: the text is not such a value.
     """
     if data_type == STRING:
         return text
@@ -87,7 +87,7 @@ def literal(text: str, data_type: str, element: Element) -> Value:
 
 
 class Expression(Protocol):
-    """What gives a column."""
+    """An expression that evaluates to a column."""
 
     @property
     def data_type(self) -> str:
@@ -99,7 +99,7 @@ class Expression(Protocol):
 
 @dataclass(frozen=True)
 class Derived:
-    """A field that is computed: its type, and how."""
+    """A computed field: its type, and how it is computed."""
 
     data_type: str
     evaluate: Callable[[Frame], Column]
@@ -109,11 +109,11 @@ class Frame:
     """The columns of the rows of one call, by field; derived fields are computed when they are first needed.
 
     Args:
-      rows: how many there are.
-      columns: those that are known.
-      derived: those that can be computed.
-      parent: has the others.
-      places: which rows of the parent these are; None for all.
+      rows: the number of rows.
+      columns: the columns that are known.
+      derived: the fields that can be computed.
+      parent: the frame that has all other fields.
+      places: the rows of the parent that this frame contains; None for all.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Frame:
         if self._parent is None:
             raise KeyError(name)
         column = self._parent.column(name)
-        if self._parent.invalid.any():  # the parent may have found out only now
+        if self._parent.invalid.any():  # computing the column may have marked rows of the parent
             self.invalid |= self._parent.invalid if self._places is None else self._parent.invalid[self._places]
         return column if self._places is None else column.take(self._places)
 
@@ -156,7 +156,7 @@ class Frame:
         self._columns.update(columns)
 
     def reject(self, rows: Bools) -> None:
-        """Marks rows for which there is no valid result."""
+        """Marks rows that have no valid result."""
         self.invalid |= rows
 
 
@@ -179,11 +179,11 @@ class Scope:
         return self.fields[name]
 
     def number(self, name: str, element: Element) -> str:
-        """The name of a field of numbers; raises ModelLoadError when it is another one."""
+        """The name of a numeric field; raises ModelLoadError when the field is not numeric."""
         if self.type_of(name, element) == STRING:
             element.refuse(f"field {name!r} holds texts, but numbers are needed")
         return name
 
     def with_fields(self, fields: Mapping[str, str]) -> Scope:
-        """These fields and more."""
+        """A scope that has further fields."""
         return Scope({**self.fields, **fields})

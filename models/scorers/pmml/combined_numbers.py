@@ -1,4 +1,4 @@
-"""How the numbers of several segments become one."""
+"""Combines the numbers of several segments into one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.scorers.pmml.columns import Bools, Floats
 
 
 def combined_numbers(numbers: Floats, weights: Floats, used: Bools, method: str) -> Floats:
-    """The numbers of the segments as one: all are [rows, segments], the result is [rows]."""
+    """Combines the numbers of the segments: all arguments are [rows, segments], and the result is [rows]."""
     filled = np.where(used, numbers, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         if method in ("average", "weightedAverage"):

@@ -1,4 +1,4 @@
-"""What the readers of all kinds of models get and give."""
+"""The arguments and results of the readers of all kinds of models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REGRESSION, CLASSIFICATION, CLUSTERING = "regression", "classification", "cluste
 
 
 class Body(Protocol):
-    """The part of a model that differs from kind to kind."""
+    """The part of a model that depends on its kind."""
 
     def predict(self, frame: Frame) -> Prediction:
-        """Scores all rows of a frame whose fields are treated."""
+        """Scores all rows of a frame whose values have been treated as the mining schema requires."""
 
 
 class Model(Protocol):
@@ -30,7 +30,7 @@ class Model(Protocol):
 
     @property
     def function(self) -> str:
-        """What it is for: regression, classification or clustering."""
+        """The mining function: regression, classification or clustering."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Model(Protocol):
 
     @property
     def bare(self) -> Body | None:
-        """Its body, if it treats no field, derives none, and adds nothing to what the body predicts."""
+        """Its body, if it treats no field, derives none, and adds nothing to the predictions of the body."""
 
     def score(self, parent: Frame) -> tuple[Prediction, Frame]:
         """The prediction, and the frame that has the output fields."""
@@ -54,13 +54,13 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a model may refer to.
+    """Everything that a model may refer to.
 
     Attributes:
       scope: the fields that its elements may use.
       function: the mining function.
       target: its target field, if it names one.
-      read_model: reads a model inside of it, which may use the fields of a scope.
+      read_model: reads a model inside this one, which may use the fields of a scope.
     """
 
     scope: Scope
@@ -69,7 +69,7 @@ class Context:
     read_model: Callable[[Element, Scope], Model]
 
     def label(self, text: str, element: Element) -> str:
-        """The text of a class, written alike wherever it occurs.
+        """The text of a class, in the same form wherever it occurs.
 
         A target that is a number may be written in several ways, such as 1 and 1.0.
         """
@@ -84,7 +84,7 @@ class Context:
         return tuple(value if isinstance(value, str) else _number_text(value) for value in values)
 
     def ordered(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Different labels, in the order in which the target declares them, and the others behind them."""
+        """The labels without duplicates, in the order in which the target declares them, followed by the others."""
         declared = {label: place for place, label in enumerate(self.declared())}
         unique = list(dict.fromkeys(labels))
         return tuple(sorted(unique, key=lambda label: declared.get(label, len(declared))))
@@ -112,7 +112,7 @@ def _number_text(value: float) -> str:
 
 
 def supported_function(element: Element, functions: str) -> str:
-    """The functionName of a model; raises ModelLoadError when it is not one of these."""
+    """The functionName of a model; raises ModelLoadError unless it is one of these functions."""
     if element.get("isScorable") == "false":
         element.refuse("isScorable is false: the model is not meant to be scored")
     return element.choice("functionName", functions)

@@ -1,4 +1,4 @@
-"""A whole PMML file: what goes in, what comes out, and the model between them."""
+"""A whole PMML file: its inputs, its outputs, and the model between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _VERSIONS = "4.0 4.1 4.2 4.2.1 4.3 4.4 4.4.1"
 
 @dataclass(frozen=True)
 class ReadModel:
-    """A model with what all kinds have: it treats fields, predicts, and gives output fields."""
+    """A model with the parts that all kinds have: it treats fields, predicts, and computes output fields."""
 
     function: str
     labels: tuple[str, ...]
@@ -64,7 +64,7 @@ class ReadModel:
 
     @property
     def bare(self) -> Body | None:
-        """Its body, if it treats no field, derives none, and adds nothing to what the body predicts."""
+        """Its body, if it treats no field, derives none, and adds nothing to the predictions of the body."""
         plain = all(field.plain for field in self.schema.active) and self.target == Target()
         return self.body if plain and not self.derived and not self.outputs else None
 
@@ -86,9 +86,9 @@ class Document:
     """A file that can be scored.
 
     Attributes:
-      inputs: the fields that go in.
+      inputs: the input fields.
       model: the model.
-      outputs: the fields that come out.
+      outputs: the output fields.
     """
 
     inputs: tuple[DataField, ...]
@@ -96,7 +96,7 @@ class Document:
     outputs: tuple[OutputField, ...]
 
     def score(self, columns: Mapping[str, Column], rows: int) -> dict[str, Column]:
-        """The output columns for those of the inputs."""
+        """The output columns for these input columns."""
         _, frame = self.model.score(Frame(rows, columns))
         found = {field.name: frame.column(field.name) for field in self.outputs}
         if not frame.invalid.any():
@@ -114,7 +114,8 @@ def read_document(content: bytes) -> Document:
     """Reads a PMML file.
 
     Raises:
-      ModelLoadError: it is not one, or contains something that is not supported; it names the line and element.
+      ModelLoadError: it is not a PMML file, or contains something that is not supported; the message names the line
+        and the element.
     """
     root = read_elements(content)
     if root.tag != "PMML":
@@ -150,12 +151,12 @@ def _read_model(
     """Reads a model.
 
     Args:
-      element: of the model.
+      element: the element of the model.
       schema: its mining schema.
-      around: the context around it, as far as it may refer to that.
-      transformations: what derives fields for it.
+      around: the surrounding context, as far as the model may refer to it.
+      transformations: the elements that derive fields for it.
       known: the fields of the data dictionary.
-      top: whether it is the model of the file, and not a segment.
+      top: whether it is the model of the file; otherwise it is a segment.
     """
     read, functions = _READERS[element.tag]
     function = supported_function(element, functions)
@@ -192,7 +193,7 @@ def all_named(output: Element | None) -> bool:
 
 
 def _described(name: str, data_type: str, known: Mapping[str, DataField]) -> DataField:
-    """A field that a segment may use: that of the dictionary, or one that was computed."""
+    """A field that a segment may use: one of the dictionary, or a computed one."""
     if name in known:
         return known[name]
     return DataField(name, data_type, "categorical" if data_type == STRING else "continuous")

@@ -1,7 +1,7 @@
-"""Reads XML safely into elements, which refuse everything that is unknown.
+"""Reads XML safely into elements, which reject everything that is unknown.
 
-A file with a document type is refused, because only there could entities be declared; so nothing is expanded or
-fetched. Extensions are left out, as the standard allows.
+A file with a document type is rejected, because only a document type can declare entities; so nothing is expanded or
+fetched. Extensions are ignored, as the standard allows.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Element:
 
     Attributes:
       tag: its name.
-      attributes: by name.
-      children: in their order.
+      attributes: its attributes by name.
+      children: its children in document order.
       text: all of its own text.
-      line: where it starts, from 1.
+      line: the line on which it starts, counted from 1.
     """
 
     tag: str
@@ -63,7 +63,7 @@ class Element:
         return self.attributes[name]
 
     def choice(self, name: str, values: str, default: str | None = None) -> str:
-        """An attribute that is one of these values; raises ModelLoadError if it is another one."""
+        """An attribute that is one of these values; raises ModelLoadError if it is not."""
         value = self.attributes.get(name, default) or self.need(name)
         if value not in values.split():
             self.refuse(f"{name}={value!r} is not supported; supported are {', '.join(values.split())}")
@@ -86,18 +86,18 @@ class Element:
         return value
 
     def all(self, *tags: str) -> list[Element]:
-        """The children of these names."""
+        """The children with these names."""
         return [child for child in self.children if child.tag in tags]
 
     def find(self, *tags: str) -> Element | None:
-        """The only child of these names, or None; raises ModelLoadError if there are several."""
+        """The only child with one of these names, or None; raises ModelLoadError if there are several."""
         found = self.all(*tags)
         if len(found) > 1:
             found[1].refuse(f"{self.tag} may have only one")
         return found[0] if found else None
 
     def only(self, *tags: str) -> Element:
-        """The only child of these names; raises ModelLoadError if there is none."""
+        """The only child with one of these names; raises ModelLoadError if there is none."""
         found = self.find(*tags)
         if found is None:
             self.refuse(f"it lacks {' or '.join(tags)}")
@@ -142,7 +142,7 @@ class _Open:
 
 
 class _Builder:
-    """Collects the elements while expat reads."""
+    """Collects the elements while expat parses the file."""
 
     def __init__(self) -> None:
         self.parser: Any = expat.ParserCreate(namespace_separator=" ")
@@ -166,11 +166,11 @@ class _Builder:
         if self._ignored or (tag == "Extension" and self._open):
             self._ignored += 1
             return
-        in_table = bool(self._open) and self._open[-1].tag == "row"  # whose cells may have a namespace of their own
+        in_table = bool(self._open) and self._open[-1].tag == "row"  # whose cells may have their own namespace
         if not namespace.startswith(_NAMESPACE) and not in_table:
             where = f"in namespace {namespace!r}" if namespace else "in no namespace"
             raise ModelLoadError(f"line {line}: {tag[:100]} is {where[:200]}; a model in PMML 4 is expected")
-        # Attributes of a namespace of their own, such as the location of the schema, are not the standard's.
+        # Attributes with a namespace, such as the location of the schema, are not part of the standard.
         own = {key: value for key, value in attributes.items() if " " not in key}
         self._open.append(_Open(tag, own, line))
 

@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Cast:
-    """The values of an expression as those of another type."""
+    """The values of an expression, converted to another type."""
 
     data_type: str
     inner: Expression
@@ -108,7 +108,7 @@ class MissingCall:
 
 @dataclass(frozen=True)
 class If:
-    """One of two expressions, evaluated only for the rows that need it; missing if the condition is."""
+    """One of two expressions, each evaluated only for the rows that need it; missing if the condition is missing."""
 
     data_type: str
     condition: Expression
@@ -128,7 +128,7 @@ class If:
 
 
 def cast_column(column: Column, source: str, target: str, frame: Frame) -> Column:
-    """The values as those of another type; rejects rows whose number is not whole, if it has to be."""
+    """Converts the values to another type; rejects rows whose number is not whole, if it has to be."""
     if target == FLOAT:
         with np.errstate(over="ignore"):
             return Column(column.values.astype(np.float32).astype(np.float64))
@@ -142,7 +142,7 @@ def cast_column(column: Column, source: str, target: str, frame: Frame) -> Colum
 
 
 def check_cast(source: str, target: str, element: Element) -> None:
-    """Raises ModelLoadError when values of one type cannot be those of another."""
+    """Raises ModelLoadError when values of one type cannot be converted to the other."""
     numbers = (INTEGER, FLOAT, DOUBLE)
     fine = source == target or (source in (*numbers, BOOLEAN) and target in numbers)
     if not fine and not (source == INTEGER and target == STRING):
@@ -160,7 +160,7 @@ def read_expression(element: Element, scope: Scope, wanted: str | None = None) -
     """Reads an expression.
 
     Args:
-      element: of the expression.
+      element: the element of the expression.
       scope: the fields that it may refer to.
       wanted: the type of the values, as far as the expression leaves it open.
     """
@@ -224,7 +224,7 @@ def _read_apply(element: Element, scope: Scope, wanted: str | None) -> Expressio
 
 
 def _read_argument(element: Element, call: Element, scope: Scope) -> Expression:
-    """An argument; a constant of no type has that of a field beside it, so that "1" may be a text."""
+    """Reads an argument; a constant without a type takes that of a field beside it, so that "1" may be a text."""
     wanted = None
     if element.tag == "Constant" and "dataType" not in element.attributes:
         beside = [scope.type_of(one.need("field"), one) for one in call.all("FieldRef")]
@@ -272,7 +272,7 @@ def read_derived(element: Element, scope: Scope) -> tuple[str, Derived]:
 
 
 def read_transformations(elements: Sequence[Element], scope: Scope) -> tuple[dict[str, Derived], Scope]:
-    """Reads derived fields, each of which may refer to earlier ones; returns them, and the scope with them."""
+    """Reads derived fields, each of which may refer to earlier ones; returns them, and a scope that includes them."""
     derived: dict[str, Derived] = {}
     for element in elements:
         element.check("", "DerivedField")

@@ -1,4 +1,4 @@
-"""The data dictionary and mining schemas: which values of a field are valid, and what replaces the others."""
+"""The data dictionary and mining schemas: the valid values of a field, and the replacements for all others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGETS = ("target", "predicted")
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers between two margins, each of which belongs to it or not."""
+    """The numbers between two margins, each of which is included or excluded."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class Interval:
     closed_high: bool
 
     def contains(self, values: np.ndarray) -> Bools:
-        """Which values are in it: bool [rows]."""
+        """Which values are in the interval: bool [rows]."""
         above = values >= self.low if self.closed_low else values > self.low
         return np.asarray(above & (values <= self.high if self.closed_high else values < self.high), bool)
 
@@ -52,13 +52,13 @@ class DataField:
     """A field of the data dictionary.
 
     Attributes:
-      name: of the field.
-      data_type: one of the supported ones.
+      name: the name of the field.
+      data_type: the data type, which is a supported one.
       optype: continuous, categorical or ordinal.
-      valid: its only valid values, in their order; empty if all are.
+      valid: its only valid values, in their order; empty if all values are valid.
       invalid: values that are not valid.
-      missing: values that mean a missing one.
-      intervals: that have its valid values; empty if all are.
+      missing: values that stand for a missing one.
+      intervals: the intervals of its valid values; empty if all numbers are valid.
     """
 
     name: str
@@ -106,7 +106,7 @@ def _read_field(element: Element) -> DataField:
     name, data_type = element.need("name"), element.need("dataType")
     optype = element.choice("optype", "continuous categorical ordinal")
     element.choice("isCyclic", "0", "0")
-    if data_type not in DATA_TYPES.split():  # refused only if a model uses it
+    if data_type not in DATA_TYPES.split():  # rejected only if a model uses it
         return DataField(name, data_type, optype)
     values: dict[str, list[Value]] = {"valid": [], "invalid": [], "missing": []}
     for child in element.all("Value"):
@@ -124,7 +124,7 @@ def _read_field(element: Element) -> DataField:
 
 @dataclass(frozen=True)
 class MiningField:
-    """How a model treats the values of a field, before it uses them."""
+    """How a model treats the values of a field before it uses them."""
 
     name: str
     field: DataField
@@ -138,13 +138,13 @@ class MiningField:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether the model uses all values as they are."""
+        """Whether the model uses all values unchanged."""
         field = self.field
         limited = field.valid or field.invalid or field.missing or field.intervals or self.outliers != "asIs"
         return not limited and self.replacement is None and not self.missing_is_invalid
 
     def treated(self, column: Column, frame: Frame) -> Column:
-        """The values as the model uses them; rejects the rows for which the model must not give a result."""
+        """The values as the model uses them; rejects the rows for which the model must not have a result."""
         if self.plain:
             return column
         values = column.values.copy()
@@ -225,7 +225,7 @@ def read_mining_schema(
 def _target(element: Element, known: Mapping[str, DataField]) -> DataField:
     name = element.need("name")
     found = known.get(name)
-    if found is None:  # a segment of a chain may name a target of its own
+    if found is None:  # a segment of a chain may name its own target
         return DataField(name, "", element.get("optype") or "")
     return _supported(found, element)
 

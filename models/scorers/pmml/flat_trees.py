@@ -1,6 +1,6 @@
-"""Trees that compare numbers with thresholds: all rows go down all trees of a forest at once.
+"""Trees that compare numbers with thresholds: all rows descend all trees of a forest at once.
 
-For rows that have all values, every order of tests and every strategy for missing values is then the same.
+For rows without missing values, the order of tests and the strategy for missing values then make no difference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIGNS = {"lessThan": "<", "lessOrEqual": "<=", "greaterThan": ">", "greaterOrEq
 
 
 def walked(forest: FlatForest, frame: Frame) -> tuple[Places, Bools]:
-    """The node that each row reaches in each tree, and where the row has all values; both are [trees, rows]."""
+    """The node that each row reaches in each tree, and whether the row has all values; both are [trees, rows]."""
     values = np.empty((len(forest.fields), frame.rows))
     for place, field in enumerate(forest.fields):
         values[place] = frame.column(field).values
@@ -28,7 +28,7 @@ def walked(forest: FlatForest, frame: Frame) -> tuple[Places, Bools]:
 
 
 def flat_nodes(nodes: Sequence[Node], scope: Scope) -> tuple[FlatNode, ...] | None:
-    """The nodes of a tree in this form; None if it has another one."""
+    """The nodes of a tree in this form; None if the tree has another form."""
     root = nodes[0].predicate
     found = [_flat_node(nodes, node, scope) for node in nodes]
     flat = tuple(node for node in found if node is not None)

@@ -1,4 +1,4 @@
-"""Forests: the trees of a MiningModel, through which all rows go at once."""
+"""Forests: the trees of a MiningModel, which all rows descend at once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from models.scorers.pmml.trees import Tree
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees that see the same fields, which none of them treats or changes."""
+    """Trees that use the same fields, which none of them treats or changes."""
 
     trees: tuple[Tree, ...]
     flat: FlatForest
 
     def predict(self, frame: Frame) -> list[Prediction]:
-        """What each tree gives for all rows."""
+        """The predictions of each tree for all rows."""
         places, complete = walked(self.flat, frame)
         pairs = zip(self.trees, places, complete, strict=True)
         return [tree.reached(frame, place, right) for tree, place, right in pairs]
 
 
 def forest_of(bodies: Sequence[Body | None]) -> Forest | None:
-    """The forest of these models; None if any of them is not a tree in that form."""
+    """The forest of these models; None unless all of them are trees in that form."""
     trees: list[Tree] = []
     nodes: list[tuple[FlatNode, ...]] = []
     for body in bodies:

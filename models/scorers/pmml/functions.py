@@ -16,13 +16,13 @@ Call = Callable[..., Values]
 
 @dataclass(frozen=True)
 class Function:
-    """A function whose arguments all have values, or an aggregation that leaves missing ones out.
+    """A function whose arguments all have values, or an aggregation that leaves out missing ones.
 
     Attributes:
-      call: gives the values for columns of arguments.
+      call: computes the values from columns of arguments.
       least: the smallest number of arguments.
       most: the largest number.
-      takes: the kind of the arguments: number, text, boolean, or any (all texts, or all numbers).
+      takes: the kind of the arguments: number, text, boolean, or any (all of them texts, or all of them numbers).
       gives: the data type of the result; "same" for integer if all arguments are integers, otherwise double.
       aggregates: whether missing arguments are left out.
     """
@@ -125,7 +125,7 @@ def result_type(function: Function, arguments: Sequence[str]) -> str:
 
 
 def called(function: Function, arguments: Sequence[Column]) -> tuple[Column, Any]:
-    """The results of a function, missing where an argument is; and which rows have arguments without a result.
+    """The results of a function, missing where an argument is, and which rows have arguments without a result.
 
     An aggregation has a missing result only if all of its arguments are missing.
     """

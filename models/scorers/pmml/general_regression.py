@@ -61,7 +61,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class GeneralRegression:
-    """A number."""
+    """A regression, which predicts a number."""
 
     linear: Linear
     inverse: Link
@@ -78,7 +78,7 @@ class GeneralRegression:
 
 @dataclass(frozen=True)
 class GeneralClassifier:
-    """Classes, by a reference class (multinomial) or in an order (ordinal)."""
+    """A classification, relative to a reference class (multinomial) or to an order (ordinal)."""
 
     linear: Linear
     labels: tuple[str, ...]
@@ -95,7 +95,7 @@ class GeneralClassifier:
 
 @dataclass(frozen=True)
 class Binary:
-    """The probability of one of two classes, by any link."""
+    """The probability of one of two classes, with any link function."""
 
     linear: Linear
     labels: tuple[str, ...]
@@ -205,7 +205,7 @@ def _read_linear(element: Element, context: Context, sums: tuple[str | None, ...
         text = one.get("targetCategory")
         label = None if text is None else context.label(text, one)
         for number, wanted in enumerate(sums):
-            if label in (None, wanted):  # a cell without a class counts for all
+            if label in (None, wanted):  # a cell without a class applies to all
                 coefficients[place, number] += one.number("beta")
     field = element.get("offsetVariable")
     if field is not None:

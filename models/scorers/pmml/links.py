@@ -1,4 +1,4 @@
-"""Link functions: how sums become predictions and probabilities."""
+"""Link functions, which convert sums to predictions and probabilities."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _cauchit(values: Floats) -> Floats:
     return np.asarray(0.5 + np.arctan(values) / np.pi, np.float64)
 
 
-# The inverses of link functions, which give cumulative probabilities.
+# The inverses of link functions, which yield cumulative probabilities.
 CUMULATIVE: dict[str, Link] = {
     "logit": logistic,
     "probit": _probit,
@@ -87,7 +87,7 @@ def simplemax(values: Floats) -> Floats:
 
 
 def from_cumulative(values: Floats) -> Floats:
-    """The probability of each class from those of it and the ones before it, of which the last is left out.
+    """The probability of each class, from cumulative probabilities, of which the last one is left out.
 
     >>> from_cumulative(np.array([[0.25, 0.75]]))
     array([[0.25, 0.5 , 0.25]])

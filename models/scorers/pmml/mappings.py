@@ -28,12 +28,12 @@ from models.scorers.pmml.fields import Interval, read_interval
 
 @dataclass(frozen=True)
 class Line:
-    """Straight lines between points, as NormContinuous has them.
+    """Straight lines between points, as in NormContinuous.
 
     Attributes:
-      before: of the points: the values that go in, strictly growing.
-      after: the values that come out.
-      outliers: what becomes of values beyond the points.
+      before: the input values of the points, strictly increasing.
+      after: the output values of the points.
+      outliers: the treatment of values beyond the points.
     """
 
     before: tuple[float, ...]
@@ -41,7 +41,7 @@ class Line:
     outliers: str = "asIs"
 
     def mapped(self, values: Floats) -> Floats:
-        """The values that come out; NaN for NaN."""
+        """The output values; NaN for NaN."""
         before, after = np.array(self.before), np.array(self.after)
         place = np.clip(np.searchsorted(before, values, side="right") - 1, 0, len(before) - 2)
         share = (values - before[place]) / (before[place + 1] - before[place])
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True)
 class NormContinuous:
-    """A field of numbers, mapped by lines."""
+    """A numeric field, mapped by lines."""
 
     field: str
     line: Line
@@ -87,7 +87,7 @@ class NormDiscrete:
 
 @dataclass(frozen=True)
 class Discretize:
-    """The value of the first interval that a number is in."""
+    """The value of the first interval that contains a number."""
 
     data_type: str
     field: str

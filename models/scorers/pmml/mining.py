@@ -1,4 +1,4 @@
-"""MiningModel: several models, for different rows, together, or one behind the other."""
+"""MiningModel: several models, which score different rows, the same rows together, or one after the other."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Segment:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether it is for every row."""
+        """Whether the segment applies to every row."""
         return isinstance(self.predicate, Always) and self.predicate.value
 
     def places(self, frame: Frame) -> Places | None:
-        """The rows that it is for; None for all."""
+        """The rows to which the segment applies; None for all."""
         if self.is_for_all:
             return None
         return np.flatnonzero(self.predicate.test(frame).true)
 
     def score(self, frame: Frame) -> tuple[Prediction, Bools, Frame]:
-        """The prediction for all rows of a frame, which rows it is for, and the frame with its outputs."""
+        """The prediction for all rows of a frame, the rows to which it applies, and the frame with its outputs."""
         places = self.places(frame)
         if places is None:
             prediction, scored = self.model.score(frame)
@@ -73,9 +73,9 @@ class Ensemble:
     """All segments of a row, combined into one result.
 
     Attributes:
-      segments: of the model.
+      segments: the segments of the model.
       method: how they are combined.
-      labels: of a classification.
+      labels: the labels of a classification.
       skips: whether a segment without a result is left out; otherwise the row has none.
       threshold: the largest share of segments that may be left out.
       forest: the segments, if they are trees for all rows that can be walked together.
@@ -108,7 +108,7 @@ class Ensemble:
             return np.asarray(missing.sum(axis=1) / chosen.sum(axis=1) > self.threshold, bool)
 
     def _combined(self, predictions: Sequence[Prediction], weights: Floats, used: Bools) -> Prediction:
-        """The result of each row from those of the segments: weights and used are [rows, segments]."""
+        """The result of each row from the results of the segments: weights and used are [rows, segments]."""
         if not self.labels:
             numbers = [one.numbers for one in predictions if one.numbers is not None]
             return Prediction(numbers=combined_numbers(np.stack(numbers, axis=1), weights, used, self.method))
@@ -163,7 +163,7 @@ class AllSegments:
 
 @dataclass(frozen=True)
 class Chain:
-    """One segment behind the other, each of which sees the outputs of those before it; the last one counts."""
+    """Segments that are scored in order, each with the outputs of those before it; the result is that of the last."""
 
     segments: tuple[Segment, ...]
     labels: tuple[str, ...]
@@ -199,13 +199,13 @@ def nothing(labels: tuple[str, ...], function: str, rows: int) -> Prediction:
 
 
 def merged(result: Prediction, other: Prediction, places: Places, chosen: Bools) -> Prediction:
-    """The result, with some rows of another one instead.
+    """The result, with some of its rows replaced by those of another one.
 
     Args:
-      result: so far.
-      other: whose rows `chosen` go to `places`.
-      places: in the result.
-      chosen: which rows of the other one.
+      result: the result so far.
+      other: the other result, whose rows `chosen` go to `places`.
+      places: the rows of the result to replace.
+      chosen: the rows of the other result.
     """
     if result.numbers is not None and other.numbers is not None:
         numbers = result.numbers.copy()

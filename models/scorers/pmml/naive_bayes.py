@@ -22,7 +22,7 @@ class Counts:
     logarithms: Floats
 
     def log_likelihoods(self, column: Column) -> Floats:
-        """[rows, classes]: 0 for missing and unknown values, which do not count."""
+        """[rows, classes]: 0 for missing and unknown values, which have no effect."""
         unknown = len(self.values)
         places = np.fromiter(
             (self.values.get(value, unknown) for value in column.values.tolist()), np.intp, len(column.values)

@@ -46,7 +46,7 @@ class Layer:
 
     def values(self, before: Floats) -> Floats:
         """The values of its neurons: [rows, neurons]."""
-        first = np.flatnonzero(self.weights.any(axis=1))[:1].sum()  # mostly, only the layer before it counts
+        first = np.flatnonzero(self.weights.any(axis=1))[:1].sum()  # usually, only the previous layer matters
         with np.errstate(all="ignore"):
             z = before[:, first:] @ self.weights[first:] + self.bias
             if self.activation == "threshold":
@@ -64,9 +64,9 @@ class Network:
 
     Attributes:
       inputs: the expressions of the first values.
-      layers: in their order.
-      outputs: the places of the outputs among all values.
-      labels: of the outputs; empty for a regression.
+      layers: the layers in their order.
+      outputs: the indices of the outputs among all values.
+      labels: the labels of the outputs; empty for a regression.
       line: maps a number back to the scale of the target.
     """
 
@@ -174,7 +174,7 @@ def _read_outputs(
 
 
 def _inverse(element: Element) -> Line:
-    """The lines of a NormContinuous, from the values that come out to those that went in."""
+    """The lines of a NormContinuous, from its output values back to its input values."""
     line = read_line(element)
     if any(one >= other for one, other in pairwise(line.after)):
         element.refuse("it must grow, so that it can be inverted")

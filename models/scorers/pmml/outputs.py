@@ -1,4 +1,4 @@
-"""Output: which columns a model gives, and from what they come."""
+"""Output: the output columns of a model, and their sources."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Source = Callable[[Prediction, Frame], Column]
 
 @dataclass(frozen=True)
 class OutputField:
-    """A column that a model gives.
+    """An output column of a model.
 
     Attributes:
-      name: of the column.
-      data_type: of its values.
-      source: computes them from the prediction and the frame.
-      final: whether it is a result of the whole; otherwise it is for later models only.
+      name: the name of the column.
+      data_type: the data type of its values.
+      source: computes its values from the prediction and the frame.
+      final: whether it is a result of the whole file; otherwise it is for later models only.
     """
 
     name: str
@@ -35,7 +35,7 @@ class OutputField:
 
 @dataclass(frozen=True)
 class Given:
-    """What the reader of an output knows about its model."""
+    """The facts that the reader of an output knows about its model."""
 
     context: Context
     read: ReadBody
@@ -46,11 +46,11 @@ class Given:
 
 
 def predicted(function: str, labels: tuple[str, ...], data_type: str, element: Element) -> tuple[str, Source]:
-    """The data type and the source of the predicted value of such a model."""
+    """The data type and the source of the predicted value, for a model with this function and these labels."""
     if function == REGRESSION:
         return DOUBLE, _numbers
     data_type = STRING if function == CLUSTERING else data_type
-    label_column(labels, np.zeros(0, np.int64), data_type, element)  # refuses labels that are not of the type
+    label_column(labels, np.zeros(0, np.int64), data_type, element)  # rejects labels that are not of the type
 
     def source(prediction: Prediction, _: Frame) -> Column:
         assert prediction.codes is not None
@@ -65,7 +65,7 @@ def _numbers(prediction: Prediction, _: Frame) -> Column:
 
 
 def probability(label: str | None) -> Source:
-    """The probability of a class, or that of the predicted one; 0 for a class that the model does not know."""
+    """The probability of a class, or of the predicted class; 0 for a class that the model does not know."""
 
     def source(prediction: Prediction, frame: Frame) -> Column:
         shares, codes = prediction.probabilities, prediction.codes
@@ -115,7 +115,7 @@ def read_outputs(element: Element | None, given: Given, scope: Scope) -> tuple[O
     Args:
       element: the Output.
       given: the model that it belongs to.
-      scope: the fields that transformed values may refer to, beside the earlier output fields.
+      scope: the fields that transformed values may refer to, besides the earlier output fields.
     """
     fields: list[OutputField] = []
     if element is None:

@@ -25,14 +25,14 @@ _ORDERS = {
 
 @dataclass(frozen=True)
 class Truth:
-    """Which rows are true, and which unknown: bool [rows] each, never both."""
+    """The rows that are true, and the rows that are unknown: bool [rows] each; no row is both."""
 
     true: Bools
     unknown: Bools
 
 
 class Predicate(Protocol):
-    """What each row of a frame is tested for."""
+    """A test of each row of a frame."""
 
     def test(self, frame: Frame) -> Truth:
         """Tests all rows."""
@@ -106,7 +106,7 @@ class Compound:
 
 
 def compared(column: Column, operator: str, value: Value) -> Bools:
-    """Which rows stand in that relation to a value; any result for missing ones."""
+    """Which rows have that relation to a value; the result for missing values is undefined."""
     if operator in _ORDERS:
         return np.asarray(_ORDERS[operator](column.values, float(value)), np.bool_)
     equal = np.asarray(column.values == value, np.bool_)
@@ -139,7 +139,7 @@ def read_predicate(element: Element, scope: Scope) -> Predicate:
     """Reads a predicate.
 
     Raises:
-      ModelLoadError: it refers to no field, or has an operator that is not supported.
+      ModelLoadError: it refers to an unknown field, or has an operator that is not supported.
     """
     if element.tag in ("True", "False"):
         element.check()

@@ -1,4 +1,4 @@
-"""What a model gives for the rows of a frame."""
+"""The predictions of a model for the rows of a frame."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Prediction:
     """The results for all rows.
 
     Attributes:
-      numbers: of a regression: [rows], NaN if missing. None for classes.
+      numbers: the numbers of a regression: [rows], NaN if missing. None for classes.
       labels: the texts of the classes or clusters.
-      codes: of a classification or clustering: [rows], places in `labels`, -1 if missing. None for numbers.
+      codes: the results of a classification or clustering: [rows], indices into `labels`, -1 if missing. None for
+        numbers.
       probabilities: [rows, labels]; None if the model has none.
-      affinities: of a clustering: the distance or similarity to each cluster, [rows, labels].
-      entities: the ids of what decided for each row, such as the node of a tree, as text.
+      affinities: for a clustering, the distance or similarity to each cluster, [rows, labels].
+      entities: for each row, the id of the entity that decided, such as the node of a tree, as text.
       reasons: the reason codes of a scorecard, the most important one first.
       segments: the predictions of the segments of a mining model, by their ids.
     """
@@ -40,7 +41,7 @@ class Prediction:
     segments: Mapping[str, Prediction] = field(default_factory=dict)
 
     def without(self, rows: Bools) -> Prediction:
-        """The same, with missing results for some rows."""
+        """The same predictions, with missing results for some rows."""
         return self if not rows.any() else self.scattered(np.flatnonzero(~rows), len(rows), take=True)
 
     def missing(self) -> Bools:
@@ -54,9 +55,9 @@ class Prediction:
         """The predictions of some rows among all of them; the others have no results.
 
         Args:
-          places: which rows.
-          rows: how many there are.
-          take: whether this has all rows, of which only those at `places` are kept.
+          places: the rows of these predictions among all rows.
+          rows: the number of all rows.
+          take: whether this already has all rows, of which only those at `places` are kept.
         """
 
         def spread(values: Any, nothing: object) -> Any:
@@ -82,7 +83,7 @@ class Prediction:
 
 
 def winners(probabilities: Floats) -> Codes:
-    """The place of the first largest number of each row; -1 for a row that has NaN."""
+    """The index of the first largest number of each row; -1 for a row that has NaN."""
     if not len(probabilities):
         return np.zeros(0, np.int64)
     missing = np.isnan(probabilities).any(axis=1)

@@ -20,10 +20,10 @@ class Table:
     """The terms of one sum.
 
     Attributes:
-      intercept: where the sum begins.
+      intercept: the start value of the sum.
       numeric: fields with exponent and coefficient; a missing value makes the sum missing.
       categorical: fields with the coefficients of their values; a missing or unknown value adds nothing.
-      products: coefficients with the fields that are multiplied.
+      products: coefficients with the fields that they multiply.
     """
 
     intercept: float
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Regression:
-    """One sum, and what becomes of it."""
+    """One sum, and its conversion to a prediction."""
 
     table: Table
     method: str
@@ -64,7 +64,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A sum for each class, and how they become probabilities."""
+    """A sum for each class, and their conversion to probabilities."""
 
     tables: tuple[Table, ...]
     labels: tuple[str, ...]
@@ -89,7 +89,7 @@ class Classifier:
 
 
 def normalized(values: Floats, method: str) -> Floats:
-    """The values after a method that needs no other class."""
+    """Applies a method that does not need the values of other classes."""
     if method == "none":
         return values
     if method == "softmax":

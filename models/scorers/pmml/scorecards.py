@@ -16,7 +16,7 @@ from models.scorers.pmml.predictions import Codes, Prediction
 
 @dataclass(frozen=True)
 class Attribute:
-    """A score for the rows of a predicate, and the place of its reason."""
+    """A score for the rows that satisfy a predicate, and the index of its reason."""
 
     predicate: Predicate
     score: float | Expression
@@ -25,13 +25,13 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Characteristic:
-    """The first attribute that is true counts; rows without one have no result."""
+    """Attributes, of which the first one that is true gives the score; rows without one have no result."""
 
     attributes: tuple[Attribute, ...]
     baseline: float
 
     def scores(self, frame: Frame) -> tuple[Floats, Codes]:
-        """The partial scores, and the places of the reasons: [rows] each."""
+        """The partial scores, and the indices of the reasons: [rows] each."""
         scores, reasons = np.full(frame.rows, np.nan), np.zeros(frame.rows, np.int64)
         rows = np.arange(frame.rows)
         for attribute in self.attributes:
@@ -54,9 +54,9 @@ class Scorecard:
     """A scorecard.
 
     Attributes:
-      initial: where the sum begins.
+      initial: the start value of the sum.
       characteristics: the characteristics whose scores it adds up.
-      reasons: the codes; empty if it gives none.
+      reasons: the reason codes; empty if the scorecard has none.
       sign: 1 if points below the baseline are reasons, -1 if those above it are.
     """
 

@@ -5,8 +5,8 @@ float64 (float32 for fields of the type float), where NaN and the empty text are
 of its Output element; without one, they are the target and, for each class, probability_CLASS. A missing result is
 NaN or an empty text.
 
-A file whose results could not be right is refused: `models.scorers.pmml` knows all elements and attributes that it
-computes with.
+A file whose results might be wrong is rejected: `models.scorers.pmml` accepts only the elements and attributes that it
+implements.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Does nothing more than the import of this module."""
+    """Does nothing: importing this module is enough."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A document that takes and gives the arrays of scorers."""
+    """A document that takes and returns the arrays of scorers."""
 
     document: Document
 
@@ -90,7 +90,7 @@ def _column(field: DataField, values: Array) -> Column:
             raise ScoringError(f"input {field.name!r} holds a number that is not finite")
         return Column(numbers)
     texts = np.empty(len(values), object)
-    # Without a null in a column of texts, the empty one is a missing value, unless the file declares it.
+    # A column of texts cannot contain nulls, so the empty text is a missing value unless the file declares it.
     empty = "" if "" in (*field.valid, *field.missing, *field.invalid) else None
     try:
         texts[:] = [value.decode() or empty for value in values.tolist()]

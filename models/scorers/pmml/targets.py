@@ -1,4 +1,4 @@
-"""Targets: how a predicted number is limited, scaled and rounded."""
+"""Targets, which limit, scale and round a predicted number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """What becomes of a number, in the order of the attributes."""
+    """The changes to a predicted number, in the order of the attributes."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -30,7 +30,7 @@ class Target:
     rounding: str | None = None
 
     def applied(self, prediction: Prediction) -> Prediction:
-        """The prediction with other numbers; missing ones stay missing."""
+        """The prediction with changed numbers; missing ones stay missing."""
         if prediction.numbers is None or self == Target():
             return prediction
         numbers = np.clip(prediction.numbers, self.low, self.high) * self.factor + self.constant
@@ -38,7 +38,7 @@ class Target:
 
 
 def read_targets(element: Element | None, function: str) -> Target:
-    """Reads Targets; without any, numbers stay as they are."""
+    """Reads Targets; without any, numbers stay unchanged."""
     if element is None:
         return Target()
     element.check("", "Target")

@@ -11,13 +11,13 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class Node:
-    """A node, whose place is that in the list of all nodes.
+    """A node; its place is its index in the list of all nodes.
 
     Attributes:
-      predicate: which rows it takes.
-      children: places.
-      default: the place of the child for rows whose way is unknown; NOWHERE if there is none.
-      count: how many records it stands for; 0 if it does not say so.
+      predicate: the predicate that selects its rows.
+      children: the places of its children.
+      default: the place of the child for rows whose path is unknown; NOWHERE if there is none.
+      count: the number of training records in it; 0 if the file does not state it.
     """
 
     predicate: Predicate

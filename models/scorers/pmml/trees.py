@@ -25,17 +25,17 @@ _STRATEGIES = "none lastPrediction nullPrediction defaultChild weightedConfidenc
 class Tree:
     """A tree.
 
-    Arrays of nodes have one more item, which is missing: that at NOWHERE.
+    Arrays of nodes have one additional item, at NOWHERE, whose value is missing.
 
     Attributes:
       nodes: the first one is the root.
       strategy: what happens to rows for which a predicate is unknown.
-      keep_last: whether rows that no child takes have the score of their last node.
-      numbers: of a regression: [nodes], NaN where a node has no score.
-      labels: of a classification.
-      codes: [nodes], places in `labels`, -1 where a node has no score.
+      keep_last: whether rows that match no child get the score of their last node.
+      numbers: the scores of a regression: [nodes], NaN where a node has no score.
+      labels: the labels of a classification.
+      codes: [nodes], indices into `labels`, -1 where a node has no score.
       distributions: [nodes, labels]: the share of each class; NaN where a node has none.
-      ids: of the nodes.
+      ids: the ids of the nodes.
       nodes_flat: the same nodes for rows without missing values, if they have that form.
     """
 
@@ -65,14 +65,14 @@ class Tree:
         return None if self.nodes_flat is None else flat_forest([self.nodes_flat])
 
     def reached(self, frame: Frame, places: Places, complete: Bools) -> Prediction:
-        """The predictions of the nodes that rows have reached; those that are not complete go down again."""
+        """The predictions of the nodes that rows have reached; rows that are not complete descend again."""
         rest = np.flatnonzero(~complete)
         if len(rest):
             places[rest] = self._walk(frame.subset(rest))
         return self._at(places)
 
     def _at(self, places: Places) -> Prediction:
-        """The predictions of nodes, and missing ones for NOWHERE."""
+        """The predictions of nodes; missing ones for NOWHERE."""
         entities = Column(self.ids.take(places))
         if self.numbers is not None:
             return Prediction(numbers=self.numbers.take(places), entities=entities)
@@ -93,7 +93,7 @@ class Tree:
         return result
 
     def _step(self, place: int, rows: Places, frame: Frame, result: Places) -> list[tuple[int, Places]]:
-        """Where the rows in a node go next; rows that end there are noted in `result`."""
+        """The nodes to which the rows in a node go next; rows that end there are recorded in `result`."""
         node, following = self.nodes[place], []
         for child in node.children:
             truth = self.nodes[child].predicate.test(frame.subset(rows))
@@ -125,7 +125,7 @@ class Tree:
         return Prediction(labels=self.labels, codes=codes.astype(np.int64), probabilities=shares)
 
     def _shares(self, place: int, frame: Frame) -> Floats:
-        """The confidences or counts of the classes, of rows that are in a node: [rows, labels]."""
+        """The confidences or counts of the classes, for the rows in a node: [rows, labels]."""
         node = self.nodes[place]
         own = self.distributions if self.strategy == "weightedConfidence" else self.counts
         if not node.children or not frame.rows:
@@ -145,13 +145,13 @@ class Tree:
         return total
 
     def _taken(self, node: Node, frame: Frame) -> list[Bools]:
-        """Which rows each child takes: several take a row if its way is unknown."""
+        """The rows that go to each child; a row goes to several children if its path is unknown."""
         open_rows, mixed, taken = np.ones(frame.rows, bool), np.zeros(frame.rows, bool), []
         for child in node.children:
             truth = self.nodes[child].predicate.test(frame)
             taken.append(open_rows & (truth.true | truth.unknown))
             mixed |= open_rows & truth.unknown
-            # A row whose way was known ends the search; a mixed one goes on, in aggregateNodes up to a true node.
+            # A row whose path is known ends the search; any other row goes on, with aggregateNodes up to a true node.
             ends = truth.true if self.strategy == "aggregateNodes" else truth.true & ~mixed
             open_rows = open_rows & ~ends
         return taken
@@ -165,7 +165,7 @@ def read_tree(element: Element, context: Context) -> ReadBody:
     element.check(_ATTRIBUTES, f"{COMMON_CHILDREN} Node")
     strategy = element.choice("missingValueStrategy", _STRATEGIES, "none")
     element.choice("splitCharacteristic", "binarySplit multiSplit", "multiSplit")
-    element.number("missingValuePenalty", 1.0)  # it lowers confidences, which are no output
+    element.number("missingValuePenalty", 1.0)  # it lowers confidences, which are not an output
     last = element.choice("noTrueChildStrategy", "returnNullPrediction returnLastPrediction", "returnNullPrediction")
     if strategy in MIXING and context.function != CLASSIFICATION:
         element.refuse(f"missingValueStrategy {strategy!r} is supported for classification only")

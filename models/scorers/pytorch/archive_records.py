@@ -1,4 +1,4 @@
-"""The records of a file of PyTorch, which is a zip file, as PyTorch itself reads them."""
+"""The records of a PyTorch file, which is a zip file, as PyTorch itself reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ArchiveRecords:
     """The names of the records, read by PyTorch's own reader, so that the checked records are the loaded ones.
 
     Attributes:
-      names: without the folder that all of them are in.
+      names: the names, without the folder that contains all of the records.
       reader: a torch._C.PyTorchFileReader.
     """
 
@@ -31,7 +31,7 @@ class ArchiveRecords:
         """Reads the names.
 
         Raises:
-          ModelLoadError: PyTorch cannot read it, a name occurs twice, or Python sees other names than PyTorch.
+          ModelLoadError: PyTorch cannot read the file, a name occurs twice, or Python and PyTorch see different names.
         """
         try:
             reader = torch._C.PyTorchFileReader(str(path))
@@ -40,7 +40,7 @@ class ArchiveRecords:
                 seen = [entry.filename for entry in archive.infolist()]
         except Exception as error:
             raise ModelLoadError(f"PyTorch cannot read it: {one_line(error)}") from error
-        # Two of the ways in which PyTorch loads a program read it with Python: neither may see what the other does not.
+        # Two of PyTorch's ways to load a program read it with Python: neither reader may see what the other does not.
         root = seen[0].partition("/")[0] if seen else ""
         if len(set(names)) != len(names) or sorted(f"{root}/{name}" for name in names) != sorted(seen):
             raise ModelLoadError("its records are not all in one folder, or some names occur twice")
@@ -59,7 +59,7 @@ class ArchiveRecords:
         return content
 
     def holds_only_tensors(self, name: str) -> bool:
-        """Whether a record of torch.save can be loaded without running code."""
+        """Whether a record written by torch.save can be loaded without running code."""
         try:
             torch.load(io.BytesIO(self.read(name)), map_location="cpu", weights_only=True)
         except ModelLoadError:

@@ -26,13 +26,13 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
     """Loads an exported program.
 
     Args:
-      path: of the file, with the suffix .pt2.
-      descriptor: selects outputs.
+      path: the file, with the suffix .pt2.
+      descriptor: the descriptor, which selects the outputs.
       allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ModelLoadError: it is broken, does more than compute, has a state, or takes a fixed number of rows.
+      ModelLoadError: the program is broken, does more than compute, has state, or takes a fixed number of rows.
     """
     if any(name.startswith("input.") for name in descriptor.options):
         raise ModelLoadError("an exported program knows its inputs; leave the options input.NAME out")
@@ -45,7 +45,7 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
         raise ModelLoadError(f"PyTorch cannot load it as an exported program: {one_line(error)}") from error
     _check_graph(program)
     inputs = _inputs(program)
-    # PyTorch's hooks check the sizes again, which takes a multiple of the time of a small batch.
+    # PyTorch's hooks check the sizes again, which takes several times as long as a small batch.
     checked_by_us = all(size is not None for spec in inputs.values() for size in (spec.shape or ())[1:])
     run = module.forward if checked_by_us else module
     call = _called_by_name(run, tuple(inputs), program.call_spec.in_spec.children()[0].num_children)
@@ -53,7 +53,7 @@ def open_exported_program(path: Path, descriptor: ModelDescriptor, allow_code: C
 
 
 def _called_by_name(run: Callable[..., Any], names: tuple[str, ...], positional: int) -> Callable[..., Any]:
-    """The program as a function of named inputs: it takes each of them as the example inputs were given."""
+    """The program as a function of named inputs, each of which is passed in the way its example input was."""
 
     def call(**tensors: torch.Tensor) -> Any:
         arguments = [tensors[name] for name in names[:positional]]
@@ -117,7 +117,7 @@ def _parameters(program: Any, arguments: Any, keywords: Any) -> list[str]:
 
 
 def _check_rows(name: str, size: Any, limits: Mapping[Any, Any]) -> None:
-    """Checks that a first dimension may have any size."""
+    """Checks that the first dimension of an input may have any size."""
     remedy = REMEDY.format(name=name)
     if not isinstance(size, torch.SymInt):
         raise ModelLoadError(f"input {name!r} takes {size} rows and no other number; {remedy}")

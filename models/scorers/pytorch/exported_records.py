@@ -1,10 +1,10 @@
 """Checks an exported program before PyTorch reads it.
 
-`torch.export.load` of version 2.15 runs code that a file contains in these ways: it unpickles weights that are marked
-so, opaque constants, and example inputs that its safe reader refuses (as a second try); it loads libraries that
-AOTInductor compiled; it passes symbolic sizes to sympy, which evaluates them as Python; it resolves operators by any
-dotted name; names become the source code of a function; and it imports modules that describe nested inputs. A file
-that torch.export.save wrote from a usual model needs none of these.
+`torch.export.load` of version 2.15 can run code from a file in these ways: it unpickles weights that are marked as
+pickled, opaque constants, and example inputs that its safe reader rejects (as a second attempt); it loads libraries
+that AOTInductor compiled; it passes symbolic sizes to sympy, which evaluates them as Python; it resolves operators by
+any dotted name; it turns names into the source code of a function; and it imports modules that describe nested inputs.
+A file that torch.export.save wrote from an ordinary model needs none of these.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _PASSED_ON = ("metadata", "as_string", "as_strings", "guards_code")
 
 
 def check_records(records: ArchiveRecords, allow_code: Callable[[str], None]) -> None:
-    """Checks everything of an exported program that PyTorch could take for code.
+    """Checks everything in an exported program that PyTorch could treat as code.
 
     Raises:
-      PickleRefusedError: from `allow_code`, when it contains pickles or native code.
-      ModelLoadError: it has no program, or what should be a name or size is something else.
+      PickleRefusedError: from `allow_code`, when the file contains pickles or native code.
+      ModelLoadError: the file has no program, or something other than a name or a size where one is expected.
     """
     strange = sorted(name for name in records.names if not _KNOWN.fullmatch(name))
     if strange:
@@ -66,7 +66,7 @@ def check_records(records: ArchiveRecords, allow_code: Callable[[str], None]) ->
 
 
 def _check_payload(records: ArchiveRecords, name: str, allow_code: Callable[[str], None]) -> None:
-    """Weights and constants: plain numbers, or what PyTorch's safe reader reads."""
+    """Checks that weights or constants are plain numbers, or readable by PyTorch's safe reader."""
     folder = name.rpartition("/")[0]
     config = _json(records, name).get("config")
     for entry in config.values() if isinstance(config, dict) else ():
@@ -83,7 +83,7 @@ def _json(records: ArchiveRecords, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelLoadError(f"{name} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ModelLoadError(f"{name} is not an object of JSON")
+        raise ModelLoadError(f"{name} is not a JSON object")
     return content
 
 

@@ -13,7 +13,7 @@ from models.tensors import TensorSpec
 OPTION_PREFIX = "input."
 EXAMPLE = "float32:11"
 
-# PyTorch and numpy call them alike.
+# PyTorch and numpy use the same names for these types.
 TYPES = {
     name: np.dtype(name)
     for name in ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
@@ -22,7 +22,7 @@ _INPUT = re.compile(r"(\w+)(?::((?:[1-9]\d{0,8}|any)(?:x(?:[1-9]\d{0,8}|any))*))
 
 
 def input_spec(name: str, text: str) -> TensorSpec:
-    """An input as its option describes it.
+    """The spec of an input that an option describes.
 
     Raises:
       ScorerOptionError: the text is not TYPE or TYPE:SIZExSIZE.

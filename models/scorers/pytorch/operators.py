@@ -1,4 +1,7 @@
-"""Which operators a program may have: those that compute. Neither this nor the check of source code needs PyTorch."""
+"""The operators that a program may have: those that only compute. This module does not need PyTorch.
+
+The check of source code does not need it either.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ FILE_OPERATORS = frozenset({"from_file", "save"})
 
 
 def refusal(namespace: str, name: str) -> str | None:
-    """Why programs with that operator are refused; None if they are not.
+    """The reason why programs with that operator are rejected; None if they are accepted.
 
     >>> refusal("aten", "linear") is None, refusal("aten", "from_file")
     (True, 'reads or writes files')

@@ -1,4 +1,4 @@
-"""What both formats of programs have in common: the types of tensors, the names of results, the texts of errors."""
+"""The common parts of both program formats: the types of tensors, the names of results, the texts of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {getattr(torch, name): dtyp
 
 @dataclass(frozen=True)
 class Program:
-    """A loaded program: `call` takes its inputs by name, and gives what `named_results` understands."""
+    """A loaded program: `call` takes its inputs by name, and returns a value that `named_results` accepts."""
 
     call: Callable[..., Any]
     signature: Signature
@@ -30,7 +30,7 @@ def named_results(returned: Any, error: type[ServingError]) -> dict[str, torch.T
     """The outputs by name, from a tensor, a tuple or list of tensors, or a dict.
 
     Raises:
-      error: when it is something else, holds something else, or a type of numbers that numpy lacks.
+      error: the value is something else, contains something else, or has a numeric type that numpy lacks.
     """
     named = _named(returned)
     if not named:

@@ -1,14 +1,17 @@
 """modelType `pytorch`: a program that PyTorch has exported, run in this process (the extra `pytorch` installs it).
 
 The model is one file: an exported program (.pt2, `torch.export.save`), or TorchScript (.pt or .ts, `torch.jit.save`).
-Both are programs of PyTorch's operators. A file of `torch.save` is a pickle without a program, and is refused.
+Both are programs that consist of PyTorch's operators. A file written by `torch.save` is a pickle without a program, and
+is rejected.
 
-The inputs have the names of the parameters of `forward`. A tensor that it returns is the output `output`; a tuple gives
-`output_0`, `output_1` and so on, a dict an output for each key. An exported program knows the types and shapes; the
-first dimension of each input must be of any size (`dynamic_shapes`). TorchScript does not, so options tell them.
+The inputs have the names of the parameters of `forward`. A returned tensor is the output `output`; a tuple becomes
+`output_0`, `output_1` and so on, and a dict becomes one output for each key. An exported program knows the types and
+shapes; the first dimension of each input must accept any size (`dynamic_shapes`). TorchScript knows neither types nor
+shapes, so options define them.
 
-What would run code while it is loaded is refused unless the deployment allows it (`models.artifacts.pickles`), and so
-are programs that read or write files, use operators of other packages, or change their own state from call to call.
+A file that would run code while it is loaded is rejected unless the deployment allows it (`models.artifacts.pickles`).
+Programs that read or write files, use operators of other packages, or change their own state between calls are
+rejected as well.
 
 Every call runs on the thread that makes it, as for onnxruntime. Calls are not serialized.
 
@@ -69,7 +72,7 @@ def load(source: ModelSource) -> Scorer:
 
 
 def prepare() -> None:
-    """Sets PyTorch to one thread, beyond the import of this module, which imports it."""
+    """Limits PyTorch to one thread; importing this module has already imported PyTorch."""
     torch.set_num_threads(1)
 
 
@@ -95,8 +98,8 @@ class PytorchScorer(InProcessScorer):
         """Scores rows.
 
         Raises:
-          ScoringError: PyTorch fails, with its text in one line; when the inputs are not those of the signature;
-            or when the outputs are not, or have another number of rows.
+          ScoringError: PyTorch fails (the message has its text on one line), the inputs or outputs are not those of
+            the signature, or the outputs have another number of rows.
         """
         rows = check_inputs(inputs, self._signature.inputs)
         check_shapes(inputs, self._signature.inputs, rows)
@@ -115,12 +118,12 @@ class PytorchScorer(InProcessScorer):
 
     def _results(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         assert self._call is not None, "the model is closed"
-        # Copies: a program may change its inputs, and ours are memory of Arrow's that others read.
+        # Copies, because a program may change its inputs, and ours are Arrow memory that other code reads.
         tensors = {name: torch.tensor(values) for name, values in inputs.items()}
         try:
             with torch.inference_mode():
                 returned = self._call(**tensors)
-        except Exception as error:  # PyTorch raises what Python has
+        except Exception as error:  # PyTorch raises exceptions of many kinds
             raise ScoringError(one_line(error)) from error
         return {name: np.asarray(tensor.numpy()) for name, tensor in named_results(returned, ScoringError).items()}
 
@@ -128,12 +131,12 @@ class PytorchScorer(InProcessScorer):
 def _open(path: Path, descriptor: ModelDescriptor, allow_code: Callable[[str], None]) -> Program:
     records = ArchiveRecords.open(path)
     if "archive_format" in records.names:
-        path = path.rename(path.with_name("model.pt2"))  # PyTorch warns of other names
+        path = path.rename(path.with_name("model.pt2"))  # PyTorch warns about other names
         return open_exported_program(path, descriptor, allow_code)
     if "constants.pkl" in records.names:
         return open_torch_script(path, records, descriptor, allow_code)
     if "data.pkl" in records.names:
-        raise ModelLoadError(f"it is a file of torch.save: a pickle of weights or classes, not a program; {REMEDY}")
+        raise ModelLoadError(f"it was written by torch.save: a pickle of weights or classes, not a program; {REMEDY}")
     raise ModelLoadError(f"it is neither an exported program nor TorchScript; {REMEDY}")
 
 
@@ -150,7 +153,7 @@ def _model_file(content: bytes | Path, folder: Path) -> Path:
 
 
 def _is_program(path: Path) -> bool:
-    """Whether it has the records of PyTorch, which are in a folder of any name."""
+    """Whether the file has PyTorch's records, which are in a folder of any name."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(("/data.pkl", "/archive_format")) for name in archive.namelist())

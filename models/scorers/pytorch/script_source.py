@@ -1,7 +1,7 @@
 """Checks the source code in a file of TorchScript before PyTorch reads it.
 
-PyTorch evaluates default values of parameters while it loads, and may run `__setstate__`. (Tried with version 2.15: a
-default value that called `torch.from_file` created that file.) The serializer only writes constants there.
+PyTorch evaluates the default values of parameters while it loads a file, and may run `__setstate__`. (With version
+2.15, a default value that called `torch.from_file` created that file.) The serializer only writes constants there.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _PACKED_CLASSES = "quantized"  # the only C++ classes that may be in a model: pa
 
 
 def check_source(name: str, content: bytes, allow_code: Callable[[str], None]) -> None:
-    """Checks a file of the code of TorchScript, which is a subset of Python.
+    """Checks a file of TorchScript code, which is a subset of Python.
 
     Raises:
-      PickleRefusedError: from `allow_code`, when loading runs more than constants.
-      ModelLoadError: Python cannot read it, or it names an operator that is refused.
+      PickleRefusedError: from `allow_code`, when loading evaluates more than constants.
+      ModelLoadError: Python cannot parse the file, or it names an operator that is rejected.
     """
     try:
         tree = ast.parse(content.decode("ascii"))
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ModelLoadError(f"{name} is not code of TorchScript: {error}") from error
+        raise ModelLoadError(f"{name} is not TorchScript code: {error}") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             _check_attribute(name, node)
@@ -39,7 +39,7 @@ def check_source(name: str, content: bytes, allow_code: Callable[[str], None]) -
 
 
 def _evaluated(node: ast.AST) -> Iterator[ast.AST]:
-    """What PyTorch evaluates when it loads a definition."""
+    """The nodes that PyTorch evaluates when it loads a definition."""
     if isinstance(node, ast.FunctionDef):
         yield from node.args.defaults
         yield from (one for one in node.args.kw_defaults if one is not None)
@@ -69,7 +69,10 @@ def _check_attribute(file: str, node: ast.Attribute) -> None:
 
 
 def _check_getattr(file: str, node: ast.Call) -> None:
-    """`getattr` reads attributes of modules whose names are numbers; of `torch`, it could hide a function's name."""
+    """Rejects `getattr` on `torch`, where it could hide a function's name.
+
+    The serializer uses `getattr` for attributes of modules whose names are numbers.
+    """
     owner = node.args[0] if node.args else None
     if isinstance(owner, (ast.Name, ast.Attribute)) and _dotted(owner)[:1] in (["torch"], ["ops"]):
         raise ModelLoadError(f"{file} line {node.lineno} uses getattr on PyTorch's functions, which hides their names")

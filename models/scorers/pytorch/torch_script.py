@@ -28,15 +28,15 @@ def open_torch_script(
     """Loads TorchScript, and scores two rows of zeros to learn its outputs.
 
     Args:
-      path: of the file.
-      records: of the file.
-      descriptor: its options describe the inputs.
+      path: the file.
+      records: the records of the file.
+      descriptor: the descriptor, whose options describe the inputs.
       allow_code: raises unless the deployment allows loading to run code; its argument describes the code.
 
     Raises:
       PickleRefusedError: from `allow_code`.
-      ScorerOptionError: the options do not describe exactly the inputs.
-      ModelLoadError: it is broken, does more than compute, or cannot score rows.
+      ScorerOptionError: the options do not describe exactly the inputs of the program.
+      ModelLoadError: the program is broken, does more than compute, or cannot score rows.
     """
     for name in sorted(records.names):
         if name.startswith("code/") and name.endswith(".py"):
@@ -72,7 +72,7 @@ def _inputs(schema: Any, descriptor: ModelDescriptor) -> dict[str, TensorSpec]:
         if str(parameter.type) not in ("Tensor", "Optional[Tensor]"):
             raise ModelLoadError(f"input {name!r} is a {parameter.type}, not a tensor; give it a default value")
         raise ScorerOptionError(
-            f"TorchScript does not tell the type and shape of input {name!r}; name them, as in --option "
+            f"TorchScript does not state the type and shape of input {name!r}; give them, as in --option "
             f"{OPTION_PREFIX}{name}={EXAMPLE} (the sizes are those after the rows)"
         )
     if not described:

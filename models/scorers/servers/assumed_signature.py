@@ -1,6 +1,6 @@
 """The signature of a model whose server does not describe it: the inputs that the descriptor names.
 
-Their types are those of the options `dtype.INPUT`, and float32 otherwise.
+Their types are given by the options `dtype.INPUT`, and are float32 otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Dtypes = Mapping[str, np.dtype[np.generic]]
 
 
 def read_dtypes(reader: OptionReader, allowed: Collection[str]) -> Dtypes:
-    """The options `dtype.INPUT`, whose values are numpy's names of types, and `string` for arrays of bytes.
+    """Reads the options `dtype.INPUT`, whose values are numpy's names of types, or `string` for arrays of bytes.
 
     Raises:
       ScorerOptionError: a type is not one of `allowed`.
@@ -34,10 +34,10 @@ def assumed_signature(descriptor: ModelDescriptor, dtypes: Dtypes, name: str, wh
     """The signature whose inputs are those in the descriptor's mapping and in the options; shapes are unknown.
 
     Args:
-      descriptor: of the model.
-      dtypes: of the inputs that are not float32.
-      name: of the signature, unless the descriptor names one.
-      why: the server's description is not used, for the error.
+      descriptor: the descriptor of the model.
+      dtypes: the types of the inputs that are not float32.
+      name: the name of the signature, unless the descriptor names one.
+      why: the reason why the server's description is not used, for the error.
 
     Raises:
       ModelLoadError: no input is named.

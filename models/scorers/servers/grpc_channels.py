@@ -154,8 +154,8 @@ class GrpcClient:
 
     Args:
       address: the location of the model, for errors.
-      options: of the scorer.
-      settings: of the channel.
+      options: the options of the scorer.
+      settings: the settings of the channel.
     """
 
     def __init__(self, address: str, options: RemoteOptions, settings: ChannelSettings) -> None:
@@ -177,7 +177,7 @@ class GrpcClient:
         """Calls a method of a stub and returns its answer.
 
         Args:
-          method: of a stub of `channel`.
+          method: a method of a stub of `channel`.
           request: the message.
           check: looks at each answer, and may raise a RemoteCallError.
           transient_text: matches the texts of errors that are transient regardless of their status.
@@ -210,7 +210,7 @@ class GrpcClient:
 
 
 def read_channel_settings(reader: OptionReader, served: ServedModel, options: RemoteOptions) -> ChannelSettings:
-    """The settings for the addresses of a location, with the options of gRPC.
+    """Reads the settings for the addresses of a location, with the options of gRPC.
 
     Raises:
       ScorerOptionError: an option is invalid.
@@ -229,7 +229,7 @@ def channel_target(addresses: tuple[Address, ...]) -> str:
     """The target for gRPC: a name that gRPC resolves itself, or a list of addresses for several hosts.
 
     Raises:
-      ModelLoadError: one of several hosts is unknown, or they have no common version of IP.
+      ModelLoadError: one of several hosts is unknown, or the hosts have no common version of IP.
     """
     if len(addresses) == 1:
         return f"dns:///{addresses[0]}"

@@ -1,9 +1,9 @@
 """The common parts of the scorers of the Open Inference protocol (V2): Seldon's MLServer, KServe, Triton and others.
 
-The protocol has no signatures: each model is called with all its inputs. The server's metadata describe them. A server
-that does not, or describes them wrongly, is served with the inputs that the descriptor maps and those of the options
-`dtype.INPUT`. Versions on the server are texts. Results have the version that the server's answer names when it is a
-number, and none otherwise: that the location names one does not mean that it answered, because KServe ignores it.
+The protocol has no signatures: each model is called with all its inputs, which the server's metadata describe. If the
+metadata are missing or wrong, the inputs are those that the descriptor maps and those of the options `dtype.INPUT`.
+Versions on the server are texts. Results have the version that the server's answer names if it is a number, and none
+otherwise: a version in the location does not mean that this version answered, because KServe ignores it.
 
 A model is loaded once the server reports that it is ready.
 
@@ -40,12 +40,12 @@ from models.text import SERVER_TEXT_LIMIT, error_text
 
 SIGNATURE = "infer"
 
-# How MLServer and Triton reject a call while they load the model, with a status that they also give to wrong calls.
+# The texts with which MLServer and Triton reject a call while they load the model; the status is that of wrong calls.
 NOT_READY = re.compile(r"^Model .{1,300} is not ready yet|is not at ready state|has no available versions")
 
 _DTYPE_NAMES = tuple("string" if dtype.kind == "O" else dtype.name for dtype in DATATYPES.values())
 
-# KServe fails without an id. It is unique, so that a call can be found in the logs of a server.
+# KServe fails without an id. Ids are unique, so that a call can be found in the logs of a server.
 _ID_PREFIX = uuid.uuid4().hex
 _ID_NUMBERS = itertools.count()
 
@@ -56,7 +56,7 @@ class Inference:
 
     Attributes:
       outputs: arrays by name.
-      version: of the model that answered, in the server's words; empty if it names none.
+      version: the version of the model that answered, as the server names it; empty if the server names none.
     """
 
     outputs: Mapping[str, Array]
@@ -68,8 +68,8 @@ class ModelMetadata:
     """A server's description of a model.
 
     Attributes:
-      inputs: its inputs; empty if the server does not tell.
-      outputs: its outputs; empty if the server does not tell.
+      inputs: its inputs; empty if the server does not describe them.
+      outputs: its outputs; empty if the server does not describe them.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -90,14 +90,14 @@ class OpenInferenceClient(Protocol):
 
         Args:
           inputs: arrays by name.
-          outputs: the names of the outputs to ask for; empty for all that the server gives.
+          outputs: the names of the outputs to request; empty for all that the server returns.
 
         Raises:
           ScoringError: the call fails, or its answer contradicts itself.
         """
 
     def close(self) -> None:
-        """Releases its connections."""
+        """Releases the client's connections."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class OpenInferenceScorer(RemoteScorer[OpenInferenceClient]):
         """Scores rows; see `models.scorers.base.Scorer.score`.
 
         Raises:
-          RemoteCallError: with the address, the status and the server's text.
+          RemoteCallError: the call fails; the message has the address, the status and the server's text.
           ScoringError: an input cannot be sent, or the answer cannot be read or differs from the metadata.
         """
         rows = row_count(inputs)
         if not rows:
-            # Servers differ in what they do with tensors without rows.
+            # Servers treat tensors without rows differently.
             known = self._signature.outputs
             return Scores(no_rows({name: known[name] for name in self._outputs or known if name in known}))
         answer = self._client.infer(inputs, self._outputs)
@@ -174,10 +174,10 @@ def open_scorer(
     """The scorer of a model, as soon as the server reports that it is ready.
 
     Args:
-      descriptor: of the model.
-      client: which the scorer closes; the caller closes it when this fails.
+      descriptor: the descriptor of the model.
+      client: the client, which the scorer closes; the caller closes it when this function fails.
       remote: the options of every remote scorer.
-      options: of this protocol.
+      options: the options of this protocol.
 
     Raises:
       ScoringError: a call fails.

@@ -1,4 +1,4 @@
-"""The bodies of the Open Inference protocol (V2) over REST: JSON, with tensors in binary form behind it if possible."""
+"""The bodies of the Open Inference protocol (V2) over REST: JSON, followed by tensors in binary form if possible."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.tensors import Array, TensorSpec
 HEADER_LENGTH = "inference-header-content-length"
 """The HTTP header with the size of the JSON that precedes tensors in binary form."""
 
-# The kinds of numbers in JSON that each kind of dtype takes: numpy would turn 1.5 into 1, and "1" into 1, silently.
+# The kinds of JSON numbers that each kind of dtype accepts: numpy would silently turn 1.5 into 1, and "1" into 1.
 # Floats may also be null, which is what servers send for NaN.
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iufO"}
 
@@ -45,9 +45,9 @@ def inference_body(
 
     Args:
       inputs: arrays by name.
-      outputs: the names of the outputs to ask for; empty for all.
+      outputs: the names of the outputs to request; empty for all.
       request_id: the id of the call.
-      binary: whether tensors go in binary form, in both directions.
+      binary: whether tensors are sent in binary form, in both directions.
 
     Raises:
       TypeError: the protocol lacks the type of an input, or a string is not bytes.
@@ -125,7 +125,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     """The JSON object in a body, in which NaN and infinity may be numbers, as Python's json and Triton write them.
 
     Raises:
-      ValueError: it is not one.
+      ValueError: the body is not a JSON object.
     """
     try:
         value = orjson.loads(content)
@@ -170,7 +170,7 @@ def _json_array(data: Any, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
 
 
 def _is_of_kind(data: list[Any], dtype: np.dtype[np.generic]) -> bool:
-    if dtype == np.uint64:  # of small and large ones together, numpy would make floats
+    if dtype == np.uint64:  # numpy would convert a mix of small and large numbers to floats
         return all(type(value) is int for value in _flat(data))
     return np.array(data).dtype.kind in _KINDS[dtype.kind]
 

@@ -108,7 +108,7 @@ class InferenceClient:
         try:
             extensions = json_object(self._client.call("GET", self._root).content).get("extensions")
         except (RemoteCallError, ValueError):
-            return False  # an ingress may let nothing but the models pass
+            return False  # an ingress may forward only requests to models
         return isinstance(extensions, list) and _BINARY_EXTENSION in extensions
 
 

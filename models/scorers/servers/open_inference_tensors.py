@@ -35,7 +35,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def datatype_name(dtype: np.dtype[np.generic]) -> str:
-    """The protocol's name of a numpy dtype.
+    """The protocol's name for a numpy dtype.
 
     Raises:
       TypeError: the protocol has no such datatype.
@@ -61,16 +61,16 @@ def datatype_dtype(name: object) -> np.dtype[np.generic]:
 
 
 def tensor_spec(name: str, datatype: object, shape: Sequence[object], address: str) -> TensorSpec:
-    """An input or output as the server's metadata describe it.
+    """The spec of an input or output that the server's metadata describe.
 
     Args:
-      name: of the tensor.
-      datatype: the protocol's name of its type.
-      shape: its sizes, of which -1 is any; empty if the server does not tell.
-      address: of the model, for errors.
+      name: the name of the tensor.
+      datatype: the protocol's name for its type.
+      shape: its sizes, where -1 stands for any size; empty if the server does not state them.
+      address: the address of the model, for errors.
 
     Raises:
-      ModelLoadError: the type is not supported, or the first size is not that of any batch.
+      ModelLoadError: the type is not supported, or the first size is fixed.
     """
     try:
         dtype = datatype_dtype(datatype)
@@ -134,7 +134,7 @@ def shaped(values: Array, shape: Sequence[int]) -> Array:
     Raises:
       ValueError: the shape has a different number of items.
     """
-    # numpy would compute a size of -1, which an answer may not have.
+    # numpy would replace a size of -1, but an answer must not contain one.
     if any(size < 0 for size in shape):
         raise ValueError(f"shape {list(shape)} has a size below 0")
     return values.reshape(tuple(shape))

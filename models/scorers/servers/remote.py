@@ -1,4 +1,4 @@
-"""The base of scorers for models on servers, and what they check of inputs and outputs.
+"""The base class of scorers for models on servers, and their checks of inputs and outputs.
 
 `models.scorers.servers.remote_options` describes the options that all of them have.
 """
@@ -65,7 +65,7 @@ class Closable(Protocol):
     """A client that must be closed."""
 
     def close(self) -> None:
-        """Releases its connections."""
+        """Releases the client's connections."""
 
 
 @contextmanager

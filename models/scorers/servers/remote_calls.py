@@ -47,7 +47,7 @@ class Retries:
 
         Args:
           options: the deadlines, the number of attempts and the pauses.
-          addresses: the number of addresses that successive attempts go to; a pause follows after all were tried.
+          addresses: the number of addresses that successive attempts go to; a pause follows once all were tried.
         """
         self._options = options
         self._addresses = addresses

@@ -81,7 +81,7 @@ class RestOptions:
         """Reads the options.
 
         Args:
-          reader: of the descriptor's options.
+          reader: the reader of the descriptor's options.
           secure: whether the location uses TLS.
 
         Raises:
@@ -99,9 +99,9 @@ class RestAnswer:
     """The successful answer to a call.
 
     Attributes:
-      url: that was called, for errors.
+      url: the URL that was called, for errors.
       content: the body.
-      headers: by name, in any case.
+      headers: the headers by name, which may be in upper or lower case.
     """
 
     url: str
@@ -114,8 +114,8 @@ class RestClient:
 
     Args:
       served: the model's location.
-      options: of every remote scorer.
-      rest: of every scorer over REST.
+      options: the options of every remote scorer.
+      rest: the options of every scorer over REST.
     """
 
     def __init__(self, served: ServedModel, options: RemoteOptions, rest: RestOptions) -> None:
@@ -140,16 +140,16 @@ class RestClient:
         """Calls a path.
 
         Args:
-          method: of HTTP.
-          path: behind the address.
-          body: of the request.
-          headers: that go before those of the options.
+          method: the HTTP method.
+          path: the path after the address.
+          body: the body of the request.
+          headers: headers that take precedence over those of the options.
           transient: the HTTP statuses after which the call is repeated.
           transient_text: matches the texts of errors that are transient regardless of their status.
 
         Raises:
-          RemoteCallError: no attempt succeeded within the deadline; with the address, the HTTP status and the
-            server's text.
+          RemoteCallError: no attempt succeeded within the deadline; the message has the address, the HTTP status and
+            the server's text.
         """
         request = {"method": method, "body": body, "headers": {**self._headers, **(headers or {})}}
 

@@ -1,4 +1,4 @@
-"""Locations of models on servers: their syntax in each protocol, and what they say."""
+"""Locations of models on servers: their syntax in each protocol, and their parsed parts."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ class TensorFlowServingGrpcScorer(RemoteScorer[PredictionClient]):
         """Scores rows; see `models.scorers.base.Scorer.score`.
 
         Raises:
-          RemoteCallError: with the address, the name of the gRPC status and the server's text.
+          RemoteCallError: the call fails; the message has the address, the name of the gRPC status and the server's
+            text.
           ScoringError: an input cannot be encoded, or the answer cannot be decoded.
         """
         request = predict_pb2.PredictRequest(model_spec=self._client.model_spec(self._signature.name))

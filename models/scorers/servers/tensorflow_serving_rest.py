@@ -75,7 +75,7 @@ class TensorFlowServingRestScorer(RemoteScorer[RestClient]):
         """Scores rows; see `models.scorers.base.Scorer.score`.
 
         Raises:
-          RemoteCallError: with the address, the HTTP status and the server's text.
+          RemoteCallError: the call fails; the message has the address, the HTTP status and the server's text.
           ScoringError: an input cannot be written as JSON, or the answer cannot be decoded.
         """
         rows = row_count(inputs)

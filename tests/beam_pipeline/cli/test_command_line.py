@@ -69,7 +69,7 @@ def test_a_broker_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[st
     words = ["--bootstrap-servers", "localhost:1", "--models-topic", "models"]
     began = time.monotonic()
     assert main(["models", "list", *words]) == 1
-    assert time.monotonic() - began < 120  # it gives up, rather than wait for ever
+    assert time.monotonic() - began < 120  # it gives up instead of waiting for ever
     assert "no broker answered" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Help and usage errors come at once: what they import is looked at, not how long it takes."""
+"""Help and usage errors appear at once: the tests check which modules are imported, not how long it takes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(json.dumps([status, sorted({name.partition(".")[0] for name in sys.modules
 
 
 def imported_by(*words: str) -> tuple[int, set[str]]:
-    """The exit status of a command line, and the top-level modules that it has imported."""
+    """Runs a command line; returns its exit status, and the top-level modules that it has imported."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=True)
     status, modules = json.loads(done.stdout.splitlines()[-1])
     return status, set(modules)

@@ -1,4 +1,4 @@
-"""The whole demo, as a person starts it; and that nothing of it outlives it."""
+"""The whole demo, started as a user starts it; no part of it outlives it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEMO = [sys.executable, "-m", "beam_pipeline", "demo", "--plain"]
 
 @pytest.fixture
 def running_demo() -> Iterator[subprocess.Popen[str]]:
-    """A demo that starts its pipeline; SIGINT is ignored, as a shell does it for what it puts into the background."""
+    """A demo that starts its pipeline, with SIGINT ignored, as in a background process of a shell."""
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *DEMO]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

@@ -1,4 +1,4 @@
-"""The models of the demo are trained for real, and served by the very scorer of the pipeline."""
+"""The models of the demo are really trained, and are served by the scorer that the pipeline uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.scorers.base import ModelSource
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
-    """Trained in an empty cache, as at the first start."""
+    """The models, trained into an empty cache, as on the first start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         said: list[str] = []

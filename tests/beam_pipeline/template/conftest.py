@@ -19,7 +19,7 @@ from models.secret_references import SecretReader
 from tests.google_cloud import BUCKET, PLACE, StorageEmulator
 from tests.google_cloud import storage_emulator as run_storage
 
-# What Secret Manager answers, if anybody asks it.
+# The response of Secret Manager, if it is called.
 PASSWORD = "correct-horse-battery"
 SECRET = "projects/demo-project/secrets/kafka-password/versions/3"
 TEMPLATE = f"gs://{BUCKET}/templates/serving"
@@ -27,15 +27,15 @@ TEMPLATE = f"gs://{BUCKET}/templates/serving"
 
 @dataclass(frozen=True)
 class Staged:
-    """What was staged.
+    """Everything that was staged.
 
     Attributes:
       objects: everything in the bucket, by name.
       job: the template itself, as the service reads it.
-      metadata: beside it.
+      metadata: the metadata file beside the template.
       graph: the pipeline's proto.
       secrets_read: the names of the secrets that were read meanwhile.
-      said: what was printed and logged meanwhile.
+      said: everything that was printed and logged meanwhile.
     """
 
     objects: dict[str, bytes]
@@ -47,17 +47,17 @@ class Staged:
 
     @property
     def steps(self) -> dict[str, proto.PTransform]:
-        """The transforms that hold no others, by their full names."""
+        """The transforms that contain no others, by their full names."""
         transforms = self.graph.components.transforms.values()
         return {one.unique_name: one for one in transforms if not one.subtransforms}
 
     def step(self, start: str) -> proto.PTransform:
-        """The only step whose name starts so."""
+        """The only step whose name starts with this text."""
         (found,) = (step for name, step in self.steps.items() if name.startswith(start))
         return found
 
     def object_that_ends(self, end: str) -> bytes:
-        """The only object whose name ends so."""
+        """The only object whose name ends with this text."""
         (found,) = (content for name, content in self.objects.items() if name.endswith(end))
         return found
 
@@ -70,7 +70,7 @@ def storage_emulator() -> Iterator[StorageEmulator]:
 
 @pytest.fixture(scope="session")
 def staged(storage_emulator: StorageEmulator) -> Staged:
-    """A template with a password by reference and without a container: the wheel is staged with it."""
+    """A template with a password by reference and without a container, so that the wheel is staged with it."""
     kafka = ("security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", "sasl.username=u", f"sasl.password=secret:{SECRET}")
     words = [
         "template",
@@ -104,7 +104,7 @@ def staged(storage_emulator: StorageEmulator) -> Staged:
 
 @contextmanager
 def everything_said() -> Iterator[io.StringIO]:
-    """What is printed, and logged at any level by anybody."""
+    """Everything that is printed, or logged at any level by any logger."""
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     root, beam = logging.getLogger(), logging.getLogger("apache_beam")

@@ -1,6 +1,7 @@
-"""The graph of a classic template, on Prism, as a job that was given its parameters.
+"""Runs the graph of a classic template on Prism, like a job that has been started with parameters.
 
-Only the firing of the model view is exchanged: Prism refuses Dataflow's. Started with the path of a JSON file:
+Only the firing of the model view is exchanged, because Prism rejects Dataflow's. The argument is the path of a JSON
+file:
 
     {"built_with": {OPTION: VALUE}, "parameters": {NAME: VALUE}, "prism_location": PATH}
 """
@@ -21,14 +22,14 @@ from runners.plan import plan_runner
 
 
 def main(path: str) -> None:
-    """Runs until SIGTERM."""
+    """Runs the graph until SIGTERM."""
     given = json.loads(Path(path).read_text(encoding="utf-8"))
     stop = set_at_signals()
     options = classic_options(given["built_with"], [])
     plan = plan_runner("DirectRunner", [f"--prism_location={given['prism_location']}"])
     plan = replace(plan, frontiers="state")
     pipeline = graph_of(options, plan)
-    # What a worker does first: from here on, whatever is unpickled is what the job was given.
+    # A worker does this first: from here on, everything that is unpickled has the job's parameters.
     RuntimeValueProvider.set_runtime_options(given["parameters"])
     RunningPipeline(pipeline.run, plan).wait(stop)
 

@@ -1,4 +1,4 @@
-"""The classic template as the storage emulator holds it, step by step."""
+"""The classic template in the storage emulator, step by step."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_side_input_is_an_iterable_that_each_position_fires_anew(staged: Sta
 
 
 def test_the_side_input_is_fired_once_before_any_model_is_known(staged: Staged) -> None:
-    """A flattened constant: the records would wait for the first firing."""
+    """The first pane is a flattened constant: without it, the records would wait for the first firing."""
     flatten = staged.step("Score/Positions")
     makers = [name for name, step in staged.steps.items() if set(step.outputs.values()) & set(flatten.inputs.values())]
     assert any(name.startswith("Score/NoPosition") for name in makers)
@@ -135,7 +135,7 @@ def test_the_names_and_coders_of_the_steps_are_those_of_the_jobs_that_run(staged
 
 
 def graph_lines(components: proto.Components) -> list[str]:
-    """Each step: its name, and the coders of what it gives and keeps."""
+    """A line for each step: its name, and the coders of its outputs and state."""
     lines = []
     for step in components.transforms.values():
         if step.subtransforms:
@@ -235,7 +235,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 @pytest.fixture(scope="module")
 def worker(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python into which the staged wheel is installed, and nothing else of ours."""
+    """A Python interpreter with the staged wheel installed, and no other code of ours."""
     folder = tmp_path_factory.mktemp("worker")
     (name,) = (name for name in staged.objects if name.endswith(".whl"))
     wheel = folder / Path(name).name
@@ -251,7 +251,7 @@ def worker(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unpickled(staged: Staged, worker: Path, folder: Path, given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Every DoFn of the staged graph, as a worker of a job with these parameters has it, by its step."""
+    """Every DoFn of the staged graph by its step, as a worker of a job with these parameters unpickles it."""
     pickles = folder / "pickles"
     pickles.mkdir()
     names = {}

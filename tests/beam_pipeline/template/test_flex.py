@@ -1,4 +1,4 @@
-"""The Flex template: the file that names the image, and what the launcher makes of a job's parameters."""
+"""The Flex template: the file that names the image, and the launcher's handling of a job's parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is staged is what was tested: a template's graph, with only the firing exchanged, against a real broker."""
+"""A template's staged graph, with only the firing exchanged, against a real broker."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_runs_on_prism_differs_from_what_is_staged_only_in_the_firing(stage
 
 @contextmanager
 def job(folder: Path, given: dict[str, Any]) -> Iterator[Path]:
-    """A job of the template, ended with the block; gives its log."""
+    """Runs a job of the template for the block; returns its log."""
     config, log = folder / "job.json", folder / "job.log"
     config.write_text(json.dumps(given))
     command = [sys.executable, "-m", "tests.beam_pipeline.template.template_process", str(config)]

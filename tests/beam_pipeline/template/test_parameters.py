@@ -100,7 +100,7 @@ def test_what_a_template_is_built_with_is_the_default() -> None:
 
 
 def test_no_parameter_has_the_name_of_an_option_of_beam() -> None:
-    """Beam's option would take the value, or its default would go before ours."""
+    """Otherwise Beam's option would receive the value, or its default would take precedence over ours."""
     of_beam = {name for kind in kinds(PipelineOptions) for name in kind().get_all_options(current_only=True)}
     assert "bootstrap_servers" in of_beam
     assert not of_beam & {parameter_name(name) for name in FLEX}

@@ -15,7 +15,7 @@ from models.kafka.start_at import StartAt
 
 @pytest.fixture
 def given() -> Iterator[dict[str, str]]:
-    """The parameters of a job; in this process, for the test, as in its workers."""
+    """Sets the parameters of a job in this process for the test, as in the job's workers."""
     parameters: dict[str, str] = {"job_name": "serving"}
     RuntimeValueProvider.set_runtime_options(parameters)
     yield parameters
@@ -23,7 +23,7 @@ def given() -> Iterator[dict[str, str]]:
 
 
 def carried(value: object) -> object:
-    """Through Beam's pickler, as from the graph into a worker."""
+    """Passes a value through Beam's pickler, as from the graph to a worker."""
     return pickler.loads(pickler.dumps(value))
 
 

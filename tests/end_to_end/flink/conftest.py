@@ -19,7 +19,7 @@ PARTITIONS = 4
 
 
 class DeployOnFlink(Protocol):
-    """Makes the topics of a deployment on a cluster; `start` of what it gives submits the job."""
+    """Creates the topics of a deployment on a cluster, and returns it; its `start` submits the job."""
 
     def __call__(
         self,
@@ -33,13 +33,13 @@ class DeployOnFlink(Protocol):
 
 @pytest.fixture(scope="session")
 def job_server() -> str:
-    """The job server's jar, built before anything is timed."""
+    """The job server's jar, built before any test measures time."""
     return job_server_jar()
 
 
 @pytest.fixture
 def make_cluster(tmp_path: Path) -> Iterator[Callable[..., LocalFlinkCluster]]:
-    """Clusters of one test, ended with it."""
+    """Clusters of one test, which end with it."""
     made: list[LocalFlinkCluster] = []
 
     def make(**settings: Any) -> LocalFlinkCluster:
@@ -55,7 +55,7 @@ def make_cluster(tmp_path: Path) -> Iterator[Callable[..., LocalFlinkCluster]]:
 
 @pytest.fixture
 def deploy(broker: LocalBroker, job_server: str, tmp_path: Path) -> Iterator[DeployOnFlink]:
-    """Deployments of one test, ended with it."""
+    """Deployments of one test, which end with it."""
     made: list[FlinkDeployment] = []
 
     def make(

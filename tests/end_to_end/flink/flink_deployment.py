@@ -17,10 +17,10 @@ CHECKPOINT_MILLISECONDS = 2_000
 
 @dataclass
 class FlinkDeployment(Deployment):
-    """As `Deployment`, on `cluster`.
+    """Like `Deployment`, on `cluster`.
 
     Attributes:
-      parallelism: of the job.
+      parallelism: the parallelism of the job.
     """
 
     cluster: LocalFlinkCluster = field(kw_only=True)
@@ -43,29 +43,29 @@ class FlinkDeployment(Deployment):
         return FlinkRest(self.cluster.rest_address)
 
     def job_id(self) -> str:
-        """Of the job that was started last."""
+        """The id of the job that was started last."""
         found = self.rest.job_named(self.name)
         assert found is not None, f"there is no job{self._log_end()}"
         return found
 
     def checkpoints(self) -> dict[str, int]:
-        """How many there were: completed, failed, restored, ..."""
+        """The numbers of checkpoints: completed, failed, restored, ..."""
         counts: dict[str, int] = self.rest.ask("GET", f"jobs/{self.job_id()}/checkpoints")["counts"]
         return counts
 
     def wait_for_checkpoint(self) -> None:
-        """Waits until one more is completed."""
+        """Waits until one more checkpoint has completed."""
         before = self.checkpoints()["completed"]
         self.eventually(lambda: self.checkpoints()["completed"] > before, "a checkpoint")
 
     def wait_for_whole_checkpoint(self) -> None:
-        """Waits until one is completed that begins after this call."""
+        """Waits until a checkpoint that starts after this call has completed."""
         # One may be in progress, and the job takes one at a time.
         self.wait_for_checkpoint()
         self.wait_for_checkpoint()
 
     def wait_for_restore(self) -> None:
-        """Waits until the job has gone on from a checkpoint, whoever manages it now."""
+        """Waits until the job has resumed from a checkpoint, whichever job manager runs it now."""
 
         def restored() -> bool:
             try:
@@ -76,17 +76,17 @@ class FlinkDeployment(Deployment):
         self.eventually(restored, "the job is restored")
 
     def wait_for_more_results(self, count: int = 300) -> None:
-        """Waits until so many more have come."""
+        """Waits until this many more results have arrived."""
         wanted = len(self.results_to_the_end()) + count
         self.eventually(lambda: len(self.results_to_the_end()) >= wanted, f"{count} more results")
 
 
 def longest_gap(results: list[Result]) -> float:
-    """Seconds in which no record was scored, at most."""
+    """The longest time in seconds in which no record was scored."""
     times = sorted(result.metadata["startTime"] / 1e6 for result in results)  # microseconds
     return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
 def duplicates(results: list[Result]) -> int:
-    """How many results are of a record that has one already."""
+    """The number of results for records that already have one."""
     return len(results) - len({result.where for result in results})

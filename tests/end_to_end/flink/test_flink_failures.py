@@ -1,4 +1,4 @@
-"""What is killed on a cluster comes back: no record without a result, none scored by a model older than the newest."""
+"""A cluster recovers from kills: no record lacks a result, and none is scored by a model older than the newest."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_a_savepoint_goes_on_with_another_parallelism_and_scores_nothing_again(
 
 
 def require_truth(deployment: FlinkDeployment, before: int) -> None:
-    """No result is wrong, and those behind the first `before` are of version 2."""
+    """Checks that no result is wrong, and that those after the first `before` are of version 2."""
     everything = deployment.results_to_the_end()
     assert all(result.error is None and result.values("version") == [result.version] for result in everything)
     assert {result.version for result in everything[before:]} == {2}, "after a restart only the newest model scores"
 
 
 def require_no_repetition(deployment: FlinkDeployment, finished: set[tuple[int, int]], before: int, what: str) -> None:
-    """No record that had a result before the checkpoint began was scored again behind the first `before` results."""
+    """Checks that no record with a result before the checkpoint was scored again after the first `before` results."""
     everything = deployment.results_to_the_end()
     again = duplicates(everything)
     gap = longest_gap(everything)

@@ -1,4 +1,4 @@
-"""The job's jar, which Kubernetes runs in application mode: written by `run`, started by nothing but Flink."""
+"""The job's jar, which Kubernetes runs in application mode: `run` writes it, and Flink alone starts it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeCluster = Callable[..., LocalFlinkCluster]
 
 @contextmanager
 def application(jar: Path) -> Iterator[None]:
-    """Job managers that are started meanwhile run this jar and nothing else, as Flink's application mode has it."""
+    """Job managers started in this block run this jar and nothing else, as in Flink's application mode."""
     with pytest.MonkeyPatch.context() as patch:
         started = LocalFlinkCluster._java
 

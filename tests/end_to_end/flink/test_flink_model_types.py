@@ -1,4 +1,4 @@
-"""Each type of model that runs in the process, on Flink: one job scores the same records with one after the other."""
+"""Every model type that runs in the process, on Flink: one job scores the same records with each type in turn."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def onnx_case() -> ScorerCase:
 
 
 def handled(number: int, inputs: Arrays) -> Arrays:
-    """What Beam's handler gives: the first output of the model, which is the label."""
+    """The answer of Beam's handler: the first output of the model, which is the label."""
     return {"prediction": forest(number).predict(inputs["X"])}
 
 
 def cases() -> list[ScorerCase]:
-    """One for each type, the models of which all take the fields of the same records."""
+    """One case for each type; all models take the fields of the same records."""
     by_type = {case.model_type: case for case in CASES if not case.pickles.names}
     by_type["beam-model-handler"] = replace(
         onnx_case(), model_type="beam-model-handler", expected=handled, options={"handler": "sample-forest"}

@@ -1,4 +1,4 @@
-"""Several record topics on a Flink cluster: json, json-schema and protobuf, which no other test has there."""
+"""Several record topics on a Flink cluster: json, json-schema and protobuf, which no other test covers there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes on Flink: each record has its rightful arm, also when a worker is killed and when the parallelism changes."""
+"""Routes on Flink: each record reaches the right arm, even when a worker is killed or the parallelism changes."""
 
 from __future__ import annotations
 

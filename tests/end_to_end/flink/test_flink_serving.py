@@ -1,4 +1,4 @@
-"""The pipeline on a cluster: updates, parallelism, partitions that are added, the embedded Flink."""
+"""The pipeline on a cluster: updates, parallelism, added partitions, and the embedded Flink."""
 
 from __future__ import annotations
 

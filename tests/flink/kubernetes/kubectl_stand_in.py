@@ -71,7 +71,9 @@ def key(kind: str, name: str, namespace: str) -> str:
 
 
 def get(cluster: dict[str, Any], words: list[str]) -> str:
-    """An object as JSON; the operator has made a step since."""
+    """An object as JSON, or a list of them; the operator has made a step since."""
+    if words[2].startswith("--"):
+        return json.dumps({"items": cluster["listed"].get(words[1], [])})
     namespace = next(word.partition("=")[2] for word in words if word.startswith("--namespace="))
     kept = cluster["objects"].get(key(words[1], words[2], namespace))
     if kept is None:

@@ -14,7 +14,9 @@ from tests.flink.kubernetes.fetched import kustomize, run
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "flink" / "kubernetes"
-NAMES = tuple(sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml")))
+# For trying out on one machine: its broker and its storage are not those of the others.
+LOCAL = "local"
+NAMES = tuple(sorted({path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml")} - {LOCAL}))
 
 Manifest = dict[str, Any]
 
@@ -30,8 +32,8 @@ def rendered(name: str) -> list[Manifest]:
 
 
 def every() -> Iterator[tuple[str, Manifest]]:
-    """Each manifest of each overlay, with `OVERLAY/KIND/NAME`."""
-    for name in NAMES:
+    """Each manifest of each overlay, the local one included, with `OVERLAY/KIND/NAME`."""
+    for name in (*NAMES, LOCAL):
         for manifest in rendered(name):
             yield f"{name}/{manifest['kind']}/{manifest['metadata']['name']}", manifest
 

@@ -36,6 +36,13 @@ def secret(name: str, keys: dict[str, str]) -> dict[str, Any]:
     return {"kind": "Secret", "metadata": {"name": name, "resourceVersion": "1", "generation": 1}, "data": keys}
 
 
+def task_manager(ready: bool = True, **status: Any) -> dict[str, Any]:
+    """A pod as Kubernetes reports it."""
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    metadata = {"name": "beam-serving-taskmanager-1-1", "labels": {"component": "taskmanager"}}
+    return {"metadata": metadata, "status": {"conditions": [condition], **status}}
+
+
 class Cluster:
     """The stand-in's file."""
 
@@ -51,6 +58,7 @@ class Cluster:
                 "operator": "1.13",
                 "crds": CRDS,
                 "outcome": RUNS,
+                "listed": {"pods": [task_manager() for _ in range(8)]},
                 "objects": {f"secret/beam-serving/{one['metadata']['name']}": one for one in secrets},
                 "rendered": overlays,
             }
@@ -153,6 +161,21 @@ def test_a_status_that_names_no_generation_is_about_none(status: dict[str, Any])
     assert readiness._state(live) == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "savepoint"),
+    [
+        ({"upgradeSavepointPath": "s3://bucket/one"}, "s3://bucket/one"),
+        ({"upgradeSavepointPath": "KUBERNETES_OPERATOR_LAST_STATE"}, ""),
+        # As operator 1.7 reports it.
+        ({"savepointInfo": {"lastSavepoint": {"location": "file:/state/one"}}}, "file:/state/one"),
+        ({"savepointInfo": {"lastSavepoint": None}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_savepoint_of_an_upgrade(status: dict[str, Any], savepoint: str) -> None:
+    assert readiness.last_savepoint({"status": {"jobStatus": status}}) == savepoint
+
+
 @pytest.mark.parametrize("name", ["aws", "session"])
 def test_delete_ends_the_job_before_what_it_needs_and_leaves_what_holds_data(cluster: Cluster, name: str) -> None:
     main(["deploy", name])
@@ -164,6 +187,7 @@ def test_delete_ends_the_job_before_what_it_needs_and_leaves_what_holds_data(clu
         assert deleted[:2] == ["flinksessionjob", "flinkdeployment"]
     assert {one["kind"] for one in cluster.read()["objects"].values()} <= {
         "Namespace",
+        "PersistentVolumeClaim",
         "Secret",
         "KafkaTopic",
         "KafkaUser",
@@ -326,7 +350,7 @@ def test_an_operator_that_does_nothing_is_waited_for_only_so_long(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.change(outcome={"lifecycleState": "DEPLOYED", "job": "RESTARTING"})
-    assert "DEPLOYED, job RESTARTING" in error_of(capsys, "deploy", "aws", "--timeout", "0.5")
+    assert "DEPLOYED, job RESTARTING" in error_of(capsys, "deploy", "aws", "--timeout", "5")
 
 
 def test_make_passes_the_environment_on() -> None:
@@ -334,3 +358,67 @@ def test_make_passes_the_environment_on() -> None:
         make = ["make", "--dry-run", target, "ENV=moon"]
         done = subprocess.run(make, cwd=overlays.ROOT, capture_output=True, text=True, timeout=60)
         assert f"-m flink.deployment {command} moon" in done.stdout
+
+
+# --- Pods that do not start
+
+
+def waiting(reason: str, message: str = "", ended: str = "") -> dict[str, Any]:
+    """The status of a container that waits, after one that ended if that said something."""
+    last = {"terminated": {"exitCode": 1, "message": ended}} if ended else {}
+    return {"name": "make-job", "state": {"waiting": {"reason": reason, "message": message}}, "lastState": last}
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"),
+    [
+        (
+            {"pods": [task_manager(False, initContainerStatuses=[waiting("ErrImagePull", "no such image")])]},
+            "container make-job: ErrImagePull: no such image",
+        ),
+        (
+            {"pods": [task_manager(False, initContainerStatuses=[waiting("CrashLoopBackOff", ended="no broker")])]},
+            "container make-job: it ended with exit status 1: no broker",
+        ),
+        (
+            {
+                "deployments": [
+                    {
+                        "metadata": {"name": "beam-serving"},
+                        "status": {
+                            "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
+                        },
+                    }
+                ]
+            },
+            "pods of beam-serving cannot be created: exceeded quota",
+        ),
+        (
+            {
+                "pods": [{"metadata": {"name": "one", "labels": {"component": "jobmanager"}}}],
+                "resourcequotas": [
+                    {"metadata": {"name": "small"}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}}
+                ],
+            },
+            "no task manager was created; the ResourceQuota small has used pods 1 of 1",
+        ),
+    ],
+)
+def test_a_pod_that_cannot_start_is_reported_although_the_operator_is_content(
+    cluster: Cluster,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    listed: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.5)
+    cluster.change(listed=listed)
+    assert main(["deploy", "aws"]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_pod_that_is_still_being_created_is_waited_for(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    starts = task_manager(False, containerStatuses=[waiting("ContainerCreating")])
+    cluster.change(listed={"pods": [task_manager(), starts]})
+    assert main(["deploy", "aws", "--timeout", "1"]) == 1
+    assert "STABLE, job RUNNING" in capsys.readouterr().err

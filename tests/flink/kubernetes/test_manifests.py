@@ -291,10 +291,11 @@ def test_the_ports_that_flink_and_kafka_use_are_open(name: str, tmp_path: Path) 
     configuration = deployment(name)["flinkConfiguration"]
     reporter = int(configuration["metrics.reporter.prom.port"])
     data = int(configuration["taskmanager.data.port"])
-    assert ports_from(name, "flink", "ingress") == {data, 6122, 6123, 6124, 8081, reporter}
+    metrics = int(configuration["metrics.internal.query-service.port"])
+    assert ports_from(name, "flink", "ingress") == {data, 6122, 6123, 6124, metrics, 8081, reporter}
     options, _ = serving(name, tmp_path)
     host, _, broker = options.bootstrap_servers.partition(":")
-    assert {53, data, 6123, int(broker)} <= ports_from(name, "flink", "egress")
+    assert {53, data, 6123, metrics, int(broker)} <= ports_from(name, "flink", "egress")
     assert host.split(".")[1] == of_kind(name, "KafkaTopic")["records"]["metadata"]["namespace"]
 
 

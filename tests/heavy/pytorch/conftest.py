@@ -1,4 +1,4 @@
-"""PyTorch for the tests of this folder, from an environment in the cache; everything else is that of `make test`."""
+"""PyTorch for the tests of this folder, from an environment in the cache; all else is as in `make test`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCK = Path(__file__).with_name("pytorch.lock.txt")
 
 
 def pytorch_packages() -> Path:
-    """The folder of the packages; it goes to the end of the path, so that whatever both environments have is ours."""
+    """The folder of the packages; it comes last on the path, so that packages in both environments are ours."""
     environment = server_environment("pytorch", LOCK).parent
     (packages,) = environment.glob("lib/python*/site-packages")
     return packages

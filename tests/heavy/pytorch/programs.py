@@ -1,4 +1,4 @@
-"""Small models of PyTorch, and how to save them as TorchScript and as exported programs."""
+"""Small PyTorch models, and how to save them as TorchScript and as exported programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INPUT = {"input.x": f"float32:{FEATURES}"}
 
 
 class Classifier(torch.nn.Module):
-    """Two layers; a dict of probabilities and label."""
+    """Two layers; returns a dict of probabilities and label."""
 
     def __init__(self, number: int) -> None:
         torch.manual_seed(number)
@@ -39,7 +39,7 @@ class Classifier(torch.nn.Module):
 
 
 class Pair(torch.nn.Module):
-    """A tuple, from two inputs, of which the second is a whole number without a dimension of its own."""
+    """Returns a tuple, from two inputs, of which the second is a whole number without its own dimension."""
 
     def forward(self, x: torch.Tensor, bonus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x.sum(1) + bonus, x * 2.0
@@ -74,7 +74,7 @@ def exported_classifier(number: int = 1) -> bytes:
 
 
 def changed(content: bytes, changes: Mapping[str, Callable[[bytes], bytes]], added: Mapping[str, bytes] = {}) -> bytes:
-    """The same archive with records changed, by the ends of their names, and others added."""
+    """A copy of the archive with some records changed, selected by the ends of their names, and others added."""
     target = io.BytesIO()
     used = set()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(target, "w") as archive:
@@ -102,7 +102,7 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
 def load(
     content: bytes | Path, options: Mapping[str, str] | None = None, pickles: AllowedPickles = NO_PICKLES, **more: Any
 ) -> Scorer:
-    """A model given inline, or by its path."""
+    """Loads a model given inline, or by its path."""
     location = str(content) if isinstance(content, Path) else None
     descriptor = ModelDescriptor("m", "pytorch", 3, model_source_location=location, options=dict(options or {}), **more)
     inline = content if isinstance(content, bytes) else None

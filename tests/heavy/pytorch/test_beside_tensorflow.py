@@ -47,7 +47,7 @@ for turn in range(3):
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The packages of PyTorch behind those of this environment, for processes that start from now on."""
+    """Adds PyTorch's packages after those of this environment, for processes that start from now on."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(f"import sys\nsys.path.append({str(pytorch_packages())!r})\n")
@@ -56,7 +56,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> dict[str, Path]:
-    """A model of each kind, by its type and format."""
+    """One model of each kind, by its type and format."""
     script, exported = tmp_path / "model.pt", tmp_path / "model.pt2"
     script.write_bytes(programs.script(programs.classifier(1)))
     exported.write_bytes(programs.exported_classifier(1))

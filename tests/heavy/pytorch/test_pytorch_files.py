@@ -1,4 +1,4 @@
-"""Files of PyTorch that are refused: those that would act on the worker, and those that cannot score batches."""
+"""PyTorch files that are rejected: those that would attack the worker, and those that cannot score batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHTS = "model_weights_config.json"
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class Scaled(torch.nn.Module):
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    """A file that hostile models make; it must not be there in the end."""
+    """A file that hostile models create; it must not exist at the end."""
     return tmp_path / "trace"
 
 
@@ -60,7 +60,7 @@ def as_pickle(config: bytes) -> bytes:
 
 
 def hostile_programs(trace: Path) -> dict[str, bytes]:
-    """Exported programs that make `trace` when PyTorch loads them, or would if it came so far."""
+    """Exported programs that create `trace` when PyTorch loads them, or would if loading got that far."""
     trap = saved((Trap(trace),))
     base = programs.exported_classifier()
     code = f"__import__('pathlib').Path({str(trace)!r}).touch()"
@@ -98,7 +98,7 @@ def test_an_exported_program_that_would_run_code_is_refused(kind: str, trace: Pa
 
 
 def test_the_traps_work(trace: Path) -> None:
-    """Without the checks, PyTorch does run what they contain; otherwise the test above would prove nothing."""
+    """Without the checks, PyTorch really runs the contents; otherwise the test above would prove nothing."""
     for kind in ("inputs", "weights", "constants", "size"):
         try:
             torch.export.load(io.BytesIO(hostile_programs(trace)[kind]))
@@ -127,7 +127,7 @@ def test_a_program_with_a_pickle_is_loaded_if_its_digest_is_allowed(trace: Path)
         ("return ", "y = ops.profiler._record_function_enter({0!r})\n    return ", "is not one of PyTorch's own"),
         ("return ", "c = __torch__.torch.classes.dist_c10d.FileStore({0!r}, 1)\n    return ", "is a class of C"),
         ("  def ", "  def __setstate__(self, s: int) -> NoneType:\n    return None\n  def ", "__setstate__"),
-        ("return ", "return \xe4", "not code of TorchScript"),
+        ("return ", "return \xe4", "not TorchScript code"),
     ],
 )
 def test_a_script_that_would_act_on_the_worker_is_refused(old: str, new: str, reason: str, trace: Path) -> None:
@@ -185,7 +185,7 @@ OPTION = {"input.x": "float32:4"}
             OPTION,
             r"cannot score 2 rows of zeros: .*shapes cannot be multiplied",
         ),
-        (lambda: saved({"weight": EXAMPLE}), {}, "it is a file of torch.save"),
+        (lambda: saved({"weight": EXAMPLE}), {}, "it was written by torch.save"),
     ],
 )
 def test_what_cannot_score_batches_is_refused_with_the_remedy(
@@ -198,7 +198,7 @@ def test_what_cannot_score_batches_is_refused_with_the_remedy(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, r"does not tell the type and shape of input 'x'; name them, as in --option input\.x=float32:11"),
+        ({}, r"does not state the type and shape of input 'x'; give them, as in --option input\.x=float32:11"),
         ({"input.x": "float33:4"}, "'float33:4' is not a type and sizes"),
         ({"input.x": "float32:4x"}, "'float32:4x' is not a type and sizes"),
         ({**OPTION, "input.y": "float32"}, r"input\.y: the model has no such input; it has: factor, x"),

@@ -1,4 +1,4 @@
-"""The example of Triton: the commands of its README, with a real Triton, against scikit-learn's forest in ONNX."""
+"""The Triton example: the commands of its README, with a real Triton, compared with scikit-learn's forest in ONNX."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMAND_SECONDS = 400
 
 
 def commands() -> list[list[str]]:
-    """The README's commands after the installation, as words."""
+    """The README's commands after the installation, split into words."""
     blocks = re.findall(r"(?:^    .+\n)+", README.read_text(encoding="utf-8"), re.MULTILINE)
     return [shlex.split(line) for block in blocks[1:] for line in block.replace("\\\n", " ").splitlines()]
 

@@ -1,4 +1,4 @@
-"""Both scorers of the Open Inference protocol against real Triton."""
+"""Both scorers of the Open Inference protocol against a real Triton."""
 
 from __future__ import annotations
 

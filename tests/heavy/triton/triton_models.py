@@ -1,4 +1,4 @@
-"""The models of `served_models.py` for Triton's backend for Python, which loads one of these classes for each.
+"""The models of `served_models.py` for Triton's Python backend, which loads one of these classes for each model.
 
 They run in processes that Triton starts, in the environment of its tests.
 """

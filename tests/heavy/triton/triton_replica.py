@@ -1,4 +1,4 @@
-"""Real Triton on CPU: the server that the package `nvidia-pytriton` contains, with the models of `served_models.py`."""
+"""A real Triton on CPU: the server in the package `nvidia-pytriton`, with the models of `served_models.py`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Triton:
     halves = frozenset({GRPC, REST})
     nan = True
     failure: ClassVar = {GRPC: "INTERNAL: .*13 is not scored!!!", REST: "500: .*13 is not scored!!!"}
-    # Triton says of what it lacks, too, only that it is not ready.
+    # Triton also reports models that it lacks only as not ready.
     unknown: ClassVar = {
         "unknown": "no model 'unknown' that is ready|400: Model version not ready",
         "adder/versions/9": "no model 'adder' that is ready|400: Model version not ready",
     }
 
     def start(self, folder: Path, forest: Path, *, load_seconds: float = 0.0) -> Replica:
-        """Starts a process, and does not wait for it."""
+        """Starts a process without waiting until it is ready."""
         models = folder / "models"
         slow = {"load_seconds": str(load_seconds)}
         save_model(models, "adder", "Adder", inputs=X, outputs=Y, versions=("1", "3"), parameters=slow)
@@ -48,7 +48,7 @@ class Triton:
 
 
 def start_triton(models: Path, log: Path, *arguments: str) -> Replica:
-    """Starts Triton with a repository of models, and does not wait for it.
+    """Starts Triton with a model repository, without waiting until it is ready.
 
     Raises:
       RuntimeError: when there is no Triton for this machine or this Python.
@@ -95,12 +95,12 @@ def save_model(
 
     Args:
       models: the folder of the repository.
-      name: of the model.
+      name: the name of the model.
       program: the class.
-      inputs, outputs: as in the metadata.
-      versions: numbers.
-      parameters: for the class.
-      most_rows: Triton's `max_batch_size`; with 0 it does not know which size is that of the batch.
+      inputs, outputs: the inputs and outputs, as in the metadata.
+      versions: the version numbers.
+      parameters: the parameters of the class.
+      most_rows: Triton's `max_batch_size`; with 0, Triton does not know which dimension is that of the batch.
     """
     folders = [str(FOLDER), str(HERE)]
     text = f"import sys\nsys.path += {folders}\nfrom triton_models import {program} as TritonPythonModel\n"

@@ -23,7 +23,7 @@ def text(value: str) -> bytes:
 
 
 def encoded(value: Any, counted: bool) -> bytes:
-    """UBJSON as its standard describes it, in containers with a count of their values or with an end."""
+    """UBJSON as its standard describes it, in containers with either a count of their values or an end marker."""
     if value is None:
         return b"Z"
     if isinstance(value, bool):
@@ -67,8 +67,8 @@ def test_any_bytes_pass_or_are_refused(content: bytes) -> None:
         (b"[$U#L" + struct.pack(">q", 2**62), "cut off"),
         (b"[$U#L" + struct.pack(">q", -1), "cut off"),
         (b"SL" + struct.pack(">q", -5) + b"hello", "cut off"),
-        (b"[$U]", "not the number of values that is due"),
-        (b"x", "byte 0 of the model starts no value"),
+        (b"[$U]", "should be a number of values, but is not"),
+        (b"x", "byte 0 of the model is not the start of a UBJSON value"),
     ],
 )
 def test_hostile_bytes_are_refused_at_once(content: bytes, reason: str) -> None:

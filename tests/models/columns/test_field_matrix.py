@@ -1,4 +1,4 @@
-"""Several fields as a matrix: the same values, whichever way they are joined."""
+"""Several fields as a matrix: the values are the same, whichever way they are joined."""
 
 from __future__ import annotations
 

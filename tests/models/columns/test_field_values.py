@@ -55,7 +55,7 @@ def range_of(dtype: np.dtype[Any]) -> range:
 
 
 def expected_of(values: Sequence[Any], dtype: np.dtype[Any]) -> list[Any] | None:
-    """All values, or None when one of them does not fit."""
+    """All values, or None if one of them does not fit."""
     try:
         return [value_of(value, dtype) for value in values]
     except ValueError:

@@ -22,7 +22,7 @@ FLOATS = st.floats(width=32, allow_nan=False)
 
 
 def signature(**inputs: tuple[Any, tuple[int | None, ...] | None]) -> Signature:
-    """A signature of inputs given as (dtype, shape), with one output `out` of a row a row."""
+    """A signature with inputs given as (dtype, shape), and one output `out` with one value for each row."""
     specs = {name: TensorSpec(name, np.dtype(dtype), shape) for name, (dtype, shape) in inputs.items()}
     return Signature("serving_default", specs, {"out": TensorSpec("out", np.dtype(np.float32), (None, 2))})
 
@@ -35,7 +35,7 @@ def fill(schema: RecordType, entry: Signature, rows: list[Any], **mapped: tuple[
     return to_model_inputs(plan_inputs(entry, mapped, schema.codec), columns_of(schema, rows))
 
 
-# --- What comes back belongs to the record that it came from.
+# --- Results belong to the records that they came from.
 
 RATINGS = st.lists(
     st.fixed_dictionaries(

@@ -17,7 +17,7 @@ from tests.models.fakes import LONGS, TEXTS
 
 
 def read(schema: Any, content: bytes) -> Any:
-    """What fastavro reads; all bytes must belong to it."""
+    """The value that fastavro reads, which must consume all bytes."""
     buffer = io.BytesIO(content)
     value = fastavro.schemaless_reader(buffer, fastavro.parse_schema(schema), None)
     assert buffer.tell() == len(content)

@@ -23,7 +23,7 @@ def rows_of(*rows: int) -> Rows:
 
 @st.composite
 def record_outputs(draw: st.DrawFn) -> RecordOutputs:
-    """Outputs of some records, in one row each or in any number of rows."""
+    """Outputs of some records, as one row each or as any number of rows."""
     lengths = draw(st.lists(st.integers(0, 3), max_size=6))
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
     exploded = draw(st.booleans())

@@ -45,7 +45,7 @@ broken = installed_transforms:nothing
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A distribution that provides transforms, installed as pip does it."""
+    """A distribution that provides transforms, installed as pip would install it."""
     (tmp_path / "installed_transforms.py").write_text(MODULE)
     metadata = tmp_path / "installed_transforms-1.0.dist-info"
     metadata.mkdir()

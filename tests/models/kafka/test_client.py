@@ -70,7 +70,7 @@ def test_a_prefixed_setting_reaches_the_client(kafka: Kafka) -> None:
     assert partition_count(settings.admin(), topic, SECONDS) == 1
 
 
-# --- What the brokers say.
+# --- Responses of the brokers.
 
 
 def test_partitions_are_counted_and_a_missing_topic_is_not_created(kafka: Kafka) -> None:
@@ -176,13 +176,13 @@ def test_this_murmur2_matches_java(key: bytes, signed: int) -> None:
 
 @dataclass(frozen=True)
 class Partitioned:
-    """A topic of seven partitions, and a producer of ours."""
+    """A topic with seven partitions, and one of our producers."""
 
     topic: str
     producer: Producer
 
     def partitions_of(self, keys: set[bytes]) -> dict[bytes, int]:
-        """The partition that each key went to."""
+        """The partition of each key."""
         chosen: dict[bytes, Future[int]] = {key: Future() for key in keys}
 
         def on_delivery(_: KafkaError | None, message: Message) -> None:
@@ -213,7 +213,7 @@ def test_any_keys_go_to_the_partitions_that_java_chooses(partitioned: Partitione
 
 def test_a_topic_that_this_user_may_not_describe_is_an_error_with_the_remedy() -> None:
     class Forbidden:
-        """A client whose broker lists a topic that it does not let this user describe."""
+        """A client whose broker lists a topic that this user may not describe."""
 
         def list_topics(self, timeout: float) -> SimpleNamespace:
             refused = SimpleNamespace(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), partitions={})

@@ -24,7 +24,7 @@ GOOGLE = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"
 
 @pytest.fixture
 def secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the secrets that were read; there is one."""
+    """The names of the secrets that were read; only one secret exists."""
     read: list[str] = []
 
     def access(name: str) -> bytes:
@@ -37,7 +37,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens that were given, in place of Google's."""
+    """The tokens that were issued, in place of Google's."""
     given: list[str] = []
 
     def provider() -> kafka_credentials.TokenCallback:
@@ -51,7 +51,7 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return given
 
 
-# --- What a check may do.
+# --- A check reads no credentials.
 
 
 def test_a_check_reads_no_secret_and_asks_for_no_token(secrets: list[str], tokens: list[str]) -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_token_provider_is_rejected(name: str) -> None:
         without_credentials({name: "gogle"})
 
 
-# --- What a client gets.
+# --- The credentials of a client.
 
 
 def test_a_client_gets_the_secret_behind_a_reference(secrets: list[str]) -> None:
@@ -116,7 +116,7 @@ def test_settings_with_credentials_are_pickled_as_they_were_given(secrets: list[
 
 @dataclass
 class SaslBroker:
-    """Speaks Kafka's protocol as far as a SASL handshake, and keeps what it was shown."""
+    """Speaks Kafka's protocol as far as a SASL handshake, and records the credentials that it received."""
 
     address: str = ""
     mechanisms: list[str] = field(default_factory=list)

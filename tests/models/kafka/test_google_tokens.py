@@ -13,7 +13,7 @@ from models.kafka.google_tokens import GoogleTokens
 
 
 class Identity:
-    """Credentials of google-auth, as a service account's: an hour is given on each refresh."""
+    """Credentials of google-auth, like those of a service account: each refresh is valid for an hour."""
 
     service_account_email = "worker@demo-project.iam.gserviceaccount.com"
 

@@ -10,7 +10,7 @@ Span = tuple[int, int]
 
 @st.composite
 def tilings(draw: st.DrawFn) -> tuple[int, list[Span]]:
-    """A start, and spans without a hole from there; some are empty."""
+    """A start, and spans without gaps from there; some are empty."""
     start = draw(st.integers(0, 10**12))
     spans: list[Span] = []
     for length in draw(st.lists(st.integers(0, 5), max_size=12)):
@@ -38,7 +38,7 @@ def test_the_frontier_holds_what_was_added_and_nothing_else(start: int, spans: l
         frontier = frontier.add(one, other)
         done.update(range(one, other))
         assert frontier.position >= before.position
-        # Exactly as far as there is no hole, and the rest is in the islands.
+        # The position is exactly before the first gap, and the rest is in the islands.
         assert frontier.position == next(offset for offset in range(100) if offset not in done)
         islands = {offset for island in frontier.islands for offset in range(*island)}
         assert islands == {offset for offset in done if offset > frontier.position}

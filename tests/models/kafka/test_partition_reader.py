@@ -30,7 +30,7 @@ MEGABYTE = 1024 * 1024
 
 
 def write_with_header(servers: str, topic: str, name: bytes) -> None:
-    """Writes one message with librdkafka itself: its Python client takes no header name that is not text."""
+    """Writes one message with librdkafka itself, because its Python client accepts only header names that are text."""
     folder = f"{Path(confluent_kafka.__file__).parent}.libs"
     lib = ctypes.CDLL(str(next(Path(folder).glob("librdkafka*"))))
     lib.rd_kafka_conf_new.restype = lib.rd_kafka_new.restype = ctypes.c_void_p
@@ -47,7 +47,7 @@ def write_with_header(servers: str, topic: str, name: bytes) -> None:
 
 @pytest.fixture
 def reader(kafka: Kafka) -> Iterator[Callable[..., PartitionReader]]:
-    """Makes readers of a topic's first partition, and closes them."""
+    """Creates readers of a topic's first partition, and closes them."""
     made: list[PartitionReader] = []
 
     def make(topic: str, from_beginning: bool = False, **more: Any) -> PartitionReader:
@@ -62,7 +62,7 @@ def reader(kafka: Kafka) -> Iterator[Callable[..., PartitionReader]]:
 
 
 def read(reader: PartitionReader, position: int, count: int) -> list[RecordBatch]:
-    """The batches with the next `count` records; they must tile the offsets."""
+    """The batches with the next `count` records, which must cover the offsets without gaps."""
     batches: list[RecordBatch] = []
     origin = position
 
@@ -367,7 +367,7 @@ def test_an_offset_that_was_committed_for_another_topic_of_the_name_is_a_gap(
     topic = kafka.topic()
     kafka.write(topic, numbers(0, 3))
     before = TopicIdentities(kafka.admin).of(topic)
-    kafka.make_anew(topic)
+    kafka.recreate(topic)
     assert TopicIdentities(kafka.admin).of(topic) not in ("", before)
     kafka.write(topic, numbers(10, 15))
     # Deleting a topic deletes what groups committed for it; a commit that comes late stays.
@@ -387,7 +387,7 @@ def test_a_topic_that_is_recreated_while_it_is_read_ends_the_reading_of_its_part
     strict, one = reader(topic), reader(topic, on_gap="report")
     assert len(values(read(one, 0, 10))) == 10
     read(strict, 0, 10)
-    kafka.make_anew(topic)
+    kafka.recreate(topic)
     kafka.write(topic, numbers(0, 3))
 
     def fails(reader: PartitionReader) -> OffsetGapError | None:
@@ -432,7 +432,7 @@ def test_a_topic_that_is_missing_is_waited_for(kafka: Kafka, reader: Callable[..
 
 
 class Failing:
-    """A consumer that gives errors only."""
+    """A consumer that returns only errors."""
 
     def __init__(self, *codes: int) -> None:
         self.codes = codes

@@ -1,4 +1,4 @@
-"""The ids of topics: what they tell apart, and brokers that have none."""
+"""The ids of topics: which topics they distinguish, and brokers that have none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.models.conftest import Kafka, eventually
 
 
 class CountingAdmin(AdminClient):
-    """Counts the questions."""
+    """Counts the requests."""
 
     questions = 0
 

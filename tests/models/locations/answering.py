@@ -1,4 +1,4 @@
-"""A server of HTTP on this machine that answers what a test wants."""
+"""An HTTP server on this machine with the responses that a test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.http_server import QuietHandler, http_server
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with headers of its own; the content is JSON unless it is bytes."""
+    """A response with its own headers; the content is JSON unless it is bytes."""
 
     status: int
     headers: dict[str, str]
@@ -23,15 +23,15 @@ class Reply:
 
 @dataclass
 class Answering:
-    """What the server answers, by path: bytes as they are, a number as a status, a text as a redirection, else JSON.
+    """The server's responses by path: bytes as content, a number as status, a text as a redirect, the rest as JSON.
 
-    A function gets the headers of the request and returns one of these.
+    A function receives the headers of the request and returns one of these.
 
     Attributes:
-      url: of the server.
-      answers: by path.
-      headers: of each request so far, by their names in title case.
-      cut: how many bytes at the end of each answer are not sent.
+      url: the URL of the server.
+      answers: the responses by path.
+      headers: the headers of each request so far, by their names in title case.
+      cut: the number of bytes that are cut off at the end of each response.
     """
 
     url: str = ""

@@ -1,4 +1,4 @@
-"""Real git repositories, and git's own server of them over HTTP on this machine."""
+"""Real git repositories, and git's own HTTP server for them on this machine."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Repository:
     """A repository in a folder, with a working tree.
 
     Attributes:
-      folder: of the working tree.
+      folder: the folder of the working tree.
     """
 
     folder: Path
 
     @classmethod
     def at(cls, folder: Path) -> Repository:
-        """Makes a new one, whose branch is `main`."""
+        """Creates a repository, whose branch is `main`."""
         folder.mkdir(parents=True)
         repository = cls(folder)
         repository.git("init", "--quiet", "--initial-branch=main")
         return repository
 
     def git(self, *arguments: str) -> str:
-        """Runs git in it and returns the output."""
+        """Runs git in the repository, and returns its output."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments]
         return subprocess.run(
@@ -43,7 +43,7 @@ class Repository:
         ).stdout.strip()
 
     def commit(self, **files: bytes) -> str:
-        """Writes files, commits everything, and returns the hash; a name's "__" is a slash."""
+        """Writes files, commits everything, and returns the hash; "__" in a name stands for a slash."""
         for name, content in files.items():
             path = self.folder / name.replace("__", "/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +58,9 @@ class GitServer:
     """A server of all repositories below a folder.
 
     Attributes:
-      url: of the server.
-      authorization: what requests must carry to be answered; None for nothing.
-      hanging: whether requests get no answer until the server ends.
+      url: the URL of the server.
+      authorization: the header that requests must carry; None if they need none.
+      hanging: whether requests get no response until the server ends.
     """
 
     url: str = ""
@@ -71,7 +71,7 @@ class GitServer:
 
 @contextmanager
 def serving(root: Path) -> Iterator[GitServer]:
-    """Runs `git http-backend` behind a server of HTTP for this block."""
+    """Runs `git http-backend` behind an HTTP server for this block."""
     state = GitServer()
 
     class Handler(QuietHandler):

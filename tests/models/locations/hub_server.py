@@ -15,7 +15,7 @@ MISSING = {"revision": "RevisionNotFound", "repository": "RepoNotFound", "gated"
 
 
 def git_digest(content: bytes) -> str:
-    """The hash that git gives a file."""
+    """The hash by which git identifies a file."""
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
@@ -24,9 +24,9 @@ class Hub:
     """A Hub, and the store of its large files on another port.
 
     Attributes:
-      site: what is asked first.
-      store: where large files are.
-      token: what requests for models must carry; None for nothing.
+      site: the server that receives all requests first.
+      store: the server with the large files.
+      token: the token that requests for models must carry; None if they need none.
     """
 
     site: Answering
@@ -35,7 +35,7 @@ class Hub:
     page_size: int = 2
 
     def add(self, repository: str, commit: str, files: dict[str, bytes], large: tuple[str, ...] = ()) -> None:
-        """Adds a commit; files that are named as large are in the store."""
+        """Adds a commit; files that are listed as large go to the store."""
         entries = [self._entry(name, content, name in large) for name, content in files.items()]
         folders = sorted({name.rpartition("/")[0] for name in files} - {""})
         self.list(
@@ -54,7 +54,7 @@ class Hub:
                 self.answer(where, content)
 
     def list(self, repository: str, commit: str, entries: list[dict[str, Any]]) -> None:
-        """Sets what the Hub lists for a commit, in pages."""
+        """Sets the Hub's listing of a commit, in pages."""
         where = f"/api/models/{repository}/tree/{commit}"
         pages = [entries[at : at + self.page_size] for at in range(0, max(1, len(entries)), self.page_size)]
         for number, page in enumerate(pages):
@@ -63,19 +63,19 @@ class Hub:
             self.answer(f"{where}/page{number}" if number else where, Reply(200, headers, page))
 
     def point(self, repository: str, revision: str, commit: str) -> None:
-        """Sets what a branch or tag points to."""
+        """Sets the commit of a branch or tag."""
         described = {"id": repository, "sha": commit, "siblings": []}
         self.answer(f"/api/models/{repository}/revision/{quote(revision, safe='')}", described)
 
     def lack(self, repository: str, revision: str, what: str) -> None:
-        """Lets the Hub answer that something is missing, in its own words (`MISSING`)."""
+        """Makes the Hub report that something is missing, with the texts of the real one (`MISSING`)."""
         status = 403 if what == "gated" else 404
         reply = Reply(status, {"X-Error-Code": MISSING[what], "X-Error-Message": f"no {what}"}, {"error": f"no {what}"})
         for where in (f"revision/{revision}", f"tree/{revision}"):
             self.site.answers[f"/api/models/{repository}/{where}"] = reply
 
     def answer(self, path: str, answer: Any) -> None:
-        """Answers who has the token, if there is one."""
+        """Sets the response to a path; if there is a token, only requests that carry it receive the response."""
         refusal = Reply(401, {"X-Error-Code": "RepoNotFound"}, {"error": "Invalid username or password."})
 
         def reply(headers: dict[str, str]) -> Any:

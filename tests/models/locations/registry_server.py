@@ -1,7 +1,7 @@
-"""A registry of OCI artifacts: a small one in this process, or a real one if OCI_REGISTRY_BINARY names its program.
+"""An OCI registry: a small one in this process, or a real one if OCI_REGISTRY_BINARY names its program.
 
 The program is that of github.com/distribution/distribution (`registry`, or Debian's `docker-registry`). Building it
-takes minutes, so that the same tests run against it by hand only.
+takes minutes, so the tests run against it only when they are started by hand.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ START_SECONDS = 30.0
 
 @dataclass
 class Registry:
-    """The small registry; set here what a real registry never does, such as lying.
+    """The small registry; tests set the things that a real registry never does, such as lying.
 
     Attributes:
-      host: of the registry, with its port.
-      blobs: by digest.
-      manifests: type and content, by repository and reference.
-      challenge: what is answered without `authorization`; None lets everybody in.
-      authorization: the header that is let in.
-      tokens: what the server of tokens answers, which has the path /token.
-      headers: of each request, by their names in title case, with its path.
-      redirection: the URL before a blob's digest to which requests for blobs are sent; None answers them.
+      host: the host of the registry, with its port.
+      blobs: the blobs by digest.
+      manifests: the type and content of manifests, by repository and reference.
+      challenge: the response to a request without `authorization`; None accepts all requests.
+      authorization: the header that is accepted.
+      tokens: the response of the token server, whose path is /token.
+      headers: the headers of each request, by their names in title case, with its path.
+      redirection: the URL, without a blob's digest, to which requests for blobs are redirected; None for no redirect.
     """
 
     host: str = ""
@@ -54,13 +54,13 @@ class Registry:
     redirection: str | None = None
 
     def put_blob(self, content: bytes) -> dict[str, Any]:
-        """Adds a blob and returns digest and size, as a manifest has them."""
+        """Adds a blob; returns its digest and size, as in a manifest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self.blobs[digest] = content
         return {"digest": digest, "size": len(content)}
 
     def put_manifest(self, name: str, tag: str, manifest: Any, kind: str = MANIFEST) -> str:
-        """Adds a manifest and returns its digest."""
+        """Adds a manifest; returns its digest."""
         content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self.manifests[name, tag] = self.manifests[name, digest] = (kind, content)
@@ -68,7 +68,7 @@ class Registry:
 
 
 def upload(host: str, name: str, content: bytes) -> dict[str, Any]:
-    """Adds a blob to any registry, over its API; returns digest and size."""
+    """Uploads a blob to any registry over its API; returns its digest and size."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     with _request(f"http://{host}/v2/{name}/blobs/uploads/", "POST", b"") as answer:
         location = answer.headers["Location"]
@@ -79,7 +79,7 @@ def upload(host: str, name: str, content: bytes) -> dict[str, Any]:
 
 
 def upload_manifest(host: str, name: str, reference: str, manifest: Any, kind: str = MANIFEST) -> str:
-    """Adds a manifest to any registry, over its API; returns its digest."""
+    """Uploads a manifest to any registry over its API; returns its digest."""
     content = json.dumps(manifest).encode()
     _request(f"http://{host}/v2/{name}/manifests/{reference}", "PUT", content, kind).close()
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -150,7 +150,7 @@ def registry() -> Iterator[Registry]:
 
 @contextmanager
 def any_registry(folder: Path) -> Iterator[str]:
-    """Runs the real registry if the environment names its program, otherwise the small one; gives its host."""
+    """Runs the real registry if the environment names its program, otherwise the small one; returns its host."""
     binary = os.environ.get(BINARY_VARIABLE)
     if not binary:
         with registry() as small:

@@ -23,7 +23,7 @@ from transforms.file_systems import BeamOpener
 
 @pytest.fixture(autouse=True)
 def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever git is configured to do on the machine of the test has no effect."""
+    """Disables any configuration of git on the machine that runs the test."""
     for name, value in ISOLATED.items():
         monkeypatch.setenv(name, value)
 
@@ -200,7 +200,7 @@ def test_a_server_that_hangs_is_given_up(
     repository.commit(model=b"1")
     server.hanging = True
     monkeypatch.setattr(git_repositories, "_LOOK_SECONDS", 0.5)
-    with pytest.raises(ModelLoadError, match=r"git ls-remote was not finished after 0 s"):
+    with pytest.raises(ModelLoadError, match=r"git ls-remote did not finish within 0 s"):
         resolve(f"git+{server.url}/wine@main")
 
 

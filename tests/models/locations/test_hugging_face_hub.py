@@ -1,4 +1,4 @@
-"""Models on a Hugging Face Hub: the Hub's real client, over real HTTP, and a server that answers as the Hub does."""
+"""Models on a Hugging Face Hub: the Hub's real client, over real HTTP, with a server that responds like the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of openers, those of other packages, and plain URLs."""
+"""The table of openers, openers of other packages, and plain URLs."""
 
 from __future__ import annotations
 

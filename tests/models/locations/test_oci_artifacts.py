@@ -1,4 +1,4 @@
-"""OCI artifacts that ORAS's own client has pushed, images as KServe's ModelCars are, and registries that lie."""
+"""OCI artifacts pushed by ORAS's own client, images like KServe's ModelCars, and registries that lie."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host of a registry, which is a real one if the environment has one."""
+    """The host of a registry, which is a real one if the environment names one."""
     with any_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
@@ -47,7 +47,7 @@ def small() -> Iterator[Registry]:
 
 
 def push(host: str, name: str, *files: Path | str) -> str:
-    """Pushes with ORAS's client; returns the location with the tag."""
+    """Pushes files with ORAS's client; returns the location with the tag."""
     client = oras.client.OrasClient(hostname=host, insecure=True)
     target = f"{host}/{name}:v1"
     client.push(target=target, files=[str(file) for file in files], disable_path_validation=True, quiet=True)
@@ -119,7 +119,7 @@ def test_several_files_and_a_folder_that_oras_has_pushed_are_a_folder(host: str,
 
 
 def test_layers_are_what_their_annotations_say(host: str, tmp_path: Path) -> None:
-    # ORAS's program gives a file that type by default, and a folder the annotation.
+    # ORAS's program labels a file with that type by default, and adds the annotation to a folder.
     file = publish(host, "typed", (b"plain", TAR, {TITLE: "model.txt"}))
     assert download(file, tmp_path / "file").read_bytes() == b"plain"
     folder = publish(host, "typed", (tar({"m/a": b"1"}), "application/x-model", {TITLE: "m", UNPACK: "true"}))
@@ -199,7 +199,7 @@ def _layers(layers: Any) -> Callable[[Registry, dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("lie", "reason"),
     [
-        (_blob(b"modeL"), "answered a blob with the digest"),
+        (_blob(b"modeL"), "returned a blob with the digest"),
         (_blob(b"model and more"), "more than the 5 bytes that were announced"),
         (_blob(b"mod"), "3 bytes instead of the 5 that were announced"),
         (lambda small, manifest: small.blobs.clear(), "answered 404: .*blob unknown"),
@@ -234,17 +234,17 @@ def test_a_manifest_must_have_the_digest_that_was_asked_for(small: Registry, tmp
     small.put_manifest("m", "v1", {"layers": []})
     digest = f"sha256:{'1' * 64}"
     small.manifests["m", digest] = small.manifests["m", "v1"]
-    with pytest.raises(ModelLoadError, match="answered a manifest with the digest sha256:"):
+    with pytest.raises(ModelLoadError, match="returned a manifest with the digest sha256:"):
         download(f"oci+http://{small.host}/m@{digest}", tmp_path)
     for content in (b"<html>", b"[]", b'"text"'):
         small.put_manifest("m", "v1", content)
-        with pytest.raises(ModelLoadError, match=r"did not answer JSON|answered no manifest"):
+        with pytest.raises(ModelLoadError, match=r"did not return JSON|returned no manifest"):
             resolve(f"oci+http://{small.host}/m:v1")
 
 
 @pytest.fixture
 def guarded(small: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """A registry with one model, whose credentials are in the environment."""
+    """A registry with one model, and its credentials in the environment."""
     layer = {"mediaType": FILE, **small.put_blob(b"model"), "annotations": {TITLE: "m"}}
     small.put_manifest("m", "v1", {"config": EMPTY, "layers": [layer]})
     encoded = base64.b64encode(b"me:hunter2").decode()
@@ -277,7 +277,7 @@ def test_a_token_is_asked_for_with_the_credentials(guarded: Registry, tmp_path: 
 def test_a_server_of_tokens_without_one_is_named(guarded: Registry, answer: Any) -> None:
     guarded.challenge, guarded.tokens = f'Bearer realm="http://{guarded.host}/token"', answer
     guarded.authorization = "Bearer t0ken"
-    with pytest.raises(ModelLoadError, match="/token answered no token"):
+    with pytest.raises(ModelLoadError, match="/token returned no token"):
         resolve(f"oci+http://{guarded.host}/m:v1")
 
 
@@ -301,7 +301,7 @@ def test_credentials_go_to_no_other_registry_or_store(
 def test_credentials_are_not_sent_in_plain_text(guarded: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded.challenge, guarded.authorization = 'Basic realm="registry"', BASIC
     monkeypatch.setattr(oci_registry, "_THIS_MACHINE", ())
-    with pytest.raises(ModelLoadError, match="which are sent over https only"):
+    with pytest.raises(ModelLoadError, match="which are only sent over https"):
         resolve(f"oci+http://{guarded.host}/m:v1")
     assert "Authorization" not in json.dumps(guarded.headers)
     # A registry with TLS whose server of tokens has none.

@@ -176,7 +176,7 @@ def test_compacted_offsets_are_skipped() -> None:
     assert not catalog.versions
 
 
-# --- What is wanted.
+# --- Required versions.
 
 
 def test_a_version_without_a_pointer_is_not_wanted() -> None:

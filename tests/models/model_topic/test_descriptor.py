@@ -25,7 +25,7 @@ from models.model_topic.published import PublishedVersion
 from models.schemas import bundled_schema
 from tests.models.fakes import TEXTS
 
-# Hypothesis also draws texts of the code under test, such as "route", which is no model's name.
+# Hypothesis also draws texts of the code under test, such as "route", which cannot be a model's name.
 NAMES = TEXTS.filter(
     lambda name: bool(name) and "/" not in name and name.isprintable() and name == name.strip() and name != "route"
 )
@@ -231,7 +231,7 @@ SAMPLE = GoldenSample('{"x": 1}', '{"y": NaN}')
 
 
 def test_a_descriptor_without_golden_samples_is_written_as_before_there_were_any() -> None:
-    # The header that release 0.1.0 wrote: its workers read such a message, and it is what they wrote.
+    # The header that release 0.1.0 wrote; its workers read such a message.
     first = {name: value for name, value in bundled_schema("model_descriptor").items() if name != "fields"}
     fields = [field for field in bundled_schema("model_descriptor")["fields"] if field["name"] != "golden"]
     earlier = SingleObjectCodec({**first, "fields": fields})

@@ -38,7 +38,7 @@ def pointer(models: ModelPublisher, name: str = "m") -> ModelPointer:
 
 
 def delete(kafka: Kafka, topic: str, *keys: bytes) -> None:
-    """Deletes versions, as an operator does with any Kafka tool."""
+    """Deletes versions, as an operator can with any Kafka tool."""
     for key in keys:
         kafka.write(topic, [None], key)
 
@@ -220,7 +220,7 @@ def test_an_overtaken_publisher_publishes_nothing(kafka: Kafka, topic: str, monk
 
 
 def between(monkeypatch: pytest.MonkeyPatch, models: ModelPublisher, act: Callable[[], object]) -> None:
-    """Lets something happen after `models` has read the topic, before it writes."""
+    """Runs a function after `models` has read the topic and before it writes."""
     read = models.read
 
     def read_and_act() -> object:

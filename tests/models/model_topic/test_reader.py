@@ -22,7 +22,7 @@ from tests.models.conftest import SECONDS, Kafka, eventually
 
 @pytest.fixture
 def reader(kafka: Kafka) -> Iterator[Callable[..., ModelsTopicReader]]:
-    """Makes readers, and closes them."""
+    """Creates readers, and closes them."""
     made: list[ModelsTopicReader] = []
 
     def make(topic: str, timeout: float = SECONDS) -> ModelsTopicReader:
@@ -142,14 +142,14 @@ def test_catching_up_skips_compacted_offsets(kafka: Kafka, reader: Callable[...,
 
 
 def hasty_cleaner(kafka: Kafka) -> None:
-    """Lets the broker look for something to compact every 0.1 s; by default it is 15 s."""
+    """Makes the broker look for segments to compact every 0.1 s instead of every 15 s, its default."""
     entry = ConfigEntry("log.cleaner.backoff.ms", "100", incremental_operation=AlterConfigOpType.SET)
     broker = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
     kafka.admin.incremental_alter_configs([broker])[broker].result(SECONDS)
 
 
 def messages_of(kafka: Kafka, topic: str) -> list[int]:
-    """The offsets of all messages that are there."""
+    """The offsets of all messages that still exist."""
     consumer = kafka.settings.consumer("all", **{"enable.partition.eof": True})
     consumer.assign([TopicPartition(topic, 0, 0)])
     offsets: list[int] = []
@@ -177,7 +177,7 @@ def test_a_recreated_topic_has_another_id_and_is_read_again_after_closing(
     first = one.look()
     one.catch_up(catalog, first.end)
     assert one.fetch(catalog.versions["m", 1].offset) == b"old"
-    kafka.make_anew(topic)
+    kafka.recreate(topic)
     write(kafka, topic, version(7, b"new"), pointer(7))
     eventually(lambda: one.look().end == 3)
     second = one.look()
@@ -198,7 +198,7 @@ def test_a_missing_topic_has_neither_id_nor_end(kafka: Kafka, reader: Callable[.
 
 
 class Refusing:
-    """A client of a broker that refuses a topic: a consumer, or an admin client."""
+    """A client whose broker denies access to a topic: a consumer, or an admin client."""
 
     def __init__(self, listed: bool) -> None:
         self.listed = listed

@@ -154,7 +154,7 @@ def routed(*every: Generation, data_type: str = "m") -> tuple[bytes, bytes]:
 
 
 def labels(catalog: ModelCatalog, data_type: str = "m") -> list[list[str]]:
-    """The versions of each arm of each generation, the newest first."""
+    """The versions of each arm of each generation, newest first."""
     plan = plans(catalog).get(data_type, ())
     return [[version.label for version in one.versions()] for one in plan]
 

@@ -66,7 +66,7 @@ def test_a_fence_lies_ahead_and_is_readable_before_it(models: ModelPublisher, ro
 
 
 class Hanging:
-    """A publisher with a transaction that it leaves open."""
+    """A publisher that leaves its transaction open."""
 
     def __init__(self, kafka: Kafka, topic: str) -> None:
         self._producer = TopicTransactions(kafka.settings, topic).producer("hanging")
@@ -133,7 +133,7 @@ def test_a_route_that_readers_see_too_late_is_told_with_the_records_in_doubt(
     commit = Producer.commit_transaction
 
     class Slow:
-        """A producer whose commit takes long."""
+        """A producer whose commit takes a long time."""
 
         def __init__(self, producer: Producer) -> None:
             self._producer = producer

@@ -1,4 +1,4 @@
-"""The client of schema registries: what means that a schema is unknown, what that the registry is not well."""
+"""The client of schema registries: which responses mean an unknown schema, and which a failure of the registry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUSY = (503, {"error_code": 50003, "message": "busy"})
 
 @dataclass
 class Answers:
-    """A registry that gives the answers of a list, the last of them for ever."""
+    """A registry that returns the responses in a list, and repeats the last one."""
 
     url: str = ""
     answers: list[tuple[int, Any]] = field(default_factory=list)
@@ -47,7 +47,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def secure_server(certificate: Certificate) -> Iterator[Answers]:
-    """Speaks TLS only, and only with clients that show this certificate."""
+    """Accepts only TLS, and only clients that present this certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate.certificate))
     context.load_cert_chain(certificate.certificate, certificate.key)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -74,7 +74,7 @@ def answering(context: ssl.SSLContext | None) -> Iterator[Answers]:
 
 
 class Clock:
-    """Time that passes in pauses alone."""
+    """Time that passes only in pauses."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""What two models answered to the same records, summed up."""
+"""Summaries of two models' answers to the same records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def part(rows: Sequence[int], outputs: Mapping[str, Any] | None, milliseconds: f
 
 
 def parts_of(answers: Sequence[float | None], cuts: Sequence[int]) -> list[ScoredRecords]:
-    """Answers to records, None where there is none, in calls of whatever size."""
+    """Answers to records, or None, in calls of any size."""
     found = []
     bounds = [0, *sorted(cuts), len(answers)]
     for start, end in pairwise(bounds):

@@ -1,4 +1,4 @@
-"""The population stability index, against a slow one that counts with plain Python."""
+"""The population stability index, against a slow implementation that counts in plain Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTS = st.lists(NUMBERS, min_size=1, max_size=60)
 
 
 def slow_shift(live: Sequence[float], candidate: Sequence[float]) -> float:
-    """The definition, read aloud: bins are found by counting, and each value is asked for its bin."""
+    """The definition, taken literally: bins are found by counting, and each value is assigned to its bin."""
     known = [value for value in live if not math.isnan(value)]
     deciles = [
         min(value for value in known if 10 * sum(other <= value for other in known) >= tenth * len(known))
@@ -126,7 +126,7 @@ def test_texts_are_counted_by_their_names(live: list[str], candidate: list[str])
         q = (candidate.count(name) + 0.5) / (len(candidate) + 0.5 * len(names))
         total += (q - p) * math.log(q / p)
     found = category_shift(np.array(live, object), np.array(candidate, object))
-    # What the live model never says is one category together.
+    # All texts that the live model never returns form one category.
     unknown = {*candidate} - {*live}
     if len(unknown) <= 1:
         assert found == pytest.approx(total)

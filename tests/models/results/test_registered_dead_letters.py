@@ -1,4 +1,4 @@
-"""Dead letters whose schema is registered, against a real registry and Confluent's own deserializer."""
+"""Dead letters with a registered schema, against a real registry and Confluent's own deserializer."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ NO_SCORING = ModelCall(None, 0, 0, 1)
 
 @st.composite
 def outputs(draw: st.DrawFn) -> tuple[int, RecordOutputs]:
-    """How many records, and what came out of a model for them; every dtype, shape and cut."""
+    """A number of records, and a model's outputs for them, in every dtype, shape and split."""
     count = draw(st.integers(1, 4))
     bounds = None
     if draw(st.booleans()):
@@ -78,7 +78,7 @@ def text_arrays(draw: st.DrawFn, shape: tuple[int, ...]) -> Array:
 
 
 def without_objects(array: Array) -> Array:
-    """hypothesis fills arrays of objects with anything; results hold texts."""
+    """Arrays of texts where hypothesis would create arbitrary objects, because results contain only texts."""
     if array.dtype.kind != "O":
         return array
     texts: Array = np.vectorize(lambda item: item if isinstance(item, (bytes, str)) else b"", otypes=[object])(array)
@@ -86,7 +86,7 @@ def without_objects(array: Array) -> Array:
 
 
 def as_written(array: Any) -> list[Any]:
-    """The items as Avro gives them back."""
+    """The items as Avro returns them."""
     if array.dtype.kind == "O":
         return [item if isinstance(item, bytes) else item.encode() for item in array.ravel()]
     if array.dtype == np.float16:

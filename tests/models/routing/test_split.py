@@ -16,7 +16,7 @@ KEYS = [f"key-{number}".encode() for number in range(20_000)]
 
 
 def uniform(key: bytes, name: str, salt: str) -> float:
-    """The number between 0 and 1 of the specification, in plain Python."""
+    """The specification's number between 0 and 1, in plain Python."""
     mixed = xxhash.xxh64_intdigest(key) ^ xxhash.xxh64_intdigest(salt.encode() + b"\0" + name.encode())
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
@@ -25,7 +25,7 @@ def uniform(key: bytes, name: str, salt: str) -> float:
 
 
 def choose(key: bytes, weights: dict[str, float], salt: str = "") -> str:
-    """The arm of the specification, in plain Python."""
+    """The specification's choice of the arm, in plain Python."""
     costs = {name: -math.log(uniform(key, name, salt)) / weight for name, weight in weights.items() if weight}
     return min(costs, key=costs.__getitem__)
 

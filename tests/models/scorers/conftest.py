@@ -1,4 +1,4 @@
-"""Two replicas each of TensorFlow Serving and of MLServer, started once for all tests of this folder."""
+"""Two replicas each of TensorFlow Serving and MLServer, started once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def serving_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate of 127.0.0.1 and of models.example."""
+    """A certificate for 127.0.0.1 and models.example."""
     return self_signed(tmp_path_factory.mktemp("certificate"), "models.example")
 
 
 @pytest.fixture(scope="session")
 def replica_pair(serving_models: dict[str, Path], certificate: Certificate) -> Iterator[tuple[Replica, Replica]]:
-    """Two servers of the same models. Only the first has TLS; the second knows no metadata and no large batches."""
+    """Two servers with the same models. Only the first has TLS; the second lacks metadata and rejects large batches."""
     labels = {"adder:stable": 1}
     with ExitStack() as stack:
         first = start(serving_models, labels, certificate=certificate)
@@ -57,7 +57,7 @@ def replica_pair(serving_models: dict[str, Path], certificate: Certificate) -> I
 
 @pytest.fixture
 def replicas(replica_pair: tuple[Replica, Replica]) -> Iterator[tuple[Replica, Replica]]:
-    """The two servers, neither slow nor failing before and after the test."""
+    """The two servers, reset before and after the test, so that they are neither slow nor failing."""
     yield replica_pair
     for replica in replica_pair:
         replica.behave()
@@ -65,7 +65,7 @@ def replicas(replica_pair: tuple[Replica, Replica]) -> Iterator[tuple[Replica, R
 
 @pytest.fixture(scope="session")
 def forest_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random forest of scikit-learn, as ONNX."""
+    """A scikit-learn random forest in ONNX."""
     from skl2onnx import to_onnx
 
     path = tmp_path_factory.mktemp("forest") / "forest.onnx"
@@ -81,7 +81,7 @@ def mlserver_pair(tmp_path_factory: pytest.TempPathFactory, forest_file: Path) -
 
 @pytest.fixture
 def mlservers(mlserver_pair: Pair) -> Iterator[Pair]:
-    """The two servers, not slow before and after the test."""
+    """The two servers, reset before and after the test, so that they are not slow."""
     yield mlserver_pair
     for replica in mlserver_pair:
         behave(replica)

@@ -1,6 +1,6 @@
-"""The contract of scorers in this process, as tests that every such scorer passes, ours and those of other packages.
+"""The contract of in-process scorers, as tests that every such scorer passes, including those of other packages.
 
-A package tests its own scorer with a class of its own and one fixture, from a checkout of this project::
+A package tests its scorer with its own subclass and one fixture, from a checkout of this project::
 
     from tests.models.scorers.contract import ScorerCase, ScorerContract
 
@@ -38,19 +38,19 @@ EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 
 @dataclass(frozen=True)
 class ScorerCase:
-    """What the contract has to know about one kind of model.
+    """The facts about one kind of model that the contract needs.
 
     Attributes:
-      model_type: as in descriptors.
-      save: writes a model to a path, as a file or folder there, and returns where it is. The models for the numbers 1
-        and 2 have the same signature and give different answers.
-      inputs: as many rows of inputs as asked; the first n rows are the same for each number of rows from n.
-      expected: what the framework itself gives for a model and these inputs, by output.
-      wrong: inputs of the right names that the model cannot score.
-      tolerance: how far a floating-point number may be from the framework's, relatively and absolutely.
-      options: those that the model needs.
-      signature: the name to ask for, if the model needs that.
-      pickles: what may be loaded although loading it runs code, if that is how the model is saved.
+      model_type: the type, as in descriptors.
+      save: writes a model to a path, as a file or folder there, and returns its path. The models for the numbers 1
+        and 2 have the same signature and different outputs.
+      inputs: returns the requested number of input rows; the first n rows are the same for each number of rows from n.
+      expected: the framework's own results for a model and these inputs, by output.
+      wrong: inputs with the right names that the model cannot score.
+      tolerance: the allowed difference of a floating-point number from the framework's, relatively and absolutely.
+      options: the options that the model needs.
+      signature: the name of the signature to request, if the model needs one.
+      pickles: the pickles that may be loaded although loading runs code, if the model is saved as one.
     """
 
     model_type: str
@@ -66,14 +66,14 @@ class ScorerCase:
 
 @dataclass
 class Models:
-    """The models of a case, saved once, and loaded as tests want them; closes all of them at the end."""
+    """The models of a case, saved once, and loaded as tests need them; all are closed at the end."""
 
     case: ScorerCase
     folder: Path
     opened: list[Scorer] = field(default_factory=list)
 
     def path(self, number: int = 1) -> Path:
-        """Where the model of that number is."""
+        """The path of the model with that number."""
         place = self.folder / str(number)
         if not place.exists():
             place.mkdir()
@@ -82,7 +82,7 @@ class Models:
         return path
 
     def source(self, path: Path, *, content: bytes | None = None, digest: str | None = None) -> ModelSource:
-        """What a worker would load."""
+        """The source from which a worker would load the model."""
         case = self.case
         location = None if content is not None else str(path)
         if digest is None and path.exists():  # the digest of what is there, as publishing computes it
@@ -99,11 +99,11 @@ class Models:
         return ModelSource(descriptor, content, LocalOpener(), pickles=case.pickles)
 
     def load(self, number: int = 1) -> Scorer:
-        """The model of that number."""
+        """Loads the model with that number."""
         return self.kept(load_scorer(self.source(self.path(number))))
 
     def kept(self, scorer: Scorer) -> Scorer:
-        """A scorer that is closed with the others."""
+        """Keeps a scorer, to be closed with the others."""
         self.opened.append(scorer)
         return scorer
 
@@ -125,13 +125,13 @@ def assert_equal(case: ScorerCase, found: Arrays, expected: Arrays) -> None:
 
 
 def assert_close(found: Array, expected: Array, tolerance: float) -> None:
-    """Fails unless all numbers are as near to the expected ones as the tolerance says, relatively or absolutely."""
+    """Fails unless all numbers are within the tolerance of the expected ones, relatively or absolutely."""
     ours, theirs = found.astype(np.float64), expected.astype(np.float64)
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 class ScorerContract:
-    """The tests; a class that extends this gives the fixture `case`."""
+    """The tests; a subclass provides the fixture `case`."""
 
     @pytest.fixture
     def models(self, case: ScorerCase, tmp_path: Path) -> Iterator[Models]:
@@ -143,7 +143,7 @@ class ScorerContract:
 
     @pytest.fixture(autouse=True)
     def temporary_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Where the scorer makes its temporary files, so that a test sees what is left of them."""
+        """The folder of the scorer's temporary files, so that a test can check which of them are left."""
         folder = tmp_path / "temporary"
         folder.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(folder))

@@ -1,4 +1,4 @@
-"""Tiny graphs of TensorFlow, frozen by TensorFlow itself."""
+"""Tiny TensorFlow graphs, frozen by TensorFlow itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.models.scorers.learned import FEATURES
 
 @cache
 def linear(factor: float) -> Any:
-    """`v` float32 [None, 11] -> float32 [None, 3]: v through a layer with weights that are variables."""
+    """`v` float32 [None, 11] -> float32 [None, 3]: v through a layer whose weights are variables."""
     module = tf.Module()
     module.weights = tf.Variable(tf.random.stateless_normal([FEATURES, 3], seed=(1, 2)) * factor)
 
@@ -37,12 +37,12 @@ def save_linear(path: Path, factor: float) -> Path:
 
 
 def frozen(function: Any) -> Any:
-    """The GraphDef of a tf.function with an input signature, with its variables as constants."""
+    """The GraphDef of a tf.function with an input signature, with variables as constants."""
     return convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
 
 
 def built(build: Callable[[], Any]) -> bytes:
-    """A graph as TensorFlow 1 builds it, node by node; `build` names what it needs."""
+    """A graph as TensorFlow 1 builds it, node by node; `build` creates the nodes."""
     with tf.Graph().as_default() as graph:
         build()
     return bytes(graph.as_graph_def().SerializeToString())

@@ -1,4 +1,4 @@
-"""The types of models that `make test` does not test: a list of its own, so that nothing joins it unnoticed."""
+"""The model types that `make test` does not test, in a separate list, so that no type joins it unnoticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny models of Keras, and what its converter to TensorFlow Lite makes of them."""
+"""Tiny Keras models, and their conversions to TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def classifier(seed: int) -> Any:
 
 @cache
 def converted(model: Any) -> bytes:
-    """The .tflite file of a model of Keras, in floats."""
+    """The .tflite file of a Keras model, in floats."""
     return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
 @cache
 def quantized(model: Any, kind: Any = tf.int8) -> bytes:
-    """The .tflite file of a model of Keras, in integers throughout."""
+    """The .tflite file of a Keras model, entirely in integers."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([row[None]] for row in rows_of(200))

@@ -1,4 +1,4 @@
-"""Small models of the libraries that learn from tables, trained in a moment on the same made-up wine."""
+"""Small models from libraries that learn from tables, trained quickly on the same synthetic wine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows_of(count: int, seed: int = 7) -> Array:
 
 @cache
 def training(seed: int) -> tuple[Any, Any]:
-    """Features and classes to learn from; another seed gives another rule."""
+    """Features and classes to learn from; another seed has another rule."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(400, FEATURES)).astype(np.float32)
     scores = features @ random.normal(size=(FEATURES, CLASSES))
@@ -29,7 +29,7 @@ def training(seed: int) -> tuple[Any, Any]:
 
 @cache
 def forest(seed: int) -> Any:
-    """A random forest of scikit-learn."""
+    """A scikit-learn random forest."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(10, max_depth=6, random_state=seed).fit(*training(seed))
@@ -37,7 +37,7 @@ def forest(seed: int) -> Any:
 
 @cache
 def boosted_by_xgboost(seed: int) -> Any:
-    """A classifier of XGBoost."""
+    """An XGBoost classifier."""
     import xgboost
 
     return xgboost.XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1).fit(*training(seed))
@@ -45,7 +45,7 @@ def boosted_by_xgboost(seed: int) -> Any:
 
 @cache
 def boosted_by_lightgbm(seed: int) -> Any:
-    """A classifier of LightGBM."""
+    """A LightGBM classifier."""
     import lightgbm
 
     return lightgbm.LGBMClassifier(n_estimators=8, num_leaves=7, n_jobs=1, verbosity=-1).fit(*training(seed))

@@ -1,4 +1,4 @@
-"""Models saved by MLflow itself, as it logs them; without a search for the packages that they need, which is slow."""
+"""Models saved by MLflow itself, as when it logs them, but without its slow search for the packages that they need."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from models.tensors import Array
 
 
 def save(flavour: Any, path: Path, model: Any, example: Any, **more: Any) -> Path:
-    """Saves a model by the module of a flavour; `example` gives the inputs of the signature, and None gives none."""
+    """Saves a model with the module of a flavour; `example` defines the signature, and None means no signature."""
     signature = None if example is None else infer_signature(example)
     flavour.save_model(model, str(path), signature=signature, pip_requirements=["numpy"], **more)
     return path
 
 
 def save_sklearn(path: Path, model: Any, example: Array) -> Path:
-    """An estimator, in the format of skops."""
+    """Saves an estimator in skops format."""
     trusted = ["sklearn.tree._tree.Tree"]  # without it MLflow saves no forest
     return save(mlflow.sklearn, path, model, example, serialization_format="skops", skops_trusted_types=trusted)
 
 
 class RowSums(mlflow.pyfunc.PythonModel):
-    """Code of a model's own: the sum of the numbers of a row, and its text in capitals."""
+    """The model's own code: the sum of the numbers of a row, and its text in capitals."""
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
-        """A table with the columns total and shout."""
+        """Returns a table with the columns total and shout."""
         import pandas as pd
 
         total = model_input[["a", "b"]].sum(axis=1)
@@ -41,7 +41,7 @@ class RowSums(mlflow.pyfunc.PythonModel):
 
 
 def save_function(path: Path, example: Any) -> Path:
-    """`RowSums`, as a pickle of cloudpickle."""
+    """Saves `RowSums` as a cloudpickle pickle."""
     mlflow.pyfunc.save_model(
         str(path), python_model=RowSums(), signature=infer_signature(example), pip_requirements=["numpy"]
     )

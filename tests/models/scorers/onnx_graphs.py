@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs, built node by node, for what no library exports."""
+"""Tiny ONNX graphs, built node by node, for cases that no library exports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Shape = Sequence[int | str | None] | None
 
 
 def identity(kind: int, shape: Shape = (None,), name: str = "same") -> bytes:
-    """A graph that gives its input `a` back as `b`, of an ONNX element type."""
+    """A graph that returns its input `a` as `b`, with an ONNX element type."""
     inputs = [helper.make_tensor_value_info("a", kind, shape)]
     outputs = [helper.make_tensor_value_info("b", kind, shape)]
     return _model(helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], name, inputs, outputs))
 
 
 def mean() -> bytes:
-    """A graph whose output `b` is one number, however many rows there are."""
+    """A graph whose output `b` is one number, whatever the number of rows."""
     inputs = [helper.make_tensor_value_info("a", TensorProto.FLOAT, [None])]
     outputs = [helper.make_tensor_value_info("b", TensorProto.FLOAT, [])]
     node = helper.make_node("ReduceMean", ["a"], ["b"], keepdims=0)
@@ -35,7 +35,7 @@ def constant() -> bytes:
 
 
 def unknown_operator() -> bytes:
-    """A graph that needs an operator of another domain, which only a library of its own could bring."""
+    """A graph that needs an operator from another domain, which only a separate library could provide."""
     inputs = [helper.make_tensor_value_info("a", TensorProto.FLOAT, [None])]
     outputs = [helper.make_tensor_value_info("b", TensorProto.FLOAT, [None])]
     graph = helper.make_graph([helper.make_node("Steal", ["a"], ["b"], domain="evil.example")], "g", inputs, outputs)
@@ -43,7 +43,7 @@ def unknown_operator() -> bytes:
 
 
 def with_weights_at(location: str) -> bytes:
-    """A graph that adds four float32 weights, which are in another file, to `a` [None, 4]."""
+    """A graph that adds four float32 weights, stored in another file, to `a` [None, 4]."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
     for key, value in (("location", location), ("offset", "0"), ("length", "16")):
         weights.external_data.add(key=key, value=value)
@@ -54,7 +54,7 @@ def with_weights_at(location: str) -> bytes:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Writes a model, with the folders above it, and returns where it is."""
+    """Writes a model, and the folders above it, and returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path

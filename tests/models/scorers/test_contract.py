@@ -1,4 +1,4 @@
-"""The contract, for each of our scorers that runs in the process."""
+"""The contract, for each of our in-process scorers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines that are imported before the first record; each in a process of its own, since an import stays."""
+"""Engines that are imported before the first record; each in its own process, because an import lasts."""
 
 from __future__ import annotations
 

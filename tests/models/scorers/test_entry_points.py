@@ -1,4 +1,4 @@
-"""Scorers of other packages: real distributions on the path, with metadata as an installer writes them."""
+"""Scorers of other packages: real distributions on the path, with metadata as an installer writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walking forests as arrays, against walking each row down each tree on its own."""
+"""Walking forests as arrays, against walking each row down each tree separately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBERS = st.sampled_from([-1.0, 0.0, 0.1, 1.0, float(np.nextafter(1.0, 2.0))])
 
 @st.composite
 def trees(draw: st.DrawFn) -> list[tuple[FlatNode, tuple[str, float] | None]]:
-    """The nodes of a tree in any order behind the root, each with its operator and value unless it is a leaf."""
+    """The nodes of a tree in any order after the root, each with its operator and value unless it is a leaf."""
     found: list[tuple[FlatNode, tuple[str, float] | None]] = [(FlatNode(), None)]
     for _ in range(draw(st.integers(0, 8))):
         leaves = [place for place, (_, test) in enumerate(found) if test is None]

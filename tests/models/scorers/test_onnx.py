@@ -83,7 +83,7 @@ def test_a_classifier_of_scikit_learn_gives_the_same_classes_and_probabilities(b
     rows = rows_of(ROWS)
     outputs = scorer.score({"X": rows}).outputs
     assert_close(outputs["probabilities"], model.predict_proba(rows), 1e-5)
-    # Where two classes are as probable as float32 can tell, either may win.
+    # Where two classes are equally probable within the precision of float32, either may win.
     apart = np.diff(np.sort(model.predict_proba(rows), axis=1)[:, -2:], axis=1)[:, 0] > 1e-5
     assert apart.mean() > 0.99
     np.testing.assert_array_equal(outputs["label"][apart], model.predict(rows)[apart])

@@ -1,4 +1,4 @@
-"""Pickles of scikit-learn: none is read unless the deployment allows it."""
+"""scikit-learn pickles: none is read unless the deployment allows it."""
 
 from __future__ import annotations
 

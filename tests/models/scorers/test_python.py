@@ -1,4 +1,4 @@
-"""Functions of installed packages: the example, really installed, and packages that do what they should not."""
+"""Functions of installed packages: the example, really installed, and packages that misbehave."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Function = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the example is installed; from a copy, because a build leaves files beside the sources."""
+    """The folder with the installed example, built from a copy, because a build leaves files beside the sources."""
     folder = tmp_path_factory.mktemp("example")
     shutil.copytree(EXAMPLE, folder / "source")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -53,7 +53,7 @@ def applications(rows: int) -> Arrays:
 
 
 def burden_of(years: int, inputs: Arrays) -> Arrays:
-    """The example again, row by row in plain Python."""
+    """The example in plain Python, row by row."""
     columns = (inputs[name].tolist() for name in ("amount", "income", "housing_cost"))
     shares = [(amount / years + housing) / max(income, 1.0) for amount, income, housing in zip(*columns, strict=True)]
     verdicts = [b"bearable" if share <= 0.4 else b"too much" for share in shares]
@@ -100,7 +100,7 @@ class TestTheExample(ScorerContract):
 
 @pytest.fixture
 def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Function]:
-    """Installs a function `f` that returns an expression of x, float64 [n]; it does not state its outputs."""
+    """Installs a function `f` that returns an expression of x, float64 [n]; it does not declare its outputs."""
     with distributions(tmp_path, monkeypatch) as write:
 
         def install(returned: str, decorator: str = 'column_function(inputs={"x": Column("float64")})') -> None:

@@ -1,4 +1,4 @@
-"""What is special about scikit-learn, XGBoost and LightGBM; what they share with all scorers is in test_contract.py."""
+"""Behaviour specific to scikit-learn, XGBoost and LightGBM; test_contract.py covers what all scorers share."""
 
 from __future__ import annotations
 

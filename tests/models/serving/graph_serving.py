@@ -1,4 +1,4 @@
-"""Serves graphs of models that are made of functions."""
+"""Serves graphs whose models are functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOUBLE = np.dtype(np.float64)
 
 
 class FunctionScorer:
-    """A model whose inputs are the parameters of a function: one number a record, or a vector `v` of any size."""
+    """A model whose inputs are the parameters of a function: one number per record, or a vector `v` of any size."""
 
     def __init__(self, function: Function) -> None:
         self._function = function
@@ -55,7 +55,7 @@ class FunctionScorer:
 
 
 class GraphServing:
-    """A registry that serves one graph: version 1 of each model is the function of its name."""
+    """A registry that serves one graph: version 1 of each model is the function with its name."""
 
     def __init__(self, graph: Graph | str, **functions: Function) -> None:
         self.graph = graph_of("loan", yaml.safe_load(graph)) if isinstance(graph, str) else graph
@@ -71,14 +71,14 @@ class GraphServing:
             self.registry.loaded(version, LoadedModel(version, scorer))
 
     def route(self, segment: Segment, *graphs: Graph) -> None:
-        """Publishes a route of the records' data type."""
+        """Publishes a route for the records' data type."""
         generation = Generation((segment,), graphs=graphs or (self.graph,))
         message = encode_route(ModelRoute(RECORD.name, (generation,)))
         self.catalog.apply(self.catalog.position, route_key(RECORD.name), message)
         self.registry.update(plans(self.catalog))
 
     def score(self, rows: list[dict[str, Any]], record_type: RecordType = RECORD) -> list[dict[str, Any]]:
-        """The results of records, in their order."""
+        """The results of records, in order."""
         batch = batch_of([record_type.codec.encode({**record(0.0), **row}) for row in rows])
         settings = ScoringSettings({"records": record_type}, "results", "dead-letters")
         scored = score_batch(batch, self.registry, settings)
@@ -88,7 +88,7 @@ class GraphServing:
 
 
 def record(x: float, **fields: Any) -> dict[str, Any]:
-    """A record; what is not given is empty."""
+    """A record; fields that are not given are empty."""
     return {"x": x, "y": None, "group": "", "parts": [], **fields}
 
 

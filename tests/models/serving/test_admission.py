@@ -1,4 +1,4 @@
-"""What a model must pass before it serves: real SavedModels, loaded as workers do."""
+"""The checks that a model must pass before it serves: real SavedModels, loaded as workers load them."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_what_is_not_given_limits_nothing() -> None:
     free.check_seconds(1e9)
 
 
-# --- What workers report.
+# --- Reports of workers.
 
 
 def test_a_worker_reports_what_was_refused_and_goes_on_with_the_version_before(grading: Path) -> None:

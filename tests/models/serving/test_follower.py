@@ -27,7 +27,7 @@ def at(position: int, topic_id: str = "first") -> dict[str, int]:
 
 
 class Topic(ModelsTopicReader):
-    """A models topic in memory; `fail` is raised, once, by the next who asks."""
+    """A models topic in memory; `fail` is raised once, at the next access."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, bytes | None]] = []
@@ -38,7 +38,7 @@ class Topic(ModelsTopicReader):
         self.changed = threading.Condition()
 
     def publish(self, number: int, previous: int | None = None, name: str = "m") -> int:
-        """Publishes a version and makes it live; gives the topic's end."""
+        """Publishes a version and makes it live; returns the topic's end."""
         descriptor = ModelDescriptor(name, "fake", number, model_source_location="nowhere")
         self.messages.append((f"{name}/{number}".encode(), encode_descriptor(descriptor)))
         return self.point(number, previous, name)
@@ -74,7 +74,7 @@ class Topic(ModelsTopicReader):
 
 @dataclass
 class Loader(ModelLoader):
-    """Gives fake models; versions in `errors` fail; a load waits for its gate in `gates`."""
+    """Returns fake models; versions in `errors` fail; a load waits for its gate in `gates`."""
 
     errors: dict[int, list[Exception]] = field(default_factory=dict)
     gates: dict[int, threading.Event] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Loader(ModelLoader):
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -121,7 +121,7 @@ class Serving:
             return lease.model.version.label if lease.model else None
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Waits until something that the registry tells has become true."""
+        """Waits until a condition that the registry reports is true."""
         with self.registry._changed:
             assert self.registry._changed.wait_for(condition, WAIT)
 

@@ -53,7 +53,7 @@ GRAPH = {
 
 
 class Worker:
-    """A registry that loads what its catalog wants, as the load threads do."""
+    """A registry that loads the versions that its catalog requires, as the load threads do."""
 
     def __init__(self, record_type: RecordType = RECORD) -> None:
         self.record_type = record_type

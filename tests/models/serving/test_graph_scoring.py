@@ -23,7 +23,7 @@ TOO_LARGE = 50.0
 
 
 def affine(factor: float, summand: float = 0.0) -> Any:
-    """A model: x -> out = factor * x + summand; it fails when any x is too large."""
+    """A model: x -> out = factor * x + summand; it fails if any x is too large."""
 
     def function(x: Any) -> Mapping[str, Array]:
         if (x > TOO_LARGE).any():
@@ -249,7 +249,7 @@ def drawn_step(draw: st.DrawFn, name: str, known: list[str]) -> Step:
 
 
 class Oracle:
-    """What a graph answers for one record."""
+    """The expected result of a graph for one record."""
 
     def __init__(self, graph: Graph, row: Mapping[str, float]) -> None:
         self._graph = graph

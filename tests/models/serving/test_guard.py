@@ -1,4 +1,4 @@
-"""The guards of a deployment on a real broker: one of them acts, another replaces it, and two do no harm."""
+"""The guards of a deployment on a real broker: one acts, another replaces it, and two at once do no harm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def topics(kafka: Kafka) -> tuple[str, str]:
 
 @pytest.fixture
 def guards(kafka: Kafka, topics: tuple[str, str]) -> Iterator[list[RouteGuard]]:
-    """Two guards of one deployment that have not been started."""
+    """Two guards of one deployment, not yet started."""
     made = [
         RouteGuard(kafka.settings, *topics, f"group-of-{topics[0]}", lambda _: True, lambda: True) for _ in range(2)
     ]
@@ -62,7 +62,7 @@ def newest(kafka: Kafka, topics: tuple[str, str]) -> Callable[[], Generation]:
 
 
 def report_until_decided(producer: Producer, topics: tuple[str, str], newest: Callable[[], Generation]) -> Generation:
-    """Reports good figures of the candidate, as a worker does each second, until there is a decision."""
+    """Reports good figures for the candidate, as a worker does each second, until there is a decision."""
     before, deadline = newest(), time.monotonic() + WAIT
     assert before.offset is not None
     good = ArmStatistics("m", before.offset, before.arms[-1].name, 200, 0, 200, 200)
@@ -76,7 +76,7 @@ def report_until_decided(producer: Producer, topics: tuple[str, str], newest: Ca
 
 
 def acting_one(guards: list[RouteGuard]) -> RouteGuard:
-    """The guard that acts, once one and only one of them does: none does while the group is balanced."""
+    """The guard that acts, once exactly one does: none acts while the group rebalances."""
     deadline = time.monotonic() + WAIT
     while len(acting := [guard for guard in guards if guard._acting]) != 1:
         assert time.monotonic() < deadline, f"{len(acting)} guards act"
@@ -85,7 +85,7 @@ def acting_one(guards: list[RouteGuard]) -> RouteGuard:
 
 
 def decisions(kafka: Kafka, models_topic: str) -> int:
-    """How many decisions of guards the models topic holds."""
+    """The number of guards' decisions in the models topic."""
     return sum("m/2 from" in one.change for one in read_history(kafka.settings, models_topic))
 
 

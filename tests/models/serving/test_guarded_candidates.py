@@ -41,7 +41,7 @@ def test_workers_refuse_what_the_command_would_have_refused(tmp_path: Path) -> N
     ("kind", "shown"), [("good", "missed: 0; false alarms: 1"), ("bad", "missed: 1; false alarms: 0")]
 )
 def test_the_campaign_notices_what_must_not_be(tmp_path: Path, kind: str, shown: str) -> None:
-    """The live model itself is called bad, and one that differs is called good."""
+    """The live model itself is declared bad, and one that differs is declared good."""
     shift = 1.0 if kind == "good" else 0.0
     outcome = run([Subject(kind, "", lambda path: save_grading_model(path, shift))], tmp_path, limits=LIMITS)
     assert isinstance(outcome, Outcome)

@@ -13,7 +13,7 @@ from models.serving.isolation import SAMPLES, Isolation, Outcome
 
 @dataclass
 class Model:
-    """Answers the indices that it is given, and raises the error of the first bad one; each call takes `seconds`."""
+    """Returns the indices that it receives, or raises the error of the first bad one; each call takes `seconds`."""
 
     bad: dict[int, Exception] = field(default_factory=dict)
     seconds: float = 0.0
@@ -75,7 +75,7 @@ def test_a_model_lost_during_a_batch_costs_one_more_call_and_keeps_the_scored_re
     away, bad = ModelUnreachableError("away"), ScoringError("bad")
     model = Model({10: bad, 900: away})
     found = errors(model.score(1000))
-    # The whole fails, then the first half; the second half finds nobody.
+    # The whole batch fails, then the first half; the second half reaches no server.
     assert model.calls == 3
     assert set(found.values()) == {away}
     model = Model({0: away, 999: bad})

@@ -171,7 +171,7 @@ def test_a_value_that_does_not_fit_is_named(tmp_path: Path) -> None:
 
 
 class Spy(FakeScorer):
-    """Notes what it is asked; fails with `error`."""
+    """Records its requests; fails with `error`."""
 
     def __init__(self, signature: Signature, error: Exception | None = None) -> None:
         super().__init__(1)
@@ -283,7 +283,7 @@ def test_a_real_model_warms_up(tmp_path: Path) -> None:
     model.close()
 
 
-# --- What results say.
+# --- Content of results.
 
 
 def test_a_remote_model_is_known_by_the_version_that_its_server_named() -> None:

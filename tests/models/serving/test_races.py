@@ -31,7 +31,7 @@ def race(deadline: float = LONG, more: str = "", **functions: Function) -> Graph
 
 
 def answering(value: Any, after: threading.Event | None = None) -> Function:
-    """A model that answers a value, once an event has happened."""
+    """A model that returns a value once an event has happened."""
 
     def function(x: Any) -> Mapping[str, Array]:
         if after is not None and not after.wait(LONG):
@@ -56,7 +56,7 @@ def failing_below(limit: float, value: float) -> Function:
 
 @pytest.fixture
 def never() -> Iterator[threading.Event]:
-    """An event that happens at the end of the test only."""
+    """An event that happens only at the end of the test."""
     made = threading.Event()
     yield made
     made.set()

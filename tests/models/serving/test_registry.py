@@ -15,6 +15,7 @@ from models.routing.plan import implicit_plan
 from models.serving.loading import LoadedModel
 from models.serving.pool import RetryPauses
 from models.serving.registry import ModelRegistry, RegistrySettings
+from models.serving.status import ArmShare
 from tests.models.fakes import X_SCHEMA, FakeScorer, OneLease, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0
@@ -22,7 +23,7 @@ MOST_LOADS = 200  # more than any test needs; a registry that drops its models w
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -38,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def registry(clock: Clock) -> ModelRegistry:
-    """A registry whose leases never wait: a model that should be there and is not fails a test at once."""
+    """A registry whose leases never wait: if a required model is missing, the test fails at once."""
     pauses = RetryPauses(first=1.0, factor=2.0, longest=5.0)
     return ModelRegistry("worker", RegistrySettings(pauses, model_wait=0.0), clock)
 
@@ -48,7 +49,7 @@ def want(registry: ModelRegistry, *versions: PublishedVersion) -> None:
 
 
 def load(registry: ModelRegistry, *broken: PublishedVersion) -> list[LoadedModel]:
-    """Loads everything that the registry wants now; `broken` versions fail."""
+    """Loads every version that the registry requires now; `broken` versions fail."""
     models: list[LoadedModel] = []
     while version := registry.next_load():
         assert len(models) < MOST_LOADS, f"the registry does not keep {version.label}, and asks for it again"
@@ -151,7 +152,7 @@ def test_a_version_that_was_published_again_unchanged_is_not_loaded_again(regist
     assert registry.settled()
 
 
-# --- What comes too late.
+# --- Late events.
 
 
 def test_a_model_that_is_unwanted_by_the_time_it_has_loaded_is_closed(registry: ModelRegistry) -> None:
@@ -339,8 +340,32 @@ def test_statistics_count_calls_and_end_with_the_model(registry: ModelRegistry) 
     assert statistics is not None
     assert (statistics.usage, statistics.errors, statistics.calls) == (12, 2, 2)
     assert (statistics.average, statistics.minimum, statistics.maximum) == (3.0, 2.0, 4.0)
+    assert (statistics.digest, statistics.arms) == ("0" * 64, (ArmShare("m", "", "serve", 1.0),))
     want(registry)
-    assert registry.drain_events()[-1].statistics == statistics
+    ended = registry.drain_events()[-1].statistics
+    assert ended is not None
+    assert (ended.usage, ended.p50, ended.arms) == (12, statistics.p50, ())
+
+
+def test_the_state_of_a_worker_is_reported_when_it_changes_and_every_ten_seconds(
+    registry: ModelRegistry, clock: Clock
+) -> None:
+    def states() -> list[tuple[int, tuple[str, ...]]]:
+        return [(one.state.position, one.state.waiting) for one in registry.drain_events() if one.state is not None]
+
+    want(registry, published(1))
+    registry.report_state(5, "id")
+    registry.report_state(6, "id")
+    assert states() == [(6, ("m/1",))]
+    load(registry)
+    registry.report_state(6, "id")
+    assert states() == [(6, ())]
+    clock.now += 9.0
+    registry.report_state(6, "id")
+    assert states() == []
+    clock.now += 1.0
+    registry.report_state(6, "id")
+    assert states() == [(6, ())]
 
 
 def test_statistics_that_are_not_drained_do_not_pile_up(registry: ModelRegistry) -> None:
@@ -369,7 +394,7 @@ def test_statistics_of_a_model_without_new_calls_are_reported_once(registry: Mod
 
 
 def two_models(registry: ModelRegistry) -> LoadedModel:
-    """Retires n/1, which serves, while m/1 is live for the same records; gives the model of n/1."""
+    """Retires n/1, which serves, while m/1 is live for the same records; returns the model of n/1."""
     other = published(1, "n", data_type="m", offset=99)
     want(registry, other, published(1))
     (model,) = load(registry)

@@ -1,4 +1,4 @@
-"""The registry with routes: arms, fences, models on demand, and a limit of memory."""
+"""The registry with routes: arms, fences, models on demand, and a memory limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAIT = 20.0
 def generation(
     *arms: PublishedVersion | None, fence: int | None = None, offset: int = 1, roles: tuple[Role, ...] = ()
 ) -> PlannedGeneration:
-    """A generation of these arms, named by their place."""
+    """A generation with these arms, named by their positions."""
     planned = tuple(
         PlannedArm(
             () if version is None else (version,), str(place), roles[place] if roles else "serve", label="gone/1"
@@ -46,7 +46,7 @@ def served(registry: ModelRegistry, timestamp: int = 0) -> str | None:
 
 @dataclass
 class Loader(ModelLoader):
-    """Gives fake models; versions in `broken` fail, and a gate holds a load back."""
+    """Returns fake models; versions in `broken` fail, and a gate delays a load."""
 
     broken: set[int] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -267,7 +267,7 @@ def test_models_below_a_fence_that_has_passed_are_released_when_they_are_idle() 
 
 @dataclass
 class History:
-    """What was published: the fence and version of each generation, the oldest first."""
+    """The published history: the fence and version of each generation, oldest first."""
 
     every: list[tuple[int | None, int]] = field(default_factory=list)
 
@@ -310,6 +310,34 @@ def test_whatever_is_published_each_record_has_its_rightful_answer(
     finally:
         serving.close()
     assert all(scorer_of(model).closed.is_set() for model in serving.loader.models)
+
+
+# --- Reports.
+
+
+def test_statistics_name_the_arms_of_a_route_with_their_shares_also_when_only_those_change(start: Start) -> None:
+    serving = start()
+    one, other = published(1), published(2)
+
+    def adopt(offset: int, weight: float, role: Role) -> None:
+        live, second = PlannedArm((one,), "live"), PlannedArm((other,), "second", role, weight)
+        serving.registry.update({"m": (PlannedGeneration((PlannedSegment((live, second)),), offset=offset),)})
+        assert serving.registry.wait_settled(WAIT)
+
+    def arms() -> dict[int, list[tuple[str, str, float]]]:
+        serving.registry.report_statistics()
+        events = serving.registry.drain_events()
+        return {
+            event.model_version: [(arm.arm, arm.role, arm.share) for arm in event.statistics.arms]
+            for event in events
+            if event.statistics is not None
+        }
+
+    adopt(1, 0.5, "shadow")
+    assert arms() == {1: [("live", "serve", 1.0)], 2: [("second", "shadow", 0.5)]}
+    assert arms() == {}
+    adopt(2, 0.25, "candidate")
+    assert arms() == {1: [("live", "serve", 0.8)], 2: [("second", "candidate", 0.2)]}
 
 
 # --- Many models, and a limit of memory.

@@ -66,7 +66,7 @@ def errors(scored: ScoredBatch, schema: RecordType) -> list[str | None]:
 
 
 class Named:
-    """A registry that serves models of certain data types."""
+    """A registry that serves models for certain data types."""
 
     def __init__(self) -> None:
         self.registry = ModelRegistry("worker")
@@ -194,7 +194,7 @@ def test_every_record_gives_exactly_one_message_in_its_place(values: list[bytes 
 
 
 class Choosy(FakeScorer):
-    """Fails when any x is below 0; counts its calls."""
+    """Fails if any x is below 0; counts its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__(1)
@@ -380,7 +380,7 @@ def test_the_reason_of_a_dead_letter_is_cut(named: Named) -> None:
 
 
 class Odd(FakeScorer):
-    """Answers with a text that UTF-8 cannot hold where x is below 0."""
+    """Returns a text that UTF-8 cannot represent where x is below 0."""
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         texts = np.array(["\ud800" if x < 0 else "text" for x in inputs["x"].tolist()], object)

@@ -18,7 +18,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 2**6 - 1), st.integ
 
 
 def _work(size: int, chosen: int, offset: int, start: int) -> ShadowWork:
-    """Records of which those are scored whose bit is set; their x is their row plus `start`."""
+    """Records, of which those with a set bit are scored; their x is their row plus `start`."""
     values = [X_SCHEMA.codec.encode({"x": float(start + row), "dataType": "m"}) for row in range(size)]
     batch = batch_of(values, start=1_000 * start)
     decoded = X_SCHEMA.codec.decode(batch.values, batch.headers)
@@ -28,7 +28,7 @@ def _work(size: int, chosen: int, offset: int, start: int) -> ShadowWork:
 
 
 def _scored(xs: Sequence[float], failed: int) -> list[ScoredRecords]:
-    """Every x squared, with one record that failed alone, as a call that was halved leaves it."""
+    """The squares of all x, with one record that failed alone, as after a halved call."""
     rows = np.arange(len(xs))
     call = ModelCall(None, 0, 0, len(xs))
     good = rows[rows != failed]

@@ -27,7 +27,7 @@ DECODER = ResultDecoder(X_SCHEMA.codec.embedding)
 
 
 class HangingScorer(FakeScorer):
-    """Answers only when it is let go."""
+    """Returns only when it is released."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -40,7 +40,7 @@ class HangingScorer(FakeScorer):
 
 
 class CountingScorer(FakeScorer):
-    """Keeps the sizes of its calls."""
+    """Records the sizes of its calls."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -52,14 +52,14 @@ class CountingScorer(FakeScorer):
 
 
 class FailingScorer(FakeScorer):
-    """Has an error that nobody has thought of."""
+    """Raises an unexpected error."""
 
     def score(self, inputs: Mapping[str, Array]) -> Scores:
         raise KeyError("unforeseen")
 
 
 class Process:
-    """A registry with a live model, shadows, and what they have sent."""
+    """A registry with a live model, shadows, and the events that they have sent."""
 
     def __init__(self, *shadows: FakeScorer, settings: ScoringSettings = SETTINGS, limit: int = 20_000) -> None:
         self.registry = ModelRegistry("worker")

@@ -7,15 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.serving.status import CallCounter, ModelStatistics, StatusEvent
+from models.serving.arm_tallies import ArmStatistics
+from models.serving.status import ArmShare, CallCounter, ModelStatistics, StatusEvent, WorkerState
 from models.text import TEXT_LIMIT, clean_text
 from tests.models.fakes import LONGS, TEXTS
 
 FIGURES = st.floats(0, 1e12)
 COUNTS = st.integers(0, 2**40)
+ARMS = st.builds(ArmShare, TEXTS, TEXTS, st.sampled_from(["serve", "shadow"]), st.floats(0, 1), st.none() | TEXTS)
 STATISTICS = st.builds(
-    ModelStatistics, TEXTS, LONGS, st.none() | TEXTS, LONGS, COUNTS, COUNTS, COUNTS, FIGURES, FIGURES, FIGURES
+    ModelStatistics,
+    TEXTS,
+    LONGS,
+    st.none() | TEXTS,
+    LONGS,
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    *[FIGURES] * 5,
+    st.dictionaries(st.integers(-80, 175).map(str), COUNTS),
+    st.none() | TEXTS,
+    COUNTS,
+    st.lists(ARMS, max_size=3).map(tuple),
 )
+STATES = st.builds(WorkerState, COUNTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple), COUNTS)
 EVENTS = st.builds(
     StatusEvent,
     st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]),
@@ -27,6 +42,8 @@ EVENTS = st.builds(
     st.none() | TEXTS,
     st.none() | STATISTICS,
     TEXTS,
+    st.none(),
+    st.none() | STATES,
 )
 
 
@@ -34,7 +51,21 @@ EVENTS = st.builds(
 def test_an_event_is_read_as_it_was_written(event: StatusEvent) -> None:
     written = replace(event, error=None if event.error is None else clean_text(event.error))
     assert StatusEvent.from_json(event.to_json()) == written
-    assert event.key.decode() == event.model_name
+
+
+def test_a_compacted_topic_keeps_the_last_event_of_each_version_in_each_worker_of_each_deployment() -> None:
+    def key(deployment: str = "d", worker: str = "w", model: str = "m", version: int = 1) -> bytes:
+        keys = {
+            StatusEvent(kind, 0, worker, model, version, deployment=deployment).key for kind in ("loading", "failed")
+        }
+        (found,) = keys
+        return found
+
+    others = [key(deployment="e"), key(worker="v"), key(model="n"), key(version=2)]
+    gap, worker = StatusEvent.of_gap("why", "w", "d").key, StatusEvent("worker", 0, "w", deployment="d").key
+    candidate = StatusEvent.of_candidate(ArmStatistics("m", 1, "1"), "w", "d").key
+    assert len({key(), *others, gap, worker, candidate}) == 8
+    assert key() == b"d/w/m/1"
 
 
 def test_an_event_of_an_earlier_release_names_no_deployment() -> None:
@@ -52,7 +83,12 @@ def test_a_message_that_is_not_an_event_raises_a_value_error(message: bytes) -> 
 
 def test_a_gap_is_an_event_of_no_model() -> None:
     event = StatusEvent.of_gap("records are missing", "worker")
-    assert (event.kind, event.error, event.worker, event.key) == ("gap", "records are missing", "worker", b"")
+    assert (event.kind, event.error, event.worker, event.key) == (
+        "gap",
+        "records are missing",
+        "worker",
+        b"gap//worker",
+    )
 
 
 @given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100), st.floats(0, 1000)), min_size=1))
@@ -77,7 +113,7 @@ def test_an_event_can_be_written_whatever_its_texts_are(text: str) -> None:
     event = StatusEvent.from_json(message)
     assert event.error == clean_text(text)
     assert (event.model_name, event.worker) == ("m\ufffd", "worker\ufffd")
-    assert StatusEvent("failed", 0, "worker", "m\ud800").key == "m\ufffd".encode()
+    assert StatusEvent("failed", 0, "worker", "m\ud800").key == "/worker/m\ufffd/0".encode()
     json.loads(message.decode())  # strict UTF-8
 
 

@@ -124,7 +124,7 @@ def test_labels_do_not_matter_without_a_limit() -> None:
 
 
 def judged_along(error_share: float, agreement: float, seed: int) -> tuple[str, int]:
-    """What becomes of a candidate with these true shares, and how many records it had until then."""
+    """The fate of a candidate with these true shares, and the number of its records until then."""
     chance = np.random.default_rng(seed)
     errors = chance.random(LIMITS.min_records) < error_share
     agreeing = chance.random(LIMITS.min_records) < agreement
@@ -145,7 +145,7 @@ def test_of_a_hundred_good_candidates_none_is_taken_out_and_of_a_hundred_bad_one
     assert max(records for _, records in (*failing, *differing)) <= 100
 
 
-# --- What follows.
+# --- Consequences.
 
 
 def canary(share: float = 0.01, steps: tuple[float, ...] = (0.01, 0.5, 1.0)) -> Generation:
@@ -206,7 +206,7 @@ def test_only_one_candidate_of_a_route_without_segments_can_be_guarded() -> None
         Arm("a", "m", 2, guardrails=LIMITS)
 
 
-# --- What workers report.
+# --- Reports of workers.
 
 COUNTS = st.integers(0, 1_000)
 

@@ -1,4 +1,4 @@
-"""The plan for Dataflow: what is refused before anything is staged, and what the workers get."""
+"""The plan for Dataflow: arguments rejected before anything is staged, and the options of the workers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def service() -> Iterator[FakeDataflow]:
 
 @pytest.fixture
 def here(storage_emulator: StorageEmulator, service: FakeDataflow) -> tuple[str, ...]:
-    """Arguments with which everything is there."""
+    """Arguments with which all required resources exist."""
     return (*PLACE, f"--dataflow_endpoint={service.endpoint}", IMAGE)
 
 
@@ -52,11 +52,11 @@ def plan(*arguments: str) -> RunnerPlan:
 
 
 def replaced(arguments: tuple[str, ...], name: str, *values: str) -> list[str]:
-    """The arguments without --NAME, and with these at the end."""
+    """The arguments without --NAME, and with these appended."""
     return [one for one in arguments if not one.startswith(f"--{name}")] + list(values)
 
 
-# --- What is told without asking Google.
+# --- Errors found without asking Google.
 
 
 @pytest.mark.parametrize("name", ["project", "region", "temp_location"])
@@ -103,7 +103,7 @@ def test_settings_that_contradict_each_other_are_refused(arguments: list[str], r
         plan(*PLACE, *arguments)
 
 
-# --- What Google is asked.
+# --- Errors found by asking Google.
 
 
 @pytest.mark.parametrize("name", ["temp_location", "staging_location", "template_location"])
@@ -238,12 +238,12 @@ def test_a_job_that_a_launcher_submits_is_a_file(here: tuple[str, ...], storage_
     assert "launches/job_object" in storage_emulator.names()
 
 
-# --- What the workers are made of.
+# --- The installation of the workers.
 
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The wheel, as if it had been built; that it can be is shown with the template."""
+    """The wheel, as if it had been built; tests of the template build it."""
     path = tmp_path / "beam_serving-0-py3-none-any.whl"
     monkeypatch.setattr(dataflow, "build_wheel", lambda: path)
     return path

@@ -1,4 +1,4 @@
-"""The cluster that is processes of its own. What a job does when parts of it die is in tests/flink."""
+"""The cluster as separate processes. tests/flink covers the behaviour of a job when parts of the cluster die."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_part_that_ends_by_itself_is_reported_with_its_log(cluster: LocalFlink
 
 
 def test_a_fork_does_not_end_the_cluster(cluster: LocalFlinkCluster) -> None:
-    # What a fork does at its exit, without forking this process with all its threads.
+    # Runs the exit handlers of a fork, without forking this process with all its threads.
     before = started_by_us()
     cluster._owner, owner = -1, cluster._owner
     try:
@@ -179,7 +179,7 @@ def test_the_java_machine_gets_the_memory_that_flink_counts_with() -> None:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache with nothing in it but Flink itself."""
+    """A cache that contains only Flink itself."""
     flink = flink_distribution().parent
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache_folder().mkdir()

@@ -1,4 +1,4 @@
-"""Flink's jars. What is fetched here is small and made up; the real ones are what the cluster's tests run."""
+"""Flink's jars. The fetched files are small and synthetic; the tests of the cluster run the real ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
-    """The package index has a package with these files; gives what was asked for."""
+    """Serves a package with these files from a package index; returns the requests."""
     asked: list[str] = []
 
     def download(version: str, folder: Path) -> None:

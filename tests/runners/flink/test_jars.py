@@ -1,4 +1,4 @@
-"""The job server's jar. Building it takes half a minute, so all tests share what the cache has."""
+"""The job server's jar. Building it takes half a minute, so all tests share the one in the cache."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_jar_is_a_job_server(jar: Path) -> None:
     with zipfile.ZipFile(jar) as opened:
         names = opened.namelist()
     assert "org/apache/beam/runners/flink/FlinkPipelineRunner.class" in names
-    # What only the build needs.
+    # Only the build needs these.
     assert not [name for name in names if name.startswith("org/objectweb/asm/") or "BeamFixes" in name]
 
 
@@ -158,7 +158,7 @@ def test_as_a_program_it_prints_the_path(jar: Path, capsys: pytest.CaptureFixtur
 
 
 def run_java(jar: Path, folder: Path, program: str, *arguments: str) -> str:
-    """What a program that needs the jar's classes prints."""
+    """The output of a program that needs the jar's classes."""
     source = folder / "Program.java"
     source.write_text(
         f"public class Program {{ public static void main(String[] arguments) throws Exception {{ {program} }} }}"

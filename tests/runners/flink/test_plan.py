@@ -26,7 +26,7 @@ OVERVIEW = {"flink-version": "1.19.3", "taskmanagers": 1, "slots-total": 2, "slo
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Answers as a job manager would; the dict may change meanwhile."""
+    """Responds like a job manager; the dict may change meanwhile."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answers: Answers) -> FlinkRest:
@@ -54,14 +54,14 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def jar(tmp_path: Path) -> str:
-    """Stands for a job server of the user's own."""
+    """Stands for a job server that the user provides."""
     path = tmp_path / "job-server.jar"
     path.touch()
     return f"--flink_job_server_jar={path}"
 
 
 def value_of(made: RunnerPlan, name: str) -> str | None:
-    """What Beam takes: of an option that stands twice, the last."""
+    """The value that Beam uses: for a repeated option, the last one."""
     given = [one.partition("=")[2] for one in made.arguments if one.partition("=")[0] == f"--{name}"]
     return given[-1] if given else None
 

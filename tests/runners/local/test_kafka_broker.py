@@ -1,4 +1,4 @@
-"""The broker that is a process of its own. Each test that ends or restarts one makes its own."""
+"""The broker as a separate process. Each test that stops or restarts a broker starts its own."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_drawn_port_that_somebody_takes_before_the_start_is_drawn_again(monkey
 
 
 def test_a_fork_does_not_end_the_broker(broker: LocalBroker) -> None:
-    # What a fork does at its exit, without forking this process with all its threads.
+    # Runs the exit handlers of a fork, without forking this process with all its threads.
     before = broker.process_id
     broker._owner, owner = -1, broker._owner
     try:

@@ -25,7 +25,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refused_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way out is a proxy that is not there."""
+    """The download fails, because its proxy does not exist."""
     refuse_download(monkeypatch.setenv)
 
 
@@ -126,7 +126,7 @@ def test_a_release_archive_becomes_the_binary(
 
 
 def test_of_several_processes_one_builds(prism_location: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A stand-in for the compiler that takes long enough for all to meet, and then gives the real binary.
+    # A stand-in for the compiler that takes long enough for all to meet, and then returns the real binary.
     calls = tmp_path / "calls"
     copy = f'echo x >> "{calls}"; sleep 1; cp "{prism_location}" "$GOBIN/prism"'
     environment = dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""What the tuning of a worker process leaves in place; in a process of its own, since it changes Beam's classes."""
+"""The effects of tuning a worker process; in a separate process, because tuning changes Beam's classes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COUNTER = "beam:metric:user:sum_int64:v1"
 
 
 def run(*words: str) -> dict[str, Any]:
-    """What a pipeline did in a process of its own; with the word `tuned`, in a tuned one."""
+    """The results of a pipeline in its own process, which is tuned if the word is `tuned`."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     *before, last = done.stdout.splitlines()
@@ -103,7 +103,7 @@ channel.output_stream("none", "transform").close()  # outside of an instruction 
 
 
 def order(*words: str) -> list[str]:
-    """What leaves a worker at the end of a bundle, in its order."""
+    """The messages that leave a worker at the end of a bundle, in order."""
     done = subprocess.run([sys.executable, "-c", ORDER, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.split()

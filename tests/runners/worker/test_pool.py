@@ -19,7 +19,7 @@ SECONDS = 60.0
 
 @pytest.fixture
 def pool() -> Iterator[tuple[psutil.Popen, str]]:
-    """A pool as a container starts it, and its address."""
+    """A pool started as in a container, and its address."""
     port = free_port()
     process = psutil.Popen([sys.executable, "-m", "runners.worker.pool", "--port", str(port)], cwd=Path.cwd())
     try:
@@ -32,7 +32,7 @@ def pool() -> Iterator[tuple[psutil.Popen, str]]:
 
 
 def ask_for_worker(address: str, name: str) -> None:
-    """As a task manager does; its control endpoint is one where nobody answers."""
+    """Requests a worker, as a task manager does; nothing listens on its control endpoint."""
     request = beam_fn_api_pb2.StartWorkerRequest(
         worker_id=name, control_endpoint=endpoints_pb2.ApiServiceDescriptor(url=f"127.0.0.1:{free_port()}")
     )
@@ -78,3 +78,19 @@ def test_a_port_that_is_taken_is_an_error(pool: tuple[psutil.Popen, str]) -> Non
     second = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert second.returncode == 1
     assert f"port {port} is in use" in second.stderr
+
+
+def test_a_standby_process_becomes_the_worker() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "runners.worker.pool", "--port", str(port), "--standby", "sklearn"]
+    process = psutil.Popen(command, cwd=Path.cwd())
+    try:
+        (standby,) = wait_until_there_are(process, 1)
+        ask_for_worker(f"127.0.0.1:{port}", "1-1")
+        assert process.children() == [standby]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+        assert not standby.is_running()
+    finally:
+        for one in [*process.children(recursive=True), process] if process.is_running() else []:
+            one.kill()

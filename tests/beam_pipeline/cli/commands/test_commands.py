@@ -1,10 +1,12 @@
-"""The commands against a real broker, without a pipeline; with one, see tests/end_to_end."""
+"""The commands against a real broker, without a pipeline; tests/end_to_end covers them with one."""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -48,7 +50,7 @@ def kafka(broker: LocalBroker) -> KafkaSettings:
 
 @dataclass(frozen=True)
 class Cli:
-    """Runs commands with a configuration file that names topics of one test."""
+    """Runs commands with a configuration file that names the topics of one test."""
 
     config: str
     topics: dict[str, str]
@@ -87,7 +89,7 @@ def read_all(
 
 
 def end_of(kafka: KafkaSettings, topic: str) -> int:
-    """How many messages were ever written to a topic of one partition."""
+    """The number of messages that were ever written to a topic of one partition."""
     consumer = kafka.consumer("test")
     try:
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30.0)
@@ -185,13 +187,13 @@ def test_generate_records_sends_the_given_number_at_the_rate(
 
 
 def in_the_background(*words: str) -> subprocess.Popen[str]:
-    """A command as a shell starts it with `&`: SIGINT is ignored. What it prints goes one way."""
+    """Starts a command as a shell does with `&`, with SIGINT ignored. Both of its outputs go to one pipe."""
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "beam_pipeline", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[str, int]:
-    """Ends a command when it has printed its first line; the rest of what it printed, and its exit status."""
+    """Ends a command after it has printed its first line; returns the rest of its output, and its exit status."""
     try:
         assert process.stdout is not None
         assert process.stdout.readline()
@@ -348,6 +350,46 @@ def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follo
     shown = capsys.readouterr()
     (status,) = (json.loads(line) for line in shown.out.splitlines())
     assert (status["deployment"], status["state"], shown.err) == ("payments", "serving", "")
+
+
+@SIGNALS
+def test_a_watched_status_is_kept_current_until_a_signal(
+    command: Cli, kafka: KafkaSettings, number: signal.Signals
+) -> None:
+    model = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
+    ModelPublisher(kafka, command.topics["models-topic"]).publish(model)
+    event = StatusEvent("serving", 1, "worker", "wine", 1, "wine")
+    send(kafka, command.topics["status-topic"], (event.key, event.to_json()))
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "beam_pipeline", "status", "--watch", "--config", command.config]
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        seen = read_until(ours, b"serving")
+        assert b"wine/1" in seen
+        later = StatusEvent("failed", 2, "worker", "wine", 1, "wine", "it is broken")
+        send(kafka, command.topics["status-topic"], (later.key, later.to_json()))
+        read_until(ours, b"it is broken")
+        process.send_signal(number)
+        assert process.wait(30.0) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What a program prints to its terminal until it has printed this."""
+    seen = b""
+    while wanted not in seen:
+        assert select.select([terminal], [], [], 60.0)[0], seen.decode(errors="replace")
+        seen += os.read(terminal, 65_536)
+    return seen
+
+
+def test_a_status_is_watched_only_on_a_terminal(command: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("status", "--watch") == 2
+    assert "--watch needs a terminal; programs call status --json repeatedly" in capsys.readouterr().err
 
 
 def letter(topic: str, offset: int, value: bytes | None) -> tuple[bytes, bytes]:

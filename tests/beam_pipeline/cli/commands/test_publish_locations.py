@@ -1,4 +1,4 @@
-"""`models publish --location` from a Hub, a registry of artifacts and a git repository, with a real broker."""
+"""`models publish --location` from a Hub, an artifact registry and a git repository, with a real broker."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ FIELDS = "v=alcohol,pH"
 
 @dataclass(frozen=True)
 class Origin:
-    """A place that models are published from.
+    """A place from which models are published.
 
     Attributes:
-      location: with a tag or branch, which leads to the model that was put there last.
+      location: a location with a tag or branch, which leads to the model that was put there last.
       put: puts a SavedModel there.
-      reach: makes the place reachable or not.
+      reach: makes the place reachable or unreachable.
     """
 
     location: str
@@ -136,7 +136,7 @@ def test_a_model_is_published_by_its_version_and_workers_load_that_one(
         (scores,) = scorer.score({"v": np.asarray([[1.0, 10.0]], np.float32)}).outputs.values()
         np.testing.assert_array_equal(scores.ravel(), [21.0])
         scorer.close()
-        # What cannot be reached is an error that the next attempt may not have.
+        # An unreachable origin is an error, which may be gone at the next attempt.
         origin.reach(False)
         with pytest.raises(ModelLoadError) as raised:
             load_scorer(source)

@@ -1,4 +1,4 @@
-"""Admission and rehearsal as users meet them: a real broker, real SavedModels, and the commands in this process."""
+"""Admission and rehearsal as users see them: a real broker, real SavedModels, and the commands in this process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Deployment:
     capture: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
-        """The exit status of a command, and what it wrote to standard output and standard error."""
+        """Runs a command; returns its exit status, and its output on standard output and standard error."""
         self.capture.readouterr()
         try:
             status = main(["models", *words, "--config", self.config])
@@ -56,17 +56,17 @@ class Deployment:
         return status, written.out, written.err
 
     def publish(self, model: Path, *words: str) -> tuple[int, str, str]:
-        """Publishes a version without making it live, unless the words say otherwise."""
+        """Publishes a version without making it live, unless the arguments say otherwise."""
         return self("publish", "--name", "grade", "--type", "tensorflow-saved-model", "--path", str(model), *words)
 
     def candidate(self, model: Path, *words: str) -> str:
-        """Publishes a version that is not live; NAME/VERSION."""
+        """Publishes a version that is not live; returns NAME/VERSION."""
         status, out, err = self.publish(model, "--no-promote", *words)
         assert status == 0, err
         return f"grade/{out.split('grade: version ')[1].split()[0]}"
 
     def send(self, values: list[bytes], partitions: int = 2) -> None:
-        """Writes records, spread over the partitions, each a millisecond later than the one before."""
+        """Writes records, spread over the partitions, with timestamps one millisecond apart."""
         producer, began = self.kafka.producer(), time.time_ns() // 1_000_000
         for place, value in enumerate(values):
             producer.produce(self.records_topic, value, partition=place % partitions, timestamp=began + place)
@@ -101,14 +101,14 @@ def normal(count: int = RECORDS) -> list[float]:
 
 @pytest.fixture
 def serving(deployment: Deployment) -> Deployment:
-    """The deployment with records and a live model."""
+    """The deployment, with records and a live model."""
     deployment.send(messages(normal()))
     status, _, err = deployment.publish(save_grading_model(deployment.folder / "live"))
     assert status == 0, err
     return deployment
 
 
-# --- What a rehearsal finds.
+# --- Findings of a rehearsal.
 
 
 def test_a_good_candidate_is_within_all_limits(serving: Deployment) -> None:
@@ -180,7 +180,7 @@ def test_a_slow_model_is_flagged_by_its_slowdown_alone(serving: Deployment) -> N
     assert found["performance"]["records"] == 500
 
 
-# --- What never comes so far.
+# --- Candidates that never get that far.
 
 
 def test_a_model_with_a_wrong_signature_is_refused_when_it_is_published_and_when_it_is_rehearsed(

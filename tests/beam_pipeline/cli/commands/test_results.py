@@ -1,4 +1,4 @@
-"""Results as lines of the terminal."""
+"""Results as lines on the terminal."""
 
 from __future__ import annotations
 

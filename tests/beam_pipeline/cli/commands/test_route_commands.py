@@ -246,7 +246,7 @@ def test_a_version_is_either_fenced_or_not_live(capsys: Shown) -> None:
 
 @pytest.fixture
 def applied(command: Cli, tmp_path: Path, capsys: Shown) -> Callable[[str], str]:
-    """Applies a file, and gives what the command has printed."""
+    """Applies a file, and returns the output of the command."""
 
     def apply(content: str) -> str:
         file = tmp_path / "routes.yaml"
@@ -260,7 +260,7 @@ def applied(command: Cli, tmp_path: Path, capsys: Shown) -> Callable[[str], str]
 
 @pytest.fixture
 def decides(command: Cli, kafka: KafkaSettings) -> Callable[[Decision], None]:
-    """Publishes what a guard publishes after a verdict about the candidate of the route."""
+    """Publishes the change that a guard publishes after a verdict about the route's candidate."""
 
     def decide(decision: Decision) -> None:
         guard = RouteGuard(kafka, command.topics["models-topic"], "status", "group", lambda _: True, lambda: False)

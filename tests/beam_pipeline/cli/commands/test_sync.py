@@ -67,7 +67,7 @@ def test_an_alias_is_followed_and_nothing_is_published_twice(
     places = [f"mlflow+{mlflow_server.url}/models:/synced%20wine/{version}" for version in (first, second)]
     assert [descriptor.model_source_location for descriptor in descriptors] == places
     assert all(descriptor.digest for descriptor in descriptors)
-    # What else is asked for makes another version of the same model.
+    # Other options create another version of the same model.
     assert "version 3 is published and live" in sync(first, "--description", "for tests")
 
 

@@ -1,4 +1,4 @@
-"""`beam-serving template` and `run --runner DataflowRunner`: what is refused, and that nothing is staged then."""
+"""`beam-serving template` and `run --runner DataflowRunner`: rejected options, and that nothing is staged then."""
 
 from __future__ import annotations
 

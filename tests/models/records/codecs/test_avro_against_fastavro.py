@@ -1,4 +1,4 @@
-"""The Avro codec against fastavro: all types, all forms of messages, each way of being malformed."""
+"""The Avro codec against fastavro: all types, all forms of messages, and every kind of malformed message."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def codec_of(schema: Any) -> AvroCodec:
 
 
 class Oracle:
-    """What fastavro says of messages."""
+    """fastavro's reading of messages."""
 
     def __init__(self, schema: Any) -> None:
         self.parsed = fastavro.parse_schema(without_logical_types(schema))
@@ -51,7 +51,7 @@ class Oracle:
 
 
 def check_same(read: Any, expected: Any) -> None:
-    """Values and types are the same; Arrow's map is a list of pairs, its recursive fields are left out."""
+    """Checks that values and types are equal; Arrow's map is a list of pairs, and lacks recursive fields."""
     if isinstance(expected, dict):
         read = dict(read)
         assert list(read) == list(expected)
@@ -72,7 +72,7 @@ def check_same(read: Any, expected: Any) -> None:
 
 
 def check_decoded(codec: AvroCodec, messages: Sequence[bytes], expected: Sequence[Any]) -> None:
-    """`expected` has None where the message is malformed."""
+    """Checks the decoded messages; `expected` has None for a malformed message."""
     decoded = codec.decode(pa.array(messages, pa.binary()))
     good = [place for place, row in enumerate(expected) if row is not None]
     assert decoded.places.tolist() == good, decoded.errors
@@ -115,7 +115,7 @@ EMPTY_ITEMS = ("more items",)
 
 
 def judged(codec: AvroCodec, oracle: Oracle, message: bytes, stricter: Sequence[str] = STRICTER) -> Any:
-    """The row, or None for a malformed message: fastavro's judgement, but for what the codec documents as stricter."""
+    """The row, or None for a malformed message: fastavro's verdict, except where the codec documents stricter rules."""
     try:
         row = oracle.read(message)
     except Exception:
@@ -129,7 +129,7 @@ def judged(codec: AvroCodec, oracle: Oracle, message: bytes, stricter: Sequence[
 
 
 def mutations(chance: random.Random, message: bytes) -> list[bytes]:
-    """Each truncation, flipped bits, other bytes, and bytes behind the message."""
+    """Every truncation, flipped bits, other bytes, and bytes after the message."""
     cuts = [message[:end] for end in range(min(len(message), 40))]
     flips = []
     for _ in range(20 if message else 0):
@@ -152,7 +152,7 @@ def test_malformed_messages_are_those_that_fastavro_refuses_and_spoil_no_other(s
 
 
 def has_empty_items(schema: Any) -> bool:
-    """Whether a message can ask fastavro for 2^60 items that take no bytes."""
+    """Whether a message can make fastavro read 2^60 items that take no bytes."""
     if isinstance(schema, list):
         return any(map(has_empty_items, schema))
     if not isinstance(schema, dict):
@@ -165,7 +165,7 @@ def has_empty_items(schema: Any) -> bool:
 
 
 def least_bytes_of(schema: Any) -> int:
-    """0 also for the name of a type that is defined elsewhere: it may have none."""
+    """The minimum size; 0 also for the name of a type that is defined elsewhere, which may have none."""
     try:
         return avro_type(schema).least_bytes
     except fastavro.schema.UnknownType:
@@ -261,7 +261,7 @@ def test_messages_beside_those_that_take_too_many_steps_are_read_exactly() -> No
 
 
 class Spent:
-    """What decoding cost: calls of a reader of columns, and bytes at the peak of Python's and numpy's memory."""
+    """The cost of decoding: calls of column readers, and the peak memory of Python and numpy in bytes."""
 
     steps = 0
     peak = 0

@@ -1,4 +1,4 @@
-"""Schema resolution against fastavro's, which is the oracle: rewritten messages hold what it reads."""
+"""Schema resolution against fastavro, which is the oracle: rewritten messages contain the values that it reads."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ ADDED: list[tuple[Any, Any]] = [
 
 @st.composite
 def evolutions(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """The writer's schema, the reader's, and rows of the writer's."""
+    """The writer's schema, the reader's schema, and rows of the writer's."""
     numbers = draw(st.lists(st.sampled_from(NUMBERS), max_size=6, unique=True))
     writer = [{"name": f"f{number}", "type": TYPES[number][0]} for number in numbers]
     kept = [number for number in numbers if draw(st.booleans())]
@@ -88,7 +88,7 @@ def read(schema: Any, message: bytes, reader: Any = None) -> Any:
 
 
 def with_values(value: Any, schema: Any) -> Any:
-    """What fastavro resolves to, with its defaults as values: it leaves bytes as text, and nested ones out."""
+    """fastavro's resolution with its defaults as values; it leaves bytes as text, and omits nested defaults."""
     if isinstance(schema, list):
         kinds = [kind for kind in schema if kind != "null"]
         return value if value is None or len(kinds) > 1 else with_values(value, kinds[0])
@@ -108,7 +108,7 @@ def with_values(value: Any, schema: Any) -> Any:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Equal, where NaN is equal to NaN."""
+    """Equality in which NaN equals NaN."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(alike(value, other[name]) for name, value in one.items())
     if isinstance(one, float) and math.isnan(one):

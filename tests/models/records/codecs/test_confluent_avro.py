@@ -218,7 +218,7 @@ def test_an_unknown_guid_or_a_broken_header_is_an_error_of_the_record(topic: Top
     assert decoded.places.tolist() == [2]
 
 
-# --- What is malformed.
+# --- Malformed messages.
 
 
 def broken(topic: Topic, good: bytes) -> list[tuple[bytes | None, str]]:

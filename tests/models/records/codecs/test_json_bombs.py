@@ -1,4 +1,4 @@
-"""JSON that is made to exhaust a parser: each message is a row or an error, quickly, and spoils no other."""
+"""JSON designed to exhaust a parser: each message is a row or an error, quickly, and affects no other message."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def message(**fields: Any) -> bytes:
 
 
 def raw(field: bytes) -> bytes:
-    """A message with a field as it stands."""
+    """A message in which a field is inserted verbatim."""
     return b'{"x": 1.0, ' + field + b"}"
 
 
@@ -44,7 +44,7 @@ def nested(levels: int, opening: bytes, closing: bytes, core: bytes = b"1") -> b
 
 
 def decode_among_others(kind: RecordType, bomb: bytes) -> DecodedRecords:
-    """Decodes a message between two good ones, and checks that each gives a message, and that the time is short."""
+    """Decodes a message between two good ones; checks that each yields one message, and that it is quick."""
     registry, values = ModelRegistry("worker"), [GOOD, bomb, GOOD]
     began = time.process_time()
     decoded = kind.codec.decode(pa.array(values, pa.binary()))

@@ -1,4 +1,4 @@
-"""JSON that names a JSON Schema of a registry, against a real registry and Confluent's own serializers."""
+"""JSON that names a JSON Schema in a registry, against a real registry and Confluent's own serializers."""
 
 from __future__ import annotations
 
@@ -197,11 +197,11 @@ def test_fields_with_a_default_are_optional(name: str) -> None:
     assert json_schema_of(declared)["required"] == required
 
 
-# --- What is malformed.
+# --- Malformed messages.
 
 
 def malformed(topic: Topic, good: bytes) -> list[tuple[bytes | None, str]]:
-    """Messages, and what their errors say."""
+    """Messages, and the texts of their errors."""
     avro = topic.register('{"type": "record", "name": "Test", "fields": []}', "AVRO")
     protobuf = topic.register('syntax = "proto3"; message Test { int64 x = 1; }', "PROTOBUF")
     frame = [b"\0" + number.to_bytes(4, "big") for number in (avro, protobuf)]

@@ -1,4 +1,4 @@
-"""Protobuf messages of a descriptor set, against google.protobuf's own JSON mapping."""
+"""Protobuf messages described by a descriptor set, against google.protobuf's own JSON mapping."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ message_type {{ name: "Old" {field("x", 1, "int32", "REQUIRED")} {field("text", 
 
 
 def sides(kind: str) -> str:
-    """A message of proto2 whose enums are of that type."""
+    """A proto2 message whose enums have that type."""
     inner = f"nested_type {{ name: 'Inner' {field('side', 1, kind)} }} {entry('ByNameEntry', 'string', kind)}"
     return f"""
 name: "sides.proto" package: "p" syntax: "proto2"
@@ -114,7 +114,7 @@ def decode(kind: RecordType, *values: bytes | None) -> DecodedRecords:
 
 
 def as_json(value: Any) -> Any:
-    """A row as protobuf's JSON mapping has it."""
+    """A row in protobuf's JSON mapping."""
     if isinstance(value, dict):
         return {name: as_json(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):

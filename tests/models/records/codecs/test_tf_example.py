@@ -1,4 +1,4 @@
-"""Serialized examples: `tf.io.parse_example` reads the same values, and nothing malformed spoils anything else."""
+"""Serialized examples: `tf.io.parse_example` reads the same values, and a malformed message affects no other."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ ROWS = st.fixed_dictionaries({"amount": FLOATS}, optional={name: st.none() | one
 
 
 def feature(value: Any) -> Any:
-    """A feature of TensorFlow's own, of a value or a list of them; None is a feature of no kind."""
+    """A TensorFlow feature with a value or a list of them; None is a feature of no kind."""
     values = value if isinstance(value, list) else [value]
     if value is None:
         return tf.train.Feature()
@@ -91,7 +91,7 @@ def decode(values: Sequence[bytes | None], kind: RecordType = KIND) -> DecodedRe
 
 
 def parsed_by_tensorflow(values: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Rows as `tf.io.parse_example` reads them: lists of values, empty where a feature is missing."""
+    """Rows as `tf.io.parse_example` reads them: lists of values, empty if a feature is missing."""
     ints = ("number", "ids")
     floats = ("amount", "scores", "pair")
     kinds = {
@@ -114,7 +114,7 @@ def as_lists(row: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def same(one: Mapping[str, list[Any]], other: Mapping[str, list[Any]]) -> bool:
-    """Whether rows are equal; NaN is itself."""
+    """Whether rows are equal; NaN equals itself."""
     return one.keys() == other.keys() and all(
         np.array_equal(np.array(values), np.array(other[name]), equal_nan=bool(values) and isinstance(values[0], float))
         for name, values in one.items()
@@ -473,7 +473,7 @@ def test_an_input_of_another_name_is_not_filled_with_the_message_by_itself(tmp_p
 
 def test_a_feature_that_is_called_as_the_input_fills_it(tmp_path: Path) -> None:
     kind = RecordType("test", SCHEMA + 'feature { name: "examples" type: BYTES shape {} }', "tf-example")
-    with pytest.raises(ModelLoadError, match="warm-up failed"):  # an empty text is no example
+    with pytest.raises(ModelLoadError, match="warm-up failed"):  # an empty text is not an example
         load(save_example_model(tmp_path / "model", "examples"), kind)
 
 

@@ -1,4 +1,4 @@
-"""The MOJO files that train.py made, rows for them, and what genmodel's EasyPredict gives, row by row."""
+"""The MOJO files created by train.py, rows for them, and the answers of genmodel's EasyPredict, row by row."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MISSING_SHARE = 0.15
 
 
 def mojo(name: str) -> bytes:
-    """The content of a file; gets the jars, so that it can be scored."""
+    """The content of a file; fetches the jars, so that it can be scored."""
     h2o_jars()
     return (DATA / f"{name}.zip").read_bytes()
 
 
 def save_mojo(name: str, target: Path) -> Path:
-    """Copies a file; gets the jars, so that it can be scored."""
+    """Copies a file; fetches the jars, so that it can be scored."""
     h2o_jars()
     shutil.copyfile(DATA / f"{name}.zip", target)
     return target
@@ -70,7 +70,7 @@ y
 
 
 def constant(number: float) -> bytes:
-    """A MOJO file, written by hand, whose prediction for any number `x` is always the same."""
+    """A MOJO file, written by hand, with the same prediction for any number `x`."""
     h2o_jars()
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as written:
@@ -79,7 +79,7 @@ def constant(number: float) -> bytes:
 
 
 def changed(content: bytes, changes: Mapping[str, tuple[str, str] | None]) -> bytes:
-    """A MOJO file in whose entries a text is replaced by another; an entry with None is left out."""
+    """A MOJO file in which a text is replaced in some entries; an entry with None is left out."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as read, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as written:
         for name in read.namelist():
@@ -94,12 +94,12 @@ def changed(content: bytes, changes: Mapping[str, tuple[str, str] | None]) -> by
 
 
 def with_ini(content: bytes, before: str, after: str) -> bytes:
-    """A MOJO file with a change in its model.ini."""
+    """A MOJO file with a changed model.ini."""
     return changed(content, {"model.ini": (before, after)})
 
 
 def texts(values: Any) -> Array:
-    """Texts as inputs are: an array of bytes."""
+    """Texts in the form of inputs: an array of bytes."""
     array = np.empty(len(values), object)
     array[:] = [value.encode() for value in values]
     return array
@@ -107,7 +107,7 @@ def texts(values: Any) -> Array:
 
 @cache
 def rows_of(count: int, unknown: float = 0.0) -> dict[str, Array]:
-    """Rows with missing values and that share of unknown levels; the first rows are the same for each count."""
+    """Rows with missing values and this share of unknown levels; the first rows are the same for each count."""
     rows: dict[str, list[Any]] = {name: [] for name in (*NUMBERS, *LEVELS)}
     for number in range(count):
         random = np.random.default_rng(number)
@@ -121,9 +121,9 @@ def rows_of(count: int, unknown: float = 0.0) -> dict[str, Array]:
 
 
 def easy_predict(content: bytes, inputs: Mapping[str, Array], unknown_is_missing: bool = False) -> list[Any]:
-    """What EasyPredict gives for each row: its prediction, or its exception.
+    """EasyPredict's answer for each row: its prediction, or its exception.
 
-    It shares nothing with our code but score0 of the models.
+    It shares only the models' score0 with our code.
     """
     wrapper, failure = _wrapper(content, unknown_is_missing), _class("java.lang.Exception")
     return [_predicted(wrapper, row, failure) for row in _row_data(inputs)]

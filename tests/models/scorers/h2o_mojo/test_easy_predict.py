@@ -1,4 +1,4 @@
-"""All kinds of models against genmodel's own EasyPredict, row by row, exactly."""
+"""All kinds of models against genmodel's own EasyPredict, row by row, with exact equality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MOJO files that are cut off, damaged, hostile or of a kind that is not served; and Java and jars that are missing."""
+"""MOJO files that are cut off, damaged, hostile or of a kind that is not served; and missing Java and jars."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _zip(entries: dict[str, bytes]) -> bytes:
 
 
 def _bomb() -> bytes:
-    """A file whose directory declares more than is allowed."""
+    """A file whose directory declares more bytes than are allowed."""
     content = bytearray(_zip({"model.ini": b"[info]"}))
     place = content.index(b"PK\x01\x02") + 24
     content[place : place + 4] = (EXPANSION_FLOOR + 1).to_bytes(4, "little")
@@ -141,7 +141,7 @@ def test_what_cannot_be_right_is_refused_with_the_reason(name: str) -> None:
 
 
 def test_a_changed_byte_is_noticed_wherever_it_is() -> None:
-    """Java does not compare the checksums of a zip file's entries; without ours, some of these would be scored."""
+    """Java does not compare the checksums of a zip file's entries; without our check, some files would be scored."""
     content = mojo("gbm_binomial")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entry = archive.getinfo("trees/t00_001.bin")
@@ -259,6 +259,6 @@ def test_a_jar_that_java_was_started_without_is_named(tmp_path: Path) -> None:
 
 
 def _run(program: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a process of its own, because a process has one Java machine."""
+    """Runs a program in its own process, because a process can only have one Java machine."""
     lines = "\n".join(line[8:] for line in program.splitlines())
     return subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, timeout=60)

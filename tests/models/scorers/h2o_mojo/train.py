@@ -34,7 +34,7 @@ REGIONS = np.array([f"region {number:02}" for number in range(30)], object)
 
 
 def wine(seed: int) -> pd.DataFrame:
-    """Made-up wine with missing values; another seed gives another rule."""
+    """Synthetic wine with missing values; another seed has another rule."""
     random = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
@@ -61,19 +61,19 @@ def wine(seed: int) -> pd.DataFrame:
 
 
 def trained(estimator: Any, target: str | None, seed: int = 1) -> Any:
-    """A model of the features, and of the target if there is one."""
+    """Trains a model on the features, and on the target if there is one."""
     estimator.train(x=FEATURES, y=target, training_frame=frame_of(seed))
     return estimator
 
 
 def frame_of(seed: int) -> Any:
-    """The wine in the server."""
+    """The wine as a frame on the server."""
     kinds = dict.fromkeys(("grape", "region", "good", "colour", "grade"), "enum")
     return h2o.H2OFrame(wine(seed), column_types=kinds, na_strings=["nan", "None"])
 
 
 def ensemble() -> Any:
-    """A tree and a linear model, joined by a linear model, as AutoML's best model often is."""
+    """A tree and a linear model, combined by a linear model, as AutoML's best model often is."""
     folds = {"nfolds": 2, "fold_assignment": "modulo", "keep_cross_validation_predictions": True}
     trees = trained(H2OGradientBoostingEstimator(ntrees=4, max_depth=3, seed=1, **folds), "good")
     linear = trained(H2OGeneralizedLinearEstimator(family="binomial", lambda_=0, **folds), "good")
@@ -81,7 +81,7 @@ def ensemble() -> Any:
 
 
 def models() -> dict[str, Any]:
-    """All models, by the name of their file."""
+    """All models, by the names of their files."""
     trees = {"ntrees": 5, "max_depth": 4, "seed": 1}
     return {
         "gbm_binomial": trained(H2OGradientBoostingEstimator(**trees), "good"),
@@ -114,7 +114,7 @@ def models() -> dict[str, Any]:
 
 
 def copy_without_descriptions(source: Path, target: Path) -> None:
-    """Leaves out what genmodel does not score with, which would be most of the file."""
+    """Copies a file without the descriptions that genmodel does not need to score, which are most of it."""
     with zipfile.ZipFile(source) as read, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as written:
         for name in read.namelist():
             if "experimental/" not in name:

@@ -1,4 +1,4 @@
-"""Models that MLflow itself has saved: their answers are those of their frameworks, and what may not load does not."""
+"""Models saved by MLflow itself: their answers match their frameworks, and models that may not be loaded are not."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ COLUMN = {"type": "double", "name": "a"}
         (lambda described: described.update(flavors={"spark": {}}), r"none of its flavours \(spark\) is served"),
         (lambda described: described.update(flavors=[]), "flavors is not a mapping"),
         (_with_inputs(COLUMN), "a float64, but the model takes|shape"),
-        (_with_inputs(COLUMN, COLUMN), "a name of its own"),
+        (_with_inputs(COLUMN, COLUMN), "a unique name"),
         (_with_inputs({"type": "datetime", "name": "d"}), "'d' is of type 'datetime'"),
         (_with_inputs({"type": "string", "name": "s"}), "'s' of object, but the model takes 'X' of float64"),
         (_with_inputs({"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [3, 11]}}), "not of any size"),

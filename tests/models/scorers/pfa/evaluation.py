@@ -1,4 +1,4 @@
-"""Scores documents in tests, with the data that Titus takes, too."""
+"""Scores documents in tests, on the data that Titus also receives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exchange_of(document: Document) -> Exchange:
 
 
 def inputs_of(exchange: Exchange, data: Sequence[Any]) -> dict[str, Any]:
-    """Data in the form of JSON as arrays of inputs."""
+    """Data in JSON form as arrays of inputs."""
     named = list(data) if isinstance(data[0], dict) else [{"input": one} for one in data]
     inputs: dict[str, Any] = {}
     for name, spec in exchange.signature.inputs.items():
@@ -50,7 +50,7 @@ def scored(document: Document, data: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def assert_as_titus(titus: Titus, document: Document, data: Sequence[Any], tolerance: float = 1e-12) -> None:
-    """Fails unless our outputs are those of Titus."""
+    """Fails unless our outputs equal those of Titus."""
     found = scored(document, data)
     for place, wanted in enumerate(titus.values(document, data)):
         parts = wanted if found.keys() != {"output"} else {"output": wanted}

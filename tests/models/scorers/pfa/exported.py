@@ -1,4 +1,4 @@
-"""Writes fitted estimators of scikit-learn as PFA, as exporters do."""
+"""Writes fitted scikit-learn estimators as PFA, as exporters do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def node_type(count: int, leaf: Any, ways: Sequence[str] = ("pass", "fail")) -> 
 
 
 def tree(estimator: Any, leaf: Any, ways: Sequence[str] = ("pass", "fail"), place: int = 0) -> dict[str, Any]:
-    """A node of a fitted tree; `leaf` gives the tagged value for what the tree holds there."""
+    """A node of a fitted tree; `leaf` returns the tagged value for the tree's value there."""
     inner = estimator.tree_
     if inner.children_left[place] == -1:
         found: dict[str, Any] = leaf(inner.value[place][0])
@@ -55,7 +55,7 @@ def shares_leaf(value: Any) -> dict[str, Any]:
 
 
 def each_tree(leaf: Any) -> dict[str, Any]:
-    """What all trees of the cell `forest` give."""
+    """The results of all trees in the cell `forest`."""
     body = {"model.tree.simpleTree": ["input", "tree"]}
     return {"a.map": [{"cell": "forest"}, function({"tree": "TreeNode"}, leaf, [body])]}
 

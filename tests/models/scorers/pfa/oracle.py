@@ -1,4 +1,4 @@
-"""Titus, an independent evaluator of PFA, in a process of its own."""
+"""Titus, an independent evaluator of PFA, in its own process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 
 class Titus:
-    """Answers with what Titus computes. It is a context manager."""
+    """Returns the results that Titus computes. It is a context manager."""
 
     def __enter__(self) -> Titus:
         python = server_environment("titus", _HERE / "titus.lock.txt") / "python"
@@ -26,7 +26,7 @@ class Titus:
         self._process.communicate()
 
     def answers(self, document: Mapping[str, Any], data: Sequence[Any]) -> list[dict[str, Any]]:
-        """For each datum {"value": ...} or {"error": ...}; fails if Titus refuses the document."""
+        """For each datum {"value": ...} or {"error": ...}; fails if Titus rejects the document."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"document": document, "data": list(data)}) + "\n")

@@ -1,4 +1,4 @@
-"""Expressions of arrays, example by example, against Titus."""
+"""Array expressions, example by example, against Titus."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_expression_of_an_array(titus: Titus, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", OF_LISTS)
 def test_arrays_of_different_lengths_in_one_batch(titus: Titus, kind: str) -> None:
-    """The input is a record that says which items of an array in a cell it wants."""
+    """The input is a record that states which items of an array in a cell it needs."""
     action, output = OF_LISTS[kind]
     if isinstance(output, dict):
         action, output = {"a.sum": action}, "double"

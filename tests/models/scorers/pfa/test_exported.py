@@ -1,4 +1,4 @@
-"""Models of scikit-learn, exported as PFA, give what Titus computes of the document, and what scikit-learn predicts."""
+"""scikit-learn models, exported as PFA, match Titus's results for the document, and scikit-learn's predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated expressions give the values and errors of Titus, row by row and in one batch."""
+"""Generated expressions have the values and errors of Titus, row by row and in one batch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _literal_list(items: Expressions) -> Expressions:
 
 @st.composite
 def typed(draw: st.DrawFn, kind: str, depth: int) -> Any:
-    """An expression of a type."""
+    """An expression of a given type."""
     if depth == 0 and kind != "list":
         return draw(_leaves(kind))
     deeper = max(depth - 1, 0)

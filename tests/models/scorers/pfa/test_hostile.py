@@ -1,4 +1,4 @@
-"""Files that are no models, or are meant to do harm, are refused with a reason, and records cannot do harm, either."""
+"""Files that are not models, or are malicious, are rejected with a reason; records cannot do harm, either."""
 
 from __future__ import annotations
 

@@ -248,12 +248,12 @@ def test_binary_metrics_and_a_product_of_a_matrix(titus: Titus) -> None:
 
 
 def test_a_float_is_rounded_to_single_precision() -> None:
-    # Titus computes with double precision; the specification says that a float has 32 bits.
+    # Titus computes in double precision; in the specification, a float has 32 bits.
     assert scored(engine({"+": ["input", {"float": 0.1}]}, "float", "float"), [16777216.0])["output"] == [16777216.0]
 
 
 def test_a_partial_cast_gives_null_to_the_types_that_have_no_case() -> None:
-    # Titus gives null for all of them.
+    # Titus returns null for all of them.
     given = {"if": {"<": ["input", 0]}, "then": {"string": "below"}, "else": "input"}
     cases = [{"as": "double", "named": "d", "do": {"*": ["d", 100]}}]
     document = engine({"cast": given, "cases": cases, "partial": True}, "double", ["double", "null"])

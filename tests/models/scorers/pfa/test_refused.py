@@ -1,4 +1,4 @@
-"""What is not computed is refused when the document is read, with its place."""
+"""Anything that is not supported is rejected when the document is read, with its position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row that PFA has no answer for is an error with the reason, and leaves the others as they are."""
+"""A row for which PFA has no result is an error with the reason, and does not affect the other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in an environment that has Titus: answers each line of standard input, a document and data, with a line."""
+"""Runs in an environment with Titus: reads a document and data from each input line, and responds with one line."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def predicates(draw: Any) -> str:
 
 @st.composite
 def nodes(draw: Any, predicate: str, classes: bool, depth: int, binary: bool = False, name: str = "1") -> str:
-    """A node; its own id is its way from the root. If `binary`, its descendants compare one number both ways."""
+    """A node; its id is its path from the root. If `binary`, its descendants compare one number both ways."""
     content = [predicate]
     attributes: dict[str, object] = {"id": name, "recordCount": draw(st.integers(1, 9))}
     if classes:
@@ -81,7 +81,7 @@ def nodes(draw: Any, predicate: str, classes: bool, depth: int, binary: bool = F
 
 @st.composite
 def opposite(draw: Any) -> list[str]:
-    """One number that is compared one way and the other, as most libraries write it."""
+    """A comparison of one number in both directions, as most libraries write it."""
     one, other = draw(st.sampled_from((("lessThan", "greaterOrEqual"), ("lessOrEqual", "greaterThan"))))
     field, value = draw(st.sampled_from(NUMBERS)), number(draw(st.sampled_from(CUTS)))
     pair = [tag("SimplePredicate", field=field, operator=each, value=value) for each in (one, other)]
@@ -176,7 +176,7 @@ def scorecards(draw: Any) -> str:
 
 @st.composite
 def general_regressions(draw: Any) -> str:
-    """Parameters of several cells, and one without any, which counts as 1."""
+    """Parameters with several cells, and one without any, whose value is 1."""
     links = ("identity", "log", "logit", "probit", "cloglog", "loglog", "logc")
     parameters = [f"p{place}" for place in range(draw(st.integers(1, 4)))]
     cells = []

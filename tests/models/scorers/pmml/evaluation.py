@@ -12,7 +12,7 @@ from models.scorers.pmml.scorer import Evaluation
 
 
 def scored(content: bytes, columns: Mapping[str, Sequence[Any] | Any]) -> dict[str, Any]:
-    """The outputs: arrays of numbers, and lists of texts, with None for missing ones."""
+    """The outputs: arrays of numbers, and lists of texts with None for missing ones."""
     evaluation = Evaluation(read_document(content))
     signature = evaluation.signature()
     inputs: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Writes fitted estimators of scikit-learn as PMML, as converters do."""
+"""Writes fitted scikit-learn estimators as PMML, as converters do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<PMML xmlns="http://www.dmg.org/
 
 
 def tag(tag_: str, content: Iterable[str] | str = (), /, **attributes: object) -> str:
-    """An element; an underscore at the end of an attribute's name is left out."""
+    """An element; an underscore at the end of an attribute's name is dropped."""
     texts = "".join(f" {key.rstrip('_')}={quoteattr(str(value))}" for key, value in attributes.items())
     return f"<{tag_}{texts}>{''.join(content)}</{tag_}>"
 

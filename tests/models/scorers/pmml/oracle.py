@@ -1,7 +1,7 @@
-"""A second evaluator, as slow and as plain as can be: one row at a time, recursively over the XML.
+"""A second evaluator, as slow and simple as possible: one row at a time, recursively over the XML.
 
-It is written from the text of the standard and shares no code with ours. It knows what the generated documents have.
-A missing value is None.
+It is written from the text of the standard and shares no code with ours. It supports the features that the generated
+documents use. A missing value is None.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def name(element: ET.Element) -> str:
 
 
 def typed(text: str, value: Any) -> Any:
-    """The text of the file as a value that can be compared with that one."""
+    """The text of the file as a value that can be compared with the given one."""
     return text if isinstance(value, str) else float(text)
 
 
@@ -79,7 +79,7 @@ def distribution(node: ET.Element, counts: bool = False) -> dict[str, float]:
 
 
 def final_node(tree: ET.Element, node: ET.Element, row: Row) -> ET.Element | None:
-    """Where a row ends, for the strategies that follow one way."""
+    """The node at which a row ends, for the strategies that follow one path."""
     inner = children(node, "Node")
     if not inner:
         return node
@@ -99,7 +99,7 @@ def final_node(tree: ET.Element, node: ET.Element, row: Row) -> ET.Element | Non
 
 
 def mixed(tree: ET.Element, node: ET.Element, row: Row) -> dict[str, float] | None:
-    """The confidences or counts of the classes, for the strategies that follow several ways."""
+    """The confidences or counts of the classes, for the strategies that follow several paths."""
     weighted = tree.get("missingValueStrategy") == "weightedConfidence"
     inner = children(node, "Node")
     if not inner:

@@ -1,4 +1,4 @@
-"""Models that scikit-learn trained, written as PMML, answer as scikit-learn does."""
+"""Models trained by scikit-learn and written as PMML predict what scikit-learn predicts."""
 
 from __future__ import annotations
 

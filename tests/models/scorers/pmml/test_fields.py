@@ -1,4 +1,4 @@
-"""Treatment of values, derived fields, targets and outputs, with results worked out by hand."""
+"""Treatment of values, derived fields, targets and outputs, with results calculated by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAN = np.nan
 
 
 def document(mining: str, fields: str = "", transformations: str = "", after: str = "", uses: str = "x") -> bytes:
-    """A regression that gives what it uses."""
+    """A regression whose prediction is the value of the field that it uses."""
     dictionary = fields or '<DataField name="x" optype="continuous" dataType="double"/>'
     return (
         f"{HEAD}<DataDictionary>{dictionary}</DataDictionary>{transformations}"

@@ -1,4 +1,4 @@
-"""Files that are no models, or are meant to do harm, are refused with a reason."""
+"""Files that are not models, or are malicious, are rejected with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples after those in the text of the standard, and others, with results worked out by hand."""
+"""Examples based on the text of the standard, and others, with results calculated by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random models give what a second evaluator gives, row by row."""
+"""Random models have the results of a second evaluator, row by row."""
 
 from __future__ import annotations
 

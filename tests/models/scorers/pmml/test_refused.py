@@ -1,4 +1,4 @@
-"""What is not computed is refused when the file is read, with the line and the element."""
+"""Anything that is not supported is rejected when the file is read, with the line and the element."""
 
 from __future__ import annotations
 

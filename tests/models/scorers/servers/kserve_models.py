@@ -1,7 +1,7 @@
 """Serves the models of `served_models.py` with KServe's own server. It runs in KServe's environment.
 
-It adds `GET /test/calls`, the number of calls that `adder` has had. KServe would listen on all interfaces, which is
-changed here to this machine's own.
+It adds `GET /test/calls`, which returns the number of calls of `adder` so far. By default KServe listens on all
+interfaces; here it listens only on this machine's loopback interface.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Served(Model):
     """A model of `served_models.py`.
 
     Args:
-      name: of the model.
+      name: the name of the model.
       answer: its function.
-      inputs, outputs: as in its metadata.
-      typed: whether answers have lists of values over gRPC; otherwise they have the form of the request, as with the
-        runtimes that KServe ships.
+      inputs, outputs: its inputs and outputs, as in its metadata.
+      typed: whether responses over gRPC contain lists of values; otherwise they have the form of the request, as with
+        the runtimes that KServe ships.
     """
 
     def __init__(self, name: str, answer: Answer, inputs: Tensors, outputs: Tensors, *, typed: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Real KServe: the server of the package `kserve`, with the models of `served_models.py`."""
+"""A real KServe: the server in the package `kserve`, with the models of `served_models.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Kserve:
     unknown: ClassVar = {"unknown": "Model with name unknown does not exist"}
 
     def start(self, folder: Path, forest: Path, *, load_seconds: float = 0.0) -> Replica:
-        """Starts a process, and does not wait for it."""
+        """Starts a process without waiting until it is ready."""
         grpc_port, rest_port = free_port(), free_port()
         python = server_environment("kserve", FOLDER / "kserve.lock.txt") / "python"
         arguments = {

@@ -1,8 +1,8 @@
 """Serves the models of `served_models.py` with MLServer, and others. It runs in MLServer's environment.
 
-Beyond the models, it answers on the REST port, because MLServer lets models add handlers:
+MLServer lets models add handlers, so the REST port also responds to these requests:
 
-- `POST /test/calls` lists the calls of `adder` so far, with their headers, ids and how many were in flight;
+- `POST /test/calls` lists the calls of `adder` so far, with their headers, ids and the number of calls in flight;
 - `POST /test/behaviour?delay=SECONDS` makes `adder` slow.
 """
 
@@ -57,7 +57,7 @@ class Adder(MLModel):
 
 
 class Kinds(MLModel):
-    """`kinds` and `halves`; the text has the shape [n, 1] in the answer, because that is how MLServer encodes texts."""
+    """`kinds` and `halves`; the text has the shape [n, 1] in the response, because MLServer encodes texts that way."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         outputs: list[ResponseOutput] = []
@@ -85,7 +85,7 @@ class Forest(MLModel):
 
 
 class Undefined(MLModel):
-    """Without metadata; y is 1 / x, which gives infinity for 0."""
+    """A model without metadata; y is 1 / x, which is infinity for 0."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         with np.errstate(all="ignore"):

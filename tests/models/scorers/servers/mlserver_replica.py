@@ -1,4 +1,4 @@
-"""Real MLServer with the models of `served_models.py`, and with others that only its own tests use."""
+"""A real MLServer with the models of `served_models.py`, and with others that only its own tests use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mlserver:
     unknown: ClassVar = {"unknown": "Model unknown .*not found", "adder/versions/9": "with version 9 not found"}
 
     def start(self, folder: Path, forest: Path, *, load_seconds: float = 0.0) -> Replica:
-        """Starts a process and does not wait for it."""
+        """Starts a process without waiting until it is ready."""
         extra = {"load_seconds": load_seconds}
         for version in ("v3", "1", "2"):
             _save(folder / f"adder-{version}", "adder", "Adder", version=version, inputs=X, outputs=Y, extra=extra)
@@ -60,13 +60,13 @@ class Mlserver:
 
 
 def calls(replica: Replica) -> list[dict[str, Any]]:
-    """The calls of `adder` so far, as `mlserver_models.py` has noted them."""
+    """The calls of `adder` so far, as recorded by `mlserver_models.py`."""
     noted: list[dict[str, Any]] = json.loads(replica.read("/test/calls", b""))
     return noted
 
 
 def behave(replica: Replica, *, delay: float = 0.0) -> None:
-    """Makes the following calls of `adder` take so many seconds."""
+    """Makes the following calls of `adder` take this many seconds."""
     replica.read(f"/test/behaviour?delay={delay}", b"")
 
 

@@ -1,4 +1,4 @@
-"""What both scorers of the Open Inference protocol do with any real server of it, as tests that each server passes.
+"""Tests of both Open Inference scorers that pass with every real server of the protocol.
 
 class TestKserve(OpenInferenceContract):
     server = KSERVE
@@ -38,7 +38,7 @@ X = {"x": np.array([1, 2], np.float32)}
 
 
 class OpenInferenceContract:
-    """The tests; a subclass says of which server."""
+    """The tests; a subclass names the server."""
 
     server: ClassVar[OpenInferenceServer]
 
@@ -51,7 +51,7 @@ class OpenInferenceContract:
         return at(kind, *replicas, path=self.server.adder)
 
     def score(self, scorer: Scorer) -> None:
-        """Scores X, and checks the answer."""
+        """Scores X, and checks the result."""
         assert scorer.score(X).outputs["y"].tolist() == [self.server.offset + 1, self.server.offset + 2]
 
     @BOTH
@@ -197,7 +197,7 @@ class OpenInferenceContract:
             victim.process.kill()
 
     def _score_while_killed(self, scorers: list[Scorer], victim: Replica) -> None:
-        """Threads score with each scorer; the victim is killed once it has answered; all go on for a while."""
+        """Threads score with each scorer; the victim is killed after its first response; all continue for a while."""
         killed = threading.Event()
 
         def keep_scoring(scorer: Scorer) -> int:
@@ -220,7 +220,7 @@ class OpenInferenceContract:
 
 
 def extremes(datatype: str) -> served_models.Array:
-    """The lowest and highest whole number of a type; of floats the smallest, and one that needs all decimal digits."""
+    """The lowest and highest whole number of a type; for floats the smallest, and one that needs all decimal digits."""
     dtype = np.dtype(datatype.lower().replace("fp", "float"))
     if dtype.kind == "f":
         return np.array([np.finfo(dtype).tiny, np.float64(0.1).astype(dtype)], dtype)

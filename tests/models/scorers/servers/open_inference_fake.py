@@ -1,4 +1,4 @@
-"""A small server of the Open Inference protocol, which answers with whatever a test says: what no real one would."""
+"""A small Open Inference server with the responses that a test sets, including some that no real server sends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.http_server import QuietHandler, http_server, server_context
 
 @dataclass
 class Answers:
-    """What the server says over gRPC.
+    """The server's responses over gRPC.
 
     Attributes:
-      infer: the answer to ModelInfer.
+      infer: the response to ModelInfer.
       inputs, outputs: datatype and shape by name, in the metadata.
       error: the text with which ModelInfer fails instead, if it is not empty.
-      ready: what the calls of ModelReady answer in turn; True after the last.
+      ready: the responses to the calls of ModelReady in turn; True after the last.
       requests: the calls of ModelInfer so far.
     """
 
@@ -60,7 +60,7 @@ class _Service(service.GRPCInferenceServiceServicer):
 
 @contextmanager
 def grpc_server(answers: Answers, certificate: Certificate | None = None) -> Iterator[str]:
-    """The address of a server over gRPC, with TLS if there is a certificate."""
+    """Runs a gRPC server, with TLS if there is a certificate; returns its address."""
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     service.add_GRPCInferenceServiceServicer_to_server(_Service(answers), server)
     if certificate is None:
@@ -77,10 +77,10 @@ def grpc_server(answers: Answers, certificate: Certificate | None = None) -> Ite
 
 @dataclass
 class RestAnswers:
-    """What the server says over REST.
+    """The server's responses over REST.
 
     Attributes:
-      paths: status, headers and body by the path's end; what is not there is 404.
+      paths: status, headers and body by the end of the path; the response to any other path is 404.
       requests: path, headers and body of the calls so far.
     """
 
@@ -89,13 +89,13 @@ class RestAnswers:
 
 
 def json_answer(value: Any) -> tuple[int, Mapping[str, str], bytes]:
-    """A successful answer."""
+    """A successful response."""
     return 200, {}, json.dumps(value).encode()
 
 
 @contextmanager
 def rest_server(answers: RestAnswers, certificate: Certificate | None = None) -> Iterator[str]:
-    """The address of a server over REST, with TLS if there is a certificate."""
+    """Runs a REST server, with TLS if there is a certificate; returns its address."""
 
     class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"

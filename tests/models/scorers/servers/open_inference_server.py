@@ -1,4 +1,4 @@
-"""A real server of the Open Inference protocol in an environment of its own, as the tests see it.
+"""A real Open Inference server in its own environment, as the tests see it.
 
 replica = MLSERVER.start(tmp_path)
 replica.wait_until_ready()
@@ -38,10 +38,10 @@ class Replica:
     Attributes:
       command: the program and its arguments.
       log: the file for its output.
-      grpc_port, rest_port: where it listens.
-      count_calls: asks a running replica for the number of calls that `adder` has had.
+      grpc_port, rest_port: the ports on which it listens.
+      count_calls: queries a running replica for the number of calls of `adder` so far.
       environment: environment variables in addition to those of this process.
-      process: the running one, or the last.
+      process: the running process, or the last one.
     """
 
     command: Sequence[str]
@@ -56,11 +56,11 @@ class Replica:
         self.start_again()
 
     def start_again(self) -> None:
-        """Starts the process, and does not wait for it; the one before must have ended."""
+        """Starts the process without waiting until it is ready; the previous one must have ended."""
         self.process = ServerProcess(self.command, self.log, self.environment)
 
     def wait_until_ready(self) -> None:
-        """Returns when the server and its models are ready; fails when the process ended before, or takes too long."""
+        """Returns when the server and its models are ready; fails when the process ends before, or takes too long."""
         end = time.monotonic() + START_SECONDS
         while not self._ready():
             assert self.process.running, self.process.log_end()
@@ -68,12 +68,12 @@ class Replica:
             time.sleep(0.1)
 
     def calls(self) -> int:
-        """The number of calls that `adder` has had."""
+        """The number of calls of `adder` so far."""
         return self.count_calls(self)
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """The processes of the server do nothing for this block, but their connections stay open."""
+        """Suspends the server's processes for this block; their connections stay open."""
         os.killpg(self.process.process_id, signal.SIGSTOP)
         try:
             yield
@@ -81,7 +81,7 @@ class Replica:
             os.killpg(self.process.process_id, signal.SIGCONT)
 
     def read(self, path: str, body: bytes | None = None) -> bytes:
-        """What the server answers over HTTP: to GET, or to POST if there is a body."""
+        """The server's HTTP response to GET, or to POST if there is a body."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", body, timeout=10) as response:
             content: bytes = response.read()
             return content
@@ -102,12 +102,12 @@ class OpenInferenceServer(Protocol):
 
     Attributes:
       adder: the path of one version of `adder`, as in locations.
-      offset: what that version adds.
-      versions: the paths of `adder`, with what that version adds and the number that results name.
-      halves: the kinds of scorer over which the server takes FP16.
-      nan: whether the server can answer with NaN over gRPC.
-      failure: what an error of the model is called, by kind of scorer; a pattern.
-      unknown: what the server says at these paths, of a model and a version that it lacks; patterns.
+      offset: the number that this version adds.
+      versions: the paths of `adder`, with the number that each version adds and the version that results name.
+      halves: the kinds of scorer through which the server accepts FP16.
+      nan: whether the server can return NaN over gRPC.
+      failure: a pattern of the text of a model's error, by kind of scorer.
+      unknown: patterns of the server's texts at these paths, for a model and a version that do not exist.
     """
 
     @property
@@ -126,17 +126,17 @@ class OpenInferenceServer(Protocol):
     def unknown(self) -> Mapping[str, str]: ...
 
     def start(self, folder: Path, forest: Path, *, load_seconds: float = 0.0) -> Replica:
-        """Starts a process and does not wait for it; the caller kills it.
+        """Starts a process without waiting until it is ready; the caller kills it.
 
         Args:
-          folder: an empty one, for models, settings and log.
-          forest: the ONNX program that the model `forest` is.
-          load_seconds: how long `adder` takes to load.
+          folder: an empty folder for models, settings and the log.
+          forest: the ONNX program of the model `forest`.
+          load_seconds: the time in seconds that `adder` takes to load.
         """
 
 
 def at(kind: str, *replicas: Replica, path: str) -> str:
-    """The location of a model on these replicas, for the scorer of a kind."""
+    """The location of a model on these replicas, for this kind of scorer."""
     if kind == GRPC:
         return f"grpc://{','.join(f'127.0.0.1:{one.grpc_port}' for one in replicas)}/{path}"
     return f"http://{','.join(f'127.0.0.1:{one.rest_port}' for one in replicas)}/v2/models/{path}"

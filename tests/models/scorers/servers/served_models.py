@@ -1,6 +1,7 @@
-"""What every real server of the Open Inference protocol serves in tests, apart from the server's own way to serve it.
+"""The models that every real Open Inference server serves in tests; how they are served depends on the server.
 
-It runs in the environments of the servers, so it imports nothing of ours. The tests read the descriptions of tensors.
+This module runs in the environments of the servers, so it imports none of our code. The tests read its descriptions of
+tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Tensors = list[dict[str, Any]]
 
 
 def tensor(name: str, datatype: str, *shape: int) -> dict[str, Any]:
-    """An input or output as the protocol's metadata describe it."""
+    """The protocol's description of an input or output, as in metadata."""
     return {"name": name, "datatype": datatype, "shape": list(shape)}
 
 
@@ -38,7 +39,7 @@ CLASSES = [tensor("label", "INT64", -1), tensor("probabilities", "FP32", -1, 3)]
 
 
 def added(x: Array, version: str | None) -> Array:
-    """The answer of `adder`; raises ValueError for 13, with a long text."""
+    """The result of `adder`; raises ValueError for 13, with a long text."""
     if (x == 13).any():
         raise ValueError("13 is not scored" + "!" * 10_000)
     number = int("".join(filter(str.isdigit, version or "")) or 0)
@@ -46,7 +47,7 @@ def added(x: Array, version: str | None) -> Array:
 
 
 def mirrored(inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The answer of `kinds` and `halves`."""
+    """The results of `kinds` and `halves`."""
     return {
         name: np.array([2 * one for one in array.tolist()], object) if name == "text" else array
         for name, array in inputs.items()
@@ -64,5 +65,5 @@ class Forest:
         self._session = onnxruntime.InferenceSession(path, options)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Its outputs by name."""
+        """The model's outputs by name."""
         return dict(zip((one["name"] for one in CLASSES), self._session.run(None, dict(inputs)), strict=True))

@@ -15,9 +15,9 @@ def server_environment(name: str, lock: Path, *, with_dependencies: bool = True)
     """The `bin` folder of an environment with the packages of a lock file; it is created if it is missing.
 
     Args:
-      name: of the server.
-      lock: pinned requirements; each content of it has an environment of its own.
-      with_dependencies: whether to install what the packages require beyond the lock, or require in other versions.
+      name: the name of the server.
+      lock: the file of pinned requirements; each content of it has a separate environment.
+      with_dependencies: whether to install requirements of the packages that the lock lacks or has in other versions.
     """
     content = lock.read_bytes() + sys.version.encode()
     folder = cache_folder("test-servers", f"{name}-{hashlib.sha256(content).hexdigest()[:12]}")

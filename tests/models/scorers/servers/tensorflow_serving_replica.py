@@ -1,4 +1,4 @@
-"""Starts `tensorflow_serving_server.py` as processes, and makes the models that they serve.
+"""Starts `tensorflow_serving_server.py` as processes, and creates the models that they serve.
 
 with running(models={"adder:1": folder}, labels={"adder:stable": 1}) as replica:
     location = f"grpc://127.0.0.1:{replica.grpc_port}/adder"
@@ -28,7 +28,7 @@ SERVER = Path(__file__).with_name("tensorflow_serving_server.py")
 
 @dataclass(frozen=True)
 class Replica:
-    """A server process and its ports; the last two answer only when it was given a certificate."""
+    """A server process and its ports; the last two respond only when it was given a certificate."""
 
     process: subprocess.Popen[str]
     grpc_port: int
@@ -37,7 +37,7 @@ class Replica:
     rest_tls_port: int
 
     def wait_until_ready(self) -> None:
-        """Returns when all ports answer; fails when the process ended before."""
+        """Returns when all ports respond; fails when the process ends before."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line == "ready\n", f"the server ended with {self.process.wait()}: {line!r}"
@@ -49,13 +49,13 @@ class Replica:
             return calls
 
     def behave(self, *, delay_ms: int = 0, failures: tuple[str, ...] = ()) -> None:
-        """Makes the following calls of Predict slow, or the next ones fail with these statuses of gRPC."""
+        """Makes the following calls of Predict slow, or makes the next ones fail with these gRPC statuses."""
         body = json.dumps({"delay_ms": delay_ms, "failures": failures}).encode()
         url = f"http://127.0.0.1:{self.rest_port}/test/behaviour"
         urllib.request.urlopen(url, data=body, timeout=10).close()
 
     def kill(self) -> None:
-        """SIGKILL: the process does nothing more."""
+        """Sends SIGKILL, after which the process does nothing more."""
         self.process.kill()
         self.process.wait()
 
@@ -77,14 +77,14 @@ def start(
     certificate: Certificate | None = None,
     arguments: tuple[str, ...] = (),
 ) -> Replica:
-    """Starts a process and does not wait for it; the caller kills it.
+    """Starts a process without waiting until it is ready; the caller kills it.
 
     Args:
-      models: folder of the SavedModel by NAME:VERSION.
-      labels: version by NAME:LABEL.
-      ports: four that are free; None: any.
-      certificate: for the ports over TLS.
-      arguments: more of the server's own, as in ("--delay-ms", "100").
+      models: the folders of SavedModels by NAME:VERSION.
+      labels: versions by NAME:LABEL.
+      ports: four free ports; None for any.
+      certificate: the certificate for the TLS ports.
+      arguments: further arguments of the server, for example ("--delay-ms", "100").
     """
     ports = ports or free_ports(4)
     command = [sys.executable, str(SERVER), "--grpc-port", str(ports[0]), "--rest-port", str(ports[1]), *arguments]
@@ -102,7 +102,7 @@ def start(
 
 @contextmanager
 def running(models: Mapping[str, Path], labels: Mapping[str, int] | None = None, **more: Any) -> Iterator[Replica]:
-    """A process that is ready, and is killed at the end; see `start`."""
+    """Starts a process, waits until it is ready, and kills it at the end; see `start`."""
     replica = start(models, labels, **more)
     try:
         replica.wait_until_ready()
@@ -112,7 +112,7 @@ def running(models: Mapping[str, Path], labels: Mapping[str, int] | None = None,
 
 
 def close(replica: Replica) -> None:
-    """Kills the process, when it still runs, and closes its pipes."""
+    """Kills the process if it still runs, and closes its pipes."""
     replica.kill()
     for pipe in (replica.process.stdin, replica.process.stdout):
         if pipe is not None:
@@ -120,20 +120,20 @@ def close(replica: Replica) -> None:
 
 
 class NoOpener:
-    """An opener that must not be used: remote models are not downloaded."""
+    """An opener that must not be called, because remote models are not downloaded."""
 
     def download(self, location: str, folder: Path) -> Path:
         raise AssertionError(f"{location} was downloaded")
 
 
 def source(location: str | None, model_type: str, **fields: Any) -> ModelSource:
-    """What the scorer of a model at this location is loaded from."""
+    """The source from which the scorer of a model at this location is loaded."""
     descriptor = ModelDescriptor("model", model_type, 1, model_source_location=location, **fields)
     return ModelSource(descriptor, None, NoOpener())
 
 
 def save_adder(folder: Path, version: int) -> Path:
-    """A model: input x, output y = x + 1000 * version, so that every value tells the version."""
+    """A model: input x, output y = x + 1000 * version, so that every value identifies the version."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
@@ -146,7 +146,7 @@ def save_adder(folder: Path, version: int) -> Path:
 
 
 def save_kinds(folder: Path) -> Path:
-    """A model with an input and an output of each kind; the outputs are the inputs, changed a little."""
+    """A model with an input and an output of each kind; the outputs are slightly changed inputs."""
     module = tf.Module()
 
     @tf.function(

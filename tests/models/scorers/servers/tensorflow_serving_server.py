@@ -4,13 +4,13 @@
         --model NAME=PATH[:VERSION] ... [--label NAME:LABEL=VERSION ...] [--delay-ms N] [--without-metadata]
         [--max-message-mib N] [--grpc-tls-port P --rest-tls-port P --tls-certificate FILE --tls-key FILE]
 
-It prints `ready` when all its ports answer. For tests it also does what the real one does not: every answer names
+It prints `ready` when all its ports respond. For tests it has features that the real server lacks: every response names
 the port of the REST interface in the header `served-by`, and under /test on that port
 
-- `GET /test/calls` lists the calls so far: protocol, method, authority, headers, how many were in flight, and for
-  Predict the outputs that were asked for;
-- `POST /test/behaviour` with `{"delay_ms": N, "failures": ["UNAVAILABLE", ...]}` makes Predict slow, and lets the
-  next calls of it fail.
+- `GET /test/calls` lists the calls so far: protocol, method, authority, headers, the number of calls in flight, and for
+  Predict the requested outputs;
+- `POST /test/behaviour` with `{"delay_ms": N, "failures": ["UNAVAILABLE", ...]}` makes Predict slow, and makes its next
+  calls fail.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ VALUE_FIELDS = {
 
 
 class ServingStatusError(Exception):
-    """A call fails with this status of gRPC."""
+    """A call fails with this gRPC status."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -74,7 +74,7 @@ class ServingStatusError(Exception):
 
 @dataclass
 class LoadedModel:
-    """One version of a model: its signatures, as the file has them and to be called."""
+    """One version of a model: its signatures, both as stored in the file and as callables."""
 
     definitions: Mapping[str, Any]
     signatures: Mapping[str, Any]
@@ -82,7 +82,7 @@ class LoadedModel:
 
 @dataclass
 class Behaviour:
-    """What tests change while the server runs, and what they ask it."""
+    """Settings that tests change while the server runs, and facts that they query."""
 
     delay_ms: int = 0
     failures: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Behaviour:
 
     @contextmanager
     def call(self, **what: Any) -> Iterator[None]:
-        """Notes a call of Predict, and makes it wait or fail as told."""
+        """Records a call of Predict, and delays it or makes it fail according to the settings."""
         with self.lock:
             self.in_flight += 1
             self.calls.append({**what, "in_flight": self.in_flight})
@@ -122,7 +122,7 @@ class Models:
             self._labels[name, label] = int(version)
 
     def find(self, spec: Any) -> tuple[int, LoadedModel]:
-        """The version and the model that a ModelSpec names."""
+        """The version and the model to which a ModelSpec refers."""
         versions = self._models.get(spec.name, {})
         version = max(versions, default=0)
         request = f"Latest({spec.name})"
@@ -140,7 +140,7 @@ class Models:
         return version, versions[version]
 
     def metadata(self, spec: Any) -> Any:
-        """The answer of GetModelMetadata."""
+        """The response of GetModelMetadata."""
         version, model = self.find(spec)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = spec.name
@@ -152,7 +152,7 @@ class Models:
         return response
 
     def definition(self, spec: Any) -> Any:
-        """The signature that a ModelSpec names."""
+        """The signature to which a ModelSpec refers."""
         name = spec.signature_name or DEFAULT_SIGNATURE
         _, model = self.find(spec)
         if name not in model.definitions:
@@ -220,7 +220,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 def _grpc_call(request: Any, context: Any) -> dict[str, Any]:
     return {
         "protocol": "grpc",
-        # grpc's public interface does not tell a servicer which authority was asked for.
+        # grpc's public interface does not expose the requested authority to a servicer.
         "authority": context._rpc_event.call_details.host.decode(),
         "headers": {item.key: str(item.value) for item in context.invocation_metadata()},
         "outputs": list(request.output_filter),
@@ -310,7 +310,7 @@ class RestHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Is silent."""
+        """Logs nothing."""
 
 
 def _columns(inputs: Any, infos: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Both scorers of the Open Inference protocol, with models that only MLServer has and what it notes of each call.
+"""Both Open Inference scorers, with models that only MLServer has, and with the calls that it records.
 
-What they do with every server, MLServer included, is in `open_inference_contract.py`.
+`open_inference_contract.py` covers their behaviour with every server, including MLServer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_a_model_without_a_version_is_called_and_no_version_is_reported(mlserver
 
 
 def test_numbers_that_json_does_not_have_pass_over_grpc(mlservers: Pair) -> None:
-    # MLServer itself fails over gRPC when an output has NaN, so none of these gives it.
+    # MLServer itself fails over gRPC when an output has NaN, so none of these returns it.
     values = np.array([np.inf, -np.inf, 0.0, -0.0, 1e-45, 3.4e38], np.float32)
     with loaded(GRPC, at(GRPC, mlservers[0], path="undefined"), {"dtype.x": "float32"}) as scorer:
         y = scorer.score({"x": values}).outputs["y"].ravel()

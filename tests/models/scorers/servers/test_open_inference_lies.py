@@ -1,4 +1,4 @@
-"""Both scorers of the Open Inference protocol against servers that lie, or speak in ways that MLServer does not."""
+"""Both Open Inference scorers against servers that lie, or that respond in ways in which MLServer does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both scorers of the Open Inference protocol against real servers: MLServer and KServe. Triton is in tests/heavy."""
+"""Both Open Inference scorers against real servers: MLServer and KServe. Triton is in tests/heavy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestMlserver(OpenInferenceContract):
 
     @pytest.fixture(scope="class")
     def replicas(self, mlserver_pair: Pair) -> Pair:
-        """Those of the other tests of MLServer."""
+        """The replicas that the other tests of MLServer use."""
         return mlserver_pair
 
 

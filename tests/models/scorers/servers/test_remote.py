@@ -24,7 +24,7 @@ def test_an_output_without_a_row_for_each_row_is_an_error() -> None:
 
 
 class BrokenClient:
-    """A client that cannot even be closed."""
+    """A client whose `close` fails as well."""
 
     def close(self) -> None:
         raise OSError("broken")

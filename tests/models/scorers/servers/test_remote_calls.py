@@ -10,7 +10,7 @@ from models.scorers.servers.remote_options import RemoteOptions
 
 
 class Server:
-    """Fails as told, then answers 42; notes the seconds that each attempt was given."""
+    """Fails as set, then returns 42; records the time limit of each attempt in seconds."""
 
     def __init__(self, *transient: bool) -> None:
         self.failures = list(transient)

@@ -366,7 +366,7 @@ def test_a_late_replica_is_waited_for_and_a_killed_one_fails_no_call(
 
 
 def _score_while_killed(scorer: TensorFlowServingGrpcScorer, survivor: Replica, victim: Replica) -> None:
-    """Four threads score; the victim is killed once it has answered; all go on until the survivor answered more."""
+    """Four threads score; the victim is killed after it has responded; all continue until the survivor did more."""
     victim.behave(delay_ms=20)
     killed = threading.Event()
 

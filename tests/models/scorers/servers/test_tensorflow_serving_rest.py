@@ -240,7 +240,7 @@ def served(scorer: Any) -> ModelRegistry:
 
 
 def score_records(registry: ModelRegistry, count: int) -> list[str | None]:
-    """The error of each of so many records."""
+    """The error of each of this many records."""
     values = [X_SCHEMA.codec.encode({"x": float(number), "dataType": "m"}) for number in range(count)]
     scored = score_batch(batch_of(values), registry, ScoringSettings({"records": X_SCHEMA}, "results", "dead-letters"))
     decoder = ResultDecoder(X_SCHEMA.codec.embedding)
@@ -311,7 +311,7 @@ def test_an_error_text_of_a_server_is_one_short_line_that_can_be_encoded(replica
 
 @contextmanager
 def one_answer(status: int, body: bytes) -> Iterator[int]:
-    """The port of a server that answers every POST like this."""
+    """The port of a server that responds to every POST with this."""
 
     class Handler(QuietHandler):
         def do_POST(self) -> None:
@@ -428,7 +428,7 @@ def test_a_late_replica_is_waited_for_and_a_killed_one_fails_no_call(
 
 
 def _score_while_killed(scorer: TensorFlowServingRestScorer, survivor: Replica, victim: Replica) -> None:
-    """Four threads score; the victim is killed once it has answered; all go on until the survivor answered more."""
+    """Four threads score; the victim is killed after it has responded; all continue until the survivor did more."""
     victim.behave(delay_ms=20)
     killed = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What only frozen graphs do; the contract has the rest. TensorFlow itself freezes them, and says what they give."""
+"""Behaviour specific to frozen graphs; the contract covers the rest. TensorFlow freezes them, and is the oracle."""
 
 from __future__ import annotations
 

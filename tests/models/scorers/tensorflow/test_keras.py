@@ -1,4 +1,4 @@
-"""What only files of Keras do; the contract has the rest. Keras itself saves them, and says what they give."""
+"""Behaviour specific to Keras files; the contract covers the rest. Keras saves them, and is the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only TensorFlow Lite does; the contract has the rest. Interpreters of the tests' own say what models give."""
+"""Behaviour specific to TensorFlow Lite; the contract covers the rest. The tests' own interpreters are the oracle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(content: bytes, **fields: Any) -> Scorer:
 
 
 def interpreted(content: bytes, values: Array) -> Array:
-    """What an interpreter gives that is driven by hand, tensor by tensor."""
+    """The outputs of an interpreter that is driven by hand, tensor by tensor."""
     interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
     (taken,), (given_back,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.resize_tensor_input(taken["index"], values.shape)

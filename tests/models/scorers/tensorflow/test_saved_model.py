@@ -31,7 +31,7 @@ FLOAT32 = np.dtype(np.float32)
 
 @pytest.fixture(autouse=True)
 def temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the scorer makes its temporary folders, so that a test sees what is left of them."""
+    """The folder of the scorer's temporary folders, so that a test can check which of them are left."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

@@ -58,7 +58,7 @@ def write_requests(model: Path, requests: Iterable[bytes]) -> Path:
 
 
 class Listener(FakeScorer):
-    """Notes what it is asked."""
+    """Records its requests."""
 
     def __init__(self, signature: str) -> None:
         super().__init__(1)

@@ -1,0 +1,65 @@
+"""What a platform has before the project is deployed: operator, definitions, storage, a broker, Secrets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flink.cluster import base_images, containers, kafka, layout, project_images, versions
+from flink.cluster.definitions import custom_resource_definitions
+from flink.cluster.kubernetes_client import kubectl
+from runners.local.cache_folder import announce
+
+NAMESPACE = "beam-serving"
+_MANIFESTS = Path(__file__).with_name("manifests")
+_FLINK_USER = 9999
+
+
+def load_images() -> None:
+    """Loads all images that pods use into the node; raises ClusterError when one is missing."""
+    for name in (base_images.PAUSE, base_images.OPERATOR, *project_images.NAMES.values()):
+        containers.load(name)
+
+
+def apply() -> None:
+    """Starts the broker, and creates all that `make deploy-flink ENV=local` needs in the cluster."""
+    announce("Creating custom resource definitions, the Flink operator, storage and Secrets")
+    for path in custom_resource_definitions():
+        # On the server's side, because an annotation of kubectl's would be too large for these.
+        kubectl("apply", "--server-side", "--force-conflicts", f"--filename={path}")
+    _apply("services.yaml")
+    _apply("storage.yaml", FOLDER=str(_state_folder()))
+    kafka.up()
+    _create_namespace_and_secrets()
+    _apply("operator.yaml", VERSION=versions.FLINK_OPERATOR)
+    kubectl(
+        "rollout", "status", "deployment/flink-operator", "--namespace=flink-operator", "--timeout=120s", seconds=150
+    )
+
+
+def _apply(name: str, **values: str) -> None:
+    text = (_MANIFESTS / name).read_text(encoding="utf-8")
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    kubectl("apply", "--filename=-", given=text)
+
+
+def _state_folder() -> Path:
+    folder = layout.state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chown(folder, _FLINK_USER, _FLINK_USER)
+    return folder
+
+
+def _create_namespace_and_secrets() -> None:
+    namespace = versions.FLINK_FOLDER / "kubernetes" / "base" / "namespace.yaml"
+    # By the field manager of `flink.deployment`, which applies the same manifest again.
+    kubectl("apply", "--server-side", "--field-manager=beam-serving", f"--filename={namespace}")
+    create_kafka_secret()
+
+
+def create_kafka_secret() -> None:
+    """Creates the Secret with the pipeline's client certificate."""
+    folder = kafka.certificates()
+    files = [f"--from-file={key}={folder / key}" for key in ("ca.crt", "user.crt", "user.key")]
+    kubectl("create", "secret", "generic", "kafka-client", f"--namespace={NAMESPACE}", *files)
