@@ -20,9 +20,6 @@ from benchmarks.contests.contest import Contest, check_same_answers, load_contes
 from models.errors import ServingError
 
 BATCHES = (1, 64, 2_000)
-# The time for which a turn repeats a call; it makes at least one call.
-_SECONDS = 0.05
-_TICK = 1e-6
 
 Prepare = Callable[[Path], Contest]
 
@@ -95,24 +92,26 @@ def _speeds(model_type: str, contest: Contest, turns: int) -> Iterator[tuple[int
         for rows in BATCHES:
             score = scoring_of(model, contest, contest.columns(rows))
             bare = partial(contest.bare, contest.ready(rows))
-            yield rows, compared(rows, score, bare, turns, contest.warm_seconds)
+            yield rows, compared(rows, score, bare, turns, contest)
     finally:
         model.close()
 
 
-def compared(rows: int, ours: Callable[[], Any], bare: Callable[[], Any], turns: int, warm_seconds: float) -> Speed:
-    """Measures two functions in turns; a call of either scores this many rows."""
+def compared(rows: int, ours: Callable[[], Any], bare: Callable[[], Any], turns: int, contest: Contest) -> Speed:
+    """Measures two functions in turns, as long as the contest demands; a call of either scores this many rows."""
     for score in (ours, bare):
-        _pace(score, rows, warm_seconds)
-    pairs = [(_pace(ours, rows, _SECONDS), _pace(bare, rows, _SECONDS)) for _ in range(turns)]
+        _pace(score, rows, contest.warm_seconds)
+    seconds = contest.turn_seconds
+    pairs = [(_pace(ours, rows, seconds), _pace(bare, rows, seconds)) for _ in range(turns)]
     return Speed(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
 
 
 def _pace(score: Callable[[], Any], rows: int, seconds: float) -> Pace:
+    """Repeats a call until it has taken this much processor time, which is as much work on a busy machine."""
     calls, start, used = 0, time.perf_counter(), time.process_time()
     while True:
         score()
         calls += 1
-        passed = time.perf_counter() - start
-        if passed >= seconds:
-            return Pace(rows * calls / passed, rows * calls / max(time.process_time() - used, _TICK))
+        taken = time.process_time() - used
+        if taken >= seconds:
+            return Pace(rows * calls / (time.perf_counter() - start), rows * calls / taken)

@@ -45,7 +45,8 @@ class Contest:
       ready: returns the same records in the form that the framework takes.
       answer: converts the result of `bare` to an array.
       tolerance: the largest difference between the two answers.
-      warm_seconds: the number of seconds that each of the two runs before it is measured.
+      warm_seconds: the processor time in seconds that each of the two takes before it is measured.
+      turn_seconds: the processor time in seconds for which a turn repeats a call of each; it makes at least one call.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Contest:
     answer: Callable[[Any], Array] = np.asarray
     tolerance: float = 1e-5
     warm_seconds: float = 0.2
+    turn_seconds: float = 0.05
 
 
 def matrix_of(rows: int) -> Array:

@@ -62,9 +62,7 @@ def _speeds(address: str, client: BareClient, turns: int) -> Iterator[str]:
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             for rows in BATCHES:
                 score = scoring_of(model, contest, contest.columns(rows))
-                speed = compared(
-                    rows * _CALLS, _repeated(pool, score), _bare(client, rows), turns, contest.warm_seconds
-                )
+                speed = compared(rows * _CALLS, _repeated(pool, score), _bare(client, rows), turns, contest)
                 yield f"  {TYPE:24}{speed.text(rows)}   {IN_FLIGHT} calls in flight; grpc.aio"
     finally:
         model.close()

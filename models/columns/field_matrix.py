@@ -50,9 +50,10 @@ def matrix_of(spec: TensorSpec, names: Sequence[str], floats: FloatFields | None
     """
     if floats is not None and spec.dtype.kind == "f" and columns.schema.equals(floats.columns):
         # Arrow joins columns in a fraction of the time that numpy takes: 31 instead of 99 microseconds for 20 fields of
-        # 2,000 records, 3 instead of 103 for one record. Integers it would round, and booleans it refuses.
-        joined: Array = columns.select(floats.places).to_tensor(null_to_nan=True).to_numpy()
-        return cast_floats(joined, spec.dtype)
+        # 2,000 records, 3 instead of 103 for one record. Integers it would round, and booleans it refuses. numpy turns
+        # columns into rows in the pass that casts them: 32 microseconds for both, where Arrow's rows took 38.
+        joined: Array = columns.select(floats.places).to_tensor(null_to_nan=True, row_major=False).to_numpy()
+        return np.ascontiguousarray(cast_floats(joined, spec.dtype))
     gathered: Array = np.empty((len(names), columns.num_rows), spec.dtype)
     for place, name in enumerate(names):
         gathered[place] = values_for(spec, name, columns.column(name))

@@ -91,11 +91,11 @@ def _floats(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
 
 
 def cast_floats(values: Array, dtype: np.dtype[np.generic]) -> Array:
-    """The same numbers in a float dtype; numbers that are too large for it become infinite."""
+    """The same numbers in a float dtype, in contiguous rows if cast; those too large for it become infinite."""
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore"):
-        return values.astype(dtype)
+        return values.astype(dtype, order="C")
 
 
 def _whole(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:

@@ -7,9 +7,8 @@ A classifier (objectives binary and multiclass) has the outputs `prediction`, th
 `probabilities`, one for each class; every other model has `prediction` only. For a model that stopped early, the best
 iteration is used, which is the one that `save_model` writes.
 
-Every call runs on the thread that makes it. A file that is cut off or of another kind is rejected before LightGBM sees
-it, because LightGBM would end the process. The content of the trees is not checked, so do not publish files from
-sources that you do not trust.
+Every call runs on the thread that makes it. A file that is cut off, of another kind, or whose trees contradict
+themselves is rejected before LightGBM sees it, because LightGBM would end the process (`models.scorers.lightgbm_text`).
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ from models.errors import ModelLoadError
 from models.scorers.base import ModelSource, Scorer
 from models.scorers.feature_table import PREDICTION, Features, TableScorer, class_outputs, known_names, one_line
 from models.scorers.in_process import ModelFolder, load_published
+from models.scorers.lightgbm_text import checked_text
 from models.tensors import Array
 
 IN_PROCESS = True
 SUFFIXES = (".txt", ".lgb", ".model")
 CLASSIFYING = ("binary", "multiclass")
 
-# LightGBM ends the process for most files that are cut off, and reads the rest without an error.
-_MARKS = ("tree\n", "\nend of trees\n", "\nend of parameters\n")
 _OBJECTIVE = re.compile(r"^objective=(\w+)", re.MULTILINE)
 _GENERATED_NAME = re.compile(r"Column_\d+")
 
@@ -59,9 +57,7 @@ def _opened(source: ModelSource, fetched: FetchedModel, folder: ModelFolder) -> 
     path = open_model_file(fetched.content, Path(folder.name) / "model", SUFFIXES)
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     folder.cleanup()
-    if not text.startswith(_MARKS[0]) or any(mark not in text for mark in _MARKS):
-        raise ModelLoadError("it is not a complete LightGBM model file in text format; save it with Booster.save_model")
-    booster = _open(text)
+    booster = _open(checked_text(text))
     objective = _OBJECTIVE.search(text)
     classifying = objective is not None and objective.group(1) in CLASSIFYING
     names = booster.feature_name()

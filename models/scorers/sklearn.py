@@ -29,6 +29,7 @@ from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
+from models.artifacts.archive import check_archive
 from models.artifacts.fetching import FetchedModel
 from models.artifacts.model_file import open_model_file
 from models.artifacts.pickles import is_pickle
@@ -118,6 +119,7 @@ def _read(read: Callable[[], Any]) -> Any:
 
 
 def _from_skops(path: Path) -> Any:
+    check_archive(path)  # skops reads a whole member into memory, however large it becomes
     named = set(skops.io.get_untrusted_types(file=path))
     if named - TRUSTED:
         raise ModelLoadError(f"the model names types that are not trusted: {names_text(named - TRUSTED)}")

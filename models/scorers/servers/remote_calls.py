@@ -52,7 +52,6 @@ class Retries:
         self._options = options
         self._addresses = addresses
         self._retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(options.attempts) | tenacity.stop_before_delay(options.deadline),
             wait=self._pause,
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, RemoteCallError) and error.transient),
             reraise=True,
@@ -66,21 +65,37 @@ class Retries:
           RemoteCallError: the last attempt failed for another reason.
         """
         end = time.monotonic() + self._options.deadline
+        # tenacity takes ten microseconds of processor time even for a call that succeeds at once, as nearly all do.
+        try:
+            return attempt(self._limit(end))
+        except RemoteCallError as error:
+            if not error.transient:
+                raise
+            return self._repeat(attempt, error, end)
+
+    def _repeat(self, attempt: Callable[[float], T], failure: RemoteCallError, end: float) -> T:
+        """Continues after a first attempt, which failed for a transient reason."""
         attempts = 0
 
         def once() -> T:
             nonlocal attempts
             attempts += 1
-            return attempt(max(0.001, min(self._options.attempt_deadline, end - time.monotonic())))
+            if attempts == 1:
+                raise failure
+            return attempt(self._limit(end))
 
+        rest = tenacity.stop_before_delay(end - time.monotonic())
+        stop = tenacity.stop_after_attempt(self._options.attempts) | rest
         try:
-            return self._retrying(once)
+            return self._retrying.copy(stop=stop)(once)
         except RemoteCallError as error:
-            if attempts == 1 and not error.transient:
-                raise
             text = str(error) if attempts == 1 else f"{error} (after {attempts} attempts)"
             kind = RemoteUnreachableError if error.transient else RemoteCallError
             raise kind(text, status=error.status, transient=error.transient) from error
+
+    def _limit(self, end: float) -> float:
+        """The time limit of the next attempt in seconds."""
+        return max(0.001, min(self._options.attempt_deadline, end - time.monotonic()))
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         rounds, rest = divmod(state.attempt_number, self._addresses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from models.artifacts.archive import zip_folder
+from models.artifacts.archive import EXPANSION_FLOOR, zip_folder
 from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelLoadError, ScoringError
 from models.model_topic.descriptor import ModelDescriptor
@@ -144,6 +145,14 @@ def test_a_model_that_names_other_types_is_refused() -> None:
         inline("sklearn", skops_of(estimator))
 
 
+def test_a_bomb_is_refused_before_skops_unpacks_it() -> None:
+    content = bytearray(skops_of(LogisticRegression().fit(*training(1))))
+    entry = content.index(b"PK\x01\x02") + 24  # where the directory says how large the first member becomes
+    content[entry : entry + 4] = (EXPANSION_FLOOR + 1).to_bytes(4, "little")
+    with pytest.raises(ModelLoadError, match=r"more than the \d+ that are allowed"):
+        inline("sklearn", bytes(content))
+
+
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [(StandardScaler(), "a StandardScaler has no method predict"), (LinearRegression(), "fit it first")],
@@ -224,6 +233,49 @@ def test_a_missing_value_is_one_for_boosted_trees(model_type: str, train: Any, c
     rows = rows.astype(scorer.signature.inputs["X"].dtype)
     outputs = scorer.score({"X": rows}).outputs
     np.testing.assert_array_equal(outputs["probabilities"], model.predict_proba(rows))
+
+
+@pytest.mark.parametrize(
+    ("settings", "categorical"),
+    [
+        ({"linear_tree": True}, "auto"),
+        ({"max_cat_to_onehot": 2, "min_data_per_group": 2, "cat_smooth": 1}, [0]),
+        ({"min_data_in_leaf": 10_000}, "auto"),
+    ],
+    ids=["linear trees", "categories", "trees of one leaf"],
+)
+def test_every_form_of_a_tree_of_lightgbm_is_read(settings: dict[str, Any], categorical: Any) -> None:
+    features, classes = training(1)
+    features = np.column_stack([np.arange(len(features)) % 40, features[:, 1:]])
+    data = lightgbm.Dataset(features, label=classes + features[:, 0] % 3, categorical_feature=categorical)
+    booster = lightgbm.train({"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 3, **settings}, data, 8)
+    outputs = inline("lightgbm", booster.model_to_string().encode()).score({"X": features}).outputs
+    np.testing.assert_array_equal(outputs["prediction"], booster.predict(features))
+
+
+@pytest.mark.parametrize(
+    ("written", "replaced", "reason"),
+    [
+        (r"num_leaves=", "num_leaves=99", "tree 0: leaf_value has 7 values, but 997 are expected"),
+        (r"left_child=\S+", "left_child=0", "tree 0: left_child leads back to an earlier node"),
+        (r"right_child=\S+", "right_child=99", "tree 0: right_child has a value outside of -7 to 5"),
+        (r"split_feature=\S+", "split_feature=99", "tree 0: split_feature has a value outside of 0 to"),
+        (r"decision_type=\S+", "decision_type=1", "tree 0: threshold has a value outside of 0 to -1"),
+        (r"threshold=.*\n", "", "tree 0: threshold is missing"),
+        (r"leaf_value=", "leaf_value=x", "tree 0: could not convert"),
+        (r"num_class=1", "num_class=1000", "8 trees, 1 in each iteration, 1000 classes"),
+    ],
+)
+def test_lightgbm_never_sees_trees_that_contradict_themselves(written: str, replaced: str, reason: str) -> None:
+    text = re.sub(written, replaced, lightgbm_of("regression")[1].decode(), count=1)
+    with pytest.raises(ModelLoadError, match=reason):
+        inline("lightgbm", text.encode())
+
+
+def test_a_tree_of_lightgbm_in_the_wrong_place_does_not_end_the_process() -> None:
+    text = lightgbm_of("regression")[1].decode().replace("tree_sizes=", "tree_sizes=9")
+    outputs = inline("lightgbm", text.encode()).score({"X": WIDE}).outputs  # the sizes are not needed
+    np.testing.assert_array_equal(outputs["prediction"], lightgbm_of("regression")[0].predict(WIDE))
 
 
 @pytest.mark.parametrize("cut", range(1, 20))
