@@ -16,8 +16,8 @@ from models.serving.registry import ModelRegistry
 from models.text import TEXT_LIMIT
 from tests.models.fakes import batch_of, schema_of
 
-# Each takes a few milliseconds in a new process, and up to six seconds in one that has run thousands of tests, because a
-# million arrays make the collector go through all objects. What this excludes takes minutes, or ends the process.
+# Each takes a few milliseconds in a new process, and up to six seconds in one that has run thousands of tests, because
+# a million arrays make the collector go through all objects. What this excludes takes minutes, or ends the process.
 SECONDS_OF_PROCESSOR = 40.0
 MILLION = 1_000_000
 GOOD = b'{"x": 2.5, "next": null}'
