@@ -164,7 +164,7 @@ def test_events_go_with_the_next_batch_also_an_empty_one(process: Process) -> No
     score = process.make()
     (scored,) = score.process(batch_of([]), [])
     assert [(one.kind, one.model_version) for one in events(scored)] == [("serving", 1)]
-    assert [one.key for one in scored] == [b"m"]
+    assert [one.key for one in scored] == [b"group/worker/m/1"]
     (again,) = score.process(batch_of([]), [])
     assert list(again) == []
 
