@@ -56,8 +56,8 @@ class WorkerStatus:
     Attributes:
       worker, deployment: its name, and the consumer group of its deployment.
       seen: the time of its last event, in milliseconds since 1970-01-01 UTC.
-      lag: the number of offsets of the models topic that it has not applied; None if it follows another topic.
-      waiting: the models that it should serve and has not loaded, as NAME/VERSION.
+      lag: how many offsets it is behind the end of the models topic; None if it follows another topic.
+      waiting: the models that it should serve but has not loaded yet, as NAME/VERSION.
       memory: the resident memory of its process in bytes.
       stopped: why it no longer follows the models topic; None if it does.
     """

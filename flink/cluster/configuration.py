@@ -155,7 +155,7 @@ def _kubelet() -> dict[str, object]:
         "tlsPrivateKeyFile": str(pki() / "kubelet.key"),
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket()}",
         "cgroupDriver": "cgroupfs",
-        # The newest Kubernetes still runs with cgroup v1, but only if it is told to.
+        # The newest Kubernetes still supports cgroup v1, but only with this setting.
         "failCgroupV1": False,
         "clusterDomain": _CLUSTER_DOMAIN,
         "clusterDNS": [layout.DNS_SERVICE_ADDRESS],

@@ -121,7 +121,7 @@ def _unreadable(url: str, error: Exception) -> ModelLoadError:
 
 
 def _opened(url: str, headers: Headers) -> urllib3.BaseHTTPResponse:
-    """The response to a GET request, whose body has not been read yet."""
+    """The response to a GET request; its body has not been read yet."""
     try:
         # Without compression, because the content could be far larger than the transferred bytes.
         response = _pool().request(

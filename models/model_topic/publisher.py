@@ -40,6 +40,18 @@ class ListedVersion:
     state: str
 
 
+def listed_versions(catalog: ModelCatalog) -> list[ListedVersion]:
+    """All versions of a catalog, sorted by name and number."""
+    listed = []
+    for (name, number), version in sorted(catalog.versions.items()):
+        pointer = catalog.pointers[name].pointer if name in catalog.pointers else None
+        live = pointer is not None and pointer.live_version == number
+        previous = pointer is not None and pointer.previous_version == number
+        state = "live" if live else "previous" if previous else ""
+        listed.append(ListedVersion(version.descriptor, version.offset, version.inline, state))
+    return listed
+
+
 class ModelPublisher:
     """Publishes, rolls back, retires and lists models.
 
@@ -128,15 +140,7 @@ class ModelPublisher:
 
     def versions(self) -> list[ListedVersion]:
         """All published versions, sorted by name and number; raises as `read` does."""
-        catalog = self.read()
-        listed = []
-        for (name, number), version in sorted(catalog.versions.items()):
-            pointer = catalog.pointers[name].pointer if name in catalog.pointers else None
-            live = pointer is not None and pointer.live_version == number
-            previous = pointer is not None and pointer.previous_version == number
-            state = "live" if live else "previous" if previous else ""
-            listed.append(ListedVersion(version.descriptor, version.offset, version.inline, state))
-        return listed
+        return listed_versions(self.read())
 
     def _pointer(self, catalog: ModelCatalog, name: str) -> ModelPointer:
         if name not in catalog.pointers:

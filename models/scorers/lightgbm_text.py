@@ -28,7 +28,7 @@ def checked_text(text: str) -> str:
     """The text to give to LightGBM.
 
     Raises:
-      ModelLoadError: the text is no model of LightGBM, is cut off, or a tree contradicts itself.
+      ModelLoadError: the text is not a LightGBM model, is truncated, or contains a tree that contradicts itself.
     """
     head, _, _ = text.partition(_MARKS[0])
     if not text.startswith(_START) or any(mark not in text for mark in _MARKS):

@@ -120,15 +120,6 @@ class _Records:
     codec: RecordCodec
     rows: Rows
 
-    @property
-    def columns(self) -> pa.RecordBatch:
-        return self.only(self.rows)
-
-    def only(self, rows: Rows) -> pa.RecordBatch:
-        """The columns of some rows."""
-        every = self.decoded.columns
-        return every if len(rows) == every.num_rows else every.take(pa.array(rows))
-
     def keys(self) -> list[bytes]:
         """The bytes that are hashed for each record if records are split by their key."""
         places = self.decoded.places[self.rows]
@@ -156,7 +147,7 @@ def _score_part(
     shadows: Shadows | None,
 ) -> Iterator[ScoredRecords]:
     try:
-        assignment = assign(generation, records.columns, records.keys)
+        assignment = assign(generation, records.decoded.only(records.rows), records.keys)
     except ConditionError as error:
         yield no_answer(records.rows, str(error))
         return
@@ -164,7 +155,7 @@ def _score_part(
         rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
         route = route_identity(generation, leased.arm)
         coordinates = partial(coordinates_of, records.batch, records.decoded, rows)
-        answers = score_arm(leased, registry, records.codec, records.only(rows), rows, route, coordinates)
+        answers = score_arm(leased, registry, records.codec, records.decoded.only(rows), rows, route, coordinates)
         if shadows is None or route is None or leased.arm.guardrails is None:
             yield from answers
         else:

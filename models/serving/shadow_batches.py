@@ -34,7 +34,7 @@ class ShadowBatch:
 
     def columns(self) -> pa.RecordBatch:
         """The columns of all records."""
-        parts = [_columns(work) for work in self.works]
+        parts = [work.decoded.only(work.rows) for work in self.works]
         return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
     def coordinates(self) -> list[bytes]:
@@ -58,11 +58,6 @@ def shadow_batches(works: Sequence[ShadowWork]) -> list[ShadowBatch]:
     for work in works:
         groups.setdefault((work.route, work.batch.span.topic, work.decoded.columns.schema), []).append(work)
     return [ShadowBatch(tuple(group)) for group in groups.values()]
-
-
-def _columns(work: ShadowWork) -> pa.RecordBatch:
-    every = work.decoded.columns
-    return every if len(work.rows) == every.num_rows else every.take(pa.array(work.rows))
 
 
 def _part(scored: ScoredRecords, work: ShadowWork, start: int, end: int) -> ScoredRecords | None:

@@ -53,7 +53,7 @@ class WorkerState:
     Attributes:
       position: the offset before which it has applied everything.
       topic_id: the id of the models topic, which another topic of the same name does not have; empty if unknown.
-      waiting: the models that it should serve and has not loaded, as NAME/VERSION.
+      waiting: the models that it should serve but has not loaded yet, as NAME/VERSION.
       memory: the resident memory of its process in bytes.
     """
 

@@ -7,7 +7,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from beam_pipeline.logs import set_up_logs
 from models.errors import OptionsError
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
     from rich.console import RenderableType
 
     from beam_pipeline.cli.model_status import ModelStatus, StatusFold, WorkerStatus
@@ -57,8 +57,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.tables import print_table
     from beam_pipeline.cli.topic_reading import read_topic
 
-    _add(fold, read_topic(kafka, values["status_topic"]))
-    status = _status(kafka, values["models_topic"], fold)
+    for message in read_topic(kafka, values["status_topic"]):
+        fold.add(message.value() or b"")
+    with closing(_ModelsTopic(kafka, values["models_topic"])) as topic:
+        status = topic.status(fold)
     if given.json:
         for line in status.lines():
             print(line)
@@ -92,23 +94,32 @@ class _Status:
         return status_tables(self.models, self.workers, self.at)
 
 
-def _status(kafka: KafkaSettings, models_topic: str, fold: StatusFold) -> _Status:
-    from models.model_topic.publisher import ModelPublisher
-    from models.model_topic.reader import ModelsTopicReader
+class _ModelsTopic:
+    """The published versions, of which each look reads only what is new."""
 
-    reader = ModelsTopicReader(kafka, models_topic)
-    try:
-        topic = reader.look()
-    finally:
-        reader.close()
-    versions = ModelPublisher(kafka, models_topic).versions()
-    now = time.time_ns() // 1_000_000
-    return _Status(fold.statuses(versions), fold.workers(topic.end, topic.topic_id, now), now)
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        from models.model_topic.catalog import ModelCatalog
+        from models.model_topic.reader import ModelsTopicReader
 
+        self._reader = ModelsTopicReader(kafka, topic)
+        self._catalog = ModelCatalog()
+        self._topic_id = ""
 
-def _add(fold: StatusFold, messages: Iterable[Message]) -> None:
-    for message in messages:
-        fold.add(message.value() or b"")
+    def close(self) -> None:
+        self._reader.close()
+
+    def status(self, fold: StatusFold) -> _Status:
+        from models.model_topic.catalog import ModelCatalog
+        from models.model_topic.publisher import listed_versions
+
+        topic = self._reader.look()
+        if topic.topic_id != self._topic_id or topic.end < self._catalog.position:  # it was recreated
+            self._catalog, self._topic_id = ModelCatalog(), topic.topic_id
+        # Like a publisher, it waits for transactions that are just committed.
+        self._reader.catch_up(self._catalog, self._reader.written_end())
+        now = time.time_ns() // 1_000_000
+        statuses = fold.statuses(listed_versions(self._catalog))
+        return _Status(statuses, fold.workers(topic.end, topic.topic_id, now), now)
 
 
 def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) -> int:
@@ -131,9 +142,12 @@ def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) ->
             failed.set()
 
     threading.Thread(target=follow, name="status", daemon=True).start()
-    with Live(console=literal_console(), auto_refresh=False) as live:
+    with (
+        closing(_ModelsTopic(kafka, values["models_topic"])) as topic,
+        Live(console=literal_console(), auto_refresh=False) as live,
+    ):
         while not failed.wait(_REFRESH_SECONDS):
             with lock:
-                shown = _status(kafka, values["models_topic"], fold).tables()
+                shown = topic.status(fold).tables()
             live.update(shown, refresh=True)
     raise errors[0]

@@ -61,6 +61,11 @@ class DecodedRecords:
     def __len__(self) -> int:
         return len(self.places)
 
+    def only(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
+        """The columns of some rows, in their order; without a copy if these are all rows."""
+        every = self.columns
+        return every if len(rows) == every.num_rows else every.take(pa.array(rows))
+
 
 class RecordCodec(Protocol):
     """Decodes the messages of one record type. Thread-safe; created in the process that decodes, and never pickled."""
