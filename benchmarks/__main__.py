@@ -203,7 +203,7 @@ def main() -> int:
                 "types": lambda: types(folder, given.turns, given.type or ()),
                 "shadows": lambda: shadows(kafka, model, runner, given.turns, given.seconds),
                 "fences": lambda: fences(kafka, model, runner, given.seconds),
-                "swaps": lambda: swaps(kafka, folder, runner, given.seconds),
+                "swaps": lambda: swaps(kafka, folder, runner, given.turns, given.seconds),
                 "update": lambda: update(kafka, model, runner, given.updates),
                 "memory": lambda: memory(kafka, model, runner, given.swaps),
             }

@@ -8,17 +8,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import psutil
 from confluent_kafka import Consumer
 
 from benchmarks.contenders.process import BEAM_SERVING, WARM_SECONDS, Runner, publish
-from benchmarks.contenders.topics import make_topics, read_results
-from benchmarks.steady.stream import median_and_late, steady_stream
+from benchmarks.contenders.topics import Topics, make_topics, read_results
+from benchmarks.steady.stream import SteadyStream, median_and_late, print_latencies, steady_stream
+from benchmarks.turns import in_turns
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
+
+
+_NO_SWAPS, _SWAPS = "no swaps", "swaps"
+_SWAP_SECONDS, _SETTLE_SECONDS = 10.0, 3.0
 
 
 def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> None:
@@ -43,41 +51,51 @@ def update(kafka: KafkaSettings, model: Path, runner: Runner, updates: int) -> N
     )
 
 
-def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, seconds: float) -> None:
-    """The latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every 10 s."""
-    print("  p50 and p99 in ms; in brackets, the ratio to the figure without swaps")
-    base: list[float] = []
-    for megabytes in (0, 1, 100, 500):
+def swaps(kafka: KafkaSettings, folder: Path, runner: Runner, turns: int, seconds: float) -> None:
+    """The latency at 500 records/s without swaps, and while models of 1, 100 and 500 MB are swapped every 10 s.
+
+    Both are measured on the same pipeline, in turns, because two runs of one pipeline differ by more than swaps cost.
+    """
+    for megabytes in (1, 100, 500):
         model = folder / f"swapped-{megabytes}"
         code = (
             "import sys, pathlib; from benchmarks.recommender.model import save_model; "
             "save_model(pathlib.Path(sys.argv[1]), megabytes=int(sys.argv[2]))"
         )
         subprocess.run([sys.executable, "-c", code, str(model), str(megabytes)], stderr=subprocess.DEVNULL, check=True)
-        figures = _latency_with_swaps(kafka, model, runner, seconds, swap=megabytes > 0)
-        base = base or figures
-        shown = ", ".join(f"{one:.1f} ({one / other:.2f} x)" for one, other in zip(figures, base, strict=True))
-        print(f"  {f'{megabytes} MB' if megabytes else 'no swaps':10}{shown}", flush=True)
+        topics = make_topics(kafka)
+        with steady_stream(BEAM_SERVING, kafka, topics, model, runner) as stream:
+            stream.warm_up()
+            print(f"  models of {megabytes} MB", flush=True)
+            swapping = partial(_swapping, kafka, topics, model)
+            print_latencies(in_turns((_NO_SWAPS, _SWAPS), turns, partial(_latency, stream, swapping, seconds)))
         shutil.rmtree(model)
 
 
-def _latency_with_swaps(kafka: KafkaSettings, model: Path, runner: Runner, seconds: float, swap: bool) -> list[float]:
-    topics = make_topics(kafka)
+def _latency(
+    stream: SteadyStream, swapping: Callable[[], AbstractContextManager[None]], seconds: float, name: str
+) -> list[float]:
+    stream.read(_SETTLE_SECONDS)  # the last swap of the turn before may not be over
+    with swapping() if name == _SWAPS else nullcontext():
+        return median_and_late(stream.read(seconds))
+
+
+@contextmanager
+def _swapping(kafka: KafkaSettings, topics: Topics, model: Path) -> Iterator[None]:
+    """Publishes the model again every 10 s."""
     stopped = threading.Event()
 
     def publish_again() -> None:
-        while not stopped.wait(10.0):
+        while not stopped.wait(_SWAP_SECONDS):
             publish(kafka, topics, model)
 
-    with steady_stream(BEAM_SERVING, kafka, topics, model, runner) as stream:
-        stream.warm_up()
-        thread = threading.Thread(target=publish_again if swap else stopped.wait)
-        thread.start()
-        try:
-            return median_and_late(stream.read(seconds))
-        finally:
-            stopped.set()
-            thread.join()
+    thread = threading.Thread(target=publish_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def memory(kafka: KafkaSettings, model: Path, runner: Runner, swaps: int) -> None:
