@@ -71,6 +71,8 @@ setup(
         # TensorFlow brings it along; earlier versions let a file of a model read other files.
         "keras>=3.12,<4",
         "numpy>=2,<3",
+        # `--metrics-port`.
+        "prometheus-client>=0.20,<1",
         "orjson>=3.9.7,<4",
         "pyarrow>=16,<26",
         "pyyaml>=6,<7",

@@ -5,15 +5,22 @@ from __future__ import annotations
 import apache_beam as beam
 
 from beam_pipeline.options import ServingOptions
-from models.runner_facts import Firing, Frontiers
+from models.runner_facts import BeamMetricsForm, Firing, Frontiers
 from transforms.kafka_sink import WriteToKafka
 from transforms.kafka_source import ReadFromKafka
 from transforms.model_updates import ReadModelUpdates
+from transforms.observing import Observing
 from transforms.offset_commits import CommitOffsets, GroupOffsets
 from transforms.scoring import ScoreRecords
 
 
-def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, frontiers: Frontiers) -> None:
+def build(
+    pipeline: beam.Pipeline,
+    options: ServingOptions,
+    firing: Firing,
+    frontiers: Frontiers,
+    metrics: BeamMetricsForm = "none",
+) -> None:
     """Adds the serving graph to a pipeline.
 
         records ----> Spread ----> Score ----> WriteResults ---.
@@ -26,12 +33,15 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
       options: the options of the deployment, already checked.
       firing: how the side input of model updates fires on that runner.
       frontiers: where the runner keeps the frontiers of acknowledged offsets.
+      metrics: how much of what is measured becomes Beam's own metrics.
     """
     kafka, reading, letters = options.kafka(), options.reading(), options.dead_letter_topic
-    records = pipeline | "Records" >> ReadFromKafka(list(options.record_types()), reading, options.pace())
-    updates = pipeline | "Models" >> ReadModelUpdates(options.models_topic, reading, letters)
+    observing = Observing(options.observation(), metrics)
+    source = ReadFromKafka(list(options.record_types()), reading, options.pace(), observing=observing)
+    records = pipeline | "Records" >> source
+    updates = pipeline | "Models" >> ReadModelUpdates(options.models_topic, reading, letters, observing)
     models, scoring = options.models(), options.scoring()
-    score = ScoreRecords(updates, firing, models, scoring, options.on_update, options.status_topic)
+    score = ScoreRecords(updates, firing, models, scoring, options.on_update, options.status_topic, observing)
     scored = (
         records
         # The reshuffle keeps the source out of the stage with the side input: Prism never schedules a stage that has
@@ -41,7 +51,7 @@ def build(pipeline: beam.Pipeline, options: ServingOptions, firing: Firing, fron
     )
     offsets = GroupOffsets(kafka, options.group)
     # If all spans arrive in one process, the sinks commit the offsets, which saves a bundle for each batch.
-    sink = WriteToKafka(kafka, options.dead_letters(), offsets if frontiers == "process" else None)
+    sink = WriteToKafka(kafka, options.dead_letters(), offsets if frontiers == "process" else None, observing)
     acknowledged = (
         scored | "WriteResults" >> sink,
         updates.rejected | "WriteRejected" >> sink,

@@ -17,6 +17,7 @@ from models.scorers import model_types
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
+    from models.observing.settings import ObservationSettings
     from models.records.record_type import RecordFormat, RecordType
     from models.results.dead_letter import DeadLetterTopic
     from models.serving.assembly import ResultKey, ScoringSettings
@@ -123,6 +124,7 @@ class ServingOptions:
     schema_registry: str | None = None
     schema_registry_config: Mapping[str, str] = field(default_factory=dict)
     kafka_config: Mapping[str, str] = field(default_factory=dict)
+    metrics_port: int | None = None
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -192,6 +194,12 @@ class ServingOptions:
             self.feedback_topic,
             AllowedPickles.parse(self.allow_pickle),
         )
+
+    def observation(self) -> ObservationSettings:
+        """Who is told what the deployment measures."""
+        from models.observing.settings import ObservationSettings
+
+        return ObservationSettings(self.metrics_port)
 
     def dead_letters(self) -> DeadLetterTopic:
         """The topic of dead letters and their format; raises OptionsError when it needs a registry and has none."""

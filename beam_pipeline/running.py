@@ -90,7 +90,7 @@ class _BeamJob:
 def graph_of(options: ServingOptions, plan: RunnerPlan) -> beam.Pipeline:
     """Builds the pipeline with the serving graph, without running it."""
     pipeline = beam.Pipeline(options=PipelineOptions(list(plan.arguments)))
-    build(pipeline, options, plan.firing, plan.frontiers)
+    build(pipeline, options, plan.firing, plan.frontiers, plan.metrics)
     return pipeline
 
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from beam_pipeline.cli.arguments import OPTIONS, Option
 from beam_pipeline.cli.command_line import COMMANDS
 from beam_pipeline.options import ServingOptions
+from models.observing.instruments import INSTRUMENTS, STAGE_DURATION
 from models.records.record_type import RecordType
 from models.results.schema import result_schema
 from models.schemas import bundled_schema
@@ -94,6 +95,31 @@ def status_page() -> str:
     )
 
 
+def metrics_page() -> str:
+    """Every instrument, with its names in OpenTelemetry and in Prometheus."""
+    rows = [
+        (
+            f"`{one.prometheus_name}`",
+            one.kind,
+            one.description,
+            ", ".join(f"`{label}`" for label in one.labels),
+            f"`{one.name}`, {one.unit}",
+        )
+        for one in INSTRUMENTS
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "Histograms in seconds have the limits "
+            + ", ".join(f"{limit:g}" for limit in STAGE_DURATION.limits)
+            + ". A label is empty if there is nothing to name.",
+            "",
+            *_table(("Prometheus", "Kind", "Meaning", "Labels", "OpenTelemetry"), rows),
+        ]
+    )
+
+
 def results_page() -> str:
     """The schema of results, of dead letters and of descriptors."""
     example = json.dumps(result_schema(RecordType.named("wine").codec.embedding), indent=2)
@@ -154,6 +180,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "options": options_page,
     "commands": commands_page,
     "status-events": status_page,
+    "metrics": metrics_page,
     "messages": results_page,
 }
 

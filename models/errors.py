@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ServingError(Exception):
-    """Base class of all errors that this application raises deliberately."""
+    """Base class of all errors that this application raises deliberately.
+
+    Attributes:
+      kind: the kind of an error for metrics, the same for all errors that call for the same remedy.
+    """
+
+    kind: ClassVar[str] = "other"
 
 
 class SchemaError(ServingError):
@@ -34,13 +42,19 @@ class FeedbackError(ServingError):
 class ConditionError(RouteError):
     """A condition of a route cannot be read, or cannot be applied to the fields of the records."""
 
+    kind = "condition"
+
 
 class MappingError(ServingError):
     """Neither a field of the same name nor the descriptor's mapping can fill a model input."""
 
+    kind = "mapping"
+
 
 class FieldValueError(ServingError):
     """The value of a field of one record does not fit the model input that it fills."""
+
+    kind = "field_value"
 
 
 class ModelLoadError(ServingError):
@@ -49,6 +63,8 @@ class ModelLoadError(ServingError):
 
 class ModelNotLoadedError(ServingError):
     """A model that records must be scored with was not loaded in time, or cannot be loaded."""
+
+    kind = "not_loaded"
 
 
 class DigestMismatchError(ModelLoadError):
@@ -112,13 +128,19 @@ class ScorerOptionError(ModelLoadError):
 class ScoringError(ServingError):
     """A call of a model failed; the text is that of the model or its server."""
 
+    kind = "scoring"
+
 
 class ModelUnreachableError(ScoringError):
     """The model's server cannot be reached or did not answer in time, so trying other records would not help."""
 
+    kind = "unreachable"
+
 
 class BatchDeadlineError(ModelUnreachableError):
     """The time limit for all calls of one batch expired before all of its records were scored."""
+
+    kind = "deadline"
 
 
 class ModelsTopicError(ServingError):
@@ -161,6 +183,10 @@ class FenceLateError(ServingError):
 
 class RehearsalError(ServingError):
     """A version cannot be rehearsed: it is unknown, answers already, or there are no records for it."""
+
+
+class MetricsPortError(ServingError):
+    """The port of the page for Prometheus cannot be opened."""
 
 
 class OptionsError(ServingError):

@@ -13,3 +13,9 @@ Firing = Literal["default", "each"]
 # process: in memory, for a runner with a single worker process.
 # state: in Beam's keyed state, for a runner with several workers; checkpoints include it.
 Frontiers = Literal["process", "state"]
+
+# What of the sums of `models.observing` becomes Beam's own metrics.
+# none: nothing, because the runner shows them to nobody, and each one costs time in every bundle (Prism).
+# sums: counters and gauges, and of histograms the count and the sum (Dataflow, which limits their number).
+# buckets: those of histograms as well (Flink, whose reporters pass them on).
+BeamMetricsForm = Literal["none", "sums", "buckets"]

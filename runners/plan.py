@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from models.errors import OptionsError
-from models.runner_facts import Firing, Frontiers
+from models.runner_facts import BeamMetricsForm, Firing, Frontiers
 
 # A new runner is one new file and one line in this table.
 RUNNER_MODULES = {
@@ -37,6 +37,7 @@ class RunnerPlan:
       arguments: the arguments of Beam's PipelineOptions.
       firing: how the side input of model updates fires on this runner.
       frontiers: where the runner keeps the frontiers of acknowledged offsets.
+      metrics: how much of what is measured becomes Beam's own metrics.
       started: called once the pipeline runs.
       job: creates the object that watches and stops the running pipeline; None to use Beam's own result.
       handed_over: for a pipeline that runs on without this process: takes Beam's result and describes where it runs.
@@ -45,6 +46,7 @@ class RunnerPlan:
     arguments: tuple[str, ...]
     firing: Firing
     frontiers: Frontiers
+    metrics: BeamMetricsForm = "none"
     started: Callable[[], None] = lambda: None
     job: Callable[[], RunningJob] | None = None
     handed_over: Callable[[Any], str] | None = None

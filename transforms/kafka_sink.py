@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from models.kafka.client import ConnectionLog, KafkaSettings
+from models.observing.instruments import DEAD_LETTERS, EVENTS_DROPPED, MESSAGES, STAGE_DURATION
+from models.observing.observer import Observer
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
 from models.results.dead_letter import DeadLetter, DeadLetterTopic, encode_dead_letter
+from transforms.observing import Observing
 from transforms.offset_commits import GroupOffsets
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,19 +45,25 @@ class WriteToKafka(beam.PTransform):
       kafka: the brokers.
       dead_letters: the topic of dead letters, which are framed here; it also receives messages that are too large.
       offsets: commits the acknowledged spans where all of them reach one process; then no span is emitted.
+      observing: who is told what is measured; None for nobody.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+        self,
+        kafka: KafkaSettings,
+        dead_letters: DeadLetterTopic,
+        offsets: GroupOffsets | None = None,
+        observing: Observing | None = None,
     ) -> None:
         super().__init__()
         self._kafka = kafka
         self._dead_letters = dead_letters
         self._offsets = offsets
+        self._observing = observing or Observing()
 
     def expand(self, batches: beam.PCollection[OutgoingBatch]) -> beam.PCollection[OffsetSpan]:
         """Builds the step that sends the messages."""
-        produce = ProduceMessages(self._kafka, self._dead_letters, self._offsets)
+        produce = ProduceMessages(self._kafka, self._dead_letters, self._offsets, self._observing)
         return batches | "Produce" >> beam.ParDo(produce).with_output_types(OffsetSpan)
 
 
@@ -65,18 +74,21 @@ class ProduceMessages(beam.DoFn):
     """
 
     def __init__(
-        self, kafka: KafkaSettings, dead_letters: DeadLetterTopic, offsets: GroupOffsets | None = None
+        self,
+        kafka: KafkaSettings,
+        dead_letters: DeadLetterTopic,
+        offsets: GroupOffsets | None = None,
+        observing: Observing | None = None,
     ) -> None:
         self._kafka = kafka
         self._dead_letters = dead_letters
         self._offsets = offsets
-        self._written = Metrics.counter("ProduceMessages", "messages")
-        self._too_large = Metrics.counter("ProduceMessages", "too_large")
-        self._dropped = Metrics.counter("ProduceMessages", "dropped")
+        self._observing = observing or Observing()
 
     def setup(self) -> None:
         """Takes the process's committer, if there is one. The producer is created with the first message."""
         self._producer: Producer | None = None
+        self._observer: Observer = self._observing.enter().observation
         self._committer = self._offsets.enter() if self._offsets else None
 
     def start_bundle(self) -> None:
@@ -91,7 +103,7 @@ class ProduceMessages(beam.DoFn):
             self._send_run(element.span, self._framed(run))
         for message in element.messages:
             self._send(element.span, message)
-        self._written.inc(len(element))
+        self._observer.measure(MESSAGES, len(element))
         if element.span.end > element.span.start:  # a heartbeat's span is empty
             self._spans.append(element.span)
 
@@ -101,12 +113,15 @@ class ProduceMessages(beam.DoFn):
         Raises:
           SinkError: a message was not acknowledged, and no dead letter can replace it.
         """
+        began = time.perf_counter()
         self._await()
         while self._failures:
             failures, self._failures = self._failures, []
             for span, message, error in failures:
                 self._handle(span, message, error)
             self._await()
+        if self._sent:
+            self._observer.measure(STAGE_DURATION, time.perf_counter() - began, ("deliver", "", ""))
         if self._committer is not None:
             for span in self._spans:
                 self._committer.acknowledge(span)
@@ -118,6 +133,7 @@ class ProduceMessages(beam.DoFn):
     def teardown(self) -> None:
         """Releases the producer and the committer."""
         self._producer = None
+        self._observing.leave()
         if self._offsets is not None:
             self._offsets.leave()
 
@@ -186,7 +202,7 @@ class ProduceMessages(beam.DoFn):
             self._replace(span, message, message.offset)
         elif too_large and message.topic != self._dead_letters.name:
             _LOGGER.error("%s; it belongs to no record, so it is dropped", _too_large_text(message))
-            self._dropped.inc()
+            self._observer.measure(EVENTS_DROPPED, 1)
         else:
             self._producer = None  # some errors make a producer unusable
             raise SinkError(f"topic {message.topic!r}: a message was not acknowledged: {error.str()}")
@@ -195,7 +211,7 @@ class ProduceMessages(beam.DoFn):
         """Sends a dead letter instead of a message that is too large."""
         reason = f"{_too_large_text(message)}; the record is still at its coordinates"
         _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, offset, reason)
-        self._too_large.inc()
+        self._observer.measure(DEAD_LETTERS, 1, (span.topic, "too_large"))
         letter = DeadLetter(reason, span.topic, span.partition, offset, 0, None, None, (), 0)
         value = self._dead_letters.frame(encode_dead_letter(letter))
         self._send(span, OutgoingMessage(self._dead_letters.name, letter.coordinates.encode(), value))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionTracker, WatermarkEstimator
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
@@ -22,8 +21,10 @@ from models.errors import KafkaUnreachableError
 from models.kafka.client import ConnectionLog, KafkaSettings, partition_count
 from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings, TopicRecreatedError
 from models.kafka.topic_identities import TopicIdentities
+from models.observing.instruments import CONSUMER_LAG
 from models.records.batch import RecordBatch
 from transforms.checkpointing import END, Reading, ReadingCoder, ReadingTracker
+from transforms.observing import Observing
 from transforms.partition_readers import PartitionReaders
 from transforms.process_shared import ProcessShared
 from transforms.watermarks import WallClockWatermark, WallClockWatermarkProvider
@@ -84,10 +85,19 @@ class ReadFromKafka(beam.PTransform):
       settings: where to start, how much to take, and what to do about a gap.
       pace: the pauses between bundles.
       ahead: whether the watermark is a year ahead of the wall clock, as the source of a side input needs.
+      observing: who is told what is measured; None for nobody.
     """
 
-    def __init__(self, topics: Sequence[str], settings: ReadSettings, pace: Pace, ahead: bool = False) -> None:
+    def __init__(
+        self,
+        topics: Sequence[str],
+        settings: ReadSettings,
+        pace: Pace,
+        ahead: bool = False,
+        observing: Observing | None = None,
+    ) -> None:
         super().__init__()
+        self._observing = observing or Observing()
         self._topics = tuple(topics)
         self._settings = settings
         self._pace = pace
@@ -97,7 +107,7 @@ class ReadFromKafka(beam.PTransform):
         """Builds the steps that find the partitions and read them."""
         shared: ProcessShared[PartitionReaders] = ProcessShared()
         find = beam.ParDo(FindPartitions(self._settings.kafka, shared, self._ahead))
-        read = beam.ParDo(ReadPartition(self._settings, self._pace, shared, self._ahead))
+        read = beam.ParDo(ReadPartition(self._settings, self._pace, shared, self._ahead, self._observing))
         return (
             pbegin
             | "Start" >> beam.Impulse()
@@ -210,13 +220,27 @@ class ReadPartition(CheckpointedSource):
     """Emits the records of a partition as batches."""
 
     def __init__(
-        self, settings: ReadSettings, pace: Pace, shared: ProcessShared[PartitionReaders], ahead: bool
+        self,
+        settings: ReadSettings,
+        pace: Pace,
+        shared: ProcessShared[PartitionReaders],
+        ahead: bool,
+        observing: Observing,
     ) -> None:
         super().__init__(shared, ahead)
         self._settings = settings
         self._pace = pace
-        self._read = Metrics.counter("ReadPartition", "records")
-        self._backlog = Metrics.gauge("ReadPartition", "backlog")
+        self._observing = observing
+
+    def setup(self) -> None:
+        """Enters the readers, and the process's observation."""
+        super().setup()
+        self._observed = self._observing.enter()
+
+    def teardown(self) -> None:
+        """Leaves the readers, and the process's observation."""
+        super().teardown()
+        self._observing.leave()
 
     def initial_restriction(self, element: Partition) -> Reading:
         """The offset at which reading begins; waits until a broker answers."""
@@ -258,10 +282,9 @@ class ReadPartition(CheckpointedSource):
                     break
                 if not tracker.try_claim(batch.span.end):
                     return
-                self._read.inc(len(batch))
                 position = batch.span.end
                 reader.took_at = reader.quiet_since = time.monotonic()
-                yield TimestampedValue(batch, watermark.element_timestamp())
+                yield TimestampedValue(replace(batch, taken=time.time_ns()), watermark.element_timestamp())
                 if len(batch) < self._settings.max_records and not self._more(reader, position):
                     # Everything available was taken. By now a record or two may have arrived, but a list of them costs
                     # the following stages as much as a longer one.
@@ -270,7 +293,8 @@ class ReadPartition(CheckpointedSource):
             quiet_seconds = time.monotonic() - reader.took_at
             if self._heartbeat_due(reader):
                 yield TimestampedValue(reader.nothing(position, reading.origin), watermark.element_timestamp())
-        self._backlog.set(backlog)
+        self._observed.observation.measure(CONSUMER_LAG, backlog, (element.topic, str(element.partition)))
+        self._observed.reading.publish()
         tracker.defer_remainder(self._pace.pause(position > reading.position, more, quiet_seconds))
 
     def _more(self, reader: PartitionReader, position: int) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms import trigger, window
 
 from models.errors import DescriptorError
@@ -21,11 +20,14 @@ from models.kafka.partition_reader import ReadSettings
 from models.kafka.start_at import StartAt
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.position import encode_position, newest_positions
+from models.observing.instruments import DESCRIPTORS
+from models.observing.observer import Observer
 from models.records.batch import RecordBatch
 from models.records.outgoing import OutgoingBatch
 from models.results.dead_letter import dead_letters
 from models.runner_facts import Firing
 from transforms.kafka_source import Pace, ReadFromKafka
+from transforms.observing import Observing
 
 REJECTED = "rejected"
 
@@ -89,10 +91,14 @@ class ReadModelUpdates(beam.PTransform):
       settings: how the pipeline reads its topics; start and batch sizes are replaced by what this topic needs.
       dead_letter_topic: receives malformed messages, except those below the group's committed offset, which were
         reported before.
+      observing: who is told what is measured; None for nobody.
     """
 
-    def __init__(self, topic: str, settings: ReadSettings, dead_letter_topic: str) -> None:
+    def __init__(
+        self, topic: str, settings: ReadSettings, dead_letter_topic: str, observing: Observing | None = None
+    ) -> None:
         super().__init__()
+        self._observing = observing or Observing()
         self._topic = topic
         self._settings = ReadSettings(
             settings.kafka, settings.group, StartAt("earliest"), settings.on_gap, max_records=1_000
@@ -101,10 +107,13 @@ class ReadModelUpdates(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> ModelUpdates:
         """Builds the two streams."""
-        batches = pbegin | "Read" >> ReadFromKafka([self._topic], self._settings, UPDATE_PACE, ahead=True)
-        checked = batches | "Check" >> beam.ParDo(CheckDescriptors(self._dead_letter_topic)).with_outputs(
-            REJECTED, main="positions"
-        ).with_output_types(bytes, rejected=OutgoingBatch)
+        source = ReadFromKafka([self._topic], self._settings, UPDATE_PACE, ahead=True, observing=self._observing)
+        check = beam.ParDo(CheckDescriptors(self._dead_letter_topic, self._observing))
+        checked = (
+            pbegin
+            | "Read" >> source
+            | "Check" >> check.with_outputs(REJECTED, main="positions").with_output_types(bytes, rejected=OutgoingBatch)
+        )
         return ModelUpdates(checked.positions, checked[REJECTED])
 
 
@@ -139,18 +148,26 @@ class CheckDescriptors(beam.DoFn):
 
     Args:
       dead_letter_topic: the topic of the dead letters.
+      observing: who is told what is measured; None for nobody.
     """
 
-    def __init__(self, dead_letter_topic: str) -> None:
+    def __init__(self, dead_letter_topic: str, observing: Observing | None = None) -> None:
         self._dead_letter_topic = dead_letter_topic
-        self._accepted = Metrics.counter("CheckDescriptors", "accepted")
-        self._rejected = Metrics.counter("CheckDescriptors", "rejected")
+        self._observing = observing or Observing()
+
+    def setup(self) -> None:
+        """Enters the process's observation."""
+        self._observer: Observer = self._observing.enter().observation
+
+    def teardown(self) -> None:
+        """Leaves the process's observation."""
+        self._observing.leave()
 
     def process(self, element: RecordBatch) -> Iterator[Any]:
         """Emits the position after the batch, and one rejected batch, which is empty if no message is malformed."""
         reasons = self._reasons(element)
-        self._accepted.inc(len(element) - len(reasons))
-        self._rejected.inc(len(reasons))
+        self._observer.measure(DESCRIPTORS, len(element) - len(reasons), ("accepted",))
+        self._observer.measure(DESCRIPTORS, len(reasons), ("rejected",))
         news = {place: reason for place, reason in reasons.items() if element.offsets[place] >= element.committed}
         runs = [dead_letters(self._dead_letter_topic, element, news)] if news else []
         yield beam.pvalue.TaggedOutput(REJECTED, OutgoingBatch(element.span, runs))

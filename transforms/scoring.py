@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Literal
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from models.records.batch import RecordBatch
 from models.records.outgoing import OutgoingBatch, OutgoingMessage
@@ -16,6 +15,7 @@ from models.runner_facts import Firing
 from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.status import StatusEvent
 from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPositions
+from transforms.observing import Observing
 from transforms.process_shared import ProcessShared
 from transforms.serving_process import ModelsSettings, Serving
 
@@ -34,6 +34,7 @@ class ScoreRecords(beam.PTransform):
       scoring: where results go and what they look like.
       on_update: with "swap", the old model serves while the new one loads; with "wait", records wait for the new one.
       status_topic: the topic of status events; None if they are only logged and counted.
+      observing: who is told what is measured; None for nobody.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class ScoreRecords(beam.PTransform):
         scoring: ScoringSettings,
         on_update: OnUpdate,
         status_topic: str | None,
+        observing: Observing | None = None,
     ) -> None:
         super().__init__()
         self._updates = updates
         self._firing = firing
-        self._score = ScoreBatch(models, scoring, on_update, status_topic)
+        self._score = ScoreBatch(models, scoring, on_update, status_topic, observing)
 
     def expand(self, batches: beam.PCollection[RecordBatch]) -> beam.PCollection[OutgoingBatch]:
         """Builds the step that scores."""
@@ -69,28 +71,27 @@ class ScoreBatch(beam.DoFn):
         scoring: ScoringSettings,
         on_update: OnUpdate,
         status_topic: str | None,
+        observing: Observing | None = None,
     ) -> None:
         self._models = models
+        self._observing = observing or Observing()
         self._scoring = scoring
         self._on_update = on_update
         self._status_topic = status_topic
         self._shared: ProcessShared[Serving] = ProcessShared()
-        self._scored = Metrics.counter("ScoreBatch", "scored")
-        self._errors = Metrics.counter("ScoreBatch", "errors")
-        self._dead_letters = Metrics.counter("ScoreBatch", "dead_letters")
-        self._failed_loads = Metrics.counter("ScoreBatch", "failed_loads")
-        self._swaps = Metrics.counter("ScoreBatch", "swaps")
-        self._stops = Metrics.counter("ScoreBatch", "stopped_followers")
 
     def setup(self) -> None:
         """Starts the process's follower, unless another instance has done so."""
         self._newest = NewestPositions(seconds=0.0 if self._on_update == "wait" else LOOK_SECONDS)
         self._report_at = 0.0
-        self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring))
+        self._observed = self._observing.enter()
+        observation = self._observed.observation
+        self._serving = self._shared.enter(lambda: Serving.start(self._models, self._scoring, observation))
 
     def teardown(self) -> None:
         """Leaves the shared registry and follower; the last instance to leave closes them."""
         self._shared.leave()
+        self._observing.leave()
 
     def _due(self) -> bool:
         """Whether the statistics of candidates are due, which are sent once a second."""
@@ -116,10 +117,9 @@ class ScoreBatch(beam.DoFn):
             follower.follow({})
         if len(element):
             follower.wait_fresh(int(element.timestamps.max()))
-        scored = score_batch(element, self._serving.registry, self._scoring, self._serving.shadows)
-        self._scored.inc(scored.scored)
-        self._errors.inc(scored.errors)
-        self._dead_letters.inc(scored.dead_letters)
+        observation = self._observed.observation
+        scored = score_batch(element, self._serving.registry, self._scoring, self._serving.shadows, observation)
+        self._observed.scoring.publish()
         events = list(self._events(element))
         yield replace(scored.outgoing, messages=events) if events else scored.outgoing
         if not looks_first:
@@ -130,9 +130,6 @@ class ScoreBatch(beam.DoFn):
     def _events(self, batch: RecordBatch) -> Iterator[OutgoingMessage]:
         registry = self._serving.registry
         for event in registry.drain_events():
-            self._failed_loads.inc(event.kind == "failed")
-            self._swaps.inc(event.kind == "serving")
-            self._stops.inc(event.kind == "stopped")
             if self._status_topic is not None:
                 yield _message(self._status_topic, event)
         if self._status_topic is not None and self._due():

@@ -13,6 +13,7 @@ from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.reader import ModelsTopicReader
+from models.observing.observer import NO_OBSERVER, Observer
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
@@ -86,17 +87,22 @@ class Serving:
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def start(cls, settings: ModelsSettings, scoring: ScoringSettings) -> Serving:
+    def start(cls, settings: ModelsSettings, scoring: ScoringSettings, observer: Observer = NO_OBSERVER) -> Serving:
         """Imports the engines, creates the registry and the follower, and starts to follow the models topic."""
         prepare_engines(settings.engines)
         limits = RegistrySettings(
             model_wait=settings.wait, model_memory=settings.memory, deployment=settings.deployment
         )
-        registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", limits)
+        registry = ModelRegistry(f"{socket.gethostname()}:{os.getpid()}", limits, observer=observer)
         inline = InlineModels(settings.kafka, settings.topic)
         codecs = [one.codec for one in settings.record_types]
         loader = ModelLoader(
-            BeamOpener(), inline.fetch, codecs, measured=settings.memory is not None, pickles=settings.pickles
+            BeamOpener(),
+            inline.fetch,
+            codecs,
+            measured=settings.memory is not None,
+            pickles=settings.pickles,
+            meter=observer,
         )
         follows = FollowerSettings(settings.scores, settings.timeout, loads=settings.loads)
         reader = ModelsTopicReader(settings.kafka, settings.topic)

@@ -174,6 +174,12 @@ OPTIONS = {
             ("avro", "confluent-avro"),
         ),
         Option("kafka-config", "a librdkafka setting, such as security.protocol=SSL", pairs=True),
+        Option(
+            "metrics-port",
+            "the port of a page with metrics for Prometheus, on every interface of each worker process; 0 for any free "
+            "port (default: no page)",
+            number=0,
+        ),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }

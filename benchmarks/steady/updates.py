@@ -24,6 +24,9 @@ from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
 
+_NO_SWAPS, _SWAPS = "no swaps", "swaps"
+_SWAP_SECONDS, _SETTLE_SECONDS = 10.0, 3.0
+
 
 _NO_SWAPS, _SWAPS = "no swaps", "swaps"
 _SWAP_SECONDS, _SETTLE_SECONDS = 10.0, 3.0

@@ -82,6 +82,7 @@ class ModelCall:
       error: the reason why there are no outputs; None if there are outputs.
       route: the arm that answered; None without a route.
       steps: the steps of the graph that answered; empty for a model.
+      error_kind: the kind of the error for metrics (`models.errors.ServingError.kind`); None if there is none.
     """
 
     model: ModelIdentity | None
@@ -91,6 +92,7 @@ class ModelCall:
     error: str | None = None
     route: RouteIdentity | None = None
     steps: tuple[StepCall, ...] = ()
+    error_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,10 @@ class ScoredRecords:
       rows: int64, ascending: their rows in the decoded columns.
       call: the call of the model, or the reason why no model was called.
       outputs: the outputs of these records, in the same order; None if there are none, with the reason in `call.error`.
+      data_type: the data type of the records; empty within a graph.
     """
 
     rows: npt.NDArray[np.int64]
     call: ModelCall
     outputs: RecordOutputs | None
+    data_type: str = ""

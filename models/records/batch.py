@@ -67,6 +67,8 @@ class RecordBatch:
       gap: a description of the records that are missing before `span.end`, because of retention or a recreated topic.
       committed: the offset that the group had committed when reading began, below which everything was done before; 0
         if there was none.
+      taken: when the source emitted the batch, in nanoseconds since 1970-01-01 UTC by the clock of its machine; 0 if
+        that is unknown.
     """
 
     span: OffsetSpan
@@ -77,6 +79,7 @@ class RecordBatch:
     headers: Mapping[int, Headers] = field(default_factory=dict)
     gap: str | None = None
     committed: int = 0
+    taken: int = 0
 
     @classmethod
     def of(
@@ -129,7 +132,8 @@ class RecordBatch:
         topic_id = span.topic_id.encode()
         gap = None if self.gap is None else self.gap.encode()
         lengths = len(topic), len(topic_id), _length(gap)
-        head = _HEAD.pack(count, span.partition, span.origin, span.start, span.end, self.committed, *lengths)
+        ends = span.origin, span.start, span.end
+        head = _HEAD.pack(count, span.partition, *ends, self.committed, self.taken, *lengths)
         parts = [
             head,
             topic,
@@ -148,7 +152,7 @@ class RecordBatch:
     def from_bytes(cls, content: bytes) -> RecordBatch:
         """The batch that `to_bytes` wrote; its columns share the memory of `content`."""
         head = _HEAD.unpack_from(content)
-        count, partition, origin, start, end, committed, topic_length, topic_id_length, gap_length = head
+        count, partition, origin, start, end, committed, taken, topic_length, topic_id_length, gap_length = head
         at = _HEAD.size
         topic = content[at : at + topic_length].decode()
         at += topic_length
@@ -163,10 +167,10 @@ class RecordBatch:
         values, at = _unpack_column(content, count, at)
         headers = _unpack_all_headers(content, at)
         span = OffsetSpan(topic, topic_id, partition, origin, start, end)
-        return cls(span, offsets, timestamps, keys, values, headers, gap, committed)
+        return cls(span, offsets, timestamps, keys, values, headers, gap, committed, taken)
 
 
-_HEAD = struct.Struct("<iiqqqqiii")
+_HEAD = struct.Struct("<iiqqqqqiii")
 _COUNT = struct.Struct("<i")
 
 

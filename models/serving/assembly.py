@@ -6,6 +6,7 @@ Every record becomes one message: a result, or a dead letter if it could not be 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.columns.scored import ScoredRecords
+from models.observing.answered import AnsweredBatch, StageTimes
+from models.observing.observer import NO_OBSERVER, Observer
 from models.records.batch import Headers, RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.outgoing import OutgoingBatch, OutgoingRun
@@ -85,17 +88,24 @@ class ScoredBatch:
 
     Attributes:
       outgoing: one message for each record.
-      scored, errors, dead_letters: the number of records that were scored, could not be scored, and could not be read.
+      scored, errors, dead_letters: the number of records that were scored, could not be scored, and became a dead
+        letter.
+      unencoded: why the results of records cannot be encoded, by their places in the batch.
     """
 
     outgoing: OutgoingBatch
     scored: int
     errors: int
     dead_letters: int
+    unencoded: Mapping[int, str]
 
 
 def score_batch(
-    batch: RecordBatch, registry: ModelRegistry, settings: ScoringSettings, shadows: Shadows | None = None
+    batch: RecordBatch,
+    registry: ModelRegistry,
+    settings: ScoringSettings,
+    shadows: Shadows | None = None,
+    observer: Observer = NO_OBSERVER,
 ) -> ScoredBatch:
     """Decodes a batch, scores it with the current models, and assembles its messages.
 
@@ -106,11 +116,19 @@ def score_batch(
       registry: the models.
       settings: where results go and what they look like.
       shadows: takes the records for shadows; None if shadows are not scored.
+      observer: is told of the batch, unless it is empty.
     """
     codec = settings.codec(batch.span.topic)
+    began = time.time_ns()
     decoded = codec.decode(batch.values, batch.headers)
+    decoded_at = time.time_ns()
     scored = score_records(batch, decoded, codec, registry, shadows)
-    return assemble(batch, decoded, scored, settings)
+    scored_at = time.time_ns()
+    assembled = assemble(batch, decoded, scored, settings)
+    if len(batch):
+        times = StageTimes(began, decoded_at, scored_at, time.time_ns())
+        observer.answered(AnsweredBatch(batch, decoded, scored, assembled.unencoded, times))
+    return assembled
 
 
 def assemble(
@@ -121,17 +139,19 @@ def assemble(
     A record whose result cannot be encoded becomes a dead letter that names the failure. This is the last safety net,
     for unforeseen failures.
     """
-    reasons = dict(decoded.errors)
+    unencoded: dict[int, str] = {}
     encoder = settings.encoder(batch.span.topic)
-    encoded = [_encode(batch, decoded, part, encoder, reasons) for part in scored]
+    encoded = [_encode(batch, decoded, part, encoder, unencoded) for part in scored]
     results = _in_order(encoded)
+    reasons = {**decoded.errors, **unencoded}
     runs = []
     if len(results.values):
         runs.append(_result_run(batch, results, settings))
     if reasons:
         runs.append(dead_letters(settings.dead_letter_topic, batch, reasons))
     errors = sum(len(one.values) for one, part in zip(encoded, scored, strict=True) if part.outputs is None)
-    return ScoredBatch(OutgoingBatch(batch.span, runs), len(results.values) - errors, errors, len(reasons))
+    scored_records = len(results.values) - errors
+    return ScoredBatch(OutgoingBatch(batch.span, runs), scored_records, errors, len(reasons), unencoded)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
-from models.errors import FieldValueError, MappingError, ScoringError
+from models.errors import FieldValueError, MappingError, ScoringError, ServingError
 from models.records.codecs.base import RecordCodec
 from models.serving.isolation import Isolation, Outcome
 from models.serving.loading import LoadedModel
@@ -25,9 +25,9 @@ Count = Callable[[int, int, float], None]
 Score = Callable[[pa.RecordBatch], tuple[RecordOutputs, "int | None"]]
 
 
-def no_answer(rows: Rows, reason: str, route: RouteIdentity | None = None) -> ScoredRecords:
-    """The records without a call of a model, and the reason."""
-    call = ModelCall(None, microseconds(), 0, len(rows), clean_text(reason), route)
+def no_answer(rows: Rows, reason: str, kind: str, route: RouteIdentity | None = None) -> ScoredRecords:
+    """The records without a call of a model, the reason, and its kind for metrics."""
+    call = ModelCall(None, microseconds(), 0, len(rows), clean_text(reason), route, error_kind=kind)
     return ScoredRecords(rows, call, None)
 
 
@@ -95,8 +95,8 @@ def _scored(
     if answer is not None:
         call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
         return ScoredRecords(chosen, call, answer.outputs)
-    error = reason_of(outcome.error)
-    call = ModelCall(model.identity(None), microseconds() - duration, duration, size, error, route)
+    error, kind = reason_of(outcome.error), kind_of(outcome.error)
+    call = ModelCall(model.identity(None), microseconds() - duration, duration, size, error, route, error_kind=kind)
     return ScoredRecords(chosen, call, None)
 
 
@@ -105,6 +105,11 @@ def reason_of(error: Exception | None) -> str:
     if error is None or isinstance(error, (ScoringError, FieldValueError, MappingError)):
         return clean_text(str(error))
     return error_text(error)
+
+
+def kind_of(error: Exception | None) -> str:
+    """The kind of an error for metrics; errors that an engine raises by itself are those of a scoring."""
+    return error.kind if isinstance(error, ServingError) else ScoringError.kind
 
 
 def microseconds() -> int:

@@ -59,9 +59,9 @@ def score_graph(
     identity = ModelIdentity(graph.name, None, GRAPH_TYPE, f"{GRAPH_TYPE}:{graph.name}", None, route.offset)
     for chosen, parts in _alike(graph, run.answers, len(rows)):
         outputs = _outputs(parts.get(graph.output), chosen)
-        error = None if outputs is not None else _cause(graph, parts)
+        error, kind = (None, None) if outputs is not None else _cause(graph, parts)
         steps = tuple(call for name, part in parts.items() for call in _calls(name, part))
-        call = ModelCall(identity, start, duration, len(rows), error, route, steps)
+        call = ModelCall(identity, start, duration, len(rows), error, route, steps, kind)
         yield ScoredRecords(rows[chosen], call, outputs)
 
 
@@ -97,11 +97,16 @@ def _outputs(part: ScoredRecords | None, rows: Rows) -> RecordOutputs | None:
     return part.outputs if len(part.rows) == len(rows) else part.outputs.take(np.searchsorted(part.rows, rows))
 
 
-def _cause(graph: Graph, way: Way) -> str:
-    """Why records have no answer: the error of the output step, otherwise that of the first step that failed."""
-    parts = ((name, way[name]) for name in (graph.output, *graph.order) if name in way)
-    errors = (f"step {name!r}: {part.call.error}" for name, part in parts if part.call.error is not None)
-    return clean_text(next(errors, f"step {graph.output!r} gave no answer"))
+def _cause(graph: Graph, way: Way) -> tuple[str, str | None]:
+    """Why records have no answer, and the kind of the error.
+
+    It is the error of the output step, otherwise that of the first step that failed.
+    """
+    for name in (graph.output, *graph.order):
+        call = way[name].call if name in way else None
+        if call is not None and call.error is not None:
+            return clean_text(f"step {name!r}: {call.error}"), call.error_kind
+    return clean_text(f"step {graph.output!r} gave no answer"), None
 
 
 def _calls(name: str, part: ScoredRecords) -> tuple[StepCall, ...]:

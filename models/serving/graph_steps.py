@@ -18,7 +18,7 @@ from models.columns.condition import parse_condition
 from models.columns.field_values import values_of
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
-from models.errors import ConditionError, FieldValueError, MappingError, ScoringError
+from models.errors import ConditionError, FieldValueError, MappingError, ModelNotLoadedError, ScoringError
 from models.graphs.answers import (
     Answer,
     Chosen,
@@ -50,7 +50,7 @@ from models.model_topic.steps import (
 from models.records.codecs.base import RecordCodec
 from models.results.encoder import NO_MODEL
 from models.routing.split import hashes_of
-from models.serving.calling import Score, microseconds, no_answer, reason_of, score_by
+from models.serving.calling import Score, kind_of, microseconds, no_answer, reason_of, score_by
 from models.serving.isolation import Isolation
 from models.serving.leases import LeasedArm
 from models.serving.loading import LoadedModel
@@ -104,7 +104,7 @@ class GraphRun:
         try:
             parts = self._run(self._graph.by_name[name])
         except Exception as error:  # a step must not end the others
-            parts = [no_answer(self._rows, reason_of(error))]
+            parts = [no_answer(self._rows, reason_of(error), kind_of(error))]
         self.answers[name] = Answer(tuple(part for part in parts if len(part.rows)))
 
     def _run(self, step: Step) -> Parts:
@@ -141,11 +141,11 @@ class GraphRun:
     def _call_group(self, use: ModelUse, rows: Rows) -> Parts:
         leased = self._leased.models[use.key]
         if leased.pooled is None or leased.model is None:
-            return [no_answer(rows, leased.error or NO_MODEL)]
+            return [no_answer(rows, leased.error or NO_MODEL, ModelNotLoadedError.kind)]
         try:
             columns, score = self._inputs(leased.model, use, rows)
         except (MappingError, ScoringError) as error:
-            return [no_answer(rows, str(error))]
+            return [no_answer(rows, str(error), error.kind)]
         count = partial(self._registry.count, leased.pooled)
         return list(score_by(leased.model, score, count, columns, rows))
 
@@ -188,7 +188,7 @@ class GraphRun:
                 try:
                     chosen = self._meeting(case.condition, steps, left)
                 except ConditionError as error:
-                    return [*parts, no_answer(left, str(error))]
+                    return [*parts, no_answer(left, str(error), error.kind)]
                 left = np.setdiff1d(left, chosen, assume_unique=True)
             parts += self._case(case.target, chosen)
         return parts
@@ -247,7 +247,7 @@ class GraphRun:
         try:
             return Answer(tuple(self._call(use, rows)))
         except Exception as error:
-            return Answer((no_answer(rows, reason_of(error)),))
+            return Answer((no_answer(rows, reason_of(error), kind_of(error)),))
 
 
 def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
@@ -266,6 +266,7 @@ def _compute(rows: Rows, function: Callable[[Rows], RecordOutputs]) -> Parts:
                 round(outcome.seconds * 1e6),
                 len(outcome.indices),
                 None if outcome.error is None else reason_of(outcome.error),
+                error_kind=None if outcome.error is None else kind_of(outcome.error),
             ),
             outcome.answer,
         )

@@ -17,9 +17,11 @@ from models.columns.scored import ModelIdentity
 from models.errors import MappingError, ModelLoadError, ScorerOptionError, ServingError
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
+from models.observing.instruments import STAGE_DURATION
+from models.observing.observer import NO_OBSERVER, Meter
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
-from models.scorers.base import ModelSource, Scorer
+from models.scorers.base import ModelSource, Scorer, Scores
 from models.serving.admission import ADMISSION_OPTIONS, Admission
 from models.serving.memory import CountingOpener, LoadGate, resident_bytes
 from models.tensors import Array, Signature, sample_inputs
@@ -41,6 +43,7 @@ class LoadedModel:
       mappings: how the model's inputs are filled, by record codec; mappings of other codecs are planned at first use.
       memory: the bytes of memory that it takes, if they were measured.
       published_bytes: the bytes of the published model; 0 for a model on a server.
+      meter: measures the calls of a model on a server.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class LoadedModel:
         mappings: Mapping[RecordCodec, InputMapping] | None = None,
         memory: int = 0,
         published_bytes: int = 0,
+        meter: Meter = NO_OBSERVER,
     ) -> None:
         self.version = version
         self.scorer = scorer
         self.memory = memory
         self.published_bytes = published_bytes
         self._mappings = dict(mappings or {})
+        self._meter = meter
 
     @property
     def largest_batch(self) -> int | None:
@@ -87,8 +92,19 @@ class LoadedModel:
         if inputs.rows == 0:
             signature = self.scorer.signature
             return no_outputs(signature, descriptor.outputs, columns.num_rows, mapping.exploded), None
-        scores = self.scorer.score(inputs.arrays)
+        scores = self._call(inputs.arrays)
         return select_outputs(scores.outputs, descriptor.outputs, inputs.rows, inputs.bounds), scores.model_version
+
+    def _call(self, inputs: Mapping[str, Array]) -> Scores:
+        if self.scorer.digest is not None:
+            return self.scorer.score(inputs)
+        began = time.perf_counter()
+        try:
+            return self.scorer.score(inputs)
+        finally:
+            descriptor = self.version.descriptor
+            labels = ("remote_call", descriptor.model_name, str(descriptor.model_version))
+            self._meter.measure(STAGE_DURATION, time.perf_counter() - began, labels)
 
     def plan(self, inputs: Mapping[str, Sequence[str]], fields: Fields) -> InputMapping:
         """Plans how these columns fill the model's inputs; raises MappingError if they cannot.
@@ -133,6 +149,7 @@ class ModelLoader:
       pickles: the models that may be loaded although loading them runs code.
       publishing: whether to refuse a model that answers zeros with NaN or infinity. Workers do not refuse it, because
         there may be good reasons why it was published and serves.
+      meter: measures the calls of models on servers.
     """
 
     def __init__(
@@ -143,6 +160,7 @@ class ModelLoader:
         measured: bool = False,
         publishing: bool = False,
         pickles: AllowedPickles = NO_PICKLES,
+        meter: Meter = NO_OBSERVER,
     ) -> None:
         self._opener = opener
         self._fetch = fetch
@@ -150,6 +168,7 @@ class ModelLoader:
         self._measured = measured
         self._publishing = publishing
         self._pickles = pickles
+        self._meter = meter
         self._gate = LoadGate()
 
     def load(self, version: PublishedVersion) -> LoadedModel:
@@ -182,7 +201,7 @@ class ModelLoader:
                 if self._publishing:
                     admission.check_finite(outputs, "warm-up with zeros")
             published_bytes = len(content or b"") + opener.downloaded
-            model = LoadedModel(version, scorer, mappings, published_bytes=published_bytes)
+            model = LoadedModel(version, scorer, mappings, published_bytes=published_bytes, meter=self._meter)
             if descriptor.golden is not None:
                 admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])
             # A model may reuse memory that another one has freed without any growth, hence the published model's size.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from models.errors import ModelLoadError, ServingError
 from models.model_topic.published import PublishedVersion
+from models.observing.instruments import LOAD_DURATION
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 
@@ -52,6 +54,7 @@ class ModelLoads:
                 self._load(version)
 
     def _load(self, version: PublishedVersion) -> None:
+        began = time.perf_counter()
         try:
             model = self._loader.load(version)
         except ServingError as error:
@@ -60,4 +63,6 @@ class ModelLoads:
             _LOGGER.exception("model %s: the load failed unexpectedly", version.label)
             self._registry.failed(version, ModelLoadError(f"{type(error).__name__}: {error}"))
         else:
+            name, number = version.descriptor.model_name, str(version.descriptor.model_version)
+            self._registry.observer.measure(LOAD_DURATION, time.perf_counter() - began, (name, number))
             self._registry.loaded(version, model)

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords, StepCall
-from models.errors import ScoringError
+from models.errors import BatchDeadlineError, ScoringError
 from models.graphs.answers import Answer, Rows, alike
 from models.graphs.combining import vote_of_outputs
 from models.model_topic.steps import RaceStep
@@ -73,7 +73,7 @@ class FinishedRace:
         try:
             outputs = vote_of_outputs([voter.of(rows) for voter in voters])
         except ScoringError as error:
-            return [ScoredRecords(rows, self._call(rows, str(error)), None)]
+            return [ScoredRecords(rows, self._call(rows, str(error), error.kind), None)]
         name = self.step.name
         steps = tuple(StepCall.of(name, part.call) for voter in voters for part in _good_parts(voter, rows))
         return [ScoredRecords(rows, self._call(rows, steps=steps), outputs)]
@@ -89,11 +89,13 @@ class FinishedRace:
             part.call.error for one in self.arrived for part in one.answer.parts if part.call.error is not None
         )
         error = f"no model answered within {self.step.deadline:g} s{''.join(f'; {one}' for one in reasons)}"
-        return [ScoredRecords(rows, self._call(rows, error), None)]
+        return [ScoredRecords(rows, self._call(rows, error, BatchDeadlineError.kind), None)]
 
-    def _call(self, rows: Rows, error: str | None = None, steps: tuple[StepCall, ...] = ()) -> ModelCall:
+    def _call(
+        self, rows: Rows, error: str | None = None, kind: str | None = None, steps: tuple[StepCall, ...] = ()
+    ) -> ModelCall:
         """The race as a call that names no model."""
-        return ModelCall(None, self.start, self.duration, len(rows), error, steps=steps)
+        return ModelCall(None, self.start, self.duration, len(rows), error, steps=steps, error_kind=kind)
 
 
 def _good_parts(answer: Answer, rows: Rows) -> Iterator[ScoredRecords]:

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field, replace
 from models.errors import ModelNotLoadedError
 from models.graphs.bandits import Rewards
 from models.model_topic.published import PublishedVersion
+from models.observing.instruments import FOLLOWER_STOPS, LOADS, MODEL_MEMORY, MODEL_SHARE, MODELS_WAITING, UPDATE_LAG
+from models.observing.observer import NO_OBSERVER, Labels, Observer
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.event_log import EventLog
 from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
@@ -62,11 +64,13 @@ class ModelRegistry:
 
     Attributes:
       rewards: the rewards of the models among which bandits choose.
+      observer: measures the loads and the models that serve.
 
     Args:
       worker: the name of this process in status events.
       settings: the settings; None means the defaults.
       clock: returns a number of seconds that never decreases; used for pauses and idle times.
+      observer: measures the loads and the models that serve.
     """
 
     def __init__(
@@ -74,8 +78,11 @@ class ModelRegistry:
         worker: str,
         settings: RegistrySettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
         self.worker = worker
+        self.observer = observer
+        self._began = time.time()
         self._settings = settings or RegistrySettings()
         self.deployment = self._settings.deployment
         self._clock = clock
@@ -136,15 +143,19 @@ class ModelRegistry:
 
     def loaded(self, version: PublishedVersion, model: LoadedModel) -> None:
         """Puts a loaded model into service, or closes it if it is no longer wanted."""
+        self.observer.measure(LOADS, 1, (*_labels(version), "loaded"))
         with self._changed:
             wanted = any(one.same_model(version) for one in (*self._pool.demands(), *self._wanted()))
             if not wanted:
                 self._pool.discard(version)
                 self._changed.notify_all()
             else:
+                first = self._pool.get(version) is None
                 pooled = self._pool.add(version, model)
                 unloaded = self._refresh()
                 self._events.add("serving", version, statistics=self._statistics(pooled))
+                if first:
+                    self._measure_update(version)
                 _LOGGER.info("model %s serves", version.label)
         if wanted:
             self._close_models(unloaded)
@@ -153,6 +164,7 @@ class ModelRegistry:
 
     def failed(self, version: PublishedVersion, error: Exception) -> None:
         """Records a failed load, which is due again after a pause; the current models continue to serve."""
+        self.observer.measure(LOADS, 1, (*_labels(version), "failed"))
         with self._changed:
             known = [one for slot in self._slots.values() for one in slot.versions()]
             if version not in known and version not in self._pool.demands():
@@ -198,6 +210,7 @@ class ModelRegistry:
 
     def report_stopped(self, error: str) -> None:
         """Adds the event which says that the models topic is no longer followed."""
+        self.observer.measure(FOLLOWER_STOPS, 1)
         with self._changed:
             self._events.add_stopped(error)
 
@@ -265,8 +278,26 @@ class ModelRegistry:
         needed += self._pool.demands()
         unloaded = self._pool.drop_others(needed)
         unloaded += self._pool.shrink()
+        self._measure_models()
         self._changed.notify_all()
         return unloaded
+
+    def _measure_models(self) -> None:
+        pooled = [one for one in self._pool.models() if one.model is not None]
+        shares: dict[Labels, float] = {}
+        for one in pooled:
+            for arm in self._arms_of(one):
+                labels = (arm.data_type, *_labels(one.version), arm.arm, arm.role)
+                shares[labels] = shares.get(labels, 0.0) + arm.share
+        self.observer.replace(MODEL_SHARE, shares)
+        self.observer.replace(MODEL_MEMORY, {_labels(one.version): one.memory for one in pooled if one.memory})
+        self.observer.measure(MODELS_WAITING, len({version.identity for version in self._wanted()}))
+
+    def _measure_update(self, version: PublishedVersion) -> None:
+        """Measures how long it took until a version serves, if it was published while this worker was running."""
+        published = version.descriptor.published_at / 1000
+        if published >= self._began:
+            self.observer.measure(UPDATE_LAG, max(0.0, time.time() - published), _labels(version))
 
     def _report_retired(self, slot: Slot, before: Iterable[PublishedVersion]) -> None:
         """Reports the models that have served but have no version left in the plan."""
@@ -364,3 +395,7 @@ class ModelRegistry:
             with self._changed:
                 kind: EventKind = "released" if one.pooled.dropped else "unloaded"
                 self._events.add(kind, one.pooled.version, statistics=self._statistics(one.pooled))
+
+
+def _labels(version: PublishedVersion) -> Labels:
+    return version.descriptor.model_name, str(version.descriptor.model_version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.columns.scored import RouteIdentity, ScoredRecords
-from models.errors import ConditionError
+from models.errors import ConditionError, ModelNotLoadedError
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import GENERATIONS_KEPT
 from models.records.batch import RecordBatch
@@ -55,6 +55,7 @@ class ShadowWork:
     Attributes:
       leased: the arm and its models, which the receiver of the work must hold.
       route: the arm as results name it.
+      data_type: the data type of the records.
       batch, decoded: the records as they arrived, and decoded.
       rows: the records to score, by their rows in the decoded columns.
       candidate: the answers to compare with, in which case no results are sent; None for a shadow.
@@ -62,6 +63,7 @@ class ShadowWork:
 
     leased: LeasedArm
     route: RouteIdentity
+    data_type: str
     batch: RecordBatch
     decoded: DecodedRecords
     rows: Rows
@@ -104,10 +106,13 @@ def score_records(
         with registry.lease(data_type, coordinates) as lease:
             for part in lease.parts:
                 if part.generation is None:
-                    scored.append(no_answer(rows[part.rows], _no_model(data_type, part)))
+                    scored.append(
+                        replace(no_answer(rows[part.rows], _no_model(data_type, part), "no_model"), data_type=data_type)
+                    )
                 else:
                     records = _Records(batch, decoded, codec, rows[part.rows])
-                    scored.extend(_score_part(registry, data_type, part, part.generation, records, shadows))
+                    answers = _score_part(registry, data_type, part, part.generation, records, shadows)
+                    scored.extend(replace(one, data_type=data_type) for one in answers)
     return scored
 
 
@@ -149,7 +154,7 @@ def _score_part(
     try:
         assignment = assign(generation, records.decoded.only(records.rows), records.keys)
     except ConditionError as error:
-        yield no_answer(records.rows, str(error))
+        yield no_answer(records.rows, str(error), error.kind)
         return
     for assigned in assignment.answering:
         rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
@@ -169,7 +174,7 @@ def _score_part(
             rows, leased = records.rows[assigned.rows], part.arms[assigned.segment][assigned.place]
             route = route_identity(generation, leased.arm)
             if leased.is_loaded and route is not None:
-                shadows.take(ShadowWork(leased, route, records.batch, records.decoded, rows))
+                shadows.take(ShadowWork(leased, route, data_type, records.batch, records.decoded, rows))
 
 
 def _watch(
@@ -186,7 +191,7 @@ def _watch(
     if serving is None or route is None or not serving.is_loaded:
         shadows.note(candidate)
     else:
-        shadows.take(ShadowWork(serving, route, records.batch, records.decoded, rows, candidate))
+        shadows.take(ShadowWork(serving, route, candidate.key[0], records.batch, records.decoded, rows, candidate))
 
 
 def score_arm(
@@ -212,7 +217,7 @@ def score_arm(
     if leased.arm.graph is not None and route is not None:
         yield from score_graph(leased.arm.graph, leased, registry, codec, columns, rows, route, coordinates)
     elif leased.pooled is None or leased.model is None:
-        yield no_answer(rows, leased.error or NO_MODEL, route)
+        yield no_answer(rows, leased.error or NO_MODEL, ModelNotLoadedError.kind, route)
     else:
         yield from score_with(leased.model, partial(registry.count, leased.pooled), codec, columns, rows, route)
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from models.columns.scored import ScoredRecords
 from models.model_topic.published import Identity
+from models.observing.answered import AnsweredBatch, StageTimes
 from models.records.outgoing import OutgoingMessage
 from models.serving.arm_tallies import ArmTallies
 from models.serving.assembly import ScoringSettings, assemble
@@ -181,12 +182,17 @@ class ShadowScorer:
         codec = self._settings.codec(first.batch.span.topic)
         columns = batch.columns()
         rows = np.arange(columns.num_rows)
+        began = time.time_ns()
         scored = list(score_arm(first.leased, self._registry, codec, columns, rows, first.route, batch.coordinates))
+        times = StageTimes(began, began, now := time.time_ns(), now)
         for work, answers in batch.parted(scored):
             if work.candidate is not None:
                 candidate = work.candidate
                 self.tallies.compared(candidate.key, candidate.answers, answers, candidate.limits)
-            elif self._settings.shadow_topic is not None:
+                continue
+            named = [replace(one, data_type=work.data_type) for one in answers]
+            self._registry.observer.answered(AnsweredBatch(work.batch, work.decoded, named, {}, times, live=False))
+            if self._settings.shadow_topic is not None:
                 self._report(lane, work, answers, self._settings.shadow_topic)
 
     def _report(self, lane: _Lane, work: ShadowWork, answers: Sequence[ScoredRecords], topic: str) -> None:

@@ -64,6 +64,7 @@ def plan(arguments: Sequence[str]) -> RunnerPlan:
         ),
         firing="each",
         frontiers="state",
+        metrics="sums",
         handed_over=lambda result: _whereabouts(options, result),
     )
 

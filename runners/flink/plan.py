@@ -116,9 +116,11 @@ def _with_jar(common: Sequence[str], options: PipelineOptions, address: str | No
         *_job_server(flink),
     )
     if rest is None:
-        return RunnerPlan(arguments, "each", "state", handed_over=lambda _: f"the job's jar was written to {written}")
+        return RunnerPlan(
+            arguments, "each", "state", "buckets", handed_over=lambda _: f"the job's jar was written to {written}"
+        )
     savepoints = options.view_as(FlinkServingOptions).savepoint_on_stop
-    return RunnerPlan(arguments, "each", "state", job=lambda: FlinkJob(rest, name, savepoints))
+    return RunnerPlan(arguments, "each", "state", "buckets", job=lambda: FlinkJob(rest, name, savepoints))
 
 
 def _workers(portable: PortableOptions) -> list[str]:
@@ -143,7 +145,7 @@ def _embedded(common: Sequence[str], options: PipelineOptions) -> RunnerPlan:
         f"--flink_conf_dir={configuration}",
         *job_server,
     )
-    return RunnerPlan(arguments, "each", "state")
+    return RunnerPlan(arguments, "each", "state", "buckets")
 
 
 def _job_server(flink: FlinkRunnerOptions) -> list[str]:

@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from apache_beam.metrics.execution import MetricsContainer
-from apache_beam.metrics.metricbase import MetricName
-from apache_beam.runners.worker import statesampler
-from apache_beam.utils.counters import CounterFactory
 from confluent_kafka import TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from models.kafka.client import KafkaSettings
+from models.observing.instruments import DEAD_LETTERS, EVENTS_DROPPED, Instrument
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
 from models.records.registry import RegistrySettings
@@ -172,24 +168,20 @@ def test_a_too_large_message_that_answers_for_no_record_is_dropped_and_counted(
 ) -> None:
     event = OutgoingMessage(topics[0], key, value)
     result = OutgoingMessage(topics[0], b"k", b"result", offset=0)
-    with counted() as counts:
-        assert write(sink, OutgoingBatch(span(0, 1), messages=[event, result])) == [span(0, 1)]
+    assert write(sink, OutgoingBatch(span(0, 1), messages=[event, result])) == [span(0, 1)]
     assert [message.value() for message in read(kafka, topics[0])] == [b"result"]
     assert read(kafka, topics[1]) == []
-    assert (counts("dropped"), counts("too_large")) == (1, 0)
+    assert (counts(sink, EVENTS_DROPPED), counts(sink, DEAD_LETTERS)) == (1, 0)
     assert "is dropped" in caplog.text
 
 
 def test_a_result_with_a_key_that_is_too_large_becomes_a_dead_letter(
     kafka: KafkaSettings, topics: tuple[str, str], sink: ProduceMessages
 ) -> None:
-    with counted() as counts:
-        write(
-            sink, OutgoingBatch(span(5, 6), messages=[OutgoingMessage(topics[0], b"x" * 2 * MEGABYTE, None, offset=5)])
-        )
+    write(sink, OutgoingBatch(span(5, 6), messages=[OutgoingMessage(topics[0], b"x" * 2 * MEGABYTE, None, offset=5)]))
     (message,) = read(kafka, topics[1])
     assert decode_dead_letter(message.value()).offset == 5
-    assert (counts("dropped"), counts("too_large")) == (0, 1)
+    assert (counts(sink, EVENTS_DROPPED), counts(sink, DEAD_LETTERS)) == (0, 1)
 
 
 def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
@@ -202,17 +194,12 @@ def test_a_dead_letter_that_its_topic_does_not_take_at_all_fails_the_bundle(
         write(sink, OutgoingBatch(span(0, 1), messages=[OutgoingMessage(tiny, b"k", b"x" * MEGABYTE, offset=0)]))
 
 
-@contextmanager
-def counted() -> Iterator[Callable[[str], int]]:
-    """Yields a function that returns the count of the sink's counter with a name, as counted within the block."""
-    container = MetricsContainer("test")
-    sampler = statesampler.StateSampler("test", CounterFactory())
-    statesampler.set_current_tracker(sampler)
-    try:
-        with sampler.scoped_state("sink", "process", metrics_container=container):
-            yield lambda name: int(container.get_counter(MetricName("ProduceMessages", name)).get_cumulative())
-    finally:
-        statesampler.set_current_tracker(None)
+def counts(sink: ProduceMessages, instrument: Instrument) -> float:
+    """What the sink has counted with an instrument, for all labels."""
+    observed = sink._observing.enter()
+    sink._observing.leave()
+    numbers = observed.observation.totals.snapshot().numbers
+    return sum(value for (one, _), value in numbers.items() if one is instrument)
 
 
 def test_a_full_queue_is_waited_for(kafka: KafkaSettings, topics: tuple[str, str]) -> None:

@@ -19,6 +19,7 @@ from tests.transforms.bundles import Bundle, eventually, run_bundle
 from tests.transforms.conftest import Put
 from transforms.checkpointing import Reading
 from transforms.kafka_source import FindPartitions, Pace, ReadPartition
+from transforms.observing import Observing
 from transforms.process_shared import ProcessShared
 
 QUIET = Pace(heartbeat_seconds=0.0)
@@ -37,7 +38,7 @@ def read(kafka: KafkaSettings, topic: str) -> Iterator[Read]:
 
     def make(pace: Pace = QUIET, **settings: object) -> tuple[ReadPartition, Partition]:
         reading = replace(ReadSettings(kafka, f"group-{topic}"), **settings)  # type: ignore[arg-type]
-        source = ReadPartition(reading, pace, ProcessShared(), ahead=False)
+        source = ReadPartition(reading, pace, ProcessShared(), ahead=False, observing=Observing())
         source.setup()
         made.append(source)
         return source, Partition(topic, "", 0)

@@ -46,7 +46,10 @@ def at(offset: int, topic_id: str = "id") -> bytes:
 
 
 def check(element: RecordBatch) -> tuple[list[bytes], list[OutgoingBatch]]:
-    outputs: list[Any] = list(CheckDescriptors("letters").process(element))
+    check = CheckDescriptors("letters")
+    check.setup()
+    outputs: list[Any] = list(check.process(element))
+    check.teardown()
     rejected = [output.value for output in outputs if isinstance(output, beam.pvalue.TaggedOutput)]
     assert all(output.tag == REJECTED for output in outputs if isinstance(output, beam.pvalue.TaggedOutput))
     return [output for output in outputs if isinstance(output, bytes)], rejected

@@ -24,7 +24,7 @@ def _work(size: int, chosen: int, offset: int, start: int) -> ShadowWork:
     decoded = X_SCHEMA.codec.decode(batch.values, batch.headers)
     rows = np.array([row for row in range(size) if chosen >> row & 1], np.int64)
     arm = LeasedArm(PlannedArm((published(2),), "shadow", "shadow"), None)
-    return ShadowWork(arm, RouteIdentity(offset, "shadow", "shadow"), batch, decoded, rows)
+    return ShadowWork(arm, RouteIdentity(offset, "shadow", "shadow"), "m", batch, decoded, rows)
 
 
 def _scored(xs: Sequence[float], failed: int) -> list[ScoredRecords]:
