@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from apache_beam.metrics import Metrics
 
@@ -69,10 +71,10 @@ class ProcessObservation:
 class BeamMetrics:
     """Publishes sums as Beam's metrics, at most once a second for a process. Thread-safe.
 
-    Beam's metrics have no labels, so labels and their values are part of the name: `results__model__wine__version__3`.
-    Their values are whole numbers: seconds become microseconds and shares millionths. A histogram becomes two counters,
-    `_count` and `_sum`, and with the form "buckets" one for each bucket, with its limit as the label `le`; unlike
-    Prometheus', these are not cumulative.
+    Beam's metrics have no labels, so labels and their values are part of the name, behind that of Prometheus:
+    `results_total__model__wine__version__3`. Their values are whole numbers: sums of seconds become microseconds, and
+    shares millionths. A histogram becomes two counters, `_count` and `_sum`, and with the form "buckets" one for each
+    bucket, cumulative as those of Prometheus, with its limit as the label `le`.
 
     Args:
       totals: the sums.
@@ -128,7 +130,7 @@ class BeamMetrics:
         Metrics.counter(NAMESPACE, beam_name(instrument, "_count", labels)).inc(new.count)
         Metrics.counter(NAMESPACE, beam_name(instrument, "_sum", labels)).inc(_whole(instrument, new.total))
         if self._form == "buckets":
-            for limit, count in zip((*instrument.limits, float("inf")), new.counts.tolist(), strict=True):
+            for limit, count in zip((*instrument.limits, math.inf), accumulate(new.counts.tolist()), strict=True):
                 if count:
                     name = beam_name(instrument, "_bucket", labels, f"__le__{limit:g}")
                     Metrics.counter(NAMESPACE, name).inc(count)
@@ -139,15 +141,15 @@ def beam_name(instrument: Instrument, part: str, labels: Labels, more: str = "")
 
     >>> from models.observing.instruments import RECORDS, STAGE_DURATION
     >>> beam_name(RECORDS, "", ("clicks",))
-    'records__topic__clicks'
+    'records_total__topic__clicks'
     >>> beam_name(STAGE_DURATION, "_sum", ("score", "wine", "3"))
     'stage_duration_microseconds_sum__stage__score__model__wine__version__3'
     """
-    scaled = _MILLIONTHS.get(instrument.unit)
-    unit = "" if scaled is None or part in ("_count", "_bucket") else f"_{scaled}"
-    base = instrument.name.removeprefix(f"{NAMESPACE}.").replace(".", "_")
+    base = instrument.prometheus_name.removeprefix(f"{NAMESPACE}_")
+    if instrument.unit in _MILLIONTHS and part not in ("_count", "_bucket"):
+        base = f"{base.removesuffix('_seconds')}_{_MILLIONTHS[instrument.unit]}"
     named = "".join(f"__{name}__{value}" for name, value in zip(instrument.labels, labels, strict=True))
-    return f"{base}{unit}{part}{named}{more}"
+    return f"{base}{part}{named}{more}"
 
 
 def _whole(instrument: Instrument, value: float) -> int:

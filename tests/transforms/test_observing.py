@@ -47,7 +47,7 @@ def test_only_what_is_new_is_added_to_beams_counters(totals: Totals) -> None:
         totals.measure(RECORDS, 2, ("clicks",))
         metrics.publish()
         metrics.publish()
-        assert values() == {"records__topic__clicks": 7}
+        assert values() == {"records_total__topic__clicks": 7}
 
 
 def test_a_histogram_becomes_counters_of_whole_numbers(totals: Totals) -> None:
@@ -57,11 +57,16 @@ def test_a_histogram_becomes_counters_of_whole_numbers(totals: Totals) -> None:
         found = values()
     labels = "__stage__score__model__wine__version__3"
     assert found == {
-        f"stage_duration_count{labels}": 4,
+        f"stage_duration_seconds_count{labels}": 4,
         f"stage_duration_microseconds_sum{labels}": 70_040_400,
-        f"stage_duration_bucket{labels}__le__0.0005": 1,
-        f"stage_duration_bucket{labels}__le__0.025": 2,
-        f"stage_duration_bucket{labels}__le__inf": 1,
+        **{
+            f"stage_duration_seconds_bucket{labels}__le__{limit:g}": 1 for limit in (0.0005, 0.001, 0.0025, 0.005, 0.01)
+        },
+        **{
+            f"stage_duration_seconds_bucket{labels}__le__{limit:g}": 3
+            for limit in (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+        },
+        f"stage_duration_seconds_bucket{labels}__le__inf": 4,
     }
 
 
@@ -95,10 +100,10 @@ def test_it_publishes_once_a_second(totals: Totals) -> None:
             now[0] = moment
             totals.measure(RECORDS, 1, ("clicks",))
             metrics.publish()
-        assert values() == {"records__topic__clicks": 1}
+        assert values() == {"records_total__topic__clicks": 1}
         now[0] = 1.0
         metrics.publish()
-        assert values() == {"records__topic__clicks": 3}
+        assert values() == {"records_total__topic__clicks": 3}
 
 
 def test_the_step_that_reads_publishes_the_lag_and_no_other_step_does(totals: Totals) -> None:
@@ -110,7 +115,7 @@ def test_the_step_that_reads_publishes_the_lag_and_no_other_step_does(totals: To
         assert reading() == {"consumer_lag__topic__clicks__partition__0": 12}
     with in_bundle() as scoring:
         process.scoring.publish()
-        assert scoring() == {"records__topic__clicks": 5}
+        assert scoring() == {"records_total__topic__clicks": 5}
     assert not set(READING) & set(SCORING)
 
 
