@@ -19,6 +19,7 @@ from benchmarks.contenders.process import BEAM_SERVING, CONTENDERS, Runner, cont
 from benchmarks.contenders.topics import await_results, fill, make_topics, rate, read_results, results_reader
 from benchmarks.contests.comparison import measure_types
 from benchmarks.contests.served_calls import measure_served_calls
+from benchmarks.in_process.observing import measure_observing
 from benchmarks.in_process.routes import measure_routes
 from benchmarks.in_process.stages import measure_stages
 from benchmarks.recommender.model import PRODUCTS_A_RECORD, records
@@ -40,6 +41,7 @@ _FIGURES = (
     "checkpoints",
     "stages",
     "routes",
+    "observing",
     "types",
     "shadows",
     "fences",
@@ -200,6 +202,7 @@ def main() -> int:
                 "checkpoints": lambda: checkpoints(kafka, model, runner, given.pointers),
                 "stages": lambda: stages(kafka, model, min(given.count, _PROFILED)),
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, _ROUTED))), flush=True),
+                "observing": lambda: print("\n".join(measure_observing(model, 3 * given.turns)), flush=True),
                 "types": lambda: types(folder, given.turns, given.type or ()),
                 "shadows": lambda: shadows(kafka, model, runner, given.turns, given.seconds),
                 "fences": lambda: fences(kafka, model, runner, given.seconds),

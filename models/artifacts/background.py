@@ -11,11 +11,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_NICENESS = 10
+_NICENESS = 5
 
 
 def in_background(work: Callable[[], T]) -> T:
-    """Calls `work` on a thread of the lowest priority, and returns its result.
+    """Calls `work` on a thread of a lower priority, and returns its result.
 
     Copying and hashing a large model occupies a core for seconds, during which records would wait. Only Linux gives
     each thread its own priority; elsewhere the thread runs like any other. Each call starts a new thread, because a

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts.archive import SAVED_MODEL_FILE, open_saved_model
+from models.artifacts.background import in_background
 from models.artifacts.fetching import FetchedModel
 from models.errors import ModelLoadError, ScorerOptionError
 from models.model_topic.descriptor import ModelDescriptor
@@ -160,6 +161,26 @@ def _specs(table: Mapping[str, Any]) -> dict[str, TensorSpec]:
     }
 
 
+class _Restoring:
+    """A session as the loader of SavedModels uses it, whose calls leave the processor to the calls that score.
+
+    Restoring the variables of a large model copies hundreds of megabytes. TensorFlow would do that on the threads that
+    also score, at the same priority: so each call runs in a thread of its own, of a low priority. TensorFlow's threads
+    that read large tensors are started by that thread, and Linux gives them its priority.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inline = tensorflow_module().compat.v1.RunOptions(inter_op_thread_pool=-1)
+
+    def run(self, fetches: Any, feed_dict: Any = None) -> Any:
+        """Like `Session.run`."""
+        return in_background(lambda: self._session.run(fetches, feed_dict, options=self._inline))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
 def _session(model: Path, tags: frozenset[str]) -> Any:
     """A session with the model's variables restored and its tables filled."""
     tensorflow = tensorflow_module()
@@ -167,7 +188,7 @@ def _session(model: Path, tags: frozenset[str]) -> Any:
     session = tensorflow.compat.v1.Session(graph=graph)
     try:
         with graph.as_default():
-            tensorflow.compat.v1.saved_model.load(session, sorted(tags), str(model))
+            tensorflow.compat.v1.saved_model.load(_Restoring(session), sorted(tags), str(model))
         graph.finalize()
     except Exception as error:
         session.close()
