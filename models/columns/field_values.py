@@ -31,7 +31,7 @@ def values_of(column: pa.Array, dtype: np.dtype[np.generic]) -> Array:
         column = _without_union(column)
     if dtype == TEXT:
         return _texts(column)
-    if np.issubdtype(dtype, np.inexact):
+    if dtype.kind in "fc":
         return _floats(column, dtype)
     return _whole(column, dtype)
 

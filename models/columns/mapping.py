@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -60,7 +61,7 @@ class InputMapping:
 
     columns: tuple[InputColumn, ...]
 
-    @property
+    @cached_property
     def exploded(self) -> bool:
         """Whether a record becomes as many rows as an array field has items."""
         return any(column.kind == "items" for column in self.columns)

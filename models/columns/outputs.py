@@ -92,7 +92,7 @@ def _writable(name: str, array: Array) -> Array:
     """The output in a dtype that results can represent."""
     if array.dtype.kind == "V":  # bfloat16 and similar types
         return array.astype(np.float32)
-    if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and int(array.max()) >= 1 << 63:
         raise ScoringError(f"output {name!r} holds {int(array.max())}, which does not fit 64 bits with a sign")
     if array.dtype.kind not in "fiubOSU":
         raise ScoringError(f"output {name!r} has dtype {array.dtype}, which a result cannot hold")

@@ -6,6 +6,7 @@ Numbers are little-endian and in row-major order. Each string (datatype BYTES) f
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ def datatype_name(dtype: np.dtype[np.generic]) -> str:
     >>> datatype_name(np.dtype(">f4")), datatype_name(np.dtype(object))
     ('FP32', 'BYTES')
     """
-    name = _NAMES.get(dtype.newbyteorder("="))
+    name = _NAMES.get(dtype) or _NAMES.get(dtype.newbyteorder("="))
     if name is None:
         raise TypeError(f"the protocol has no datatype for {dtype}")
     return name
@@ -101,7 +102,8 @@ def raw_content(array: Array) -> bytes:
     b'\x02\x00\x00\x00ab'
     """
     if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        little = _little_endian(array.dtype)
+        return (array if array.dtype == little else array.astype(little)).tobytes()
     parts: list[bytes] = []
     for value in array.ravel().tolist():
         if not isinstance(value, bytes):
@@ -118,7 +120,7 @@ def raw_array(content: bytes | memoryview, dtype: np.dtype[np.generic], shape: S
     """
     if dtype.kind == "O":
         return object_array(_raw_strings(bytes(content)), shape)
-    return shaped(np.frombuffer(content, dtype.newbyteorder("<")), shape)
+    return shaped(np.frombuffer(content, _little_endian(dtype)), shape)
 
 
 def object_array(values: list[bytes], shape: Sequence[int]) -> Array:
@@ -134,10 +136,13 @@ def shaped(values: Array, shape: Sequence[int]) -> Array:
     Raises:
       ValueError: the shape has a different number of items.
     """
+    sizes = tuple(shape)
+    if sizes == values.shape:  # as usual for one dimension
+        return values
     # numpy would replace a size of -1, but an answer must not contain one.
-    if any(size < 0 for size in shape):
-        raise ValueError(f"shape {list(shape)} has a size below 0")
-    return values.reshape(tuple(shape))
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape {list(sizes)} has a size below 0")
+    return values.reshape(sizes)
 
 
 def conformed(array: Array, spec: TensorSpec) -> Array:
@@ -151,8 +156,8 @@ def conformed(array: Array, spec: TensorSpec) -> Array:
     >>> conformed(np.zeros((3, 1)), TensorSpec("y", np.dtype(np.float64), (None,))).shape
     (3,)
     """
-    same_type = array.dtype.newbyteorder("=") == spec.dtype
-    if same_type and spec.shape is None:
+    same_type = spec.dtype == array.dtype or spec.dtype == array.dtype.newbyteorder("=")
+    if same_type and (spec.shape is None or (spec.shape[:1] == (None,) and _same_rows(array.shape, spec.shape))):
         return array
     if same_type and spec.shape is not None and array.ndim:
         for shape in (array.shape, (*array.shape, 1), array.shape[:-1] if array.shape[-1] == 1 else ()):
@@ -165,8 +170,17 @@ def conformed(array: Array, spec: TensorSpec) -> Array:
     )
 
 
+def _same_rows(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and shape[1:] == wanted[1:]
+
+
 def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
     return all(size in (None, actual) for actual, size in zip(shape, wanted, strict=True))
+
+
+def _little_endian(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """The dtype in the byte order of the binary form; the same object if it has that order."""
+    return dtype if dtype.isnative and sys.byteorder == "little" else dtype.newbyteorder("<")
 
 
 def _raw_strings(content: bytes) -> list[bytes]:
