@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from tests.saved_models import save_version_model
 
 @dataclass(frozen=True)
 class ConstantModel:
-    """How to save such a model, and the names of its only input and of the output with the number."""
+    """How to save such a model, the names of its only input and of the output with the number, and its options."""
 
     save: Callable[[Path, int], Path]
     takes: str
     gives: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def _features() -> Any:
@@ -111,9 +112,19 @@ def constant(columns, number):
 """
 
 
-def install_function(install: Write) -> None:
-    """Installs the function that models of the type `python` call."""
+_HANDLER = """
+from apache_beam.ml.inference.onnx_inference import OnnxModelHandlerNumpy
+from models.functions import Column
+from transforms.model_handlers import InstalledHandler
+
+CONSTANT = InstalledHandler(OnnxModelHandlerNumpy, inputs={"X": Column("float32", (1,))}, batch="matrix")
+"""
+
+
+def install_code(install: Write) -> None:
+    """Installs the function that models of the type `python` call, and the handler of `beam-model-handler`."""
     install("constant-functions", "beam_serving.functions", "constant", _FUNCTION, "constant_functions:constant")
+    install("constant-handlers", "beam_serving.model_handlers", "constant", _HANDLER, "constant_handlers:CONSTANT")
 
 
 def _save_function(folder: Path, number: int) -> Path:
@@ -147,6 +158,7 @@ def _save_mojo(folder: Path, number: int) -> Path:
 
 
 CONSTANT_MODELS: Mapping[str, ConstantModel] = {
+    "beam-model-handler": ConstantModel(_save_onnx, "X", "prediction", {"handler": "constant"}),
     "h2o-mojo": ConstantModel(_save_mojo, "x", "prediction"),
     "keras": ConstantModel(_save_keras, "x", "out"),
     "lightgbm": ConstantModel(_save_lightgbm, "X", "prediction"),

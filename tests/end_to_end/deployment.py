@@ -282,10 +282,10 @@ class Deployment:
         self._results_tail.to_the_end()
         return self.results()
 
-    def more_results(self) -> list[Result]:
-        """The results that have arrived since the last call; waits a moment for them."""
+    def more_results(self, seconds: float = 0.1) -> list[Result]:
+        """The results that have arrived since the last call; collects them for this many seconds."""
         before = len(self.results())
-        self._results_tail.poll()
+        self._results_tail.poll(seconds)
         return self.results()[before:]
 
     def results_of(self, offsets: Iterable[int], partition: int = 0, seconds: float = SECONDS) -> list[Result]:

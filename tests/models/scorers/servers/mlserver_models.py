@@ -56,6 +56,15 @@ class Adder(MLModel):
         return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
 
 
+class Constant(MLModel):
+    """Input x, output y = the number in its settings."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        x = NumpyCodec.decode_input(payload.inputs[0])
+        outputs = [NumpyCodec.encode_output("y", 0 * x + x.dtype.type(self.settings.parameters.extra["number"]))]
+        return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
+
+
 class Kinds(MLModel):
     """`kinds` and `halves`; the text has the shape [n, 1] in the response, because MLServer encodes texts that way."""
 

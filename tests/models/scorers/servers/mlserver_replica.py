@@ -34,29 +34,36 @@ class Mlserver:
         """Starts a process without waiting until it is ready."""
         extra = {"load_seconds": load_seconds}
         for version in ("v3", "1", "2"):
-            _save(folder / f"adder-{version}", "adder", "Adder", version=version, inputs=X, outputs=Y, extra=extra)
-        _save(folder / "kinds", "kinds", "Kinds", inputs=KINDS, outputs=KINDS)
-        _save(folder / "halves", "halves", "Kinds", inputs=HALVES, outputs=HALVES)
-        _save(folder / "forest", "forest", "Forest", inputs=FEATURES, outputs=CLASSES, extra={"forest": str(forest)})
-        _save(folder / "undefined", "undefined", "Undefined")
+            save_model(folder / f"adder-{version}", "adder", "Adder", version=version, inputs=X, outputs=Y, extra=extra)
+        save_model(folder / "kinds", "kinds", "Kinds", inputs=KINDS, outputs=KINDS)
+        save_model(folder / "halves", "halves", "Kinds", inputs=HALVES, outputs=HALVES)
+        save_model(
+            folder / "forest", "forest", "Forest", inputs=FEATURES, outputs=CLASSES, extra={"forest": str(forest)}
+        )
+        save_model(folder / "undefined", "undefined", "Undefined")
         # The input lacks the dimension of the batch, as in some examples of MLServer's.
-        _save(folder / "wrong", "wrong", "Undefined", inputs=[tensor("x", "FP32", 1)])
-        _save(folder / "liar", "liar", "Adder", inputs=X, outputs=[tensor("y", "FP32", -1, 2)])
-        rest_port, grpc_port, metrics_port = (free_port() for _ in range(3))
-        settings = {
-            "host": "127.0.0.1",
-            "http_port": rest_port,
-            "grpc_port": grpc_port,
-            "metrics_port": metrics_port,
-            "metrics_endpoint": None,
-            "parallel_workers": 0,
-            "grpc_max_message_length": 4 * 2**20,
-        }
-        (folder / "settings.json").write_text(json.dumps(settings))
-        program = server_environment("mlserver", FOLDER / "mlserver.lock.txt") / "mlserver"
-        command = [str(program), "start", str(folder)]
-        models = {"PYTHONPATH": str(FOLDER)}
-        return Replica(command, folder / "log", grpc_port, rest_port, _count_calls, models)
+        save_model(folder / "wrong", "wrong", "Undefined", inputs=[tensor("x", "FP32", 1)])
+        save_model(folder / "liar", "liar", "Adder", inputs=X, outputs=[tensor("y", "FP32", -1, 2)])
+        return serve(folder)
+
+
+def serve(folder: Path) -> Replica:
+    """Starts a process with the models that `save_model` saved in this folder, without waiting until it is ready."""
+    rest_port, grpc_port, metrics_port = (free_port() for _ in range(3))
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": rest_port,
+        "grpc_port": grpc_port,
+        "metrics_port": metrics_port,
+        "metrics_endpoint": None,
+        "parallel_workers": 0,
+        "grpc_max_message_length": 4 * 2**20,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    program = server_environment("mlserver", FOLDER / "mlserver.lock.txt") / "mlserver"
+    command = [str(program), "start", str(folder)]
+    models = {"PYTHONPATH": str(FOLDER)}
+    return Replica(command, folder / "log", grpc_port, rest_port, _count_calls, models)
 
 
 def calls(replica: Replica) -> list[dict[str, Any]]:
@@ -74,7 +81,7 @@ def _count_calls(replica: Replica) -> int:
     return len(calls(replica))
 
 
-def _save(
+def save_model(
     folder: Path,
     name: str,
     model: str,
@@ -84,6 +91,16 @@ def _save(
     outputs: Tensors | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
+    """Saves the settings of a model in a new folder.
+
+    Args:
+      folder: the folder, within that of the server.
+      name: the name of the model.
+      model: its class in `mlserver_models.py`.
+      version: the text for its version.
+      inputs, outputs: its metadata; None for none.
+      extra: the parameters of the class.
+    """
     folder.mkdir()
     settings = {
         "name": name,

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
@@ -178,6 +178,7 @@ class Models:
         return version, {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
+@cache
 def load_model(path: str) -> LoadedModel:
     message = saved_model_pb2.SavedModel.FromString(Path(path, "saved_model.pb").read_bytes())
     return LoadedModel(dict(message.meta_graphs[0].signature_def), tf.saved_model.load(path).signatures)
