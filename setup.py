@@ -23,6 +23,7 @@ XGBOOST = [
     "xgboost-cpu>=3,<4",
 ]
 LIGHTGBM = ["lightgbm>=4.6,<5"]
+LINEAGE = ["openlineage-python>=1.54,<2"]
 MLFLOW = [
     # The same module as in mlflow, without its server.
     "mlflow-skinny>=3.10,<4",
@@ -67,6 +68,8 @@ setup(
         "apache-beam[gcp]>=2.77,<2.78",
         "confluent-kafka>=2.16,<3",
         "fastavro>=1.12,<2",
+        # The checksums of TFRecords; Google's client for Cloud Storage brings it along.
+        "google-crc32c>=1.5,<2",
         "grpcio>=1.76,<2",
         # TensorFlow brings it along; earlier versions let a file of a model read other files.
         "keras>=3.12,<4",
@@ -91,6 +94,7 @@ setup(
         "h2o": H2O,
         "huggingface": HUGGINGFACE,
         "lightgbm": LIGHTGBM,
+        "lineage": LINEAGE,
         "mlflow": MLFLOW,
         "onnx": ONNX,
         "pytorch": PYTORCH,
@@ -101,6 +105,7 @@ setup(
             *H2O,
             *HUGGINGFACE,
             *LIGHTGBM,
+            *LINEAGE,
             *MLFLOW,
             *ONNX,
             *REGISTRY,

@@ -17,6 +17,8 @@ from models.scorers import model_types
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
+    from models.observing.lineage.settings import LineageSettings
+    from models.observing.payloads.settings import PayloadSettings
     from models.observing.settings import ObservationSettings
     from models.records.record_type import RecordFormat, RecordType
     from models.results.dead_letter import DeadLetterTopic
@@ -125,6 +127,12 @@ class ServingOptions:
     schema_registry_config: Mapping[str, str] = field(default_factory=dict)
     kafka_config: Mapping[str, str] = field(default_factory=dict)
     metrics_port: int | None = None
+    payload_share: float = 0.0
+    payload_folder: str | None = None
+    payload_topic: str | None = None
+    payload_seconds: int = 300
+    payload_megabytes: int = 64
+    openlineage_url: str | None = None
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -196,10 +204,48 @@ class ServingOptions:
         )
 
     def observation(self) -> ObservationSettings:
-        """Who is told what the deployment measures."""
+        """Who is told what the deployment measures, and who looks at its answers.
+
+        Raises:
+          OptionsError: a payload log has no destination, or one that cannot be written to; or the address of the
+            OpenLineage endpoint is malformed.
+          MissingExtraError: a package of an optional part is missing.
+        """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port)
+        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage())
+
+    def _payloads(self) -> PayloadSettings | None:
+        """The payload log; None if it is off."""
+        if not self.payload_share:
+            return None
+        from models.observing.payloads.file_settings import FileSettings
+        from models.observing.payloads.settings import PayloadSettings, TopicSettings
+        from transforms.file_systems import BeamFiles, check_folder
+
+        files = topic = None
+        if self.payload_folder is not None:
+            check_folder(self.payload_folder, "payload-folder")
+            files = FileSettings(self.payload_folder, BeamFiles(), self.payload_seconds, self.payload_megabytes)
+        if self.payload_topic is not None:
+            topic = TopicSettings(self.kafka(), self.payload_topic)
+        settings = PayloadSettings(self.payload_share, self.group, files, topic)
+        settings.check()
+        return settings
+
+    def _lineage(self) -> LineageSettings | None:
+        """What is reported by OpenLineage; None if nothing is."""
+        if self.openlineage_url is None:
+            return None
+        from models.observing.lineage.job import LineageJob
+        from models.observing.lineage.settings import LineageSettings
+
+        read = (*(one.topic for one in self.records_topics()), self.models_topic)
+        written = (self.results_topic, self.dead_letter_topic, self.shadow_topic, self.payload_topic)
+        topics = tuple(topic for topic in written if topic is not None)
+        settings = LineageSettings(self.openlineage_url, LineageJob(self.group, self.bootstrap_servers, read, topics))
+        settings.check()
+        return settings
 
     def dead_letters(self) -> DeadLetterTopic:
         """The topic of dead letters and their format; raises OptionsError when it needs a registry and has none."""

@@ -210,6 +210,8 @@ def _values(option: Option) -> str:
         return "`K=V`, repeatable"
     if option.choices:
         return ", ".join(f"`{choice}`" for choice in option.choices)
+    if option.share:
+        return "a number from 0 to 1"
     return f"a whole number from {option.number}" if option.number is not None else "text"
 
 

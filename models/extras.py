@@ -15,6 +15,7 @@ EXTRA_OF = {
     "lightgbm": "lightgbm",
     "mlflow": "mlflow",
     "onnxruntime": "onnx",
+    "openlineage": "lineage",
     "open_inference": "servers",
     "pandas": "mlflow",
     "sklearn": "sklearn",

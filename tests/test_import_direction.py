@@ -40,7 +40,12 @@ ENGINES = {
         "scorers/pytorch/scorer.py",
         "scorers/pytorch/torch_script.py",
     },
-    "tensorflow_serving": {"scorers/servers/tensorflow_serving_grpc.py"},
+    "tensorflow_serving": {"observing/payloads/prediction_log.py", "scorers/servers/tensorflow_serving_grpc.py"},
+    "openlineage": {
+        "observing/lineage/endpoint.py",
+        "observing/lineage/events.py",
+        "observing/lineage/reporter.py",
+    },
     "open_inference": {"scorers/servers/open_inference_grpc.py"},
     "grpc": {"scorers/servers/grpc_channels.py", "scorers/servers/tensorflow_serving_grpc.py"},
     "huggingface_hub": {"locations/hugging_face_hub.py"},

@@ -1,4 +1,4 @@
-"""Reads model locations on the file systems that Beam supports: local, gs, s3, hdfs, azfs."""
+"""Reads model locations and writes files on the file systems that Beam supports: local, gs, s3, hdfs, azfs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from models.artifacts.archive import relative_name
 from models.artifacts.local_opener import LocalOpener, scheme_of
-from models.errors import ModelLoadError
+from models.errors import ModelLoadError, OptionsError
 from models.locations import opener_of
 
 REMEDIES = {
@@ -115,3 +116,38 @@ def _remedy(location: str) -> str:
     scheme = scheme_of(location) or ""
     known = ", ".join(sorted(REMEDIES))
     return REMEDIES.get(scheme, f"the supported schemes are file, {known}") + ", or check the worker's permissions"
+
+
+@dataclass(frozen=True)
+class BeamFiles:
+    """A `models.observing.payloads.file_settings.FileSystem` for all places that Beam can write to.
+
+    It is stateless, like `BeamOpener`.
+    """
+
+    def join(self, folder: str, name: str) -> str:
+        """The path of a file in a folder."""
+        path: str = FileSystems.join(folder, name)
+        return path
+
+    def create(self, path: str) -> BinaryIO:
+        """Opens a new file; a local folder is created if it is missing."""
+        stream: BinaryIO = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return stream
+
+    def rename(self, path: str, new_path: str) -> None:
+        """Renames a file; an object store copies it and deletes the original."""
+        FileSystems.rename([path], [new_path])
+
+
+def check_folder(folder: str, option: str) -> None:
+    """Raises OptionsError unless Beam has a file system for a folder, without accessing it.
+
+    Args:
+      folder: the path.
+      option: the name of the option that contains it, for the error.
+    """
+    try:
+        FileSystems.get_filesystem(folder)
+    except ValueError as error:
+        raise OptionsError(f"--{option} {folder!r} cannot be written: {_text(error)}; {_remedy(folder)}") from error

@@ -25,6 +25,7 @@ class Option:
       choices: the allowed values; empty if any value is allowed.
       number: the smallest allowed value of a whole number; None for text.
       pairs: whether the option is given as K=V and may be repeated.
+      share: whether the option is a number from 0 to 1.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Option:
     choices: tuple[str, ...] = ()
     number: int | None = None
     pairs: bool = False
+    share: bool = False
 
     @property
     def field(self) -> str:
@@ -49,6 +51,8 @@ class Option:
             return "K=V"
         if self.number is not None:
             return "N"
+        if self.share:
+            return "SHARE"
         return "|".join(self.choices) or self.name.rpartition("-")[2].upper()
 
     def checked(self, value: object) -> Any:
@@ -57,6 +61,8 @@ class Option:
             return pairs(self.name, value)
         if self.number is not None:
             return self._whole_number(value)
+        if self.share:
+            return self._share(value)
         if not isinstance(value, str) or not value:
             raise OptionsError(f"--{self.name} {value!r} is not text, or is empty")
         if self.choices and value not in self.choices:
@@ -71,6 +77,15 @@ class Option:
         if number < (self.number or 0):
             raise OptionsError(f"--{self.name} {number} is less than {self.number}")
         return number
+
+    def _share(self, value: object) -> float:
+        try:
+            share = float(str(value))
+        except ValueError as error:
+            raise OptionsError(f"--{self.name} {value!r} is not a number") from error
+        if not 0 <= share <= 1:
+            raise OptionsError(f"--{self.name} {share:g} is not between 0 and 1")
+        return share
 
 
 OPTIONS = {
@@ -180,6 +195,27 @@ OPTIONS = {
             "port (default: no page)",
             number=0,
         ),
+        Option(
+            "payload-share",
+            "the share of records whose requests and answers are logged to --payload-folder, --payload-topic or both, "
+            "from 0 (none) to 1 (all)",
+            share=True,
+        ),
+        Option(
+            "payload-folder",
+            "the folder for files with sampled requests and answers, as TFRecords of "
+            "tensorflow.serving.PredictionLog: a local path, or gs://, s3://, hdfs:// or azfs:// (default: no files)",
+        ),
+        Option(
+            "payload-topic", "the topic for sampled requests and answers, as CloudEvents with JSON (default: no events)"
+        ),
+        Option("payload-seconds", "how long payloads are added to a file, in seconds", number=1),
+        Option("payload-megabytes", "the size in megabytes above which no more payloads are added to a file", number=1),
+        Option(
+            "openlineage-url",
+            "the address of an OpenLineage endpoint, such as http://marquez:5000, to which workers report their runs "
+            "with the versions of models (default: none)",
+        ),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }
@@ -197,7 +233,7 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         option = OPTIONS[name]
         default = defaults[option.field]
         repeated = "; may be given repeatedly" if option.pairs else ""
-        default_text = f" (default: {default})" if isinstance(default, (str, int)) else ""
+        default_text = f" (default: {default})" if isinstance(default, (str, int, float)) else ""
         parser.add_argument(
             f"--{name}",
             dest=option.field,

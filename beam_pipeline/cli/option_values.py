@@ -137,6 +137,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         "status-topic": options.status_topic,
         "shadow-topic": options.shadow_topic,
         "feedback-topic": options.feedback_topic,
+        "payload-topic": options.payload_topic,
     }
     taken: dict[str, str] = {}
     for name, topic in topics.items():

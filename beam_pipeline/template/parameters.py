@@ -49,6 +49,7 @@ _PATTERNS = {
     "status-topic": _TOPIC,
     "shadow-topic": _TOPIC,
     "feedback-topic": _TOPIC,
+    "payload-topic": _TOPIC,
     "engines": r"[a-z0-9-]+(,[a-z0-9-]+)*",
     "start": r"earliest|latest|committed|[0-9]{1,18}|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?",
 }
@@ -123,6 +124,8 @@ def pattern(option: Option) -> str:
         return "|".join(map(re.escape, option.choices))
     if option.number is not None:
         return "0*[1-9][0-9]*" if option.number > 0 else "[0-9]+"
+    if option.share:
+        return r"0|1|0?\.[0-9]+|1\.0+"
     return _PATTERNS.get(option.name, r"[^\r\n]+")
 
 
@@ -165,4 +168,4 @@ def _sentence(option: Option) -> str:
 def _type(option: Option) -> int:
     if option.choices:
         return Type.ENUM
-    return Type.NUMBER if option.number is not None else Type.TEXT
+    return Type.NUMBER if option.number is not None or option.share else Type.TEXT

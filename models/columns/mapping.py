@@ -57,9 +57,15 @@ class InputColumn:
 
 @dataclass(frozen=True)
 class InputMapping:
-    """How all inputs of a signature are filled; `exploded` if a record becomes one row per item."""
+    """How all inputs of a signature are filled.
+
+    Attributes:
+      columns: one for each input.
+      signature: the name of the signature.
+    """
 
     columns: tuple[InputColumn, ...]
+    signature: str = ""
 
     @cached_property
     def exploded(self) -> bool:
@@ -112,7 +118,7 @@ def plan_inputs(signature: Signature, mapped: Mapping[str, Sequence[str]], codec
                 f"the descriptor maps input {name!r}, which signature {signature.name!r} does not have; it has {known}"
             )
     columns = tuple(_plan_input(spec, tuple(mapped.get(name, ())), codec) for name, spec in signature.inputs.items())
-    mapping = InputMapping(columns)
+    mapping = InputMapping(columns, signature.name)
     if mapping.exploded and any(column.kind in ("vector", "fields") for column in columns):
         raise MappingError(
             f"signature {signature.name!r}: an array field with one row per item cannot be combined with a vector input"

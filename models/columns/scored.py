@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.columns.mapping import InputMapping
 from models.columns.outputs import RecordOutputs
 
 
@@ -104,9 +105,12 @@ class ScoredRecords:
       call: the call of the model, or the reason why no model was called.
       outputs: the outputs of these records, in the same order; None if there are none, with the reason in `call.error`.
       data_type: the data type of the records; empty within a graph.
+      mapping: how the columns of the records became the inputs of the model; None if no model got them by itself, as
+        for a graph. It does not keep the model open.
     """
 
     rows: npt.NDArray[np.int64]
     call: ModelCall
     outputs: RecordOutputs | None
     data_type: str = ""
+    mapping: InputMapping | None = None

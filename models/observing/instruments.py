@@ -150,6 +150,14 @@ CONSUMER_LAG = Instrument(
     "Offsets of a partition between the last record read and the end; only the worker that reads it reports it.",
     ("topic", "partition"),
 )
+PAYLOADS = Instrument(
+    "beam_serving.payloads",
+    "counter",
+    "{payload}",
+    "Sampled requests with their answers, by outcome: filed (in a complete file), sent (handed to the producer), "
+    "dropped (too many were waiting), or failed (the file system or the producer refused them).",
+    ("outcome",),
+)
 
 INSTRUMENTS = (
     RECORDS,
@@ -171,4 +179,5 @@ INSTRUMENTS = (
     MESSAGES,
     EVENTS_DROPPED,
     CONSUMER_LAG,
+    PAYLOADS,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.observing.observation import Exporter, Observation
+from models.observing.lineage.settings import LineageSettings
+from models.observing.observation import AnswerListener, Exporter, Observation
+from models.observing.payloads.settings import PayloadSettings
 from models.observing.totals import Totals
 
 
@@ -14,20 +16,30 @@ class ObservationSettings:
 
     Attributes:
       metrics_port: the port of the page for Prometheus, 0 for any free one; None for no page.
+      payloads: which requests and answers are logged; None for none.
+      lineage: where lineage is reported; None if it is not.
     """
 
     metrics_port: int | None = None
+    payloads: PayloadSettings | None = None
+    lineage: LineageSettings | None = None
 
     def open(self) -> Observation:
         """The observation of this process, which the caller closes.
 
         Raises:
           MetricsPortError: the port of the page is in use.
+          MissingExtraError: a package of an optional part is missing here.
         """
         totals = Totals()
         exporters: list[Exporter] = []
+        listeners: list[AnswerListener] = []
         if self.metrics_port is not None:
             from models.observing.prometheus import MetricsServer
 
             exporters.append(MetricsServer(totals, self.metrics_port))
-        return Observation(totals, exporters)
+        if self.payloads is not None:
+            listeners.append(self.payloads.open(totals))
+        if self.lineage is not None:
+            exporters.append(self.lineage.open(totals))
+        return Observation(totals, exporters, listeners)

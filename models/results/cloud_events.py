@@ -7,7 +7,7 @@ consists of the record's coordinates, so a result that is written again after a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from models.records.batch import KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER, Headers, OffsetSpan
 from models.records.codecs.base import Embedding
@@ -15,7 +15,8 @@ from models.records.codecs.base import Embedding
 EVENT_TYPE = "beam.serving.ScoringResult"
 _PREFIX = "ce_"
 _CONTENT_TYPE = "content-type"
-_CONTENT_TYPES = {"avro": b"application/avro", "json": b"application/json"}
+JSON_CONTENT = b"application/json"
+_CONTENT_TYPES = {"avro": b"application/avro", "json": JSON_CONTENT}
 
 
 def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
@@ -39,10 +40,21 @@ def _describes_the_event(name: str) -> bool:
 
 def event_headers(span: OffsetSpan, offsets: Sequence[int], embedding: Embedding) -> list[Headers]:
     """The headers of the results of records at these offsets."""
-    shared = (
-        (f"{_PREFIX}specversion", b"1.0"),
-        (f"{_PREFIX}type", EVENT_TYPE.encode()),
-        (f"{_PREFIX}source", f"/{span.topic}/{span.partition}".encode()),
-        (_CONTENT_TYPE, _CONTENT_TYPES[embedding.encoding]),
-    )
+    named = {"type": EVENT_TYPE, "source": f"/{span.topic}/{span.partition}"}
+    shared = attributes(named, _CONTENT_TYPES[embedding.encoding])
     return [(*shared, (f"{_PREFIX}id", str(offset).encode())) for offset in offsets]
+
+
+def attributes(named: Mapping[str, str], content_type: bytes) -> Headers:
+    """The headers for attributes of an event.
+
+    Args:
+      named: the attributes by name, without that of the version of the specification.
+      content_type: the type of the data.
+
+    Example:
+      >>> attributes({"id": "1"}, JSON_CONTENT)
+      (('ce_specversion', b'1.0'), ('ce_id', b'1'), ('content-type', b'application/json'))
+    """
+    every = {"specversion": "1.0", **named}
+    return (*((f"{_PREFIX}{name}", value.encode()) for name, value in every.items()), (_CONTENT_TYPE, content_type))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from models.columns.mapping import InputMapping
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
 from models.errors import FieldValueError, MappingError, ScoringError, ServingError
@@ -49,7 +50,7 @@ def score_with(
       rows: their rows in the decoded columns.
       route: the arm that answers.
     """
-    yield from score_by(model, partial(model.score, codec), count, columns, rows, route)
+    yield from score_by(model, partial(model.score, codec), count, columns, rows, route, partial(model.planned, codec))
 
 
 def score_by(
@@ -59,12 +60,16 @@ def score_by(
     columns: pa.RecordBatch,
     rows: Rows,
     route: RouteIdentity | None = None,
+    planned: Callable[[], InputMapping | None] = lambda: None,
 ) -> Iterator[ScoredRecords]:
-    """Like `score_with`, but `score` calls the model with the columns of records."""
+    """Like `score_with`, but `score` calls the model with the columns of records.
+
+    After a call, `planned` returns how the columns became the inputs; by default that is not known.
+    """
     deadline = model.scorer.batch_deadline
     calls = Isolation(partial(_call, score, columns), math.inf if deadline is None else deadline)
     for outcome in calls.score(len(rows), model.largest_batch):
-        yield _scored(count, model, rows, outcome, route)
+        yield _scored(count, model, rows, outcome, route, planned())
 
 
 @dataclass(frozen=True)
@@ -87,17 +92,22 @@ def _call(score: Score, columns: pa.RecordBatch, indices: Sequence[int]) -> _Ans
 
 
 def _scored(
-    count: Count, model: LoadedModel, rows: Rows, outcome: Outcome[_Answer], route: RouteIdentity | None
+    count: Count,
+    model: LoadedModel,
+    rows: Rows,
+    outcome: Outcome[_Answer],
+    route: RouteIdentity | None,
+    mapping: InputMapping | None,
 ) -> ScoredRecords:
     answer, size, duration = outcome.answer, len(outcome.indices), round(outcome.seconds * 1e6)
     count(size, size if answer is None else 0, outcome.seconds * 1000)
     chosen = rows if size == len(rows) else rows[list(outcome.indices)]
     if answer is not None:
         call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
-        return ScoredRecords(chosen, call, answer.outputs)
+        return ScoredRecords(chosen, call, answer.outputs, mapping=mapping)
     error, kind = reason_of(outcome.error), kind_of(outcome.error)
     call = ModelCall(model.identity(None), microseconds() - duration, duration, size, error, route, error_kind=kind)
-    return ScoredRecords(chosen, call, None)
+    return ScoredRecords(chosen, call, None, mapping=mapping)
 
 
 def reason_of(error: Exception | None) -> str:

@@ -115,6 +115,10 @@ class LoadedModel:
         """
         return plan_inputs(self.scorer.signature, {**self.version.descriptor.inputs, **inputs}, fields)
 
+    def planned(self, codec: RecordCodec) -> InputMapping | None:
+        """How records of a codec become the model's inputs; None before the first call, and if they cannot."""
+        return self._mappings.get(codec)
+
     def _mapping(self, codec: RecordCodec) -> InputMapping:
         if codec not in self._mappings:
             self._mappings[codec] = plan_inputs(self.scorer.signature, self.version.descriptor.inputs, codec)

@@ -7,7 +7,7 @@ one call for many such batches takes a fraction of the processor time of many ca
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,6 @@ def _part(scored: ScoredRecords, work: ShadowWork, start: int, end: int) -> Scor
         return None
     rows = work.rows[scored.rows[first:last] - start]
     if last - first == len(scored.rows):
-        return ScoredRecords(rows, scored.call, scored.outputs)
+        return replace(scored, rows=rows)
     outputs = None if scored.outputs is None else scored.outputs.take(np.arange(first, last))
-    return ScoredRecords(rows, scored.call, outputs)
+    return replace(scored, rows=rows, outputs=outputs)

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from beam_pipeline.cli.commands.run import check_options
 from beam_pipeline.options import ServingOptions
 from models.errors import OptionsError
+from models.observing.lineage.job import LineageJob
+from models.observing.payloads.file_settings import FileSettings
+from models.observing.settings import ObservationSettings
 from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
 from models.results.dead_letter import DeadLetterTopic
 from models.scorers import model_types
+from transforms.file_systems import BeamFiles
 
 OPTIONS = ServingOptions("localhost:1", "records", "models", "results", "letters", "wine")
 
@@ -54,6 +60,42 @@ def test_registered_dead_letters_need_a_registry() -> None:
     message = r"missing: --schema-registry \(--dead-letter-format confluent-avro needs one\)"
     with pytest.raises(OptionsError, match=message):
         check_options(replace(OPTIONS, dead_letter_format="confluent-avro"))
+
+
+def test_nothing_is_opened_for_a_payload_log_that_is_off() -> None:
+    off = replace(OPTIONS, payload_folder="log", payload_topic="payloads")
+    assert off.observation() == ObservationSettings()
+
+
+def test_a_payload_log_has_the_destinations_that_are_named() -> None:
+    logged = replace(OPTIONS, payload_share=0.1, payload_folder="gs://bucket/log", payload_topic="payloads")
+    payloads = pickle.loads(pickle.dumps(logged.observation())).payloads  # as it goes to the workers
+    assert payloads.files == FileSettings("gs://bucket/log", BeamFiles(), 300, 64)
+    assert (payloads.share, payloads.deployment, payloads.topic.topic) == (0.1, "beam-serving", "payloads")
+    topic_only = replace(logged, payload_folder=None).observation().payloads
+    assert topic_only is not None and topic_only.files is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"payload_share": 0.1}, "--payload-share needs --payload-folder or --payload-topic"),
+        ({"payload_share": 0.1, "payload_folder": "ftp://x/y"}, "--payload-folder 'ftp://x/y' cannot be written"),
+        ({"openlineage_url": "marquez:5000"}, "--openlineage-url is not an address"),
+    ],
+)
+def test_observers_are_checked_before_a_pipeline_is_built(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
+        check_options(replace(OPTIONS, **changes))
+
+
+def test_lineage_names_all_topics() -> None:
+    options = replace(OPTIONS, openlineage_url="http://marquez:5000", shadow_topic="shadows")
+    lineage = options.observation().lineage
+    assert lineage is not None
+    assert lineage.job == LineageJob(
+        "beam-serving", "localhost:1", ("records", "models"), ("results", "letters", "shadows")
+    )
 
 
 @pytest.mark.parametrize("engines", ["tensorflow", "none,tensorflow-saved-model", "tensorflow-saved-model,"])

@@ -62,6 +62,7 @@ def check_options(options: ServingOptions) -> None:
     options.engine_types()
     options.kafka().check()
     options.dead_letters()
+    options.observation()
     record_types = options.record_types()
     from models.results.schema import check_result_schema
 
@@ -99,7 +100,7 @@ def check_topics(options: ServingOptions) -> None:
         if not partition_count(kafka.admin(), records.topic, _SECONDS):
             _LOGGER.warning("records topic %r does not exist yet", records.topic)
     check_models_topic(kafka, options.models_topic)
-    for topic in (options.results_topic, options.dead_letter_topic, options.shadow_topic):
+    for topic in (options.results_topic, options.dead_letter_topic, options.shadow_topic, options.payload_topic):
         if topic is not None:
             ensure_topic(kafka, topic)
     if options.status_topic is not None:

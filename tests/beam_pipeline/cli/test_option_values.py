@@ -82,6 +82,10 @@ def test_a_file_that_is_not_there_is_named() -> None:
         (("--max-batch", "0"), "--max-batch 0 is less than 1"),
         (("--max-batch-wait-ms", "x"), "not a whole number"),
         (("--record-format", "xml"), "not one of avro, json, confluent-avro, json-schema, protobuf, tf-example"),
+        (("--payload-share", "some"), "--payload-share 'some' is not a number"),
+        (("--payload-share", "1.1"), "--payload-share 1.1 is not between 0 and 1"),
+        (("--payload-share", "nan"), "--payload-share nan is not between 0 and 1"),
+        (("--payload-megabytes", "0"), "--payload-megabytes 0 is less than 1"),
         (("--kafka-config", "security.protocol"), "is not K=V"),
         (("--kafka-config", "=x"), "is not K=V"),
     ],
@@ -93,6 +97,10 @@ def test_a_malformed_value_is_refused_with_the_option(words: tuple[str, ...], me
 
 def test_a_value_of_kafka_config_may_hold_equals_signs() -> None:
     assert read("--kafka-config", "sasl.password=a=b")["kafka_config"] == {"sasl.password": "a=b"}
+
+
+def test_a_share_is_a_number_from_none_to_all() -> None:
+    assert [read("--payload-share", text)["payload_share"] for text in ("0", "0.25", "1")] == [0.0, 0.25, 1.0]
 
 
 def test_two_options_with_one_topic_are_refused() -> None:

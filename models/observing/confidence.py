@@ -1,0 +1,52 @@
+"""How sure a model was of an answer, as far as its outputs tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.columns.outputs import RecordOutputs
+from models.tensors import Array
+
+_TOLERANCE = 1e-3
+_BINARY_NAME = "probab"
+
+
+def confidences(outputs: RecordOutputs) -> npt.NDArray[np.float64]:
+    """The confidence of each answer: float64 [records], NaN if there is none.
+
+    The first output that looks like probabilities, record by record, gives it:
+
+    - at least two floating-point numbers between 0 and 1 whose sum differs from 1 by at most 0.001, as those of a
+      softmax: the largest of them;
+    - one floating-point number p between 0 and 1 of an output whose name contains "probab", as that of a binary
+      classifier: the larger of p and 1 - p.
+
+    A record with a row for each item of an array field has as many answers, and no confidence of its own.
+
+    Example:
+      >>> confidences(RecordOutputs({"scores": np.array([[0.1, 0.9], [3.0, 4.0]])}, None))
+      array([0.9, nan])
+    """
+    count = len(next(iter(outputs.arrays.values()), ()))
+    if outputs.bounds is not None:
+        return np.full(len(outputs.bounds) - 1, np.nan)
+    found = np.full(count, np.nan)
+    for name, array in outputs.arrays.items():
+        if array.dtype.kind == "f":
+            found = np.where(np.isnan(found), _of_output(name, array.reshape(count, -1)), found)
+    return found
+
+
+def _of_output(name: str, array: Array) -> npt.NDArray[np.float64]:
+    values = array.astype(np.float64)
+    none = np.full(len(values), np.nan)
+    if not values.shape[1]:
+        return none
+    possible = ((values >= 0) & (values <= 1)).all(axis=1)
+    if values.shape[1] > 1:
+        possible &= np.abs(values.sum(axis=1) - 1) <= _TOLERANCE
+        return np.where(possible, values.max(axis=1), none)
+    if _BINARY_NAME not in name.lower():
+        return none
+    return np.where(possible, np.maximum(values[:, 0], 1 - values[:, 0]), none)
