@@ -48,7 +48,7 @@ class Cluster:
 
     def __init__(self, path: Path, overlays: dict[str, str]) -> None:
         self._path = path
-        secrets = [secret("kafka-client", {}), secret("object-storage", STATE_KEYS)]
+        secrets = [secret("kafka-client", {}), secret("kafka-publisher", {}), secret("object-storage", STATE_KEYS)]
         self.write(
             {
                 "kustomize": "v5.5.0",
