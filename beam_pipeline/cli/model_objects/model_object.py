@@ -97,7 +97,7 @@ def slug(name: str) -> str:
     """A name as a part of an object's name; a hash keeps those apart that differ in what a slug cannot have.
 
     >>> slug("wine"), slug("Wine of ours")
-    ('wine', 'wine-of-ours-ae46f5ff')
+    ('wine', 'wine-of-ours-f574d28c')
     """
     made = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:_SLUG_LIMIT].rstrip("-")
     if made == name:
