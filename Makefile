@@ -48,7 +48,7 @@ help:
 	@echo "make upgrade-flink ENV=aws    apply the changed overlay; the job restarts from a savepoint"
 	@echo "make rollback-flink ENV=aws   restore the previous revision"
 	@echo "make delete-flink ENV=aws     delete it; namespace, Secrets, topics and savepoints remain"
-	@echo "make kubernetes-up       start a real single-node Kubernetes on this machine (Linux, root; half an hour the first time)"
+	@echo "make kubernetes-up       start a real single-node Kubernetes on this machine (with kind, k3d or minikube; else Linux, root, half an hour)"
 	@echo "make kubernetes-demo     deploy to it, and score the demo's stream there"
 	@echo "make kubernetes-down     end it and restore the machine"
 	@echo "make test-kubernetes     run the tests on it"
@@ -110,8 +110,9 @@ flink-job-server: $(INSTALLED)
 deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
+# KUBERNETES=kind, k3d, minikube or packages chooses what runs the cluster.
 kubernetes-up kubernetes-down kubernetes-demo: $(INSTALLED)
-	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%)
+	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%) $(if $(KUBERNETES),--with $(KUBERNETES))
 
 test-kubernetes: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/cluster
