@@ -39,7 +39,7 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelNamespa
     patch.setenv("KUBECONFIG", str(file))
     yield ModelNamespace(NAMESPACE)
     patch.undo()
-    kubectl("delete", "namespace", NAMESPACE)
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def rows() -> list[list[str]]:
