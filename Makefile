@@ -34,7 +34,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
 	@echo "make test          run the linters and all tests, with a real Kafka broker and Prism"
-	@echo "make test-heavy    run the tests with PyTorch and with Triton (downloads 3 GB, once)"
+	@echo "make test-heavy    run the tests with PyTorch, with Triton and of Dataflow's image (downloads 4 GB, once)"
 	@echo "make lint          run ruff and mypy only"
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
