@@ -34,7 +34,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3 python3.12 python
 help:
 	@echo "make demo          score a stream with models that arrive while it runs (a minute; two the first time)"
 	@echo "make test          run the linters and all tests, with a real Kafka broker and Prism"
-	@echo "make test-heavy    run the tests with PyTorch and with Triton (downloads 3 GB, once)"
+	@echo "make test-heavy    run the tests with PyTorch, with Triton and of Dataflow's image (downloads 4 GB, once)"
 	@echo "make lint          run ruff and mypy only"
 	@echo "make bench         run the benchmarks"
 	@echo "make fuzz          decode, score and assemble a million random records (SEED=N repeats a run)"
@@ -48,7 +48,7 @@ help:
 	@echo "make upgrade-flink ENV=aws    apply the changed overlay; the job restarts from a savepoint"
 	@echo "make rollback-flink ENV=aws   restore the previous revision"
 	@echo "make delete-flink ENV=aws     delete it; namespace, Secrets, topics and savepoints remain"
-	@echo "make kubernetes-up       start a real single-node Kubernetes on this machine (Linux, root; half an hour the first time)"
+	@echo "make kubernetes-up       start a real single-node Kubernetes on this machine (with kind, k3d or minikube; else Linux, root, half an hour)"
 	@echo "make kubernetes-demo     deploy to it, and score the demo's stream there"
 	@echo "make kubernetes-down     end it and restore the machine"
 	@echo "make test-kubernetes     run the tests on it"
@@ -110,8 +110,9 @@ flink-job-server: $(INSTALLED)
 deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
+# KUBERNETES=kind, k3d, minikube or packages chooses what runs the cluster.
 kubernetes-up kubernetes-down kubernetes-demo: $(INSTALLED)
-	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%)
+	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%) $(if $(KUBERNETES),--with $(KUBERNETES))
 
 test-kubernetes: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/cluster

@@ -12,6 +12,7 @@ SERVERS = [
 ]
 H2O = ["JPype1>=1.5,<2"]
 HUGGINGFACE = ["huggingface_hub>=2,<3"]
+KUBERNETES = ["kubernetes>=34,<38"]
 ONNX = ["onnxruntime>=1.20,<2"]
 SKLEARN = [
     "scikit-learn>=1.6,<2",
@@ -82,7 +83,8 @@ setup(
         "rich>=14,<16",
         "tensorflow>=2.21,<2.22",
         # On Python 3.10 its tensorflow-metadata and apache-beam[gcp] want different protobufs: nothing resolves.
-        "tfx-bsl>=1.21,<1.22; python_version >= '3.11'",
+        # There is no wheel for Linux on ARM, nor a source distribution: images for it lack the format tf-example.
+        "tfx-bsl>=1.21,<1.22; python_version >= '3.11' and platform_machine != 'aarch64'",
         "urllib3>=2,<3",
         "xxhash>=3.4,<4",
     ],
@@ -93,6 +95,7 @@ setup(
         ],
         "h2o": H2O,
         "huggingface": HUGGINGFACE,
+        "kubernetes": KUBERNETES,
         "lightgbm": LIGHTGBM,
         "lineage": LINEAGE,
         "mlflow": MLFLOW,
@@ -104,6 +107,7 @@ setup(
         "test": [
             *H2O,
             *HUGGINGFACE,
+            *KUBERNETES,
             *LIGHTGBM,
             *LINEAGE,
             *MLFLOW,

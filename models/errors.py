@@ -247,3 +247,7 @@ class FlinkUnreachableError(ServingError):
 
 class FlinkJobError(ServingError):
     """A Flink cluster cannot run a job, or did not carry out a request about one."""
+
+
+class KubernetesError(ServingError):
+    """The API server of Kubernetes cannot be reached, or refuses a request."""

@@ -12,6 +12,7 @@ EXTRA_OF = {
     "authlib": "registry",
     "huggingface_hub": "huggingface",
     "jpype": "h2o",
+    "kubernetes": "kubernetes",
     "lightgbm": "lightgbm",
     "mlflow": "mlflow",
     "onnxruntime": "onnx",

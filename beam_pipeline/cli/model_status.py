@@ -126,9 +126,15 @@ class StatusFold:
             place = event.worker, event.statistics.since
             self._statistics.setdefault(key, {})[place] = event.statistics
 
-    def statuses(self, versions: Iterable[ListedVersion]) -> list[ModelStatus]:
-        """The status of these versions, in their order, in every deployment that has reported on them."""
-        return [self._status(one, deployment) for one in versions for deployment in self._deployments(one)]
+    def statuses(self, versions: Iterable[ListedVersion], since: int = 0) -> list[ModelStatus]:
+        """The status of these versions, in their order, in every deployment that has reported on them.
+
+        Args:
+          versions: the versions.
+          since: in milliseconds since 1970-01-01 UTC; the reports of a worker that was not heard of since then count in
+            the statistics, but neither in the state nor in the arms.
+        """
+        return [self._status(one, deployment, since) for one in versions for deployment in self._deployments(one)]
 
     def stopped(self) -> list[StatusEvent]:
         """The last event of each worker that no longer follows the models topic."""
@@ -175,11 +181,11 @@ class StatusFold:
         found = {deployment for deployment, *known in (*self._last, *self._statistics) if tuple(known) == model}
         return sorted(found) or [self._deployment or ""]
 
-    def _status(self, one: ListedVersion, deployment: str) -> ModelStatus:
+    def _status(self, one: ListedVersion, deployment: str, since: int) -> ModelStatus:
         descriptor = one.descriptor
         key = deployment, descriptor.model_name, descriptor.model_version
         figures = list(self._statistics.get(key, {}).values())
-        events = sorted(self._last.get(key, {}).values(), key=lambda event: event.at)
+        events = sorted(self._reports(key, since).values(), key=lambda event: event.at)
         calls = sum(figure.calls for figure in figures)
         called = [figure for figure in figures if figure.calls]
         durations = added(figure.durations for figure in figures)
@@ -201,11 +207,16 @@ class StatusFold:
             workers=sum(event.kind == "serving" for event in events),
             memory=max((figure.memory for figure in figures), default=0),
             digest=next((figure.digest for figure in figures if figure.digest), None),
-            arms=self._arms(key),
+            arms=self._arms(key, since),
         )
 
-    def _arms(self, key: _Key) -> tuple[ArmShare, ...]:
+    def _reports(self, key: _Key, since: int) -> dict[str, StatusEvent]:
+        """The last report of each worker that was heard of since then."""
+        known = self._last.get(key, {})
+        return {worker: event for worker, event in known.items() if self._seen[key[0], worker] >= since}
+
+    def _arms(self, key: _Key, since: int) -> tuple[ArmShare, ...]:
         """The arms of a version in any worker that serves it, by its newest statistics in each."""
-        serving = {worker for worker, event in self._last.get(key, {}).items() if event.kind == "serving"}
+        serving = {worker for worker, event in self._reports(key, since).items() if event.kind == "serving"}
         newest = {worker: one for (worker, _), one in sorted(self._statistics.get(key, {}).items())}
         return tuple(dict.fromkeys(arm for worker in sorted(serving & newest.keys()) for arm in newest[worker].arms))

@@ -13,7 +13,7 @@ from models.errors import DescriptorError, OptionsError
 if TYPE_CHECKING:
     from models.model_topic.guardrails import Guardrails
 
-ACTIONS = ("promote", "canary", "shadow", "withdraw", "apply", "history")
+ACTIONS = ("promote", "canary", "shadow", "withdraw", "history")
 
 
 def add_route_actions(actions: Any, options: Sequence[str]) -> None:
@@ -32,10 +32,7 @@ def add_route_actions(actions: Any, options: Sequence[str]) -> None:
     withdraw = add_action(actions, "withdraw", "remove an arm from a route, or delete the route")
     withdraw.add_argument("data_type", metavar="DATA_TYPE", help="the data type of the records")
     withdraw.add_argument("--arm", metavar="NAME", help="the arm (default: delete the route, so live models answer)")
-    apply = add_action(actions, "apply", "publish the routes that a file declares")
-    apply.add_argument("--file", "-f", required=True, metavar="FILE", help="a YAML file of routes")
-    apply.add_argument("--dry-run", action="store_true", help="only print what would change")
-    for action in (promote, canary, shadow, withdraw, apply):
+    for action in (promote, canary, shadow, withdraw):
         add_fence(action)
         add_options(action, options)
     history = add_action(actions, "history", "list published versions and changes of routes")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from models.errors import KafkaUnreachableError, TopicError
 from models.kafka.client import KafkaSettings, partition_count
 
 _SECONDS = 10.0
+_NEWS_SECONDS = 30.0
 _GROUP = "beam-serving-console"
 
 
@@ -52,3 +54,56 @@ def _messages(consumer: Consumer, partitions: int, follow: bool) -> Iterator[Mes
                 yield message
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
+
+
+class TopicTail:
+    """Reads a topic from its beginning, and later only what is new. Not thread-safe.
+
+    Args:
+      kafka: the settings for connecting to the brokers.
+      topic: the topic to read; it must exist.
+
+    Raises:
+      TopicError: the topic does not exist.
+      KafkaUnreachableError: no broker answers.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._topic = topic
+        self._consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
+        count = partition_count(self._consumer, topic, _SECONDS)
+        if not count:
+            self.close()
+            raise TopicError(f"topic {topic!r} does not exist at {kafka.bootstrap_servers}")
+        self._next = dict.fromkeys(range(count), 0)
+        self._consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in self._next])
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._consumer.close()
+
+    def news(self) -> Iterator[Message]:
+        """Yields the messages up to the current end that were not yielded before.
+
+        Raises:
+          KafkaUnreachableError: the broker does not answer in time.
+        """
+        try:
+            ends = {partition: self._end(partition) for partition in self._next}
+        except KafkaException as error:
+            raise KafkaUnreachableError(f"topic {self._topic!r}: {error.args[0].str()}") from error
+        give_up_at = time.monotonic() + _NEWS_SECONDS
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            for message in self._consumer.consume(1_000, 0.2):
+                if message.error() is None:
+                    self._next[message.partition()] = message.offset() + 1
+                    yield message
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    self._next[message.partition()] = message.offset()
+                give_up_at = time.monotonic() + _NEWS_SECONDS
+            if time.monotonic() > give_up_at:
+                raise KafkaUnreachableError(f"topic {self._topic!r}: no answer within {_NEWS_SECONDS:g} s")
+
+    def _end(self, partition: int) -> int:
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_SECONDS)
+        return int(end)

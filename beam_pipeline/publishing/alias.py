@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from beam_pipeline.publishing.drafts import Draft, check_draft, draft_descriptor
+from beam_pipeline.publishing.drafts import Draft, check_draft, differences, draft_descriptor
 from models.artifacts.pickles import AllowedPickles
 from models.errors import PublishError
 from models.locations import resolve_location
-from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import RecordType
 
@@ -76,7 +75,7 @@ class AliasPublisher:
         same = [
             number
             for (name, number), version in catalog.versions.items()
-            if name == self._draft.name and self._is(version.descriptor, location)
+            if name == self._draft.name and not differences(self._draft, version.descriptor, location)
         ]
         if live in same:
             return AliasCheck(live, location, Change.NOTHING)
@@ -96,22 +95,3 @@ class AliasPublisher:
             self._refused = {location: str(error)}
             raise
         return self._topic.publish(descriptor).model_version
-
-    def _is(self, descriptor: ModelDescriptor, location: str) -> bool:
-        draft = self._draft
-        wanted = ModelDescriptor(
-            draft.name,
-            draft.model_type,
-            descriptor.model_version,
-            draft.description,
-            location,
-            data_type=draft.data_type or "",
-            signature=draft.signature,
-            inputs=draft.inputs,
-            outputs=draft.outputs,
-            digest=descriptor.digest,
-            options=draft.options,
-            published_at=descriptor.published_at,
-            golden=draft.golden,
-        )
-        return wanted == descriptor

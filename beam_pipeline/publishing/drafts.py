@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from beam_pipeline.publishing.inspection import Inspection, inspect
@@ -71,6 +71,30 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
         )
     except DescriptorError as error:
         raise OptionsError(f"--name: {error}") from error
+
+
+def differences(draft: Draft, descriptor: ModelDescriptor, location: str) -> list[str]:
+    """The names of the attributes in which a published descriptor differs from a draft with this resolved location.
+
+    Its version, its time and the digest, which would need the model, are not compared.
+    """
+    wanted = ModelDescriptor(
+        draft.name,
+        draft.model_type,
+        descriptor.model_version,
+        draft.description,
+        location,
+        data_type=draft.data_type or "",
+        signature=draft.signature,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        digest=descriptor.digest,
+        options=draft.options,
+        published_at=descriptor.published_at,
+        golden=draft.golden,
+    )
+    names = [one.name for one in fields(ModelDescriptor)]
+    return [name for name in names if getattr(wanted, name) != getattr(descriptor, name)]
 
 
 def _source(draft: Draft) -> tuple[bytes | None, str | None, str | None]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from models.errors import DescriptorError, OptionsError
 from models.model_topic.golden import GoldenSample, GoldenSamples
 
+DEFAULT_TOLERANCE = 0.0001
+"""How far an output may be from the expected one, absolutely and relative to it."""
+
 _KEYS = {"record", "outputs"}
 
 

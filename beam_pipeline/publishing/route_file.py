@@ -1,4 +1,4 @@
-"""Files of routes, for `beam-serving models apply`: which models answer which data types, declared.
+"""Routes in files, for `beam-serving models apply`: which models answer which data types, declared.
 
 routes:
   wine:
@@ -39,11 +39,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from beam_pipeline.publishing.file_entries import list_of, mapping_of
 from models.errors import DescriptorError, OptionsError
 from models.kafka.start_at import StartAt
 from models.model_topic.graph_encoding import graph_of
@@ -56,31 +54,30 @@ _ROUTE_KEYS = ("arms", "segments", "split-by", "salt", "graphs", "from")
 _FROM_KEYS = ("timestamp", "offsets")
 
 
-def read_routes(path: str) -> dict[str, Generation | None]:
-    """The routes in a file, by data type; None for a data type whose route is to be deleted.
+def routes_of(where: str, content: object) -> dict[str, Generation | None]:
+    """The routes under `routes` of a file, by data type; None for a data type whose route is to be deleted.
+
+    Args:
+      where: the place of the entry, for errors.
+      content: the entry.
 
     Raises:
-      OptionsError: the file cannot be read or is malformed; the message names the entry.
+      OptionsError: it is malformed; the message names the place.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionsError(f"--file {path!r}: {error}") from error
-    if not isinstance(content, dict) or set(content) != {"routes"} or not isinstance(content["routes"], dict):
-        raise OptionsError(f"--file {path!r}: it must contain `routes`, a mapping of data types, and nothing else")
-    return {str(name): _route(f"--file {path!r}: {name}", entry) for name, entry in content["routes"].items()}
+    routes = mapping_of(where, content, None)
+    return {str(name): _route(f"{where}: {name}", entry) for name, entry in routes.items()}
 
 
 def _route(where: str, entry: object) -> Generation | None:
     if entry is None:
         return None
-    route = _mapping(where, entry, _ROUTE_KEYS)
+    route = mapping_of(where, entry, _ROUTE_KEYS)
     try:
-        listed = _list(where, route, "segments")
+        listed = list_of(where, route, "segments")
         segments = [_segment(f"{where}: segments[{place}]", one) for place, one in enumerate(listed)]
         default = Segment(_arms(where, route))
-        split_by = tuple(str(one) for one in _list(where, route, "split-by"))
-        graphs = _mapping(f"{where}: graphs", route.get("graphs", {}), None)
+        split_by = tuple(str(one) for one in list_of(where, route, "split-by"))
+        graphs = mapping_of(f"{where}: graphs", route.get("graphs", {}), None)
         made = tuple(graph_of(str(name), one) for name, one in graphs.items())
         fence = _fence(f"{where}: from", route["from"]) if "from" in route else None
         return Generation((*segments, default), fence, split_by, str(route.get("salt", "")), graphs=made)
@@ -89,12 +86,12 @@ def _route(where: str, entry: object) -> Generation | None:
 
 
 def _fence(where: str, entry: object) -> Fence:
-    given = _mapping(where, entry, _FROM_KEYS)
+    given = mapping_of(where, entry, _FROM_KEYS)
     timestamp = given.get("timestamp")
     moment = None if timestamp is None else _milliseconds(where, timestamp)
     offsets = {}
-    for topic, partitions in _mapping(f"{where}: offsets", given.get("offsets", {}), None).items():
-        for partition, offset in _mapping(f"{where}: offsets: {topic}", partitions, None).items():
+    for topic, partitions in mapping_of(f"{where}: offsets", given.get("offsets", {}), None).items():
+        for partition, offset in mapping_of(f"{where}: offsets: {topic}", partitions, None).items():
             if type(partition) is not int or type(offset) is not int or partition < 0 or offset < 0:
                 raise OptionsError(f"{where}: offsets: {topic}: it must map partitions to offsets, both whole numbers")
             offsets[str(topic), partition] = offset
@@ -116,18 +113,18 @@ def _milliseconds(where: str, given: object) -> int:
 
 
 def _segment(where: str, entry: object) -> Segment:
-    segment = _mapping(where, entry, ("when", "arms"))
+    segment = mapping_of(where, entry, ("when", "arms"))
     if not isinstance(segment.get("when"), str):
         raise OptionsError(f"{where}: `when` must be a condition")
     return Segment(_arms(where, segment), segment["when"])
 
 
 def _arms(where: str, entry: Mapping[str, Any]) -> tuple[Arm, ...]:
-    return tuple(_arm(f"{where}: arms[{place}]", one) for place, one in enumerate(_list(where, entry, "arms")))
+    return tuple(_arm(f"{where}: arms[{place}]", one) for place, one in enumerate(list_of(where, entry, "arms")))
 
 
 def _arm(where: str, entry: object) -> Arm:
-    arm = _mapping(where, entry, _ARM_KEYS)
+    arm = mapping_of(where, entry, _ARM_KEYS)
     version, weight, graph = arm.get("version"), arm.get("weight", 1.0), arm.get("graph")
     if graph is not None and not isinstance(graph, str):
         raise OptionsError(f"{where}: `graph` must be the name of a graph")
@@ -144,8 +141,8 @@ def _arm(where: str, entry: object) -> Arm:
 
 
 def _guardrails(where: str, entry: object) -> Guardrails:
-    given = _mapping(where, entry, tuple(_GUARDRAILS))
-    steps = [float(one) for one in _list(where, given, "steps") if type(one) in (int, float)]
+    given = mapping_of(where, entry, tuple(_GUARDRAILS))
+    steps = [float(one) for one in list_of(where, given, "steps") if type(one) in (int, float)]
     if "steps" in given and len(steps) != len(given["steps"]):
         raise OptionsError(f"{where}: `steps` must be a list of numbers")
     limits: dict[str, Any] = {"steps": tuple(steps)} if "steps" in given else {}
@@ -155,22 +152,3 @@ def _guardrails(where: str, entry: object) -> Guardrails:
                 raise OptionsError(f"{where}: `{key}` must be a number, not {given[key]!r}")
             limits[field] = given[key]
     return Guardrails(**limits)
-
-
-def _mapping(where: str, entry: object, known: tuple[str, ...] | None) -> dict[Any, Any]:
-    """A mapping with some of the known keys, or with any names if `known` is None."""
-    if not isinstance(entry, dict):
-        raise OptionsError(f"{where}: it must be a mapping with {', '.join(known or ('names',))}")
-    if known is None:
-        return entry
-    unknown = sorted(str(key) for key in entry if key not in known)
-    if unknown:
-        raise OptionsError(f"{where}: {unknown[0]!r} is unknown; it may contain {', '.join(known)}")
-    return entry
-
-
-def _list(where: str, entry: Mapping[str, Any], key: str) -> list[Any]:
-    found = entry.get(key, [])
-    if not isinstance(found, list):
-        raise OptionsError(f"{where}: `{key}` must be a list")
-    return found

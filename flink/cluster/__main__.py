@@ -7,12 +7,26 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from flink.cluster import binaries, containers, kafka, layout, machine, node, prerequisites, processes, project_images
+from flink.cluster import (
+    binaries,
+    containers,
+    engines,
+    kafka,
+    kubernetes_client,
+    layout,
+    machine,
+    node,
+    prerequisites,
+    processes,
+    project_images,
+)
 from flink.cluster import demo as play
 from flink.cluster.errors import ClusterError
 from flink.deployment.errors import DeploymentError
 from models.errors import ServingError
 from runners.local.cache_folder import announce
+
+PACKAGES_HINT = "KUBERNETES=packages builds one from packages instead"
 
 
 def build(_: argparse.Namespace) -> None:
@@ -22,8 +36,12 @@ def build(_: argparse.Namespace) -> None:
     project_images.build_all()
 
 
-def up(_: argparse.Namespace) -> None:
+def up(given: argparse.Namespace) -> None:
     """Builds what is missing, starts the cluster, and creates what the deployment needs."""
+    engine = engines.choose(given.engine)
+    if engine is not None:
+        _up_in(engine)
+        return
     machine.check_running()
     began = time.monotonic()
     machine.check_building()
@@ -33,9 +51,22 @@ def up(_: argparse.Namespace) -> None:
     prerequisites.load_images()
     prerequisites.apply()
     announce(f"The cluster is up after {time.monotonic() - began:.0f} s.")
+    _print_access()
+
+
+def _up_in(engine: engines.Engine) -> None:
+    announce(f"Creating a cluster with {engine.name} and Docker ({PACKAGES_HINT})")
+    engines.create(engine)
+    images = {image: (project_images.dockerfile(image), name) for image, name in project_images.NAMES.items()}
+    engines.build_and_load(engine, project_images.ROOT, images)
+    prerequisites.apply_in(engine)
+    _print_access()
+
+
+def _print_access() -> None:
     print(
         f"export KUBECONFIG={layout.kubeconfig()}\n"
-        f"export PATH={binaries.KUBERNETES.file.parent}:$PATH\n"
+        f"export PATH={kubernetes_client.path().parent}:$PATH\n"
         f"Kafka:  {kafka.BOOTSTRAP_SERVERS}\n"
         f"Logs:   {layout.log_folder()}\n"
         "Deploy: make deploy-flink ENV=local\n"
@@ -46,27 +77,36 @@ def up(_: argparse.Namespace) -> None:
 def down(_: argparse.Namespace) -> None:
     """Ends the cluster and restores the machine; programs and images stay in the cache."""
     kafka.down()
-    node.down()
+    engine = engines.running()
+    if engine is None:
+        node.down()
+    else:
+        engines.delete(engine)
     announce("The cluster is down.")
 
 
 def status(_: argparse.Namespace) -> None:
     """Prints which programs of the cluster run; raises ClusterError unless all do."""
-    stopped = [name for name in (*node.PROGRAMS, "kafka") if processes.find(name) is None]
+    programs = ("kafka",) if engines.running() else (*node.PROGRAMS, "kafka")
+    stopped = [name for name in programs if processes.find(name) is None]
     if stopped:
         raise ClusterError(f"not running: {', '.join(stopped)}; make kubernetes-up starts the cluster")
     print("The cluster is up.")
 
 
 def load(given: argparse.Namespace) -> None:
-    """Loads images of the cache into the running node, all of the project's by default."""
+    """Loads images into the running node, all of the project's by default: those of the cache, or Docker's."""
+    engine = engines.running()
     for name in given.images or project_images.NAMES.values():
-        containers.load(name)
+        if engine is None:
+            containers.load(name)
+        else:
+            engines.load(engine, name)
 
 
 def demo(given: argparse.Namespace) -> None:
     """Starts the cluster unless it is up, deploys the project, and plays the demo on it."""
-    if not node.is_up():
+    if not node.is_up() and engines.running() is None:
         up(given)
     play.run()
 
@@ -89,6 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=COMMANDS, help="what to do")
+    parser.add_argument(
+        "--with",
+        dest="engine",
+        choices=engines.CHOICES,
+        help="for up: what runs the cluster (default: kind, k3d or minikube if it and Docker are there, else packages)",
+    )
     parser.add_argument("images", nargs="*", help="for load: the names of images")
     given = parser.parse_args(arguments)
     try:

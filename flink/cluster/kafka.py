@@ -41,15 +41,22 @@ def certificates() -> Path:
     return folder() / "certificates"
 
 
-def up() -> None:
-    """Creates certificates, an empty broker and its topics; raises ClusterError when it does not start."""
+def up(address: str = layout.HOST_ADDRESS) -> None:
+    """Creates certificates, an empty broker and its topics.
+
+    Args:
+      address: the address of this machine as pods see it.
+
+    Raises:
+      ClusterError: it does not start.
+    """
     if not is_free(PLAIN_PORT):
         raise ClusterError(f"port {PLAIN_PORT} of this machine is in use: end its server")
     shutil.rmtree(folder(), ignore_errors=True)
     authority = Authority(certificates())
-    authority.issue("broker", "kafka", hosts=("kafka-kafka-bootstrap.kafka.svc", layout.HOST_ADDRESS))
+    authority.issue("broker", "kafka", hosts=("kafka-kafka-bootstrap.kafka.svc", address))
     authority.issue("user", "beam-serving")
-    _write_properties()
+    _write_properties(address)
     format_data = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(_properties())]
     run([*_java(), *format_data])
     start()
@@ -94,12 +101,12 @@ def _properties() -> Path:
     return folder() / "server.properties"
 
 
-def _write_properties() -> None:
+def _write_properties(address: str) -> None:
     authority = certificates() / "ca.crt"
     keys = certificates() / "broker.pem"
     keys.write_bytes((certificates() / "broker.key").read_bytes() + (certificates() / "broker.crt").read_bytes())
     keys.chmod(0o600)
-    plain, pods = f"PLAINTEXT://{HOST}:{PLAIN_PORT}", f"PODS://{layout.HOST_ADDRESS}:{TLS_PORT}"
+    plain, pods = f"PLAINTEXT://{HOST}:{PLAIN_PORT}", f"PODS://{address}:{TLS_PORT}"
     properties = {
         **server_properties(PLAIN_PORT, _CONTROLLER_PORT, folder() / "data"),
         "listeners": f"{plain},{pods},CONTROLLER://{HOST}:{_CONTROLLER_PORT}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from flink.cluster import layout
@@ -10,8 +11,9 @@ from flink.cluster.commands import run
 
 
 def path() -> Path:
-    """The program, which has the cluster's version."""
-    return KUBERNETES.file.with_name("kubectl")
+    """The program: the one that was built with the cluster, or that of the machine beside a container engine."""
+    built = KUBERNETES.file.with_name("kubectl")
+    return built if built.is_file() else Path(shutil.which("kubectl") or "kubectl")
 
 
 def kubectl(*arguments: str, given: str | None = None, seconds: float = 120.0) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flink.cluster import base_images, containers, kafka, layout, project_images, versions
+import yaml
+
+from flink.cluster import base_images, containers, engines, kafka, layout, project_images, versions
 from flink.cluster.definitions import custom_resource_definitions
+from flink.cluster.engines import Engine
 from flink.cluster.kubernetes_client import kubectl
 from runners.local.cache_folder import announce
 
@@ -23,14 +26,49 @@ def load_images() -> None:
 
 def apply() -> None:
     """Starts the broker, and creates all that `make deploy-flink ENV=local` needs in the cluster."""
-    announce("Creating custom resource definitions, the Flink operator, storage and Secrets")
-    for path in custom_resource_definitions():
-        # On the server's side, because an annotation of kubectl's would be too large for these.
-        kubectl("apply", "--server-side", "--force-conflicts", f"--filename={path}")
+    _apply_definitions()
     _apply("services.yaml")
     _apply("storage.yaml", FOLDER=str(_state_folder()))
     kafka.up()
     _create_namespace_and_secrets()
+    _apply_operator()
+
+
+def apply_in(engine: Engine) -> None:
+    """Does the same as `apply` in a cluster of an engine, which has a name service of its own.
+
+    Raises:
+      ClusterError: a part cannot be started or created.
+    """
+    address = engines.machine_address(engine)
+    _apply_definitions()
+    kubectl("apply", "--filename=-", given=kafka_services(address))
+    _apply("storage.yaml", FOLDER=engines.STATE_FOLDER)
+    kafka.up(address)
+    _create_namespace_and_secrets()
+    _apply("engine.yaml", ADDRESS=address)
+    _apply_operator()
+
+
+def kafka_services(address: str) -> str:
+    """The manifests of services.yaml that lead to the broker, with another address of this machine."""
+    text = (_MANIFESTS / "services.yaml").read_text(encoding="utf-8").replace(layout.HOST_ADDRESS, address)
+    ours = [
+        one
+        for one in yaml.safe_load_all(text)
+        if "kafka" in (one["metadata"]["name"], one["metadata"].get("namespace"))
+    ]
+    return yaml.safe_dump_all(ours)
+
+
+def _apply_definitions() -> None:
+    announce("Creating custom resource definitions, the Flink operator, storage and Secrets")
+    for path in custom_resource_definitions():
+        # On the server's side, because an annotation of kubectl's would be too large for these.
+        kubectl("apply", "--server-side", "--force-conflicts", f"--filename={path}")
+
+
+def _apply_operator() -> None:
     _apply("operator.yaml", VERSION=versions.FLINK_OPERATOR)
     kubectl(
         "rollout", "status", "deployment/flink-operator", "--namespace=flink-operator", "--timeout=120s", seconds=150

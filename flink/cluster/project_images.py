@@ -8,7 +8,7 @@ from pathlib import Path
 from flink.cluster import base_images, container_images, versions
 from runners.local.cache_folder import announce, cache_folder, locked
 
-_ROOT = versions.FLINK_FOLDER.parent
+ROOT = versions.FLINK_FOLDER.parent
 # The name of each image, as the overlay `local` has it.
 NAMES = {
     "flink": f"localhost/beam-serving-flink:{versions.PROJECT}",
@@ -27,7 +27,7 @@ def build_all() -> None:
         for image, name in NAMES.items():
             announce(f"Building the image {name} (minutes the first time)")
             began = time.monotonic()
-            container_images.build(_ROOT, name, dockerfile=dockerfile(image))
+            container_images.build(ROOT, name, dockerfile=dockerfile(image))
             announce(f"Built {name} in {time.monotonic() - began:.0f} s: {container_images.size(name) / 1e6:.0f} MB")
 
 

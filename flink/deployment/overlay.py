@@ -16,7 +16,8 @@ OVERLAYS = Path(__file__).resolve().parent.parent / "kubernetes" / "overlays"
 PLACEHOLDER = "registry.example.com"
 FLINK_KINDS = ("FlinkDeployment", "FlinkSessionJob")
 # What `delete` leaves: they hold data, or what was not deployed from here, such as Secrets.
-KEPT_KINDS = ("Namespace", "PersistentVolumeClaim", "KafkaTopic", "KafkaUser")
+# A definition is shared by all namespaces.
+KEPT_KINDS = ("Namespace", "PersistentVolumeClaim", "KafkaTopic", "KafkaUser", "CustomResourceDefinition")
 
 # The custom resource definition of each kind, and what installs it.
 _CUSTOM_KINDS = {

@@ -67,22 +67,23 @@ class ModelPublisher:
         self._topic = topic
         self._transactions = TopicTransactions(kafka, topic)
 
-    def publish(self, descriptor: ModelDescriptor, live: bool = True) -> ModelDescriptor:
+    def publish(self, descriptor: ModelDescriptor, live: bool = True, number: int | None = None) -> ModelDescriptor:
         """Writes the next version of a model, makes it live, and returns the descriptor as written.
 
         Args:
           descriptor: the descriptor; its version is replaced.
           live: whether the version becomes the live one; otherwise it is not used until a route or a rollback names it.
+          number: the version's number, above all that were assigned; None for the next one.
 
         Raises:
-          PublishError: the message is too large, or another publisher was faster.
+          PublishError: the message is too large, the number was assigned before, or another publisher was faster.
           ModelsTopicError, KafkaUnreachableError: the topic cannot be used.
         """
         self._check_size(descriptor, check_models_topic(self._kafka, self._topic))
         name = descriptor.model_name
         producer = self._transactions.producer(name)
         catalog = self.read()
-        version = catalog.last_version(name) + 1
+        version = next_version(catalog, name, number)
         numbered = replace(descriptor, model_version=version, published_at=_now())
         pointer = _next_pointer(catalog, name, version, live)
         self._transactions.write(
@@ -171,6 +172,21 @@ class ModelPublisher:
                 f"at most {limit}; put the model where the workers can read it and publish it with --location URI, "
                 "or raise the topic's max.message.bytes"
             )
+
+
+def next_version(catalog: ModelCatalog, name: str, number: int | None = None) -> int:
+    """The number of a model's next version: the given one, or the lowest that was never assigned.
+
+    Raises:
+      PublishError: the given number, or a higher one, was assigned before.
+    """
+    free = catalog.last_version(name) + 1
+    if number is not None and number < free:
+        raise PublishError(
+            f"model {name!r}: version {number} cannot be published, because a number is never assigned again; "
+            f"the lowest free number is {free}"
+        )
+    return free if number is None else number
 
 
 def _whole(version: PublishedVersion, reader: ModelsTopicReader) -> ModelDescriptor:

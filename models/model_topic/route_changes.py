@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from models.errors import RouteError
@@ -112,6 +113,11 @@ def check_versions(generation: Generation, catalog: ModelCatalog) -> None:
             raise RouteError(
                 f"{where}: model {model!r} has no version {version}; existing versions: {', '.join(map(str, existing))}"
             )
+
+
+def always(generation: Generation) -> Callable[[Generation | None], Generation]:
+    """The change to this generation, whatever the one before it is."""
+    return lambda _: generation
 
 
 def same_route(one: Generation, other: Generation) -> bool:

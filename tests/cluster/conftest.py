@@ -28,7 +28,7 @@ def cluster() -> Iterator[None]:
     """The running cluster."""
     was_up = node.is_up()
     if not was_up:
-        assert command_line.main(["up"]) == 0
+        assert command_line.main(["up", "--with=packages"]) == 0
     use_cluster()
     yield
     if not was_up:

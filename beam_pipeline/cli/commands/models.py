@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beam_pipeline.cli.argument_values import number_named
 from beam_pipeline.cli.arguments import RECORD_TYPE, add_action, add_options, pairs
+from beam_pipeline.cli.commands.apply import APPLY, add_apply, run_apply
 from beam_pipeline.cli.commands.rehearse import ACTION, OPTIONS, add_rehearse, check_rehearse_arguments, run_rehearse
 from beam_pipeline.cli.commands.routes import print_route, rollback_route, run_route_action
 from beam_pipeline.cli.commands.sync import SYNC, add_sync_arguments, run_sync, sync_location
@@ -27,18 +27,16 @@ from models.schemas import BUNDLED_RECORDS
 from models.scorers import model_types, prepare_engines
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from beam_pipeline.publishing.drafts import Draft
     from models.kafka.client import KafkaSettings
     from models.model_topic.descriptor import ModelDescriptor
     from models.model_topic.golden import GoldenSamples
-    from models.model_topic.publisher import ListedVersion, ModelPublisher
+    from models.model_topic.publisher import ModelPublisher
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
 _PUBLISH_OPTIONS = (*_OPTIONS, *RECORD_TYPE, "allow-pickle")
-_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, SYNC: _PUBLISH_OPTIONS, ACTION: OPTIONS}
+_OPTIONS_OF = {"publish": _PUBLISH_OPTIONS, SYNC: _PUBLISH_OPTIONS, APPLY: _PUBLISH_OPTIONS, ACTION: OPTIONS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(retire, _OPTIONS)
     add_rehearse(actions)
     _add_sync(add_action(actions, "sync", "publish the version that an alias of a model registry points to"))
+    add_apply(actions, _PUBLISH_OPTIONS)
     add_route_actions(actions, _OPTIONS)
 
 
@@ -149,6 +148,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     if given.action == SYNC:
         check_model_arguments(given)
         return run_sync(given, values, draft_from(given, None, sync_location(given)))
+    if given.action == APPLY:
+        return run_apply(given, values)
     if given.action in ACTIONS:
         check_route_arguments(given)
         return run_route_action(given, kafka_settings(values), values["models_topic"])
@@ -158,13 +159,14 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
         return 0
     kafka = kafka_settings(values)
     from beam_pipeline.cli.tables import print_table
+    from beam_pipeline.cli.version_table import version_table
     from models.model_topic.publisher import ModelPublisher
 
     topic = ModelPublisher(kafka, values["models_topic"])
     if given.action == "publish":
         return _publish(kafka, topic, given, values)
     if given.action == "list":
-        print_table(_table(topic.versions()))
+        print_table(version_table(topic.versions()))
         return 0
     if given.action == "rollback":
         if rollback_route(given, kafka, values["models_topic"]):
@@ -270,28 +272,3 @@ def _inputs(given: list[str]) -> dict[str, tuple[str, ...]]:
             raise OptionsError(f"--input {one!r} is not NAME=FIELD[,FIELD...]")
         inputs[name] = tuple(fields.split(","))
     return inputs
-
-
-def _table(versions: list[ListedVersion]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("name", "version", "state", "type", "data type", "published"):
-        table.add_column(column, no_wrap=True)
-    for column in ("where", "description"):
-        table.add_column(column, overflow="fold")
-    for one in versions:
-        descriptor = one.descriptor
-        moment = datetime.datetime.fromtimestamp(descriptor.published_at / 1000, datetime.timezone.utc)
-        table.add_row(
-            descriptor.model_name,
-            str(descriptor.model_version),
-            one.state,
-            descriptor.model_type,
-            descriptor.data_type,
-            f"{moment:%m-%d %H:%M:%S}",
-            f"in the topic, offset {one.offset}" if one.inline else descriptor.model_source_location or "",
-            descriptor.description or "",
-        )
-    return table

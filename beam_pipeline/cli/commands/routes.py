@@ -1,4 +1,4 @@
-"""Runs the actions of `beam-serving models` on routes: promote, canary, shadow, withdraw, apply, history."""
+"""Runs the actions of `beam-serving models` on routes: promote, canary, shadow, withdraw, history."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ def run_route_action(given: argparse.Namespace, kafka: KafkaSettings, topic: str
     if given.action == "history":
         return _history(given, kafka, topic)
     publisher = RoutePublisher(kafka, topic)
-    if given.action == "apply":
-        return _apply(given, publisher)
     if given.action == "withdraw":
         return _withdraw(given, publisher)
     name, number = version_named(given.version)
@@ -51,7 +49,7 @@ def data_type_of(kafka: KafkaSettings, topic: str, name: str, number: int) -> st
 
 def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) -> bool:
     """Restores the state of a model's routes before the newest one; False if the model has no route."""
-    from models.model_topic.route_changes import promoted, restored
+    from models.model_topic.route_changes import always, promoted, restored
     from models.model_topic.route_publisher import RoutePublisher
     from models.model_topic.transactions import TopicTransactions
 
@@ -64,12 +62,8 @@ def rollback_route(given: argparse.Namespace, kafka: KafkaSettings, topic: str) 
     for data_type in routed:
         route = catalog.routes[data_type].route
         before = restored(route) if given.to is None else promoted(route.newest, given.name, given.to)
-        print_route(publisher.change(data_type, _always(before), lead_of(given)))
+        print_route(publisher.change(data_type, always(before), lead_of(given)))
     return True
-
-
-def _always(generation: Generation) -> Callable[[Generation | None], Generation]:
-    return lambda _: generation
 
 
 def print_route(route: ModelRoute) -> None:
@@ -116,32 +110,6 @@ def _withdraw(given: argparse.Namespace, publisher: Any) -> int:
         return without_arm(generation, given.arm)
 
     print_route(publisher.change(given.data_type, change, lead_of(given)))
-    return 0
-
-
-def _apply(given: argparse.Namespace, publisher: Any) -> int:
-    from beam_pipeline.publishing.route_file import read_routes
-    from models.model_topic.history import describe_generation
-    from models.model_topic.route_changes import is_decided, same_route
-
-    declared, published = read_routes(given.file), publisher.routes()
-    for data_type, generation in declared.items():
-        known = published.get(data_type)
-        if generation is None and known is None:
-            print(f"{data_type}: unchanged, no route")
-        elif generation is None:
-            print(f"{data_type}: the route is deleted")
-            if not given.dry_run:
-                publisher.remove(data_type)
-        elif known is not None and same_route(known.route.newest, generation):
-            print(f"{data_type}: unchanged")
-        elif known is not None and is_decided(known.route, generation):
-            print(f"{data_type}: unchanged; the guard has decided: {describe_generation(known.route.newest)}")
-        else:
-            before = "no route" if known is None else describe_generation(known.route.newest)
-            print(f"{data_type}: {before} -> {describe_generation(generation)}")
-            if not given.dry_run:
-                publisher.change(data_type, _always(generation), lead_of(given), "file")
     return 0
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from beam_pipeline.cli.model_status import ModelStatus, StatusFold, WorkerStatus
     from models.kafka.client import KafkaSettings
+    from models.model_topic.publisher import ListedVersion
+    from models.model_topic.reader import TopicState
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
 _REFRESH_SECONDS = 1.0
@@ -59,7 +61,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
 
     for message in read_topic(kafka, values["status_topic"]):
         fold.add(message.value() or b"")
-    with closing(_ModelsTopic(kafka, values["models_topic"])) as topic:
+    with closing(ModelsTopic(kafka, values["models_topic"])) as topic:
         status = topic.status(fold)
     if given.json:
         for line in status.lines():
@@ -94,8 +96,13 @@ class _Status:
         return status_tables(self.models, self.workers, self.at)
 
 
-class _ModelsTopic:
-    """The published versions, of which each look reads only what is new."""
+class ModelsTopic:
+    """The published versions, of which each look reads only what is new.
+
+    Args:
+      kafka: the brokers.
+      topic: the models topic.
+    """
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         from models.model_topic.catalog import ModelCatalog
@@ -106,9 +113,21 @@ class _ModelsTopic:
         self._topic_id = ""
 
     def close(self) -> None:
+        """Closes the connections."""
         self._reader.close()
 
     def status(self, fold: StatusFold) -> _Status:
+        """The status of all versions and workers, by the events of a fold; raises as `versions` does."""
+        versions, topic = self.versions()
+        now = time.time_ns() // 1_000_000
+        return _Status(fold.statuses(versions), fold.workers(topic.end, topic.topic_id, now), now)
+
+    def versions(self) -> tuple[list[ListedVersion], TopicState]:
+        """All published versions, and the state of the topic.
+
+        Raises:
+          KafkaUnreachableError, ModelsTopicError: the topic cannot be read.
+        """
         from models.model_topic.catalog import ModelCatalog
         from models.model_topic.publisher import listed_versions
 
@@ -117,9 +136,7 @@ class _ModelsTopic:
             self._catalog, self._topic_id = ModelCatalog(), topic.topic_id
         # Like a publisher, it waits for transactions that are just committed.
         self._reader.catch_up(self._catalog, self._reader.written_end())
-        now = time.time_ns() // 1_000_000
-        statuses = fold.statuses(listed_versions(self._catalog))
-        return _Status(statuses, fold.workers(topic.end, topic.topic_id, now), now)
+        return listed_versions(self._catalog), topic
 
 
 def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) -> int:
@@ -143,7 +160,7 @@ def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) ->
 
     threading.Thread(target=follow, name="status", daemon=True).start()
     with (
-        closing(_ModelsTopic(kafka, values["models_topic"])) as topic,
+        closing(ModelsTopic(kafka, values["models_topic"])) as topic,
         Live(console=literal_console(), auto_refresh=False) as live,
     ):
         while not failed.wait(_REFRESH_SECONDS):

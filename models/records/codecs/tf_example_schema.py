@@ -41,8 +41,8 @@ NAME_TAG = "record-type:"
 RESERVED = "@"
 SAMPLE_SIZE = 1_000
 NEEDS_TFX_BSL = (
-    "record format tf-example needs the Python package tfx-bsl, which exists for Python 3.11 and later: install it "
-    "here and wherever workers run"
+    "record format tf-example needs the Python package tfx-bsl, which exists for Python 3.11 and later, but not for "
+    "Linux on ARM: install it here and wherever workers run"
 )
 
 Kind = Literal["INT", "FLOAT", "BYTES"]

@@ -13,7 +13,7 @@ from beam_pipeline.cli.command_line import COMMANDS
 # Each takes from a twentieth of a second to several seconds to import.
 SLOW = {"apache_beam", "tensorflow", "pyarrow", "confluent_kafka", "numpy", "fastavro", "rich", "yaml", "grpc"}
 ACTIONS = [
-    *(("models", action) for action in ("publish", "list", "rollback", "retire")),
+    *(("models", action) for action in ("publish", "list", "rollback", "retire", "apply")),
     *(("generate", action) for action in ("records", "models")),
     *(("dead-letters", action) for action in ("show", "replay")),
     *(("template", action) for action in ("build", "metadata")),

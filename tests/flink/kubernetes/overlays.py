@@ -56,6 +56,8 @@ def pods(name: str) -> dict[str, Manifest]:
     found = {part: flink[part]["podTemplate"]["spec"] for part in ("jobManager", "taskManager")}
     for deployed, manifest in of_kind(name, "Deployment").items():
         found[deployed] = manifest["spec"]["template"]["spec"]
+    for job, manifest in of_kind(name, "CronJob").items():
+        found[job] = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     return found
 
 

@@ -48,7 +48,7 @@ class Cluster:
 
     def __init__(self, path: Path, overlays: dict[str, str]) -> None:
         self._path = path
-        secrets = [secret("kafka-client", {}), secret("object-storage", STATE_KEYS)]
+        secrets = [secret("kafka-client", {}), secret("kafka-publisher", {}), secret("object-storage", STATE_KEYS)]
         self.write(
             {
                 "kustomize": "v5.5.0",
@@ -188,6 +188,7 @@ def test_delete_ends_the_job_before_what_it_needs_and_leaves_what_holds_data(clu
     assert {one["kind"] for one in cluster.read()["objects"].values()} <= {
         "Namespace",
         "PersistentVolumeClaim",
+        "CustomResourceDefinition",
         "Secret",
         "KafkaTopic",
         "KafkaUser",
@@ -420,5 +421,5 @@ def test_a_pod_that_cannot_start_is_reported_although_the_operator_is_content(
 def test_a_pod_that_is_still_being_created_is_waited_for(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     starts = task_manager(False, containerStatuses=[waiting("ContainerCreating")])
     cluster.change(listed={"pods": [task_manager(), starts]})
-    assert main(["deploy", "aws", "--timeout", "1"]) == 1
+    assert main(["deploy", "aws", "--timeout", "5"]) == 1
     assert "STABLE, job RUNNING" in capsys.readouterr().err

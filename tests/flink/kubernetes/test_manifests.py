@@ -7,6 +7,7 @@ import ast
 import re
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import yaml
 
 from beam_pipeline.cli.arguments import CONNECTION, OPTIONS, RUN
 from beam_pipeline.cli.beam_arguments import check_beam_arguments
+from beam_pipeline.cli.command_line import COMMANDS
+from beam_pipeline.cli.model_objects import model_object
 from beam_pipeline.cli.option_values import read_options, read_runner_options, serving_options
 from beam_pipeline.options import ServingOptions
 from runners.flink.configuration import JOB_CONFIGURATION
@@ -26,9 +29,12 @@ from tests.flink.kubernetes.flink_options import is_known
 from tests.flink.kubernetes.overlays import NAMES, Manifest, containers, deployment, of_kind, pods
 
 FLINK_CONTAINER = "flink-main-container"
+CONFIG = "--config=/etc/beam-serving/serving.yaml"
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 MODEL = "predictor/model"
 every_overlay = pytest.mark.parametrize("name", NAMES)
+# The overlays that have the components declared-models and model-status.
+DECLARED = ("aws", "google-cloud")
 
 
 def all_containers(name: str) -> Iterator[tuple[str, Manifest, Manifest]]:
@@ -42,8 +48,9 @@ def all_containers(name: str) -> Iterator[tuple[str, Manifest, Manifest]]:
 
 
 def running(name: str) -> Iterator[tuple[str, Manifest, Manifest]]:
-    """The containers that stay."""
-    return (one for one in all_containers(name) if one[2] in one[1]["containers"])
+    """The containers that stay: not those of a job, whose pods do not restart."""
+    found = all_containers(name)
+    return (one for one in found if one[2] in one[1]["containers"] and one[1].get("restartPolicy") != "Never")
 
 
 def init_arguments(name: str) -> list[str]:
@@ -109,14 +116,16 @@ def test_mounts_name_volumes_and_volumes_are_mounted(name: str) -> None:
 
 
 @every_overlay
-def test_only_flinks_own_container_has_a_token_of_the_kubernetes_api(name: str) -> None:
+def test_no_container_in_which_a_model_runs_has_a_token_of_the_kubernetes_api(name: str) -> None:
     with_token = set()
     for place, pod in pods(name).items():
         assert pod["automountServiceAccountToken"] is False, place
         for container in containers(pod).values():
             if any(mount["mountPath"] == API_TOKEN for mount in container["volumeMounts"]):
                 with_token.add((place, container["name"]))
-    assert with_token == {("jobManager", FLINK_CONTAINER), ("taskManager", FLINK_CONTAINER)}
+    wanted = {("jobManager", FLINK_CONTAINER), ("taskManager", FLINK_CONTAINER)}
+    assert with_token - {("model-status", "model-status")} == wanted
+    assert ("model-status" in pods(name)) == (len(with_token) == 3)
 
 
 @every_overlay
@@ -147,11 +156,16 @@ def test_the_files_that_the_configuration_names_are_mounted_where_it_is_read(nam
     options, _ = serving(name, tmp_path)
     files = [value for key, value in options.kafka_config.items() if key.endswith(".location")]
     assert len(files) == 3
-    readers = [one for place, _, one in all_containers(name) if place.endswith(("/make-job", "/worker-pool"))]
-    assert len(readers) == 2
-    for container in readers:
-        folders = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "kafka-client"]
-        assert all(str(Path(file).parent) in folders for file in files)
+    readers = [
+        (place, container)
+        for place, _, container in all_containers(name)
+        if place.endswith(("/make-job", "/worker-pool")) or CONFIG in container.get("args", [])
+    ]
+    assert len(readers) == (4 if name in DECLARED else 2)
+    for place, container in readers:
+        secret = "kafka-publisher" if place.endswith("/publish-models") else "kafka-client"
+        folders = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == secret]
+        assert all(str(Path(file).parent) in folders for file in files), place
 
 
 def test_workers_get_no_key_to_the_state() -> None:
@@ -315,6 +329,8 @@ def test_selectors_find_pods(name: str) -> None:
     (flink,) = of_kind(name, "FlinkDeployment")
     labels = [{"app": flink, "component": part} for part in ("jobmanager", "taskmanager")]
     labels += [one["spec"]["template"]["metadata"]["labels"] for one in of_kind(name, "Deployment").values()]
+    jobs = of_kind(name, "CronJob").values()
+    labels += [one["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"] for one in jobs]
     labels += [{"serving.kserve.io/inferenceservice": one} for one in of_kind(name, "InferenceService")]
     selectors = [("service", one["spec"]["selector"]) for one in of_kind(name, "Service").values()]
     for kind, key in (
@@ -363,16 +379,89 @@ def test_the_topics_are_those_of_the_configuration(name: str, tmp_path: Path) ->
 @every_overlay
 def test_the_user_may_do_what_the_pipeline_does_and_no_more(name: str, tmp_path: Path) -> None:
     options, _ = serving(name, tmp_path)
-    (user,) = of_kind(name, "KafkaUser").values()
+    user = of_kind(name, "KafkaUser")["beam-serving"]
     allowed = {
         (one["resource"]["type"], one["resource"]["name"]): set(one["operations"])
         for one in user["spec"]["authorization"]["acls"]
     }
     reads = {("topic", options.records_topic), ("topic", options.models_topic), ("group", options.group)}
+    reads.add(("topic", str(options.status_topic)))  # by what shows the status
     writes = {("topic", options.results_topic), ("topic", options.dead_letter_topic), ("topic", options.status_topic)}
     assert {key for key, operations in allowed.items() if "Read" in operations} == reads
     assert {key for key, operations in allowed.items() if "Write" in operations} == writes
     assert allowed.keys() == reads | writes
+
+
+# --- Models and routes that manifests declare, and what shows them
+
+
+@every_overlay
+def test_every_object_and_every_pod_has_the_labels_that_kubernetes_recommends(name: str) -> None:
+    wanted = {
+        "app.kubernetes.io/name": "beam-serving",
+        "app.kubernetes.io/part-of": "beam-serving",
+        "app.kubernetes.io/managed-by": "kustomize",
+    }
+    for manifest in overlays.rendered(name):
+        assert manifest["metadata"]["labels"].items() >= wanted.items(), manifest["metadata"]["name"]
+    flink = deployment(name)
+    templates = [flink[part]["podTemplate"] for part in ("jobManager", "taskManager")]
+    templates += [one["spec"]["template"] for one in of_kind(name, "Deployment").values()]
+    templates += [one["spec"]["jobTemplate"]["spec"]["template"] for one in of_kind(name, "CronJob").values()]
+    components = [one["metadata"]["labels"].get("app.kubernetes.io/component") for one in templates]
+    assert None not in components
+    assert len(set(components)) == len(components)
+    assert all(one["metadata"]["labels"].items() >= wanted.items() for one in templates)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+@pytest.mark.parametrize("place", ["publish-models", "model-status"])
+def test_the_commands_of_the_components_are_ones_that_the_command_line_takes(name: str, place: str) -> None:
+    container = containers(pods(name)[place])[place]
+    assert container["command"] == ["beam-serving"]
+    command, *arguments = container["args"]
+    parser = argparse.ArgumentParser()
+    import_module(COMMANDS[command][0]).add_arguments(parser)
+    given = parser.parse_args(arguments)
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert str(Path(given.config).parent) in mounted
+    if place == "publish-models":
+        assert (given.action, given.file in mounted, given.dry_run) == ("apply", True, False)
+    else:
+        probe = container["livenessProbe"]["exec"]["command"]
+        assert given.touch in probe[-1]
+        assert str(Path(given.touch).parent) in mounted
+
+
+@every_overlay
+def test_the_publisher_may_write_models_and_nothing_else(name: str, tmp_path: Path) -> None:
+    options, _ = serving(name, tmp_path)
+    acls = of_kind(name, "KafkaUser")["beam-serving-publisher"]["spec"]["authorization"]["acls"]
+    by_type = {one["resource"]["type"]: one for one in acls}
+    assert len(acls) == len(by_type) == 2
+    assert by_type["topic"]["resource"]["name"] == options.models_topic
+    # The id of a transaction, as `models.model_topic.transactions` makes it.
+    assert by_type["transactionalId"]["resource"]["name"] == f"beam-serving.{options.models_topic}."
+    assert by_type["transactionalId"]["resource"]["patternType"] == "prefix"
+
+
+def test_the_publisher_gets_the_credentials_of_models() -> None:
+    for name in DECLARED:
+        assert "model-storage" in str(pods(name)["publish-models"])
+        assert "object-storage" not in str(pods(name)["publish-models"])
+
+
+def test_columns_and_roles_fit_what_is_written() -> None:
+    definition = of_kind("aws", "CustomResourceDefinition")[f"{model_object.PLURAL}.{model_object.GROUP}"]["spec"]
+    assert definition["names"]["kind"] == model_object.KIND
+    (version,) = definition["versions"]
+    assert version["name"] == model_object.VERSION
+    fields = version["schema"]["openAPIV3Schema"]["properties"]
+    for column in version["additionalPrinterColumns"]:
+        _, part, field = column["jsonPath"].split(".")
+        assert field in fields[part]["properties"], column["name"]
+    rules = of_kind("aws", "Role")["model-status"]["rules"]
+    assert {group for rule in rules for group in rule["apiGroups"]} == {"", definition["group"]}
 
 
 # --- Versions, which several files say

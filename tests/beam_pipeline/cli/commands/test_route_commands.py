@@ -183,7 +183,7 @@ def test_a_file_says_from_which_records_on_a_route_holds(
     ("content", "reason"),
     [
         ("routes: [", "while parsing"),
-        ("other: {}", "it must contain `routes`"),
+        ("other: {}", "it must contain `models`, a mapping of names, `routes`"),
         ("routes: {m: {arm: []}}", "m: 'arm' is unknown; it may contain arms, segments, split-by, salt"),
         ("routes: {m: {arms: []}}", "m: no arm of the route answers records"),
         ("routes: {m: {arms: [{version: 1}]}}", "arms[0]: `model` must be the name of a model"),

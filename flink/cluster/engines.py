@@ -1,0 +1,172 @@
+"""Clusters in a container engine, by kind, k3d or minikube, for machines that have them: the commands of each.
+
+No container engine runs where this was written: the tests run these commands with recorded programs only.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+from flink.cluster import layout
+from flink.cluster.commands import run
+from flink.cluster.errors import ClusterError, MissingPartError
+
+NAME = "beam-serving"
+PACKAGES = "packages"
+"""The choice of the cluster that is built from packages (`flink.cluster.node`)."""
+
+_SECONDS = 900.0
+# On the node, which is a container: Flink's state outlives pods, and ends with the cluster.
+STATE_FOLDER = "/var/beam-serving/flink-state"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A program that runs clusters in Docker.
+
+    Attributes:
+      name: the program.
+      create, delete: its arguments that create and delete the cluster.
+      load: its arguments that load an image, whose name follows.
+      node: the name of the container that is the node.
+      network: the name of Docker's network, whose gateway is this machine as pods see it.
+    """
+
+    name: str
+    create: tuple[str, ...]
+    delete: tuple[str, ...]
+    load: tuple[str, ...]
+    node: str
+    network: str
+
+
+# All three enforce NetworkPolicies: kind from 0.24 on, minikube by Calico.
+ENGINES = (
+    Engine(
+        "kind",
+        ("create", "cluster", "--name", NAME, "--wait", "180s"),
+        ("delete", "cluster", "--name", NAME),
+        ("load", "docker-image", "--name", NAME),
+        f"{NAME}-control-plane",
+        "kind",
+    ),
+    Engine(
+        "k3d",
+        ("cluster", "create", NAME, "--wait", "--timeout", "180s", "--k3s-arg", "--disable=traefik@server:0"),
+        ("cluster", "delete", NAME),
+        ("image", "import", "--cluster", NAME),
+        f"k3d-{NAME}-server-0",
+        f"k3d-{NAME}",
+    ),
+    Engine(
+        "minikube",
+        ("start", "--profile", NAME, "--driver", "docker", "--cni", "calico", "--wait", "all"),
+        ("delete", "--profile", NAME),
+        ("image", "load", "--profile", NAME),
+        NAME,
+        NAME,
+    ),
+)
+CHOICES = (*(engine.name for engine in ENGINES), PACKAGES)
+
+
+def choose(wanted: str | None = None) -> Engine | None:
+    """The engine for a new cluster; None for the cluster from packages.
+
+    Args:
+      wanted: one of `CHOICES`; None for the first engine that this machine has, and for packages if it has none.
+
+    Raises:
+      MissingPartError: a program of the wanted engine is missing, or Docker does not answer.
+    """
+    if wanted == PACKAGES:
+        return None
+    for engine in ENGINES:
+        if wanted in (None, engine.name):
+            missing = _missing(engine)
+            if not missing:
+                return engine
+            if wanted is not None:
+                raise MissingPartError(f"{engine.name} cannot be used: {missing}")
+    return None
+
+
+def _missing(engine: Engine) -> str:
+    """What is missing for an engine; empty if it can be used."""
+    for program in (engine.name, "docker", "kubectl"):
+        if shutil.which(program) is None:
+            return f"{program} is not on PATH"
+    try:
+        run(["docker", "info", "--format", "{{.ServerVersion}}"], seconds=30.0)
+    except ClusterError as error:
+        return f"Docker does not answer: {error}"
+    return ""
+
+
+def running() -> Engine | None:
+    """The engine of the cluster that `create` has created; None if there is none."""
+    try:
+        name = _record().read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return next(engine for engine in ENGINES if engine.name == name)
+
+
+def create(engine: Engine) -> None:
+    """Creates the cluster and the folder of Flink's state in it; raises ClusterError when that fails."""
+    if running() is not None:
+        raise ClusterError("the cluster is up already; make kubernetes-down ends it")
+    layout.node_folder().mkdir(parents=True, exist_ok=True)
+    # Written first, so that `delete` also ends a cluster that was only begun.
+    _record().write_text(engine.name, encoding="utf-8")
+    _run(engine, engine.create)
+    prepare = f"mkdir -p {STATE_FOLDER} && chown 9999:9999 {STATE_FOLDER}"
+    run(["docker", "exec", engine.node, "sh", "-c", prepare])
+
+
+def build_and_load(engine: Engine, root: Path, images: dict[str, tuple[Path, str]]) -> None:
+    """Builds images from their Dockerfiles, on the original base images, and loads them into the cluster.
+
+    Args:
+      engine: the engine of the cluster.
+      root: the folder from which files are copied.
+      images: the Dockerfile and the full name of each image.
+    """
+    for dockerfile, name in images.values():
+        run(["docker", "build", "--file", dockerfile, "--tag", name, root], seconds=4 * _SECONDS)
+        load(engine, name)
+
+
+def load(engine: Engine, image: str) -> None:
+    """Loads an image of Docker's into the cluster; raises ClusterError when that fails."""
+    _run(engine, (*engine.load, image))
+
+
+def delete(engine: Engine) -> None:
+    """Deletes the cluster with all that is in it."""
+    _run(engine, engine.delete)
+    _record().unlink()
+
+
+def machine_address(engine: Engine) -> str:
+    """The address of this machine as pods see it; raises ClusterError if Docker's network has none."""
+    found = json.loads(run(["docker", "network", "inspect", engine.network]))
+    gateways = [one.get("Gateway") or "" for one in found[0]["IPAM"]["Config"]]
+    addresses = [one for one in gateways if one and isinstance(ip_address(one), IPv4Address)]
+    if not addresses:
+        raise ClusterError(f"Docker's network {engine.network} has no gateway with an IPv4 address")
+    return addresses[0]
+
+
+def _run(engine: Engine, arguments: Sequence[str]) -> None:
+    # All three write the access to the cluster there, and leave the user's own file alone.
+    run([engine.name, *arguments], environment={"KUBECONFIG": str(layout.kubeconfig())}, seconds=_SECONDS)
+
+
+def _record() -> Path:
+    return layout.node_folder() / "engine"
