@@ -67,6 +67,7 @@ test: lint
 	@$(BIN)/python -m runners.local.h2o_jars
 	@$(BIN)/python -m runners.flink.jars
 	@$(BIN)/python -m runners.flink.distribution
+	@$(BIN)/python -m tests.browser
 	@$(BIN)/python -m pytest
 
 # What needs packages of gigabytes: they go into the cache outside of the tree, once.

@@ -10,6 +10,10 @@ SERVERS = [
     "tenacity>=9,<10",
     "tensorflow-serving-api>=2.19,<2.22",
 ]
+DASHBOARD = [
+    "starlette>=1,<2",
+    "uvicorn>=0.35,<1",
+]
 H2O = ["JPype1>=1.5,<2"]
 HUGGINGFACE = ["huggingface_hub>=2,<3"]
 KUBERNETES = ["kubernetes>=34,<38"]
@@ -59,6 +63,7 @@ setup(
         "models.scorers.h2o_mojo": ["java/SHA256SUMS", "java/pom.xml", "java/src/main/java/serving/h2o/*.java"],
         "models.schemas": ["*.avsc", "earlier/*.avsc"],
         "beam_pipeline": ["py.typed"],
+        "beam_pipeline.dashboard": ["static/*", "static/vendor/*"],
         "beam_pipeline.publishing": ["data/*"],
         "runners": ["py.typed"],
         "runners.local": ["apicurio/*.xml", "kafka/*.xml"],
@@ -90,6 +95,7 @@ setup(
     ],
     extras_require={
         "aws": ["apache-beam[aws]>=2.77,<2.78"],
+        "dashboard": DASHBOARD,
         "docs": [
             "mkdocs-material>=9.5,<10",
         ],
@@ -105,6 +111,7 @@ setup(
         "servers": SERVERS,
         "sklearn": SKLEARN,
         "test": [
+            *DASHBOARD,
             *H2O,
             *HUGGINGFACE,
             *KUBERNETES,
@@ -125,6 +132,8 @@ setup(
             "mypy>=1.18,<3",
             # An independent client of OCI registries, which pushes the artifacts of tests.
             "oras>=0.2.40,<0.3",
+            # Drives a real browser, which tests/browser finds or installs.
+            "playwright>=1.55,<2",
             "psutil>=6,<8",
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",

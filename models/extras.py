@@ -21,9 +21,11 @@ EXTRA_OF = {
     "pandas": "mlflow",
     "sklearn": "sklearn",
     "skops": "sklearn",
+    "starlette": "dashboard",
     "tenacity": "servers",
     "tensorflow_serving": "servers",
     "torch": "pytorch",
+    "uvicorn": "dashboard",
     "xgboost": "xgboost",
 }
 

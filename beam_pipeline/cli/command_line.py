@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": ("beam_pipeline.cli.commands.generate", "generate test records, or publish models in rotation"),
     "results": ("beam_pipeline.cli.commands.results", "show results"),
     "status": ("beam_pipeline.cli.commands.status", "show the state and the statistics of each model"),
+    "dashboard": ("beam_pipeline.cli.commands.dashboard", "show all of that live on a page in the browser"),
     "kubernetes": ("beam_pipeline.cli.commands.kubernetes", "show models as objects of Kubernetes, with events"),
     "dead-letters": ("beam_pipeline.cli.commands.dead_letters", "show malformed messages, and replay repaired ones"),
     "template": ("beam_pipeline.cli.commands.template", "stage a Dataflow template, or print its metadata"),

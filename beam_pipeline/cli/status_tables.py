@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beam_pipeline.cli.model_status import SILENT_MILLISECONDS, ModelStatus, WorkerStatus
+from models.serving.model_status import SILENT_MILLISECONDS, ModelStatus, WorkerStatus
 from models.serving.status import ArmShare
 
 _WARNING, _ERROR = "yellow", "bold red"

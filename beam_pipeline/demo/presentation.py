@@ -21,8 +21,8 @@ class Presentation(Protocol):
     def report(self, text: str) -> None:
         """Reports what the demo is doing or waiting for, before and after the stream."""
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Shows the current state; called about four times a second."""
+    def show(self, snapshot: Snapshot, link: str | None = None) -> None:
+        """Shows the current state and, if there is one, the address of the dashboard; called four times a second."""
 
     def __enter__(self) -> Presentation: ...
 
@@ -47,14 +47,14 @@ class LivePresentation:
             self._status.start()
         self._status.update(text)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, link: str | None = None) -> None:
         """Draws the screen."""
         self._end_status()
         if self._live is None:
             self._live = Live(console=self._console, screen=True, auto_refresh=False)
             self._live.start()
         width, height = self._console.size
-        self._live.update(draw(snapshot, self._subtitle, width, height), refresh=True)
+        self._live.update(draw(snapshot, self._subtitle, width, height, link), refresh=True)
 
     def _end_status(self) -> None:
         if self._status is not None:
@@ -80,15 +80,19 @@ class PlainPresentation:
         self._subtitle = subtitle
         self._last_event = -1.0
         self._next_line = 0.0
+        self._linked = False
 
     def report(self, text: str) -> None:
         """Prints the text."""
         self._print(text)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Prints new events and, when it is time, the figures."""
+    def show(self, snapshot: Snapshot, link: str | None = None) -> None:
+        """Prints the address of the dashboard once, new events and, when it is time, the figures."""
         if not self._next_line:
             self._print(self._subtitle)
+        if link is not None and not self._linked:
+            self._print(f"the dashboard is at {link}")
+            self._linked = True
         for event in snapshot.events:
             if event.at > self._last_event:
                 self._print(f"{event.at:5.1f} s  {event.text}")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from beam_pipeline.demo import USUAL_SECONDS
 from beam_pipeline.demo.collector import Collector
+from beam_pipeline.demo.dashboard_process import DashboardProcess, can_run, dashboard_arguments
 from beam_pipeline.demo.picture import save_picture
 from beam_pipeline.demo.pipeline_process import PipelineProcess, run_arguments
 from beam_pipeline.demo.presentation import LivePresentation, PlainPresentation, Presentation
@@ -36,6 +37,7 @@ _START_SECONDS = 180.0
 _DRAIN_SECONDS = 15.0
 _PICTURE_SECONDS = 2.5
 _PIPELINE_LOG = "pipeline.log"
+_DASHBOARD_LOG = "dashboard.log"
 
 
 class DemoFailedError(ServingError):
@@ -113,6 +115,7 @@ class Demo:
         self._folder = folder
         self._wines = load_wines()
         self._scoreboard = Scoreboard(self._wines.held_out)
+        self._dashboard: DashboardProcess | None = None
         self._pictured = settings.picture is None
 
     def run(self) -> None:
@@ -133,16 +136,25 @@ class Demo:
             presentation.report("Starting the pipeline")
             pipeline = PipelineProcess(run_arguments(kafka, topics), self._folder / _PIPELINE_LOG)
             stack.callback(pipeline.stop)
+            self._start_dashboard(kafka, topics, stack)
             wrong = self._score(kafka, topics, pipeline, models, presentation)
             presentation.report("Stopping the pipeline")
         _refuse(wrong)
 
     def run_with(self, kafka: KafkaSettings, topics: DemoTopics, pipeline: Pipeline) -> None:
         """Runs the demo with a pipeline that runs already, on topics that are empty. Raises what `run` raises."""
-        with self._presentation() as presentation:
+        with ExitStack() as stack:
+            presentation = stack.enter_context(self._presentation())
             models = trained_models(presentation.report)
+            self._start_dashboard(kafka, topics, stack)
             wrong = self._score(kafka, topics, pipeline, models, presentation)
         _refuse(wrong)
+
+    def _start_dashboard(self, kafka: KafkaSettings, topics: DemoTopics, stack: ExitStack) -> None:
+        """Starts the dashboard, if it can run, until the end of the stack."""
+        if can_run():
+            self._dashboard = DashboardProcess(dashboard_arguments(kafka, topics), self._folder / _DASHBOARD_LOG)
+            stack.callback(self._dashboard.stop)
 
     def _score(
         self,
@@ -218,7 +230,7 @@ class Demo:
 
     def _show(self, presentation: Presentation) -> None:
         snapshot = self._scoreboard.snapshot()
-        presentation.show(snapshot)
+        presentation.show(snapshot, None if self._dashboard is None else self._dashboard.address)
         if not self._pictured and _refused_just_now(snapshot):
             self._pictured = True
             assert self._settings.picture is not None

@@ -21,7 +21,7 @@ _BAR_WIDTH = 12
 _WIDE = 100
 
 
-def draw(snapshot: Snapshot, subtitle: str, width: int, height: int) -> RenderableType:
+def draw(snapshot: Snapshot, subtitle: str, width: int, height: int, link: str | None = None) -> RenderableType:
     """Draws the whole screen.
 
     Args:
@@ -29,6 +29,7 @@ def draw(snapshot: Snapshot, subtitle: str, width: int, height: int) -> Renderab
       subtitle: a line about what is running.
       width: the width of the terminal, in characters.
       height: the height of the terminal, in lines.
+      link: the address of the dashboard; None if there is none.
     """
     inner = width - 4
     tall = height >= 30
@@ -38,7 +39,7 @@ def draw(snapshot: Snapshot, subtitle: str, width: int, height: int) -> Renderab
         Layout(name="top", size=6 if tall else 5),
         Layout(_models(snapshot, width), size=MODELS_SHOWN + 3),
         Layout(_refused(snapshot, inner, 2 if tall else 1), size=6 if tall else 4),
-        Layout(_events(snapshot.events, height - (20 if tall else 17) - 2), minimum_size=3),
+        Layout(_events(snapshot.events, height - (20 if tall else 17) - 2, link), minimum_size=3),
     )
     screen["top"].split_row(
         Layout(_stream(snapshot, width // 2 - 4, tall), ratio=1),
@@ -189,13 +190,21 @@ def _refused(snapshot: Snapshot, width: int, lines: int) -> RenderableType:
     )
 
 
-def _events(events: tuple[Event, ...], rows: int) -> RenderableType:
+def _events(events: tuple[Event, ...], rows: int, link: str | None) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(justify="right", style="bright_black", no_wrap=True, min_width=6)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     for event in events[-max(1, rows) :]:
         grid.add_row(f"{event.at:.1f} s", Text(event.text, TONE_STYLES[event.tone]))
-    return Panel(Align(grid, vertical="top"), title="Events", title_align="left", border_style="blue")
+    address = None if link is None else Text.assemble("in the browser: ", (link, f"bold link {link}"))
+    return Panel(
+        Align(grid, vertical="top"),
+        title="Events",
+        title_align="left",
+        subtitle=address,
+        subtitle_align="right",
+        border_style="blue",
+    )
 
 
 def _stack(rows: list[RenderableType]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -39,18 +40,25 @@ def read_history(kafka: KafkaSettings, topic: str) -> list[HistoryEntry]:
     Raises:
       KafkaUnreachableError, ModelsTopicError: the topic cannot be read.
     """
-    history = _History()
+    history = RecordedCatalog()
     with closing(ModelsTopicReader(kafka, topic)) as reader:
         reader.catch_up(history, reader.end())
-    return history.entries
+    return list(history.entries)
 
 
-class _History(ModelCatalog):
-    """A catalog that records the messages that it applies."""
+class RecordedCatalog(ModelCatalog):
+    """A catalog that records the messages that it applies.
 
-    def __init__(self) -> None:
+    Args:
+      limit: how many messages, the newest ones, it records; None for all.
+
+    Attributes:
+      entries: the recorded messages, the oldest first.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         super().__init__()
-        self.entries: list[HistoryEntry] = []
+        self.entries: deque[HistoryEntry] = deque(maxlen=limit)
 
     def _replaced(self, messages: Sequence[CatalogMessage]) -> set[int]:
         return set()

@@ -115,7 +115,7 @@ def _read(values: Mapping[str, Any], last: int | None = None, follow: bool = Fal
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.dead_letter import decode_dead_letter
 
-    registered = _registered_decoder(values)
+    registered = registered_decoder(values)
     for message in read_topic(kafka_settings(values), values["dead_letter_topic"], last, follow):
         if message.value() is None and message.key() is not None:
             yield message.key().decode("utf-8", "backslashreplace")
@@ -126,7 +126,7 @@ def _read(values: Mapping[str, Any], last: int | None = None, follow: bool = Fal
             print(f"{message.topic()}-{message.partition()}@{message.offset()}: {error}", file=sys.stderr)
 
 
-def _registered_decoder(values: Mapping[str, Any]) -> MessageDecoder | None:
+def registered_decoder(values: Mapping[str, Any]) -> MessageDecoder | None:
     """Reads letters that name their schema in the registry; None when no registry is named."""
     if "schema_registry" not in values:
         return None

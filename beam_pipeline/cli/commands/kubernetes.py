@@ -19,8 +19,8 @@ from models.errors import KafkaUnreachableError, KubernetesError, OptionsError
 if TYPE_CHECKING:
     from beam_pipeline.cli.commands.status import ModelsTopic
     from beam_pipeline.cli.model_objects.namespace import ModelNamespace
-    from beam_pipeline.cli.model_status import StatusFold
     from beam_pipeline.cli.topic_reading import TopicTail
+    from models.serving.model_status import StatusFold
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config", "group")
 _EVERY = "10s"
@@ -49,8 +49,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     kafka = kafka_settings(values)
     from beam_pipeline.cli.commands.status import ModelsTopic
     from beam_pipeline.cli.model_objects.namespace import ModelNamespace
-    from beam_pipeline.cli.model_status import StatusFold
     from beam_pipeline.cli.topic_reading import TopicTail
+    from models.serving.model_status import StatusFold
 
     namespace = ModelNamespace(given.namespace)
     with ExitStack() as stack:
@@ -89,7 +89,7 @@ class _Mirror:
 
     def _update(self) -> None:
         from beam_pipeline.cli.model_objects.model_object import object_of
-        from beam_pipeline.cli.model_status import SILENT_MILLISECONDS
+        from models.serving.model_status import SILENT_MILLISECONDS
 
         for message in self._events.news():
             self._fold.add(message.value() or b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import datetime
 import json
 import sys
@@ -48,9 +47,10 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     kafka = kafka_settings(values)
     from beam_pipeline.cli.topic_reading import read_topic
     from models.results.decoder import ResultDecoder, decode_any, result_as_json
+    from models.results.legible import legible_record
 
-    codecs = _codecs(values)
-    decoders = [ResultDecoder(one) for one in _embeddings(codecs, values)]
+    codecs = record_codecs(values)
+    decoders = [ResultDecoder(one) for one in result_embeddings(codecs, values)]
     any_codec = next(iter(codecs.values()), None)
     malformed = 0
     for message in read_topic(kafka, values["results_topic"], given.last, given.follow):
@@ -71,13 +71,13 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     return 1 if malformed else 0
 
 
-def _codecs(values: dict[str, Any]) -> dict[str, RecordCodec]:
+def record_codecs(values: dict[str, Any]) -> dict[str, RecordCodec]:
     """The codec of each topic's records, by topic; without topics whose results name the schema themselves."""
     named = (one for one in records_topics(values) if one.schema)
     return {one.topic: named_record_type(values, one).codec for one in named}
 
 
-def _embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) -> list[Embedding]:
+def result_embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) -> list[Embedding]:
     """How records are embedded in the results; no schema is required if the results name it themselves."""
     if codecs:
         return [codec.embedding for codec in codecs.values()]
@@ -86,25 +86,6 @@ def _embeddings(codecs: Mapping[str, RecordCodec], values: Mapping[str, Any]) ->
     return [
         results_embedding(codec_options("", values.get("schema_registry"), values.get("schema_registry_config", {})))
     ]
-
-
-def legible_record(record: Any, codec: RecordCodec | None) -> Any:
-    """A record as its fields, even if results embed it as the bytes of its message.
-
-    Bytes that do not follow the schema (it may have changed since) are base64, even if they happen to be text.
-    """
-    if not isinstance(record, bytes) or codec is None:
-        return record
-    import pyarrow as pa
-
-    from models.records.codecs.base import sample_of
-
-    decoded = codec.decode(pa.array([record], pa.binary()))
-    if decoded.errors:
-        return {"base64": base64.b64encode(record).decode()}
-    shown = [field.name for field in codec.fields if sample_of(field) is None]
-    row: dict[str, Any] = decoded.columns.select(shown).to_pylist()[0]
-    return row
 
 
 def line(key: str | None, result: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from beam_pipeline.cli.model_status import ModelStatus
 from models.model_topic.publisher import ListedVersion
+from models.serving.model_status import ModelStatus
 from models.serving.status import ArmShare
 from models.text import clean_text, limit_text
 

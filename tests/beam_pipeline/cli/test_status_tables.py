@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from beam_pipeline.cli.model_status import ModelStatus, WorkerStatus
 from beam_pipeline.cli.status_tables import status_tables
 from beam_pipeline.cli.tables import literal_console
+from models.serving.model_status import ModelStatus, WorkerStatus
 from models.serving.status import ArmShare
 
 WINE = ModelStatus(

@@ -40,7 +40,7 @@ def pipeline_of(demo: subprocess.Popen[str]) -> psutil.Process:
     while time.monotonic() < deadline:
         for child in psutil.Process(demo.pid).children():
             with suppress(psutil.Error):  # it has just ended
-                if "--records-topic" in child.cmdline():
+                if "run" in child.cmdline():
                     return child
         time.sleep(0.1)
     raise AssertionError("the demo started no pipeline")
@@ -60,6 +60,7 @@ def test_the_demo_shows_what_it_promises(prism_location: Path, tmp_path: Path) -
     said = done.stdout
     assert done.returncode == 0, said + done.stderr
     assert "Everything happened as it should." in said
+    assert re.search(r"^the dashboard is at http://127\.0\.0\.1:\d+$", said, re.MULTILINE)
     assert figure(said, "lost") == "0"
     assert figure(said, "results received").startswith(figure(said, "records sent"))
     assert int(figure(said, "records sent").replace(",", "")) > 8_000

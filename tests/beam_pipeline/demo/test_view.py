@@ -45,7 +45,8 @@ FULL = Snapshot(
 
 def drawn(snapshot: Snapshot, width: int, height: int) -> list[str]:
     console = Console(width=width, height=height, file=io.StringIO(), record=True)
-    console.print(draw(snapshot, "red wines, 500/s · DirectRunner · embedded Kafka", width, height), height=height)
+    subtitle = "red wines, 500/s · DirectRunner · embedded Kafka"
+    console.print(draw(snapshot, subtitle, width, height, "http://127.0.0.1:31234"), height=height)
     return console.export_text().splitlines()
 
 
@@ -72,6 +73,7 @@ def test_everything_that_counts_is_in_sight(width: int, height: int) -> None:
         "6 dead letters, the last: no wine record",
         "event 59",
         "61 s",
+        "in the browser: http://127.0.0.1:31234",
     ):
         assert wanted in text, wanted
 

@@ -18,7 +18,6 @@ import tensorflow as tf
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beam_pipeline.cli.commands.results import legible_record
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall
@@ -31,6 +30,7 @@ from models.records.codecs.tf_example_schema import NEEDS_TFX_BSL, features_of, 
 from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder, result_as_json
 from models.results.encoder import Origin, ResultEncoder
+from models.results.legible import legible_record
 from models.results.schema import check_result_schema
 from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.scoring import by_data_type

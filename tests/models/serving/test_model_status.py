@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from beam_pipeline.cli.model_status import StatusFold
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ListedVersion
+from models.serving.model_status import StatusFold
 from models.serving.status import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
 
 LISTED = ListedVersion(ModelDescriptor("wine", "t", 1, "good", model_source_location="/m"), 0, False, "live")
