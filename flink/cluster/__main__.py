@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from flink.cluster import binaries, containers, kafka, layout, machine, node, prerequisites, processes, project_images
 from flink.cluster import demo as play
@@ -18,8 +19,14 @@ from runners.local.cache_folder import announce
 def build(_: argparse.Namespace) -> None:
     """Builds the programs that are not in the cache, and the project's images from the current sources."""
     machine.check_building()
-    binaries.build_all()
-    project_images.build_all()
+    _at_once(binaries.build_all, project_images.build_all)
+
+
+def _at_once(*builds: Callable[[], None]) -> None:
+    """Runs builds beside each other: compilers need processors, installers of packages wait for disk and network."""
+    with ThreadPoolExecutor(len(builds)) as pool:
+        for running in [pool.submit(build) for build in builds]:
+            running.result()
 
 
 def up(_: argparse.Namespace) -> None:
@@ -27,8 +34,7 @@ def up(_: argparse.Namespace) -> None:
     machine.check_running()
     began = time.monotonic()
     machine.check_building()
-    binaries.build_all()
-    project_images.build_missing()
+    _at_once(binaries.build_all, project_images.build_missing)
     node.up()
     prerequisites.load_images()
     prerequisites.apply()

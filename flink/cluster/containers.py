@@ -42,6 +42,18 @@ def loaded() -> set[str]:
     return set(_ctr("images", "list", "--quiet").split())
 
 
+def kill(container: str) -> None:
+    """Kills all processes of a container with SIGKILL, as the kernel does when memory is exhausted.
+
+    Args:
+      container: its identifier, the part behind `containerd://` in the status of a pod.
+
+    Raises:
+      ClusterError: the container does not run.
+    """
+    _ctr("tasks", "kill", "--all", "--signal=SIGKILL", container)
+
+
 def remove_all() -> None:
     """Kills and removes all containers of the node."""
     if processes.find("containerd") is None:

@@ -74,15 +74,21 @@ def _start_control_plane() -> None:
 def _start_node() -> None:
     kubernetes, folder = binaries.KUBERNETES.file.parent, layout.node_folder()
     _wait_for("containerd", layout.containerd_socket().is_socket, "containerd")
+    start_kubelet()
+    processes.start("kube-proxy", [kubernetes / "kube-proxy", f"--config={folder / 'proxy.yaml'}"])
+    processes.start("coredns", [binaries.COREDNS.file, "-conf", folder / "Corefile"])
+
+
+def start_kubelet() -> None:
+    """Starts the kubelet. While it is stopped (`processes.stop("kubelet")`), pods run on, but nobody looks after them."""
+    folder = layout.node_folder()
     kubelet = [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--config={folder / 'kubelet.yaml'}"]
     place = [
         f"--hostname-override={layout.NODE}",
         f"--node-ip={layout.NODE_ADDRESS}",
         f"--root-dir={folder / 'kubelet'}",
     ]
-    processes.start("kubelet", [kubernetes / "kubelet", *kubelet, *place])
-    processes.start("kube-proxy", [kubernetes / "kube-proxy", f"--config={folder / 'proxy.yaml'}"])
-    processes.start("coredns", [binaries.COREDNS.file, "-conf", folder / "Corefile"])
+    processes.start("kubelet", [binaries.KUBERNETES.file.parent / "kubelet", *kubelet, *place])
 
 
 def etcd_options(folder: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flink.cluster import kafka
+from flink.cluster import containers, kafka, node, processes
 from flink.cluster.kubernetes_client import kubectl
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
@@ -17,6 +17,7 @@ from tests.cluster.on_kubernetes import (
     KubernetesDeployment,
     leading_job_manager,
     name_of,
+    pods,
     require_true_labels,
     set_in_overlay,
 )
@@ -59,10 +60,16 @@ def kill_workers() -> None:
 
 
 def kill_worker_container() -> None:
-    """Ends the pool itself, process 1 of its container, which ignores SIGKILL from the inside."""
-    code = "import os, signal; os.kill(1, signal.SIGTERM)"
-    container = "--container=worker-pool"
-    kubectl("exec", name_of("taskmanager"), IN_NAMESPACE, container, "--", "python", "-c", code)
+    """Kills the whole container from outside, the pool included, which ignores SIGKILL from inside."""
+    (pod,) = pods("taskmanager")
+    statuses = {one["name"]: one for one in pod["status"]["containerStatuses"]}
+    containers.kill(statuses["worker-pool"]["containerID"].removeprefix("containerd://"))
+
+
+def stop_kubelet_for_a_minute() -> None:
+    processes.stop("kubelet")
+    time.sleep(60)
+    node.start_kubelet()
 
 
 def restart_broker() -> None:
@@ -72,7 +79,15 @@ def restart_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    "fail", [kill_workers, kill_worker_container, delete_task_manager, delete_leading_job_manager, restart_broker]
+    "fail",
+    [
+        kill_workers,
+        kill_worker_container,
+        delete_task_manager,
+        delete_leading_job_manager,
+        stop_kubelet_for_a_minute,
+        restart_broker,
+    ],
 )
 def test_nothing_is_lost_and_no_label_is_false(
     running: KubernetesDeployment,
