@@ -80,7 +80,7 @@ def _start_node() -> None:
 
 
 def start_kubelet() -> None:
-    """Starts the kubelet. While it is stopped (`processes.stop("kubelet")`), pods run on, but nobody looks after them."""
+    """Starts the kubelet. While it is stopped (`processes.stop("kubelet")`), pods run on without supervision."""
     folder = layout.node_folder()
     kubelet = [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--config={folder / 'kubelet.yaml'}"]
     place = [

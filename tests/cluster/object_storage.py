@@ -56,7 +56,15 @@ class ObjectStorage:
         )
         ports = [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer")]
         s3 = ["-s3", f"-s3.port={self.port}", f"-s3.config={users}"]
-        command = [str(_program()), "server", f"-dir={self._folder}", f"-ip={self.address}", "-ip.bind=0.0.0.0", *ports, *s3]
+        command = [
+            str(_program()),
+            "server",
+            f"-dir={self._folder}",
+            f"-ip={self.address}",
+            "-ip.bind=0.0.0.0",
+            *ports,
+            *s3,
+        ]
         self._server = ServerProcess(command, self._folder / "server.log")
         deadline = time.monotonic() + _SECONDS
         while not self._answers():

@@ -33,22 +33,26 @@ SELECTOR = "--selector=app=tensorflow-serving"
 
 
 def add_model_servers(overlays: Path) -> None:
-    """The overlay with the component `tensorflow-serving`, whose program no registry here has: our own server instead."""
+    """The overlay with the component `tensorflow-serving`. No registry here has the program: a stand-in runs instead."""
     folder = overlays / ENVIRONMENT
     image, _, tag = project_images.NAMES["worker"].rpartition(":")
     command = ["python", "/server/server.py", "--host=0.0.0.0", "--grpc-port=8500", "--rest-port=8501"]
-    operations = [
-        {"path": "/spec/template/spec/containers/0/command", "value": [*command, "--model=wine=/models/wine/1:1"]},
-        {"path": "/spec/template/spec/containers/0/args", "value": []},
+    container, volumes = "/spec/template/spec/containers/0", "/spec/template/spec/volumes"
+    operations: list[dict[str, Any]] = [
+        {"path": f"{container}/command", "value": [*command, "--model=wine=/models/wine/1:1"]},
+        {"path": f"{container}/args", "value": []},
         # It ends when its standard input does.
-        {"path": "/spec/template/spec/containers/0/stdin", "value": True},
-        {"path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "50m"},
-        {"path": "/spec/template/spec/containers/0/volumeMounts/-", "value": {"name": "server", "mountPath": "/server"}},
-        {"path": "/spec/template/spec/volumes/0", "value": {"name": "models", "configMap": model_files()}},
-        {"path": "/spec/template/spec/volumes/-", "value": {"name": "server", "configMap": {"name": "model-server"}}},
+        {"path": f"{container}/stdin", "value": True},
+        {"path": f"{container}/resources/requests/cpu", "value": "50m"},
+        {
+            "path": f"{container}/volumeMounts/-",
+            "value": {"name": "server", "mountPath": "/server"},
+        },
+        {"path": f"{volumes}/0", "value": {"name": "models", "configMap": model_files()}},
+        {"path": f"{volumes}/-", "value": {"name": "server", "configMap": {"name": "model-server"}}},
     ]
     patch = [{"op": "add", **one} for one in operations]
-    # Not added, which would insert it before the claim.
+    # `add` would insert it before the claim.
     patch[5]["op"] = "replace"
     (folder / "servers.yaml").write_text(yaml.safe_dump(patch), encoding="utf-8")
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}

@@ -49,9 +49,7 @@ def scrape_configuration() -> dict[str, Any]:
                 "metrics_path": endpoint["path"],
                 "scrape_interval": endpoint["interval"],
                 "scrape_timeout": endpoint["scrapeTimeout"],
-                "kubernetes_sd_configs": [
-                    {"role": "pod", "namespaces": {"names": [monitor["metadata"]["namespace"]]}}
-                ],
+                "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [monitor["metadata"]["namespace"]]}}],
                 "relabel_configs": [*keep, port, *relabelings, pod],
             }
         ]

@@ -1,6 +1,6 @@
 """Every overlay, applied to a real API server as a strict dry run, with the operators' own definitions.
 
-Where Kubernetes is not in the cache, these tests are not collected: building it takes a quarter of an hour. See conftest.py.
+They are collected only where Kubernetes is in the cache (conftest.py): building it takes a quarter of an hour.
 """
 
 from __future__ import annotations
