@@ -16,11 +16,14 @@ from flink.cluster import kafka, prerequisites, versions
 from flink.cluster.kubernetes_client import kubectl
 from flink.deployment import overlay
 from models.model_topic.publisher import ModelPublisher
+from models.records.record_type import Row
 from tests.end_to_end.deployment import Deployment, Result
 
 ENVIRONMENT = "local"
 IN_NAMESPACE = f"--namespace={prerequisites.NAMESPACE}"
 RATE = 100
+# The inputs of `save_version_model`.
+INPUTS = {"x": ("alcohol",)}
 
 
 @dataclass
@@ -43,6 +46,13 @@ class KubernetesDeployment(Deployment):
     def models(self) -> ModelPublisher:
         """The publisher's side."""
         return ModelPublisher(self.kafka, self.topic("models"))
+
+    def first_scored(self, model: Path, row: Row) -> None:
+        """Publishes the first model, and returns once it scores."""
+        self.publish("wine", model, INPUTS)
+        # This record may be ahead of the model; those that follow its result are not.
+        self.results_of(self.send([row]), seconds=240.0)
+        require_true_labels(self.score(*[row] * 50))
 
     def wait_for_more_results(self, count: int = 300, seconds: float = 240.0) -> None:
         """Waits until so many more have come."""

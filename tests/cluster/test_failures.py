@@ -13,6 +13,7 @@ from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
     IN_NAMESPACE,
+    INPUTS,
     RATE,
     KubernetesDeployment,
     leading_job_manager,
@@ -24,7 +25,6 @@ from tests.cluster.on_kubernetes import (
 from tests.end_to_end.flink.flink_deployment import duplicates, longest_gap
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-X = {"x": ("alcohol",)}
 # What a user may count on, on a busy machine; docs/how-to/kubernetes.md has what was measured.
 GAP_SECONDS = 120.0
 
@@ -36,9 +36,7 @@ def running(
     """The deployment with two job managers, and a model that scores."""
     set_in_overlay("/spec/jobManager/replicas", 2)
     assert command("deploy") == 0
-    deployment.publish("wine", version_model(1), X)
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
-    deployment.results_of(deployment.send([wine] * 50), seconds=240.0)
+    deployment.first_scored(version_model(1), wine)
     return deployment
 
 
@@ -102,7 +100,7 @@ def test_nothing_is_lost_and_no_label_is_false(
         fail()
         failed = time.monotonic()
         # Published while the job may be down: what restarts must not score with the older one any more.
-        published = running.publish("wine", version_model(_next(running)), X).model_version
+        published = running.publish("wine", version_model(_next(running)), INPUTS).model_version
         running.wait_for_version(published)
         recovered = time.monotonic() - failed
         running.wait_for_more_results()

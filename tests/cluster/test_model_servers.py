@@ -19,6 +19,7 @@ from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
     ENVIRONMENT,
     IN_NAMESPACE,
+    INPUTS,
     RATE,
     KubernetesDeployment,
     edit_yaml,
@@ -33,7 +34,7 @@ SELECTOR = "--selector=app=tensorflow-serving"
 
 
 def add_model_servers(overlays: Path) -> None:
-    """The overlay with the component `tensorflow-serving`. No registry here has the program: a stand-in runs instead."""
+    """The overlay with the component `tensorflow-serving` and our stand-in for its program, which is in no registry."""
     folder = overlays / ENVIRONMENT
     image, _, tag = project_images.NAMES["worker"].rpartition(":")
     command = ["python", "/server/server.py", "--host=0.0.0.0", "--grpc-port=8500", "--rest-port=8501"]
@@ -96,8 +97,7 @@ def running(
     create_config_maps(version_model(1))
     add_model_servers(overlays)
     assert command("deploy") == 0
-    inputs = {"x": ("alcohol",)}
-    descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location=LOCATION, inputs=inputs)
+    descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location=LOCATION, inputs=INPUTS)
     deployment.models.publish(descriptor)
     deployment.results_of(deployment.send([wine]), seconds=240.0)
     yield deployment

@@ -25,7 +25,6 @@ from tests.cluster.on_kubernetes import (
 from tests.end_to_end.flink.flink_deployment import duplicates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-X = {"x": ("alcohol",)}
 BUCKET = "beam-serving"
 
 
@@ -72,8 +71,7 @@ def running(
     """The deployment, whose model scores."""
     keep_state_in(storage, overlays)
     assert command("deploy") == 0
-    deployment.publish("wine", version_model(1), X)
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
+    deployment.first_scored(version_model(1), wine)
     yield deployment
     # Before the storage ends, which the job needs to the last.
     assert command("delete") == 0

@@ -21,7 +21,6 @@ from tests.flink.kubernetes import overlays as rendered_overlays
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 IMAGE = "localhost/beam-serving-prometheus:tests"
 FILES = Path(__file__).parent / "images" / "prometheus"
-X = {"x": ("alcohol",)}
 
 
 def scrape_configuration() -> dict[str, Any]:
@@ -84,8 +83,7 @@ def test_metrics_of_flink_and_of_the_pipeline_arrive(
     prometheus: None, command: Command, deployment: KubernetesDeployment, version_model: SaveVersion, wine: Row
 ) -> None:
     assert command("deploy") == 0
-    deployment.publish("wine", version_model(1), X)
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
+    deployment.first_scored(version_model(1), wine)
     wait_until(lambda: query("up") == {"jobmanager": 1.0, "taskmanager": 1.0}, "both kinds of pods are scraped", 90.0)
     assert query("sum by (component) (flink_jobmanager_numRunningJobs)") == {"jobmanager": 1.0}
     deployment.score(*[wine] * 50)

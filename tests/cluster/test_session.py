@@ -24,7 +24,6 @@ from tests.cluster.on_kubernetes import (
 from tests.end_to_end.flink.flink_deployment import duplicates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-X = {"x": ("alcohol",)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,9 +53,7 @@ def test_the_job_runs_on_the_session_cluster(
 ) -> None:
     assert command("deploy") == 0
     assert rest("overview")["jobs-running"] == 1
-    deployment.publish("wine", version_model(1), X)
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
-    require_true_labels(deployment.score(*[wine] * 50))
+    deployment.first_scored(version_model(1), wine)
 
 
 def test_an_upgrade_restarts_the_job_and_not_the_cluster(
