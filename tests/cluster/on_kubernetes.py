@@ -104,6 +104,12 @@ def add_serving_option(name: str, value: object) -> None:
     edit_yaml(folder / "kustomization.yaml", lambda content: content.update(configMapGenerator=[generator]))
 
 
+def add_component(name: str) -> None:
+    """Adds a component to the overlay, before those that it has."""
+    path = overlay.OVERLAYS / ENVIRONMENT / "kustomization.yaml"
+    edit_yaml(path, lambda content: content.setdefault("components", []).insert(0, f"../../components/{name}"))
+
+
 def set_in_overlay(path: str, value: object) -> None:
     """Changes a value of the FlinkDeployment in the overlay, such as /spec/job/parallelism."""
 

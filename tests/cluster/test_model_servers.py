@@ -22,6 +22,7 @@ from tests.cluster.on_kubernetes import (
     INPUTS,
     RATE,
     KubernetesDeployment,
+    add_component,
     edit_yaml,
     require_true_labels,
     wait_until,
@@ -60,13 +61,13 @@ def add_model_servers(overlays: Path) -> None:
     gone = {**claim, "metadata": {"name": "tensorflow-serving-models", "namespace": prerequisites.NAMESPACE}}
 
     def change(content: dict[str, Any]) -> None:
-        content["components"] = ["../../components/tensorflow-serving"]
         content["images"].append({"name": "tensorflow/serving", "newName": image, "newTag": tag})
         content["patches"] += [
             {"path": "servers.yaml", "target": {"kind": "Deployment"}},
             {"patch": yaml.safe_dump({"$patch": "delete", **gone})},
         ]
 
+    add_component("tensorflow-serving")
     edit_yaml(folder / "kustomization.yaml", change)
 
 

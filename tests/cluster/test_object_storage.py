@@ -17,6 +17,7 @@ from tests.cluster.on_kubernetes import (
     IN_NAMESPACE,
     RATE,
     KubernetesDeployment,
+    add_component,
     add_serving_option,
     edit_yaml,
     leading_job_manager,
@@ -51,9 +52,9 @@ def keep_state_in(storage: ObjectStorage, overlays: Path) -> None:
 
     def change(content: dict[str, list[object]]) -> None:
         content["resources"].remove("storage.yaml")
-        content["components"] = ["../../components/storage-s3"]
         content["patches"][0] = {"path": "endpoint.yaml", "target": {"kind": "FlinkDeployment"}}
 
+    add_component("storage-s3")
     edit_yaml(folder / "kustomization.yaml", change)
     port = {"port": storage.port}
     edit_yaml(folder / "network-policy.yaml", lambda policy: policy["spec"]["egress"][1]["ports"].append(port))

@@ -15,6 +15,7 @@ from tests.cluster.on_kubernetes import (
     IN_NAMESPACE,
     RATE,
     KubernetesDeployment,
+    add_component,
     add_serving_option,
     edit_yaml,
     pods,
@@ -39,12 +40,12 @@ def session_overlay(overlays: Path) -> None:
     pod = "/spec/template/spec/initContainers/1/resources/requests/cpu"
 
     def change(content: dict[str, list[object]]) -> None:
-        content["components"] = ["../../components/session"]
         content["patches"] += [
             {"patch": smaller, "target": {"kind": "FlinkSessionJob"}},
             {"patch": f"- op: replace\n  path: {pod}\n  value: 100m\n", "target": {"kind": "Deployment"}},
         ]
 
+    add_component("session")
     edit_yaml(folder / "kustomization.yaml", change)
 
 

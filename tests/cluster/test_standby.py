@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -10,11 +10,10 @@ from flink.cluster.kubernetes_client import kubectl
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
-    ENVIRONMENT,
     IN_NAMESPACE,
     RATE,
     KubernetesDeployment,
-    edit_yaml,
+    add_component,
     pods,
     require_true_labels,
     rest,
@@ -55,17 +54,15 @@ def _log_of_pool(pod: str) -> str:
 
 def test_a_spare_task_manager_halves_the_gap(
     command: Command,
-    overlays: Path,
     deployment: KubernetesDeployment,
     version_model: SaveVersion,
     wine: Row,
-    record_property: pytest.RecordProperty,
+    record_property: Callable[[str, object], None],
 ) -> None:
     assert command("deploy") == 0
     deployment.first_scored(version_model(1), wine)
     without = gap_after_a_loss(deployment, wine)
-    component = ["../../components/standby"]
-    edit_yaml(overlays / ENVIRONMENT / "kustomization.yaml", lambda content: content.update(components=component))
+    add_component("standby")
     assert command("upgrade") == 0
     wait_until(spare_is_ready, "the spare task manager is ready", 240.0)
     with_spare = gap_after_a_loss(deployment, wine)
