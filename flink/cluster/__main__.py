@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from flink.cluster import binaries, containers, kafka, layout, machine, node, prerequisites, processes, project_images
 from flink.cluster import demo as play
+from flink.cluster import layout, machine, processes
+from flink.cluster.building import binaries, project_images
 from flink.cluster.errors import ClusterError
+from flink.cluster.node import containers, single_node
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment.errors import DeploymentError
 from models.errors import ServingError
 from runners.local.cache_folder import announce
@@ -35,7 +38,7 @@ def up(_: argparse.Namespace) -> None:
     began = time.monotonic()
     machine.check_building()
     _at_once(binaries.build_all, project_images.build_missing)
-    node.up()
+    single_node.up()
     prerequisites.load_images()
     prerequisites.apply()
     announce(f"The cluster is up after {time.monotonic() - began:.0f} s.")
@@ -52,13 +55,13 @@ def up(_: argparse.Namespace) -> None:
 def down(_: argparse.Namespace) -> None:
     """Ends the cluster and restores the machine; programs and images stay in the cache."""
     kafka.down()
-    node.down()
+    single_node.down()
     announce("The cluster is down.")
 
 
 def status(_: argparse.Namespace) -> None:
     """Prints which programs of the cluster run; raises ClusterError unless all do."""
-    stopped = [name for name in (*node.PROGRAMS, "kafka") if processes.find(name) is None]
+    stopped = [name for name in (*single_node.PROGRAMS, "kafka") if processes.find(name) is None]
     if stopped:
         raise ClusterError(f"not running: {', '.join(stopped)}; make kubernetes-up starts the cluster")
     print("The cluster is up.")
@@ -72,7 +75,7 @@ def load(given: argparse.Namespace) -> None:
 
 def demo(given: argparse.Namespace) -> None:
     """Starts the cluster unless it is up, deploys the project, and plays the demo on it."""
-    if not node.is_up():
+    if not single_node.is_up():
         up(given)
     play.run()
 

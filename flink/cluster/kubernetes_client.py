@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flink.cluster import layout
-from flink.cluster.binaries import KUBERNETES
+from flink.cluster.building.binaries import KUBERNETES
 from flink.cluster.commands import run
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from flink.cluster import kafka, prerequisites, versions
+from flink.cluster import versions
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment import overlay
 from models.model_topic.publisher import ModelPublisher
 from models.records.record_type import Row

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from flink.cluster import containers, kafka, node, processes
+from flink.cluster import processes
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import containers, single_node
+from flink.cluster.platform import kafka
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
@@ -67,7 +69,7 @@ def kill_worker_container() -> None:
 def stop_kubelet_for_a_minute() -> None:
     processes.stop("kubelet")
     time.sleep(60)
-    node.start_kubelet()
+    single_node.start_kubelet()
 
 
 def restart_broker() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flink.cluster import prerequisites, project_images
+from flink.cluster.building import project_images
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.platform import prerequisites
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from flink.cluster import container_images, containers
+from flink.cluster.building import container_images
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import containers
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import ENVIRONMENT, IN_NAMESPACE, KubernetesDeployment, wait_until

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from flink.cluster import binaries
-from flink.cluster.certificates import Authority, write_signing_key
+from flink.cluster.building import binaries
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
+from flink.cluster.node.certificates import Authority, write_signing_key
 from runners.local.free_ports import HOST, free_port
 from runners.local.server_process import ServerProcess, end_of_log
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from flink.cluster.definitions import custom_resource_definitions
 from flink.cluster.errors import ClusterError
+from flink.cluster.platform.definitions import custom_resource_definitions
 from tests.flink.kubernetes import overlays
 from tests.flink.kubernetes.api_server import ApiServer
 from tests.flink.kubernetes.fetched import strimzi_crds

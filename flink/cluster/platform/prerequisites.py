@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flink.cluster import base_images, containers, kafka, layout, project_images, versions
-from flink.cluster.definitions import custom_resource_definitions
+from flink.cluster import layout, versions
+from flink.cluster.building import base_images, project_images
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import containers
+from flink.cluster.platform import kafka
+from flink.cluster.platform.definitions import custom_resource_definitions
 from runners.local.cache_folder import announce
 
 NAMESPACE = "beam-serving"

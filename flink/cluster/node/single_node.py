@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flink.cluster import binaries, cgroups, configuration, containers, layout, machine, network, processes
+from flink.cluster import layout, machine, processes
+from flink.cluster.building import binaries
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import cgroups, configuration, containers, network
 from runners.local.cache_folder import announce
 
 _SECONDS = 90.0

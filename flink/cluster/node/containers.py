@@ -7,7 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from flink.cluster import container_images, layout, processes
+from flink.cluster import layout, processes
+from flink.cluster.building import container_images
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from runners.local.cache_folder import announce
