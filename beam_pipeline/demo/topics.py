@@ -24,7 +24,11 @@ _EMBEDDED_SETTINGS = {"consumer.fetch.wait.max.ms": "10"}
 
 @dataclass(frozen=True)
 class DemoTopics:
-    """The names of the topics and of the consumer group."""
+    """The names of the topics and of the consumer group.
+
+    Attributes:
+      record_partitions: the number of partitions of the records, and that of the results.
+    """
 
     records: str
     models: str
@@ -32,6 +36,7 @@ class DemoTopics:
     dead_letters: str
     status: str
     group: str
+    record_partitions: int = RECORD_PARTITIONS
 
     @classmethod
     def named(cls, prefix: str) -> DemoTopics:
@@ -42,9 +47,9 @@ class DemoTopics:
     def partitions(self) -> dict[str, int]:
         """The number of partitions of each topic."""
         return {
-            self.records: RECORD_PARTITIONS,
+            self.records: self.record_partitions,
             self.models: 1,
-            self.results: RECORD_PARTITIONS,
+            self.results: self.record_partitions,
             self.dead_letters: 1,
             self.status: 1,
         }

@@ -20,7 +20,10 @@ from runners.local.cache_folder import announce
 
 ENVIRONMENT = "local"
 _SECONDS = 600.0
-_TOPICS = DemoTopics("records", "models", "results", "dead-letters", "status", "wine-serving")
+_TOPICS = DemoTopics(
+    *("records", "models", "results", "dead-letters", "status", "wine-serving"),
+    record_partitions=kafka.TOPICS["results"],
+)
 _STATE = ("get", "flinkdeployment", "beam-serving", f"--namespace={prerequisites.NAMESPACE}")
 
 
