@@ -41,8 +41,9 @@ class DemoTopics:
     @classmethod
     def named(cls, prefix: str) -> DemoTopics:
         """Topics whose names start with `prefix`."""
-        names = ("records", "models", "results", "dead-letters", "status", "group")
-        return cls(*(f"{prefix}-{name}" for name in names))
+        kinds = ("records", "models", "results", "dead-letters", "status", "group")
+        records, models, results, dead_letters, status, group = (f"{prefix}-{kind}" for kind in kinds)
+        return cls(records, models, results, dead_letters, status, group)
 
     def partitions(self) -> dict[str, int]:
         """The number of partitions of each topic."""
