@@ -24,7 +24,11 @@ _EMBEDDED_SETTINGS = {"consumer.fetch.wait.max.ms": "10"}
 
 @dataclass(frozen=True)
 class DemoTopics:
-    """The names of the topics and of the consumer group."""
+    """The names of the topics and of the consumer group.
+
+    Attributes:
+      record_partitions: the number of partitions of the records, and that of the results.
+    """
 
     records: str
     models: str
@@ -32,19 +36,21 @@ class DemoTopics:
     dead_letters: str
     status: str
     group: str
+    record_partitions: int = RECORD_PARTITIONS
 
     @classmethod
     def named(cls, prefix: str) -> DemoTopics:
         """Topics whose names start with `prefix`."""
-        names = ("records", "models", "results", "dead-letters", "status", "group")
-        return cls(*(f"{prefix}-{name}" for name in names))
+        kinds = ("records", "models", "results", "dead-letters", "status", "group")
+        records, models, results, dead_letters, status, group = (f"{prefix}-{kind}" for kind in kinds)
+        return cls(records, models, results, dead_letters, status, group)
 
     def partitions(self) -> dict[str, int]:
         """The number of partitions of each topic."""
         return {
-            self.records: RECORD_PARTITIONS,
+            self.records: self.record_partitions,
             self.models: 1,
-            self.results: RECORD_PARTITIONS,
+            self.results: self.record_partitions,
             self.dead_letters: 1,
             self.status: 1,
         }

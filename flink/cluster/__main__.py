@@ -6,22 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from flink.cluster import (
-    binaries,
-    containers,
-    engines,
-    kafka,
-    kubernetes_client,
-    layout,
-    machine,
-    node,
-    prerequisites,
-    processes,
-    project_images,
-)
 from flink.cluster import demo as play
+from flink.cluster import engines, kubernetes_client, layout, machine, processes
+from flink.cluster.building import binaries, project_images
 from flink.cluster.errors import ClusterError
+from flink.cluster.node import containers, single_node
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment.errors import DeploymentError
 from models.errors import ServingError
 from runners.local.cache_folder import announce
@@ -32,8 +24,14 @@ PACKAGES_HINT = "KUBERNETES=packages builds one from packages instead"
 def build(_: argparse.Namespace) -> None:
     """Builds the programs that are not in the cache, and the project's images from the current sources."""
     machine.check_building()
-    binaries.build_all()
-    project_images.build_all()
+    _at_once(binaries.build_all, project_images.build_all)
+
+
+def _at_once(*builds: Callable[[], None]) -> None:
+    """Runs builds beside each other: compilers need processors, installers of packages wait for disk and network."""
+    with ThreadPoolExecutor(len(builds)) as pool:
+        for running in [pool.submit(build) for build in builds]:
+            running.result()
 
 
 def up(given: argparse.Namespace) -> None:
@@ -45,9 +43,8 @@ def up(given: argparse.Namespace) -> None:
     machine.check_running()
     began = time.monotonic()
     machine.check_building()
-    binaries.build_all()
-    project_images.build_missing()
-    node.up()
+    _at_once(binaries.build_all, project_images.build_missing)
+    single_node.up()
     prerequisites.load_images()
     prerequisites.apply()
     announce(f"The cluster is up after {time.monotonic() - began:.0f} s.")
@@ -79,7 +76,7 @@ def down(_: argparse.Namespace) -> None:
     kafka.down()
     engine = engines.running()
     if engine is None:
-        node.down()
+        single_node.down()
     else:
         engines.delete(engine)
     announce("The cluster is down.")
@@ -87,7 +84,7 @@ def down(_: argparse.Namespace) -> None:
 
 def status(_: argparse.Namespace) -> None:
     """Prints which programs of the cluster run; raises ClusterError unless all do."""
-    programs = ("kafka",) if engines.running() else (*node.PROGRAMS, "kafka")
+    programs = ("kafka",) if engines.running() else (*single_node.PROGRAMS, "kafka")
     stopped = [name for name in programs if processes.find(name) is None]
     if stopped:
         raise ClusterError(f"not running: {', '.join(stopped)}; make kubernetes-up starts the cluster")
@@ -106,7 +103,7 @@ def load(given: argparse.Namespace) -> None:
 
 def demo(given: argparse.Namespace) -> None:
     """Starts the cluster unless it is up, deploys the project, and plays the demo on it."""
-    if not node.is_up() and engines.running() is None:
+    if not single_node.is_up() and engines.running() is None:
         up(given)
     play.run()
 

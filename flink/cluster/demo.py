@@ -8,8 +8,10 @@ from rich.console import Console
 
 from beam_pipeline.demo.run import Demo, DemoSettings, work_folder
 from beam_pipeline.demo.topics import DemoTopics
-from flink.cluster import binaries, kafka, layout, prerequisites
+from flink.cluster import layout
+from flink.cluster.building import binaries
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment import commands, revisions
 from flink.deployment.kubectl import Kubectl
 from models.errors import PipelineFailedError
@@ -18,7 +20,10 @@ from runners.local.cache_folder import announce
 
 ENVIRONMENT = "local"
 _SECONDS = 600.0
-_TOPICS = DemoTopics("records", "models", "results", "dead-letters", "status", "wine-serving")
+_TOPICS = DemoTopics(
+    *("records", "models", "results", "dead-letters", "status", "wine-serving"),
+    record_partitions=kafka.TOPICS["results"],
+)
 _STATE = ("get", "flinkdeployment", "beam-serving", f"--namespace={prerequisites.NAMESPACE}")
 
 

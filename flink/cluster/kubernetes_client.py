@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from flink.cluster import layout
-from flink.cluster.binaries import KUBERNETES
+from flink.cluster.building.binaries import KUBERNETES
 from flink.cluster.commands import run
 
 

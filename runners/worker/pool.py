@@ -63,6 +63,7 @@ def work(name: str, control: str) -> None:
 def wait_for_work(model_types: Sequence[str]) -> None:
     """Imports the engines of these model types, waits until the pool needs a worker, and is that worker."""
     prepare_engines(model_types)
+    _LOGGER.info("the standby process is ready: it has imported %s", ", ".join(model_types))
     assignment = wait_for_assignment()
     if assignment is not None:
         work(assignment.name, assignment.control)

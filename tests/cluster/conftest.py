@@ -9,8 +9,9 @@ import pytest
 
 from beam_pipeline.demo.wine import as_record, load_wines
 from flink.cluster import __main__ as command_line
-from flink.cluster import kafka, node, prerequisites
 from flink.cluster.demo import use_cluster
+from flink.cluster.node import single_node
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment import overlay
 from flink.deployment.__main__ import main as deployment_main
 from flink.deployment.kubectl import Kubectl
@@ -26,7 +27,7 @@ SaveVersion = Callable[[int], Path]
 @pytest.fixture(scope="session", autouse=True)
 def cluster() -> Iterator[None]:
     """The running cluster."""
-    was_up = node.is_up()
+    was_up = single_node.is_up()
     if not was_up:
         assert command_line.main(["up", "--with=packages"]) == 0
     use_cluster()

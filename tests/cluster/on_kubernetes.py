@@ -12,15 +12,19 @@ from typing import Any
 
 import yaml
 
-from flink.cluster import kafka, prerequisites, versions
+from flink.cluster import versions
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.platform import kafka, prerequisites
 from flink.deployment import overlay
 from models.model_topic.publisher import ModelPublisher
+from models.records.record_type import Row
 from tests.end_to_end.deployment import Deployment, Result
 
 ENVIRONMENT = "local"
 IN_NAMESPACE = f"--namespace={prerequisites.NAMESPACE}"
 RATE = 100
+# The inputs of `save_version_model`.
+INPUTS = {"x": ("alcohol",)}
 
 
 @dataclass
@@ -43,6 +47,17 @@ class KubernetesDeployment(Deployment):
     def models(self) -> ModelPublisher:
         """The publisher's side."""
         return ModelPublisher(self.kafka, self.topic("models"))
+
+    def first_scored(self, model: Path, row: Row) -> None:
+        """Publishes the first model, and returns once it scores."""
+        self.publish("wine", model, INPUTS)
+        # Records may be ahead of the model, and on a busy machine for long.
+        self.eventually(lambda: self._scores(row), "the first model scores", 240.0)
+        require_true_labels(self.results_of(self.send([row] * 50), seconds=60.0))
+
+    def _scores(self, row: Row) -> bool:
+        (result,) = self.results_of(self.send([row]), seconds=240.0)
+        return result.version is not None
 
     def wait_for_more_results(self, count: int = 300, seconds: float = 240.0) -> None:
         """Waits until so many more have come."""
@@ -92,6 +107,12 @@ def add_serving_option(name: str, value: object) -> None:
         "files": ["serving.yaml"],
     }
     edit_yaml(folder / "kustomization.yaml", lambda content: content.update(configMapGenerator=[generator]))
+
+
+def add_component(name: str) -> None:
+    """Adds a component to the overlay, before those that it has."""
+    path = overlay.OVERLAYS / ENVIRONMENT / "kustomization.yaml"
+    edit_yaml(path, lambda content: content.setdefault("components", []).insert(0, f"../../components/{name}"))
 
 
 def set_in_overlay(path: str, value: object) -> None:

@@ -7,23 +7,26 @@ from collections.abc import Callable
 
 import pytest
 
-from flink.cluster import kafka
+from flink.cluster import processes
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import containers, single_node
+from flink.cluster.platform import kafka
 from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
     IN_NAMESPACE,
+    INPUTS,
     RATE,
     KubernetesDeployment,
     leading_job_manager,
     name_of,
+    pods,
     require_true_labels,
     set_in_overlay,
 )
 from tests.end_to_end.flink.flink_deployment import duplicates, longest_gap
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-X = {"x": ("alcohol",)}
 # What a user may count on, on a busy machine; docs/how-to/kubernetes.md has what was measured.
 GAP_SECONDS = 120.0
 
@@ -35,9 +38,7 @@ def running(
     """The deployment with two job managers, and a model that scores."""
     set_in_overlay("/spec/jobManager/replicas", 2)
     assert command("deploy") == 0
-    deployment.publish("wine", version_model(1), X)
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
-    deployment.results_of(deployment.send([wine] * 50), seconds=240.0)
+    deployment.first_scored(version_model(1), wine)
     return deployment
 
 
@@ -59,10 +60,16 @@ def kill_workers() -> None:
 
 
 def kill_worker_container() -> None:
-    """Ends the pool itself, process 1 of its container, which ignores SIGKILL from the inside."""
-    code = "import os, signal; os.kill(1, signal.SIGTERM)"
-    container = "--container=worker-pool"
-    kubectl("exec", name_of("taskmanager"), IN_NAMESPACE, container, "--", "python", "-c", code)
+    """Kills the whole container from outside, the pool included, which ignores SIGKILL from inside."""
+    (pod,) = pods("taskmanager")
+    statuses = {one["name"]: one for one in pod["status"]["containerStatuses"]}
+    containers.kill(statuses["worker-pool"]["containerID"].removeprefix("containerd://"))
+
+
+def stop_kubelet_for_a_minute() -> None:
+    processes.stop("kubelet")
+    time.sleep(60)
+    single_node.start_kubelet()
 
 
 def restart_broker() -> None:
@@ -72,7 +79,15 @@ def restart_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    "fail", [kill_workers, kill_worker_container, delete_task_manager, delete_leading_job_manager, restart_broker]
+    "fail",
+    [
+        kill_workers,
+        kill_worker_container,
+        delete_task_manager,
+        delete_leading_job_manager,
+        stop_kubelet_for_a_minute,
+        restart_broker,
+    ],
 )
 def test_nothing_is_lost_and_no_label_is_false(
     running: KubernetesDeployment,
@@ -87,7 +102,7 @@ def test_nothing_is_lost_and_no_label_is_false(
         fail()
         failed = time.monotonic()
         # Published while the job may be down: what restarts must not score with the older one any more.
-        published = running.publish("wine", version_model(_next(running)), X).model_version
+        published = running.publish("wine", version_model(_next(running)), INPUTS).model_version
         running.wait_for_version(published)
         recovered = time.monotonic() - failed
         running.wait_for_more_results()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flink.cluster import container_images
-from flink.cluster.project_images import NAMES, dockerfile
+from flink.cluster.building import container_images
+from flink.cluster.building.project_images import NAMES, dockerfile
 from flink.cluster.versions import base_images
 
 # Without the last base image, because the look-alikes here are larger than the originals.

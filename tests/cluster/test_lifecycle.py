@@ -12,6 +12,7 @@ from models.records.record_type import Row
 from tests.cluster.conftest import Command, SaveVersion
 from tests.cluster.on_kubernetes import (
     IN_NAMESPACE,
+    INPUTS,
     RATE,
     KubernetesDeployment,
     add_serving_option,
@@ -24,7 +25,6 @@ from tests.end_to_end.deployment import Result
 from tests.end_to_end.flink.flink_deployment import duplicates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-X = {"x": ("alcohol",)}
 
 
 def job_spec() -> dict[str, object]:
@@ -44,12 +44,8 @@ def test_what_is_deployed_scores_records(
     assert command("deploy") == 0
     assert rest("overview")["jobs-running"] == 1
     assert len(pods("taskmanager")) == 1
-    deployment.publish("wine", version_model(1), X)
-    # The first record may be ahead of the model; the others come after its result.
-    deployment.results_of(deployment.send([wine]), seconds=240.0)
-    scored = deployment.score(*[wine] * 50)
-    assert {result.version for result in scored} == {1}
-    require_true_labels(scored)
+    deployment.first_scored(version_model(1), wine)
+    assert deployment.latest().version == 1
 
 
 def test_pods_are_confined_as_the_manifests_say(deployment: KubernetesDeployment) -> None:
@@ -84,7 +80,7 @@ def test_a_swap_changes_the_label_and_the_answer_together(
     deployment: KubernetesDeployment, version_model: SaveVersion, wine: Row
 ) -> None:
     with deployment.records_coming(wine, a_second=RATE) as sent:
-        deployment.publish("wine", version_model(2), X)
+        deployment.publish("wine", version_model(2), INPUTS)
         deployment.wait_for_version(2)
     results = deployment.results_of_all(sent)
     require_true_labels(results)

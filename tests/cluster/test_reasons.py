@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flink.cluster import kafka, prerequisites
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.platform import kafka, prerequisites
 from tests.cluster.conftest import Command
 from tests.cluster.on_kubernetes import ENVIRONMENT, IN_NAMESPACE, edit_yaml
 

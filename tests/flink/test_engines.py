@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from flink.cluster import __main__ as command_line
-from flink.cluster import engines, kafka, layout, node, prerequisites, project_images
+from flink.cluster import engines, layout
+from flink.cluster.building import project_images
 from flink.cluster.errors import ClusterError, MissingPartError
+from flink.cluster.platform import kafka, prerequisites
 
 GATEWAY = "172.19.0.1"
 NETWORK = json.dumps([{"IPAM": {"Config": [{"Gateway": "fc00:f853::1"}, {"Gateway": GATEWAY}, {}]}}])
@@ -166,7 +168,7 @@ def test_an_image_is_loaded_into_the_engine_that_runs(machine: Machine) -> None:
     engines.create(engine)
     assert command_line.main(["load", WORKER]) == 0
     assert machine.calls("k3d")[-1].startswith(f"k3d image import --cluster beam-serving {WORKER}")
-    assert not node.is_up()
+    assert not single_node.is_up()
 
 
 def test_the_broker_is_reached_at_the_gateway_and_the_name_service_is_the_clusters_own() -> None:

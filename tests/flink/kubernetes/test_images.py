@@ -99,9 +99,16 @@ def test_the_worker_is_the_pool_that_the_tests_on_a_real_cluster_use() -> None:
 def test_python_packages_are_installed_as_the_lock_file_pins_them(dockerfile: str) -> None:
     content = (ROOT / dockerfile).read_text()
     assert re.search(rf"^COPY {LOCK.name} ", content, re.MULTILINE)
-    installs = re.findall(r"pip install (.+?)(?:&&|\Z)", content.replace("\\\n", " "), re.DOTALL)
-    assert len(installs) == 1
-    assert re.search(rf"--constraint \S*/{LOCK.name} ", installs[0])
+    lines = content.replace("\\\n", " ")
+    installs = re.findall(r"pip (?:--python \S+ )?install (.+?)(?:&&|\Z)", lines, re.DOTALL)
+    (resolving,) = (options for options in installs if "--no-deps --no-index" not in options)
+    assert re.search(rf"--constraint (?:\S*/)?{LOCK.name} ", resolving)
+
+
+def test_a_changed_source_does_not_install_the_packages_again() -> None:
+    stages = re.split(r"^FROM ", text("worker"), flags=re.MULTILINE)
+    (packages,) = (stage for stage in stages if "--constraint" in stage)
+    assert not re.search(r"^COPY .*\b(beam_pipeline|models|runners|transforms)\b", packages, re.MULTILINE)
 
 
 def test_the_wheel_is_made_of_what_setup_finds() -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flink.cluster import base_images, container_images, machine, versions
+from flink.cluster import machine, versions
+from flink.cluster.building import base_images, container_images
 from flink.cluster.commands import run
 from runners.worker.wheel import build_wheel
 from tests.flink.kubernetes.fetched import fetched

@@ -252,7 +252,7 @@ class RestHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/test/calls":
             return self._send(200, self._behaviour.calls)
-        return self._answer(self._metadata)
+        return self._answer(self._metadata if self.path.endswith("/metadata") else self._status)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -268,6 +268,11 @@ class RestHandler(BaseHTTPRequestHandler):
             self._send(200, method())
         except ServingStatusError as error:
             self._send(HTTP_STATUS[error.code], {"error": error.text})
+
+    def _status(self) -> Any:
+        version, _ = self._models.find(self._model_spec(""))
+        status = {"error_code": "OK", "error_message": ""}
+        return {"model_version_status": [{"version": str(version), "state": "AVAILABLE", "status": status}]}
 
     def _metadata(self) -> Any:
         message = self._models.metadata(self._model_spec("/metadata"))
@@ -383,6 +388,7 @@ def _predictions(outputs: Mapping[str, Any]) -> list[Any]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="the address at which it listens")
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--rest-port", type=int, required=True)
     parser.add_argument("--model", action="append", default=[], metavar="NAME=PATH[:VERSION]")
@@ -403,10 +409,10 @@ def start_grpc(arguments: argparse.Namespace, service: PredictionService) -> Any
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
     server = grpc.server(ThreadPoolExecutor(32), options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    server.add_insecure_port(f"127.0.0.1:{arguments.grpc_port}")
+    server.add_insecure_port(f"{arguments.host}:{arguments.grpc_port}")
     if arguments.grpc_tls_port:
         pair = (arguments.tls_key.read_bytes(), arguments.tls_certificate.read_bytes())
-        server.add_secure_port(f"127.0.0.1:{arguments.grpc_tls_port}", grpc.ssl_server_credentials([pair]))
+        server.add_secure_port(f"{arguments.host}:{arguments.grpc_tls_port}", grpc.ssl_server_credentials([pair]))
     server.start()
     return server
 
@@ -416,11 +422,11 @@ class RestServer(ThreadingHTTPServer):
 
 
 def start_rest(arguments: argparse.Namespace, handler: Any) -> None:
-    servers = [RestServer(("127.0.0.1", arguments.rest_port), handler)]
+    servers = [RestServer((arguments.host, arguments.rest_port), handler)]
     if arguments.rest_tls_port:
         context = SSLContext(PROTOCOL_TLS_SERVER)
         context.load_cert_chain(arguments.tls_certificate, arguments.tls_key)
-        secure = RestServer(("127.0.0.1", arguments.rest_tls_port), handler)
+        secure = RestServer((arguments.host, arguments.rest_tls_port), handler)
         secure.socket = context.wrap_socket(secure.socket, server_side=True)
         servers.append(secure)
     for server in servers:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flink.cluster import container_images, versions
+from flink.cluster import versions
+from flink.cluster.building import container_images
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from runners.local.cache_folder import announce, cache_folder, locked

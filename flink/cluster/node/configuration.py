@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from flink.cluster import layout
-from flink.cluster.base_images import PAUSE
-from flink.cluster.certificates import Authority, write_signing_key
+from flink.cluster.building.base_images import PAUSE
+from flink.cluster.node.certificates import Authority, write_signing_key
 
 _CLUSTER_DOMAIN = "cluster.local"
 # Each user of the API server, with the common name and the group of its certificate.

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from flink.cluster import layout, processes
-from flink.cluster.certificates import Authority
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
+from flink.cluster.node.certificates import Authority
 from runners.local.cache_folder import announce
 from runners.local.free_ports import HOST, is_free
 from runners.local.java_tools import java

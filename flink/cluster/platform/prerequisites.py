@@ -7,10 +7,13 @@ from pathlib import Path
 
 import yaml
 
-from flink.cluster import base_images, containers, engines, kafka, layout, project_images, versions
-from flink.cluster.definitions import custom_resource_definitions
+from flink.cluster import engines, layout, versions
+from flink.cluster.building import base_images, project_images
 from flink.cluster.engines import Engine
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import containers
+from flink.cluster.platform import kafka
+from flink.cluster.platform.definitions import custom_resource_definitions
 from runners.local.cache_folder import announce
 
 NAMESPACE = "beam-serving"

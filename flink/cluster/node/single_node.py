@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flink.cluster import binaries, cgroups, configuration, containers, layout, machine, network, processes
+from flink.cluster import layout, machine, processes
+from flink.cluster.building import binaries
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.node import cgroups, configuration, containers, network
 from runners.local.cache_folder import announce
 
 _SECONDS = 90.0
@@ -74,15 +76,21 @@ def _start_control_plane() -> None:
 def _start_node() -> None:
     kubernetes, folder = binaries.KUBERNETES.file.parent, layout.node_folder()
     _wait_for("containerd", layout.containerd_socket().is_socket, "containerd")
+    start_kubelet()
+    processes.start("kube-proxy", [kubernetes / "kube-proxy", f"--config={folder / 'proxy.yaml'}"])
+    processes.start("coredns", [binaries.COREDNS.file, "-conf", folder / "Corefile"])
+
+
+def start_kubelet() -> None:
+    """Starts the kubelet. While it is stopped (`processes.stop("kubelet")`), pods run on without supervision."""
+    folder = layout.node_folder()
     kubelet = [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--config={folder / 'kubelet.yaml'}"]
     place = [
         f"--hostname-override={layout.NODE}",
         f"--node-ip={layout.NODE_ADDRESS}",
         f"--root-dir={folder / 'kubelet'}",
     ]
-    processes.start("kubelet", [kubernetes / "kubelet", *kubelet, *place])
-    processes.start("kube-proxy", [kubernetes / "kube-proxy", f"--config={folder / 'proxy.yaml'}"])
-    processes.start("coredns", [binaries.COREDNS.file, "-conf", folder / "Corefile"])
+    processes.start("kubelet", [binaries.KUBERNETES.file.parent / "kubelet", *kubelet, *place])
 
 
 def etcd_options(folder: Path) -> Iterator[str]:

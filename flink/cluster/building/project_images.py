@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from flink.cluster import base_images, container_images, versions
+from flink.cluster import versions
+from flink.cluster.building import base_images, container_images
 from runners.local.cache_folder import announce, cache_folder, locked
 
 ROOT = versions.FLINK_FOLDER.parent

@@ -7,7 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from flink.cluster import container_images, layout, processes
+from flink.cluster import layout, processes
+from flink.cluster.building import container_images
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from runners.local.cache_folder import announce
@@ -40,6 +41,18 @@ def load(name: str) -> None:
 def loaded() -> set[str]:
     """The names of the images in the node."""
     return set(_ctr("images", "list", "--quiet").split())
+
+
+def kill(container: str) -> None:
+    """Kills all processes of a container with SIGKILL, as the kernel does when memory is exhausted.
+
+    Args:
+      container: its identifier, the part behind `containerd://` in the status of a pod.
+
+    Raises:
+      ClusterError: the container does not run.
+    """
+    _ctr("tasks", "kill", "--all", "--signal=SIGKILL", container)
 
 
 def remove_all() -> None:

@@ -1,0 +1,1 @@
+"""The node: its programs, network, certificates and containers."""
