@@ -15,6 +15,7 @@ from flink.cluster import __main__ as command_line
 from flink.cluster import engines, layout
 from flink.cluster.building import project_images
 from flink.cluster.errors import ClusterError, MissingPartError
+from flink.cluster.node import single_node
 from flink.cluster.platform import kafka, prerequisites
 
 GATEWAY = "172.19.0.1"
