@@ -42,6 +42,12 @@ REGISTRY = [
     "confluent-kafka[avro,schemaregistry]>=2.16,<3",
 ]
 
+TELEMETRY = [
+    # Beam brings the SDK along; its releases and those of the exporter go together.
+    "opentelemetry-exporter-otlp-proto-http>=1.45,<2",
+    "opentelemetry-sdk>=1.45,<2",
+]
+
 setup(
     name="beam-serving",
     version="0.1.0",
@@ -104,6 +110,7 @@ setup(
         "registry": REGISTRY,
         "servers": SERVERS,
         "sklearn": SKLEARN,
+        "telemetry": TELEMETRY,
         "test": [
             *H2O,
             *HUGGINGFACE,
@@ -115,6 +122,7 @@ setup(
             *REGISTRY,
             *SERVERS,
             *SKLEARN,
+            *TELEMETRY,
             *XGBOOST,
             # Beam's handler for XGBoost imports it.
             "datatable>=1.1,<2",
