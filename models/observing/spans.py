@@ -30,6 +30,7 @@ from models.columns.scored import ScoredRecords
 from models.observing import tracing
 from models.observing.answered import AnsweredBatch
 from models.observing.answers import model_labels
+from models.observing.sampling import Sampling
 from models.observing.trace_context import (
     child_context,
     continued,
@@ -56,16 +57,15 @@ class SpanTracing:
 
     def __init__(self, tracer: Tracer, share: float = 0.0, group: str = "") -> None:
         self._tracer = tracer
-        self._share = share
+        self._sampling = Sampling(share)
         self._group = group
-        self._random = np.random.default_rng()
 
     def begin(self, batch: RecordBatch) -> tracing.BatchTrace | None:
         """Opens the spans of a batch; None if none of its records is traced."""
         parents: dict[int, SpanContext | None] = {}
         if batch.headers:
             parents.update(sampled_parents(batch.headers))
-        if self._share:
+        if self._sampling.share:
             parents.update(dict.fromkeys(self._roots(batch)))
         return SpansOfBatch(self._tracer, self._group, batch, parents) if parents else None
 
@@ -84,8 +84,8 @@ class SpanTracing:
 
     def _roots(self, batch: RecordBatch) -> list[int]:
         """The records with which a trace begins."""
-        chosen = np.flatnonzero(self._random.random(len(batch)) < self._share).tolist()
-        return [place for place in chosen if not names_parent(batch.headers.get(place, ()))]
+        chosen = self._sampling.chosen(batch.span.topic, batch.span.partition, batch.offsets)
+        return [place for place in np.flatnonzero(chosen).tolist() if not names_parent(batch.headers.get(place, ()))]
 
 
 class SpanOfMessage:
