@@ -46,6 +46,12 @@ REGISTRY = [
     "confluent-kafka[avro,schemaregistry]>=2.16,<3",
 ]
 
+TELEMETRY = [
+    # Beam brings the SDK along; its releases and those of the exporter go together.
+    "opentelemetry-exporter-otlp-proto-http>=1.45,<2",
+    "opentelemetry-sdk>=1.45,<2",
+]
+
 setup(
     name="beam-serving",
     version="0.1.0",
@@ -110,6 +116,7 @@ setup(
         "registry": REGISTRY,
         "servers": SERVERS,
         "sklearn": SKLEARN,
+        "telemetry": TELEMETRY,
         "test": [
             *DASHBOARD,
             *H2O,
@@ -122,6 +129,7 @@ setup(
             *REGISTRY,
             *SERVERS,
             *SKLEARN,
+            *TELEMETRY,
             *XGBOOST,
             # Beam's handler for XGBoost imports it.
             "datatable>=1.1,<2",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
     from models.observing.lineage.settings import LineageSettings
+    from models.observing.otlp_settings import OtlpSettings
     from models.observing.payloads.settings import PayloadSettings
     from models.observing.settings import ObservationSettings
     from models.records.record_type import RecordFormat, RecordType
@@ -133,6 +134,8 @@ class ServingOptions:
     payload_seconds: int = 300
     payload_megabytes: int = 64
     openlineage_url: str | None = None
+    otlp_endpoint: str | None = None
+    trace_share: float = 0.0
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -213,7 +216,19 @@ class ServingOptions:
         """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage())
+        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp())
+
+    def _otlp(self) -> OtlpSettings | None:
+        """Where metrics and traces go over OTLP; None for nowhere."""
+        if self.otlp_endpoint is None:
+            if self.trace_share:
+                raise OptionsError("missing: --otlp-endpoint (--trace-share needs one)")
+            return None
+        from models.observing.otlp_settings import OtlpSettings
+
+        settings = OtlpSettings(self.otlp_endpoint, self.group, self.trace_share)
+        settings.check()
+        return settings
 
     def _payloads(self) -> PayloadSettings | None:
         """The payload log; None if it is off."""

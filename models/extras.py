@@ -18,6 +18,7 @@ EXTRA_OF = {
     "onnxruntime": "onnx",
     "openlineage": "lineage",
     "open_inference": "servers",
+    "opentelemetry": "telemetry",
     "pandas": "mlflow",
     "sklearn": "sklearn",
     "skops": "sklearn",

@@ -50,6 +50,12 @@ ENGINES = {
     "grpc": {"scorers/servers/grpc_channels.py", "scorers/servers/tensorflow_serving_grpc.py"},
     "huggingface_hub": {"locations/hugging_face_hub.py"},
     "urllib3": {"locations/http_files.py", "locations/mlflow_registry.py", "scorers/servers/rest_client.py"},
+    "opentelemetry": {
+        "observing/otlp_metrics.py",
+        "observing/spans.py",
+        "observing/telemetry.py",
+        "observing/trace_context.py",
+    },
     "confluent_kafka": {
         "kafka/client.py",
         "kafka/message_sender.py",

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from models.kafka.client import ConnectionLog, KafkaSettings
 from models.observing.instruments import DEAD_LETTERS, EVENTS_DROPPED, MESSAGES, STAGE_DURATION
 from models.observing.observer import Observer
+from models.observing.tracing import Sending
 from models.records.batch import OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
 from models.results.dead_letter import DeadLetter, DeadLetterTopic, encode_dead_letter
@@ -96,6 +97,7 @@ class ProduceMessages(beam.DoFn):
         self._sent = False
         self._spans: list[OffsetSpan] = []
         self._failures: list[tuple[OffsetSpan, OutgoingMessage, KafkaError]] = []
+        self._traced: list[tuple[OutgoingMessage, Sending]] = []
 
     def process(self, element: OutgoingBatch) -> None:
         """Sends the messages of a batch; waits only while the queue of the producer is full."""
@@ -122,6 +124,8 @@ class ProduceMessages(beam.DoFn):
             self._await()
         if self._sent:
             self._observer.measure(STAGE_DURATION, time.perf_counter() - began, ("deliver", "", ""))
+        for _, sending in self._traced:
+            sending.end()
         if self._committer is not None:
             for span in self._spans:
                 self._committer.acknowledge(span)
@@ -170,6 +174,10 @@ class ProduceMessages(beam.DoFn):
 
     def _send(self, span: OffsetSpan, message: OutgoingMessage) -> None:
         producer = self._ready_producer()
+        traced = self._observer.tracing.sending(message) if message.headers else None
+        if traced is not None:
+            message = traced[0]
+            self._traced.append(traced)
         on_failure = partial(self._on_failure, span, message)
         headers = list(message.headers) or None
         while True:
@@ -210,6 +218,9 @@ class ProduceMessages(beam.DoFn):
     def _replace(self, span: OffsetSpan, message: OutgoingMessage, offset: int) -> None:
         """Sends a dead letter instead of a message that is too large."""
         reason = f"{_too_large_text(message)}; the record is still at its coordinates"
+        for one, sending in self._traced:
+            if one is message:
+                sending.end(reason)
         _LOGGER.error("%s-%d@%d: %s", span.topic, span.partition, offset, reason)
         self._observer.measure(DEAD_LETTERS, 1, (span.topic, "too_large"))
         letter = DeadLetter(reason, span.topic, span.partition, offset, 0, None, None, (), 0)

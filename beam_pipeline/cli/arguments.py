@@ -216,6 +216,17 @@ OPTIONS = {
             "the address of an OpenLineage endpoint, such as http://marquez:5000, to which workers report their runs "
             "with the versions of models (default: none)",
         ),
+        Option(
+            "otlp-endpoint",
+            "the base address of a receiver of OTLP over HTTP, such as http://localhost:4318, for metrics and for the "
+            "traces of records; headers and more come from OpenTelemetry's environment variables (default: none)",
+        ),
+        Option(
+            "trace-share",
+            "the share, from 0 to 1, of the records without a trace context with which a trace begins; a record that "
+            "has one (the header traceparent) is traced if its trace is sampled",
+            share=True,
+        ),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextvars import copy_context
 from graphlib import TopologicalSorter
 
 
 def run_steps(needs: Mapping[str, Collection[str]], run: Callable[[str], None], executor: Executor) -> None:
     """Calls `run` once for each step.
 
-    If only one step is ready, it runs in the calling thread. If a call raises, no further step is started, and the
-    error is raised after the running ones have ended.
+    If only one step is ready, it runs in the calling thread; others run in copies of its context. If a call raises, no
+    further step is started, and the error is raised after the running ones have ended.
 
     Args:
       needs: the steps that each step needs, without cycles.
@@ -28,7 +29,7 @@ def run_steps(needs: Mapping[str, Collection[str]], run: Callable[[str], None], 
                 run(ready[0])
                 sorter.done(ready[0])
                 continue
-            running.update({executor.submit(run, name): name for name in ready})
+            running.update({executor.submit(copy_context().run, run, name): name for name in ready})
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 sorter.done(running.pop(future))
                 future.result()

@@ -10,6 +10,7 @@ from models.observing.answers import measure_answers
 from models.observing.instruments import Instrument
 from models.observing.observer import Labels, Values
 from models.observing.totals import Totals
+from models.observing.tracing import NO_TRACING, Tracing
 
 
 class AnswerListener(Protocol):
@@ -36,12 +37,18 @@ class Observation:
       totals: the sums.
       exporters: those who read them, and are closed with the observation.
       listeners: those who look at answers; closed first.
+      tracing: opens the spans of traced records; closed with the observation.
     """
 
     def __init__(
-        self, totals: Totals, exporters: Sequence[Exporter] = (), listeners: Sequence[AnswerListener] = ()
+        self,
+        totals: Totals,
+        exporters: Sequence[Exporter] = (),
+        listeners: Sequence[AnswerListener] = (),
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.totals = totals
+        self.tracing = tracing
         self._exporters = tuple(exporters)
         self._listeners = tuple(listeners)
 
@@ -64,6 +71,6 @@ class Observation:
             one.answered(answered)
 
     def close(self) -> None:
-        """Closes the listeners, then the exporters."""
-        for one in (*self._listeners, *self._exporters):
+        """Closes the listeners, then the exporters and the traces."""
+        for one in (*self._listeners, *self._exporters, self.tracing):
             one.close()

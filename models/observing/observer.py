@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from models.observing.answered import AnsweredBatch
 from models.observing.instruments import Instrument
+from models.observing.tracing import NO_TRACING, Tracing
 
 Labels = tuple[str, ...]
 Values = npt.NDArray[np.float64]
@@ -41,12 +42,18 @@ class Meter(Protocol):
 class Observer(Meter, Protocol):
     """Takes measurements and answers; it is called like a `Meter`."""
 
+    @property
+    def tracing(self) -> Tracing:
+        """Opens the spans of traced records."""
+
     def answered(self, answered: AnsweredBatch) -> None:
         """Takes a batch whose messages are assembled, and are on their way to the broker next."""
 
 
 class NoObserver:
     """Ignores everything."""
+
+    tracing: Tracing = NO_TRACING
 
     def measure(self, instrument: Instrument, value: float, labels: Labels = ()) -> None:
         """Ignores a value."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from models.observing.lineage.settings import LineageSettings
 from models.observing.observation import AnswerListener, Exporter, Observation
+from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.settings import PayloadSettings
 from models.observing.totals import Totals
+from models.observing.tracing import NO_TRACING
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class ObservationSettings:
       metrics_port: the port of the page for Prometheus, 0 for any free one; None for no page.
       payloads: which requests and answers are logged; None for none.
       lineage: where lineage is reported; None if it is not.
+      otlp: where metrics and traces go over OTLP; None for nowhere.
     """
 
     metrics_port: int | None = None
     payloads: PayloadSettings | None = None
     lineage: LineageSettings | None = None
+    otlp: OtlpSettings | None = None
 
     def open(self) -> Observation:
         """The observation of this process, which the caller closes.
@@ -42,4 +46,6 @@ class ObservationSettings:
             listeners.append(self.payloads.open(totals))
         if self.lineage is not None:
             exporters.append(self.lineage.open(totals))
-        return Observation(totals, exporters, listeners)
+        if self.otlp is None:
+            return Observation(totals, exporters, listeners, NO_TRACING)
+        return Observation(totals, [*exporters, *self.otlp.exporters(totals)], listeners, self.otlp.tracing())

@@ -19,6 +19,7 @@ import pyarrow as pa
 from models.columns.scored import ScoredRecords
 from models.observing.answered import AnsweredBatch, StageTimes
 from models.observing.observer import NO_OBSERVER, Observer
+from models.observing.tracing import within
 from models.records.batch import Headers, RecordBatch
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.outgoing import OutgoingBatch, OutgoingRun
@@ -119,25 +120,41 @@ def score_batch(
       observer: is told of the batch, unless it is empty.
     """
     codec = settings.codec(batch.span.topic)
+    trace = observer.tracing.begin(batch)
     began = time.time_ns()
     decoded = codec.decode(batch.values, batch.headers)
     decoded_at = time.time_ns()
-    scored = score_records(batch, decoded, codec, registry, shadows)
+    with within(trace):
+        scored = score_records(batch, decoded, codec, registry, shadows)
     scored_at = time.time_ns()
-    assembled = assemble(batch, decoded, scored, settings)
+    assembled = assemble(batch, decoded, scored, settings, None if trace is None else trace.headers)
     if len(batch):
         times = StageTimes(began, decoded_at, scored_at, time.time_ns())
-        observer.answered(AnsweredBatch(batch, decoded, scored, assembled.unencoded, times))
+        answered = AnsweredBatch(batch, decoded, scored, assembled.unencoded, times)
+        observer.answered(answered)
+        if trace is not None:
+            trace.end(answered)
     return assembled
 
 
 def assemble(
-    batch: RecordBatch, decoded: DecodedRecords, scored: Sequence[ScoredRecords], settings: ScoringSettings
+    batch: RecordBatch,
+    decoded: DecodedRecords,
+    scored: Sequence[ScoredRecords],
+    settings: ScoringSettings,
+    headers: Mapping[int, Headers] | None = None,
 ) -> ScoredBatch:
     """Assembles the messages of a batch, in the order of its records within each topic.
 
     A record whose result cannot be encoded becomes a dead letter that names the failure. This is the last safety net,
     for unforeseen failures.
+
+    Args:
+      batch: the records as they arrived.
+      decoded: the same records, decoded.
+      scored: their answers.
+      settings: where results go and what they look like.
+      headers: the headers that results get from records, by place; None for those of the records themselves.
     """
     unencoded: dict[int, str] = {}
     encoder = settings.encoder(batch.span.topic)
@@ -146,7 +163,7 @@ def assemble(
     reasons = {**decoded.errors, **unencoded}
     runs = []
     if len(results.values):
-        runs.append(_result_run(batch, results, settings))
+        runs.append(_result_run(batch, results, settings, batch.headers if headers is None else headers))
     if reasons:
         runs.append(dead_letters(settings.dead_letter_topic, batch, reasons))
     errors = sum(len(one.values) for one, part in zip(encoded, scored, strict=True) if part.outputs is None)
@@ -201,7 +218,9 @@ def _encode(
     return _Results(np.array(good, np.int64), pa.concat_arrays(values))
 
 
-def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings) -> OutgoingRun:
+def _result_run(
+    batch: RecordBatch, results: _Results, settings: ScoringSettings, given: Mapping[int, Headers]
+) -> OutgoingRun:
     places = results.places.tolist()
     keys = batch.keys.to_pylist()
     if len(places) < len(batch):
@@ -209,11 +228,11 @@ def _result_run(batch: RecordBatch, results: _Results, settings: ScoringSettings
     offsets = batch.offsets[results.places].tolist()
     values = results.values.to_pylist()
     headers: dict[int, Headers] = {}
-    if batch.headers:
+    if given:
         carried = {
-            at: carried_headers(batch.headers[place], settings.result_key == "record")
+            at: carried_headers(given[place], settings.result_key == "record")
             for at, place in enumerate(places)
-            if place in batch.headers
+            if place in given
         }
         headers = {at: one for at, one in carried.items() if one}
     if settings.cloud_events:

@@ -19,6 +19,7 @@ from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.observing.instruments import STAGE_DURATION
 from models.observing.observer import NO_OBSERVER, Meter
+from models.observing.tracing import Attributes, span
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer, Scores
@@ -92,7 +93,8 @@ class LoadedModel:
         if inputs.rows == 0:
             signature = self.scorer.signature
             return no_outputs(signature, descriptor.outputs, columns.num_rows, mapping.exploded), None
-        scores = self._call(inputs.arrays)
+        with span(f"call {descriptor.model_name}", "internal", self._attributes(inputs.rows)):
+            scores = self._call(inputs.arrays)
         return select_outputs(scores.outputs, descriptor.outputs, inputs.rows, inputs.bounds), scores.model_version
 
     def _call(self, inputs: Mapping[str, Array]) -> Scores:
@@ -105,6 +107,16 @@ class LoadedModel:
             descriptor = self.version.descriptor
             labels = ("remote_call", descriptor.model_name, str(descriptor.model_version))
             self._meter.measure(STAGE_DURATION, time.perf_counter() - began, labels)
+
+    def _attributes(self, rows: int) -> Attributes:
+        """What the span of a call says of it."""
+        descriptor = self.version.descriptor
+        return {
+            "beam_serving.model.name": descriptor.model_name,
+            "beam_serving.model.version": str(descriptor.model_version),
+            "beam_serving.model.type": descriptor.model_type,
+            "beam_serving.call.rows": rows,
+        }
 
     def plan(self, inputs: Mapping[str, Sequence[str]], fields: Fields) -> InputMapping:
         """Plans how these columns fill the model's inputs; raises MappingError if they cannot.

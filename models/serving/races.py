@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -84,7 +85,9 @@ class Racecourse:
                 return False
             self._under_way[entrant.key] += 1
         entrant.hold()
-        threading.Thread(target=self._run, args=(place, entrant, finish), name="graph-race", daemon=True).start()
+        # The copy of the context carries the trace of the batch.
+        call = copy_context().run
+        threading.Thread(target=call, args=(self._run, place, entrant, finish), name="graph-race", daemon=True).start()
         return True
 
     def _run(self, place: int, entrant: Entrant[T], finish: queue.SimpleQueue[Arrival[T]]) -> None:

@@ -13,6 +13,7 @@ from beam_pipeline.cli.commands.run import check_options
 from beam_pipeline.options import ServingOptions
 from models.errors import OptionsError
 from models.observing.lineage.job import LineageJob
+from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.file_settings import FileSettings
 from models.observing.settings import ObservationSettings
 from models.records.registry import RegistrySettings
@@ -54,6 +55,25 @@ def test_dead_letters_are_in_single_object_encoding_unless_their_schema_is_to_be
     registered = replace(OPTIONS, dead_letter_format="confluent-avro", schema_registry="http://registry:8081")
     framing = RegistryFraming(RegistrySettings("http://registry:8081"))
     assert registered.dead_letters() == DeadLetterTopic("letters", framing)
+
+
+def test_telemetry_goes_to_the_endpoint_as_the_consumer_group() -> None:
+    endpoint = "http://collector:4318"
+    given = replace(OPTIONS, otlp_endpoint=endpoint, trace_share=0.5, group="fraud")
+    assert given.observation() == ObservationSettings(otlp=OtlpSettings(endpoint, "fraud", 0.5))
+    assert OPTIONS.observation() == ObservationSettings()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"trace_share": 0.5}, r"missing: --otlp-endpoint \(--trace-share needs one\)"),
+        ({"otlp_endpoint": "collector:4318"}, "--otlp-endpoint is not http"),
+    ],
+)
+def test_telemetry_that_can_go_nowhere_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
+        check_options(replace(OPTIONS, **changed))
 
 
 def test_registered_dead_letters_need_a_registry() -> None:

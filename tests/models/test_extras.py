@@ -5,10 +5,13 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
+import models.observing
 from models.artifacts.local_opener import LocalOpener
 from models.errors import MissingExtraError
 from models.extras import EXTRA_OF, extras_named
 from models.model_topic.descriptor import ModelDescriptor
+from models.observing.otlp_settings import OtlpSettings
+from models.observing.settings import ObservationSettings
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource
 from tests.setup_requirements import HEAVY_EXTRAS, extra
@@ -42,6 +45,17 @@ def test_a_scorer_without_its_packages_names_the_extra(
     monkeypatch.setitem(sys.modules, module, None)  # as an import finds it that is not installed
     with pytest.raises(MissingExtraError, match=rf"{module}.* install beam-serving\[{extra_name}\]"):
         load_scorer(ModelSource(ModelDescriptor("m", model_type, 1, "nowhere"), None, LocalOpener()))
+
+
+def test_an_endpoint_without_the_clients_of_opentelemetry_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("opentelemetry.exporter.", "models.observing.tele"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(models.observing, "telemetry", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)  # as an import finds it that is not installed
+    settings = ObservationSettings(otlp=OtlpSettings("http://localhost:4318", "fraud"))
+    for wanted in (OtlpSettings("http://localhost:4318", "fraud").check, settings.open):
+        with pytest.raises(MissingExtraError, match=r"opentelemetry.exporter.* install beam-serving\[telemetry\]"):
+            wanted()
 
 
 def test_a_missing_module_outside_the_extras_keeps_pythons_error() -> None:

@@ -9,10 +9,18 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from models.kafka.client import KafkaSettings
 from models.observing.instruments import DEAD_LETTERS, EVENTS_DROPPED, Instrument
-from models.records.batch import OffsetSpan
+from models.observing.observation import Observation
+from models.observing.spans import SpanTracing
+from models.observing.totals import Totals
+from models.observing.trace_context import parent_of
+from models.records.batch import Headers, OffsetSpan
 from models.records.outgoing import OutgoingBatch, OutgoingMessage, OutgoingRun
 from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
@@ -232,6 +240,32 @@ def test_of_a_run_only_what_is_too_large_becomes_a_dead_letter(
     assert sorted(message.value() or b"" for message in read(kafka, topics[0])) == [b"1", b"3"]
     (letter,) = read(kafka, topics[1])
     assert decode_dead_letter(letter.value() or b"").offset == 18
+
+
+def test_what_is_sent_for_a_traced_record_names_the_span_of_its_sending(
+    kafka: KafkaSettings, sink: ProduceMessages, topics: tuple[str, str]
+) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    sink._observer = Observation(Totals(), tracing=SpanTracing(provider.get_tracer("test")))
+    sampled: Headers = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),)
+    unsampled: Headers = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"),)
+    values = [b"1", b"2", b"x" * 2 * MEGABYTE, b"4"]
+    headers = {0: sampled, 1: unsampled, 2: sampled}
+    write(sink, OutgoingBatch(span(0, 4), [OutgoingRun(topics[0], [b"k"] * 4, values, [0, 1, 2, 3], headers)]))
+    found = {message.value(): headers_of(message) for message in read(kafka, topics[0])}
+    assert (found[b"2"], found[b"4"]) == (unsampled, ())
+    refused, sent = sorted(spans.get_finished_spans(), key=lambda one: one.status.status_code != StatusCode.ERROR)
+    parent = parent_of(sampled)
+    assert parent is not None
+    assert [(one.parent.trace_id, one.parent.span_id) for one in (sent, refused) if one.parent] == [
+        (parent.trace_id, parent.span_id)
+    ] * 2
+    named = parent_of(found[b"1"])
+    assert named is not None and sent.context is not None and named.span_id == sent.context.span_id
+    assert "more than that topic takes" in (refused.status.description or "")
+    assert decode_dead_letter(read(kafka, topics[1])[0].value() or b"").offset == 2
 
 
 def committed(kafka: KafkaSettings, group: str, topic: str) -> int:

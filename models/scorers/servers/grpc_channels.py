@@ -30,6 +30,7 @@ from typing import Any
 import grpc
 
 from models.errors import ModelLoadError
+from models.observing.tracing import span
 from models.scorers.option_reader import OptionReader
 from models.scorers.servers.remote_calls import RemoteCallError, Retries
 from models.scorers.servers.remote_options import RemoteOptions
@@ -173,12 +174,14 @@ class GrpcClient:
         request: Any,
         check: Callable[[Any], None] | None = None,
         transient_text: re.Pattern[str] | None = None,
+        name: str = "",
     ) -> Any:
         """Calls a method of a stub and returns its answer.
 
         Args:
           method: a method of a stub of `channel`.
           request: the message.
+          name: SERVICE/METHOD, for traces.
           check: looks at each answer, and may raise a RemoteCallError.
           transient_text: matches the texts of errors that are transient regardless of their status.
 
@@ -187,7 +190,7 @@ class GrpcClient:
         """
 
         def attempt(timeout: float) -> Any:
-            answer = self._attempt(method, request, transient_text, timeout)
+            answer = self._attempt(method, request, transient_text, timeout, name)
             if check is not None:
                 check(answer)
             return answer
@@ -198,15 +201,20 @@ class GrpcClient:
         """Releases the channel."""
         CHANNELS.release(self._settings)
 
-    def _attempt(self, method: Any, request: Any, transient_text: re.Pattern[str] | None, timeout: float) -> Any:
-        try:
-            return method(request, timeout=timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            code, text = error.code(), error.details() or ""
-            transient = code in _TRANSIENT and not any(part in text for part in _TOO_LARGE)
-            transient = transient or (transient_text is not None and transient_text.search(text) is not None)
-            message = f"{self.address}: {code.name}: {clean_text(text, SERVER_TEXT_LIMIT)}"
-            raise RemoteCallError(message, status=code.name, transient=transient) from error
+    def _attempt(
+        self, method: Any, request: Any, transient_text: re.Pattern[str] | None, timeout: float, name: str
+    ) -> Any:
+        attributes = {"rpc.system.name": "grpc", "rpc.method": name, "server.address": self._settings.target}
+        with span(name, "client", attributes) as traced:
+            try:
+                return method(request, timeout=timeout, metadata=(*self._metadata, *traced.headers().items()))
+            except grpc.RpcError as error:
+                code, text = error.code(), error.details() or ""
+                traced.note("rpc.response.status_code", code.name)
+                transient = code in _TRANSIENT and not any(part in text for part in _TOO_LARGE)
+                transient = transient or (transient_text is not None and transient_text.search(text) is not None)
+                message = f"{self.address}: {code.name}: {clean_text(text, SERVER_TEXT_LIMIT)}"
+                raise RemoteCallError(message, status=code.name, transient=transient) from error
 
 
 def read_channel_settings(reader: OptionReader, served: ServedModel, options: RemoteOptions) -> ChannelSettings:

@@ -92,7 +92,8 @@ class InferenceClient(GrpcClient):
     def infer(self, inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> Inference:
         """Calls ModelInfer."""
         request = self._request(inputs, outputs)
-        answer = self.call(self._stub.ModelInfer, request, transient_text=NOT_READY)
+        name = "inference.GRPCInferenceService/ModelInfer"
+        answer = self.call(self._stub.ModelInfer, request, transient_text=NOT_READY, name=name)
         try:
             return Inference(answer_outputs(answer), answer.model_version)
         except (TypeError, ValueError, OverflowError) as error:

@@ -27,6 +27,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from models.errors import ScorerOptionError
+from models.observing.tracing import Span, span
 from models.scorers.option_reader import OptionReader
 from models.scorers.servers.remote_calls import RemoteCallError, Retries
 from models.scorers.servers.remote_options import RemoteOptions
@@ -167,7 +168,26 @@ class RestClient:
     ) -> RestAnswer:
         address = self._ring.next()
         url = f"{self._scheme}://{address}{path}"
+        attributes = {
+            "http.request.method": request["method"],
+            "url.full": url,
+            "server.address": address.host,
+            "server.port": address.port,
+        }
+        with span(f"{request['method']} {path}", "client", attributes) as traced:
+            return self._send(address, url, request, is_transient, timeout, traced)
+
+    def _send(
+        self,
+        address: Address,
+        url: str,
+        request: dict[str, Any],
+        is_transient: Callable[[int, str], bool],
+        timeout: float,
+        traced: Span,
+    ) -> RestAnswer:
         limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), total=timeout)
+        request = {**request, "headers": {**request["headers"], **traced.headers()}}
         try:
             response = self._pools.request(url=url, **request, timeout=limits, retries=False, redirect=False)
         except HTTPError as error:
@@ -175,6 +195,7 @@ class RestClient:
             transient = not isinstance(error, SSLError)
             text = clean_text(str(error), SERVER_TEXT_LIMIT)
             raise RemoteCallError(f"{url}: {text}", status="", transient=transient) from error
+        traced.note("http.response.status_code", response.status)
         if response.status == 200:
             self._ring.answered(address)
             return RestAnswer(url, response.data, response.headers)

@@ -78,7 +78,7 @@ class PredictionClient(GrpcClient):
         Raises:
           RemoteCallError: no attempt succeeded within the deadline.
         """
-        return self.call(self._stub.Predict, request)
+        return self.call(self._stub.Predict, request, name="tensorflow.serving.PredictionService/Predict")
 
     def signature_definitions(self) -> Mapping[str, Any] | None:
         """The model's signatures by name; None when the server does not support GetModelMetadata.

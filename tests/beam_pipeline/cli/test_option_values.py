@@ -81,6 +81,9 @@ def test_a_file_that_is_not_there_is_named() -> None:
     [
         (("--max-batch", "0"), "--max-batch 0 is less than 1"),
         (("--max-batch-wait-ms", "x"), "not a whole number"),
+        (("--trace-share", "half"), "--trace-share 'half' is not a number"),
+        (("--trace-share", "1.5"), "--trace-share 1.5 is not between 0 and 1"),
+        (("--trace-share", "nan"), "--trace-share nan is not between 0 and 1"),
         (("--record-format", "xml"), "not one of avro, json, confluent-avro, json-schema, protobuf, tf-example"),
         (("--payload-share", "some"), "--payload-share 'some' is not a number"),
         (("--payload-share", "1.1"), "--payload-share 1.1 is not between 0 and 1"),

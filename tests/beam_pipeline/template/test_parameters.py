@@ -53,6 +53,16 @@ def test_the_pattern_of_a_number_takes_what_the_option_takes(name: str, text: st
     assert bool(re.fullmatch(pattern(OPTIONS[name]), text)) == taken
 
 
+@pytest.mark.parametrize("text", ["0", "1", "0.0", "1.0", "0.25", ".5", "1.5", "2", "-1", "x", "", "1.01"])
+def test_the_pattern_of_a_share_takes_what_the_option_takes(text: str) -> None:
+    try:
+        OPTIONS["trace-share"].checked(text)
+        taken = True
+    except OptionsError:
+        taken = False
+    assert bool(re.fullmatch(pattern(OPTIONS["trace-share"]), text)) == taken
+
+
 @pytest.mark.parametrize(
     "text",
     [

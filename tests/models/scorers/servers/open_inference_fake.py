@@ -26,6 +26,7 @@ class Answers:
       error: the text with which ModelInfer fails instead, if it is not empty.
       ready: the responses to the calls of ModelReady in turn; True after the last.
       requests: the calls of ModelInfer so far.
+      metadata: the metadata of those calls.
     """
 
     infer: Any = field(default_factory=protocol.ModelInferResponse)
@@ -34,6 +35,7 @@ class Answers:
     error: str = ""
     ready: list[bool] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
+    metadata: list[Mapping[str, str]] = field(default_factory=list)
 
 
 class _Service(service.GRPCInferenceServiceServicer):
@@ -53,6 +55,7 @@ class _Service(service.GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
         self._answers.requests.append(request)
+        self._answers.metadata.append({item.key: str(item.value) for item in context.invocation_metadata()})
         if self._answers.error:
             context.abort(grpc.StatusCode.INTERNAL, self._answers.error)
         return self._answers.infer

@@ -29,6 +29,7 @@ from models.scorers.servers.tensorflow_serving_grpc import (
 from models.tensors import Array, TensorSpec
 from tests.certificates import Certificate
 from tests.models.scorers.servers.tensorflow_serving_replica import Replica, close, free_ports, source, start
+from tests.models.scorers.servers.traced_batch import TracedBatch
 
 Replicas = tuple[Replica, Replica]
 
@@ -246,6 +247,21 @@ def test_the_headers_of_the_options_are_received(replicas: Replicas) -> None:
     assert headers["seldon"] == "wine-deployment"
     assert headers["namespace"] == "models"
     assert headers["key-bin"] == str(b"\x20~")
+
+
+def test_each_attempt_within_a_trace_is_a_span_that_the_server_continues(replicas: Replicas) -> None:
+    traced = TracedBatch()
+    with loaded(at(replicas[0]), {"header.seldon": "wine-deployment"}) as scorer:
+        replicas[0].behave(failures=("UNAVAILABLE",))
+        with traced.scoring():
+            scorer.score(X)
+    failed, answered = traced.spans()
+    headers = grpc_calls(replicas[0])[-1]["headers"]
+    traced.check_told(headers, answered)
+    assert headers["seldon"] == "wine-deployment"
+    assert failed.name == answered.name == "tensorflow.serving.PredictionService/Predict"
+    assert (failed.attributes or {})["rpc.response.status_code"] == "UNAVAILABLE"
+    assert [span.status.is_unset for span in (failed, answered)] == [False, True]
 
 
 def test_the_authority_is_the_option_else_the_address(replicas: Replicas) -> None:

@@ -35,6 +35,7 @@ from tests.certificates import Certificate
 from tests.http_server import QuietHandler, http_server
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from tests.models.scorers.servers.tensorflow_serving_replica import Replica, close, free_ports, source, start
+from tests.models.scorers.servers.traced_batch import TracedBatch
 
 Replicas = tuple[Replica, Replica]
 
@@ -336,6 +337,21 @@ def test_the_headers_of_the_options_are_received(replicas: Replicas) -> None:
     assert headers["seldon"] == "wine-deployment"
     assert headers["namespace"] == "models"
     assert headers["content-type"] == "application/json"
+
+
+def test_each_attempt_within_a_trace_is_a_span_that_the_server_continues(replicas: Replicas) -> None:
+    traced = TracedBatch()
+    with loaded(at(replicas[0]), {"header.seldon": "wine-deployment"}) as scorer:
+        replicas[0].behave(failures=("UNAVAILABLE",))
+        with traced.scoring():
+            scorer.score(X)
+    failed, answered = traced.spans()
+    call = rest_calls(replicas[0])[-1]
+    traced.check_told(call["headers"], answered)
+    assert call["headers"]["seldon"] == "wine-deployment"
+    assert failed.name == answered.name == f"POST {call['path']}"
+    assert [(span.attributes or {})["http.response.status_code"] for span in (failed, answered)] == [503, 200]
+    assert [span.status.is_unset for span in (failed, answered)] == [False, True]
 
 
 def test_the_authority_is_the_option_else_the_address(replicas: Replicas) -> None:
