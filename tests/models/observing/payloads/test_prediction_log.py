@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.observing.answered import AnsweredBatch
+from models.observing.observation import Observation
+from models.observing.payloads.payload import Payload
 from models.observing.payloads.prediction_log import prediction_log
+from models.observing.totals import Totals
+from models.serving.assembly import ScoringSettings, score_batch
 from models.tensors import Array
+from tests.models.fakes import batch_of
 from tests.models.observing.payloads.answers import answered, every, record
+from tests.models.serving.graph_serving import RECORD, GraphServing
+from tests.models.serving.graph_serving import record as graph_record
 
 
 def test_what_a_signature_got_and_gave_is_a_predict_log() -> None:
@@ -59,3 +69,44 @@ def test_texts_of_any_kind_are_bytes(texts: Array) -> None:
     read = tf.make_ndarray(log.predict_log.response.outputs["text"])
     assert read.shape == texts.shape
     assert read.ravel().tolist() == [one if isinstance(one, bytes) else one.encode() for one in texts.ravel().tolist()]
+
+
+SUM = """
+steps:
+  - {name: one, model: one, version: 1}
+  - {name: two, model: two, version: 1, inputs: {x: [y]}}
+  - {name: total, combine: mean, of: [one, two], output: total}
+output: total
+"""
+
+
+class Taken:
+    """Keeps the payloads of all records."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Payload] = []
+
+    def answered(self, answered: AnsweredBatch) -> None:
+        self.payloads += every(answered)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def test_a_graph_is_fed_the_fields_of_the_record() -> None:
+    def double(x: Any) -> Mapping[str, Array]:
+        return {"out": 2 * x}
+
+    serving, taken = GraphServing(SUM, one=double, two=double), Taken()
+    batch = batch_of([RECORD.codec.encode(graph_record(1.0, y=3.0))])
+    settings = ScoringSettings({"records": RECORD}, "results", "letters")
+    score_batch(batch, serving.registry, settings, observer=Observation(Totals(), (), [taken]))
+    (payload,) = taken.payloads
+    log = prediction_log(payload, 1)
+    assert log is not None
+    spec = log.session_run_log.request.model_spec
+    assert (spec.name, spec.HasField("version")) == ("loan", False)
+    fed = {one.name: tf.make_ndarray(one.tensor).tolist() for one in log.session_run_log.request.feed}
+    assert (fed["x"], fed["y"]) == ([1.0], [3.0])
+    (output,) = log.session_run_log.response.tensor
+    assert (output.name, tf.make_ndarray(output.tensor).ravel().tolist()) == ("total", [4.0])
