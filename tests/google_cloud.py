@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from apache_beam.internal.gcp import auth
 from gcp_storage_emulator.server import create_server
-from google.cloud import storage  # type: ignore[attr-defined]
+from google.cloud import storage  # type: ignore[attr-defined,import-untyped,unused-ignore]
 
 from tests.http_server import QuietHandler, http_server
 

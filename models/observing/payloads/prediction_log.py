@@ -12,7 +12,7 @@ import numpy as np
 from tensorflow_serving.apis import prediction_log_pb2
 
 from models.observing.payloads.payload import Payload
-from models.scorers.servers.tensorflow_serving_grpc import fill_tensor
+from models.tensor_protos import fill_tensor
 from models.tensors import Array
 
 

@@ -22,9 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from models.errors import ModelLoadError, ScoringError
@@ -36,7 +34,8 @@ from models.scorers.servers.remote import RemoteScorer, check_rows, closed_on_fa
 from models.scorers.servers.remote_calls import RemoteCallError
 from models.scorers.servers.remote_options import RemoteOptions
 from models.scorers.servers.served_location import LocationForm, ServedModel
-from models.scorers.tensorflow.signatures import DEFAULT_SIGNATURE, DTYPES, choose_signature, tensor_dtype
+from models.scorers.tensorflow.signatures import DEFAULT_SIGNATURE, choose_signature, tensor_dtype
+from models.tensor_protos import fill_tensor, tensor_array
 from models.tensors import Array, Signature, TensorSpec
 from models.text import error_text
 
@@ -48,8 +47,6 @@ LOCATION = LocationForm(
 )
 
 _INPUT_DTYPES = ("float32", "float64", "int32", "int64", "bool", "string")
-
-_TYPE_NUMBERS = {dtype: types_pb2.DataType.Value(name) for name, dtype in DTYPES.items()}
 
 
 class PredictionClient(GrpcClient):
@@ -187,38 +184,3 @@ def _tensor_spec(name: str, info: Any, location: str) -> TensorSpec:
     if info.tensor_shape.unknown_rank:
         return TensorSpec(name, dtype, None)
     return TensorSpec(name, dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
-
-
-def fill_tensor(tensor: Any, array: Array) -> None:
-    """Writes an array into an empty TensorProto: numbers as raw bytes, strings (dtype object) one by one.
-
-    For 500 x 11 floats this takes 3 us instead of the 15 us of `tf.make_tensor_proto`; for as many strings, 0.1 ms
-    instead of 1.6 ms.
-
-    Raises:
-      KeyError: TensorFlow has no such dtype.
-      TypeError: an item of dtype object is not bytes.
-    """
-    dtype = array.dtype.newbyteorder("=")
-    tensor.dtype = _TYPE_NUMBERS[dtype]
-    for size in array.shape:
-        tensor.tensor_shape.dim.add(size=size)
-    if dtype.kind == "O":
-        tensor.string_val.extend(array.ravel().tolist())
-    else:
-        tensor.tensor_content = array.astype(dtype, copy=False).tobytes()
-
-
-def tensor_array(tensor: tensor_pb2.TensorProto) -> Array:
-    """The array in a TensorProto; an array of numbers may be a read-only view of the message.
-
-    Raises:
-      KeyError: numpy has no such dtype.
-      TypeError, ValueError: the message contradicts itself.
-    """
-    if not tensor.tensor_content:
-        # By default TensorFlow Serving sends a list of values, which may omit repetitions of the last one.
-        array: Array = tf.make_ndarray(tensor)
-        return array
-    dtype = DTYPES[types_pb2.DataType.Name(tensor.dtype)]
-    return np.frombuffer(tensor.tensor_content, dtype).reshape([dim.size for dim in tensor.tensor_shape.dim])

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 
 from models.errors import ModelLoadError
+from models.tensors import DTYPES
 
 DEFAULT_SIGNATURE = "serving_default"
 
 # Numpy dtypes by TensorFlow's names; strings are arrays of bytes.
-DTYPES: Mapping[str, np.dtype[np.generic]] = {
-    "DT_FLOAT": np.dtype(np.float32),
-    "DT_DOUBLE": np.dtype(np.float64),
-    "DT_HALF": np.dtype(np.float16),
-    "DT_INT8": np.dtype(np.int8),
-    "DT_INT16": np.dtype(np.int16),
-    "DT_INT32": np.dtype(np.int32),
-    "DT_INT64": np.dtype(np.int64),
-    "DT_UINT8": np.dtype(np.uint8),
-    "DT_UINT16": np.dtype(np.uint16),
-    "DT_UINT32": np.dtype(np.uint32),
-    "DT_UINT64": np.dtype(np.uint64),
-    "DT_BOOL": np.dtype(np.bool_),
-    "DT_STRING": np.dtype(object),
-    "DT_COMPLEX64": np.dtype(np.complex64),
-    "DT_COMPLEX128": np.dtype(np.complex128),
-}
 
 
 def choose_signature(names: Collection[str], wanted: str | None, address: str) -> str:

@@ -20,12 +20,8 @@ from models.scorers import load_scorer
 from models.scorers.servers.grpc_channels import CHANNELS, ChannelSettings, channel_target
 from models.scorers.servers.remote_calls import RemoteCallError
 from models.scorers.servers.served_location import Address
-from models.scorers.servers.tensorflow_serving_grpc import (
-    TensorFlowServingGrpcScorer,
-    fill_tensor,
-    load,
-    tensor_array,
-)
+from models.scorers.servers.tensorflow_serving_grpc import TensorFlowServingGrpcScorer, load
+from models.tensor_protos import fill_tensor, tensor_array
 from models.tensors import Array, TensorSpec
 from tests.certificates import Certificate
 from tests.models.scorers.servers.tensorflow_serving_replica import Replica, close, free_ports, source, start
