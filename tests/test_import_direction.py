@@ -31,6 +31,7 @@ ENGINES = {
         "scorers/tensorflow/saved_model.py",
         "scorers/tensorflow/session.py",
         "scorers/tensorflow/warm_up_requests.py",
+        "tensor_protos.py",
     },
     "keras": {"scorers/tensorflow/keras.py"},
     "torch": {
