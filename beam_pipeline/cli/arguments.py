@@ -216,6 +216,18 @@ OPTIONS = {
             "the address of an OpenLineage endpoint, such as http://marquez:5000, to which workers report their runs "
             "with the versions of models (default: none)",
         ),
+        Option(
+            "explain-share",
+            "the share of the records whose answers are explained beside the scoring, to --explain-topic, from 0 "
+            "(none) to 1 (all)",
+            share=True,
+        ),
+        Option("explain-topic", "the topic for explanations (default: nothing is explained)"),
+        Option(
+            "explain-output",
+            "the output to explain; of several values, the highest one (default: the first output of floating-point "
+            "numbers)",
+        ),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }
