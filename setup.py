@@ -14,6 +14,10 @@ DASHBOARD = [
     "starlette>=1,<2",
     "uvicorn>=0.35,<1",
 ]
+EXPLAIN = [
+    # Earlier ones need an older numpy on Python 3.10, and this one does not run there.
+    "shap>=0.51,<0.52; python_version >= '3.11'",
+]
 H2O = ["JPype1>=1.5,<2"]
 HUGGINGFACE = ["huggingface_hub>=2,<3"]
 KUBERNETES = ["kubernetes>=34,<38"]
@@ -105,6 +109,7 @@ setup(
         "docs": [
             "mkdocs-material>=9.5,<10",
         ],
+        "explain": EXPLAIN,
         "h2o": H2O,
         "huggingface": HUGGINGFACE,
         "kubernetes": KUBERNETES,
@@ -119,6 +124,7 @@ setup(
         "telemetry": TELEMETRY,
         "test": [
             *DASHBOARD,
+            *EXPLAIN,
             *H2O,
             *HUGGINGFACE,
             *KUBERNETES,

@@ -15,6 +15,7 @@ from models.kafka.start_at import StartAt
 from models.scorers import model_types
 
 if TYPE_CHECKING:
+    from models.explaining.settings import ExplanationSettings
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
     from models.observing.lineage.settings import LineageSettings
@@ -136,6 +137,9 @@ class ServingOptions:
     openlineage_url: str | None = None
     otlp_endpoint: str | None = None
     trace_share: float = 0.0
+    explain_share: float = 0.0
+    explain_topic: str | None = None
+    explain_output: str | None = None
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -204,7 +208,18 @@ class ServingOptions:
             self.status_topic,
             self.feedback_topic,
             AllowedPickles.parse(self.allow_pickle),
+            self.explanations(),
         )
+
+    def explanations(self) -> ExplanationSettings | None:
+        """What workers explain, or None for nothing; raises OptionsError for a share without a topic."""
+        if not self.explain_share:
+            return None
+        if self.explain_topic is None:
+            raise OptionsError(f"missing: --explain-topic (--explain-share {self.explain_share:g} needs one)")
+        from models.explaining.settings import ExplanationSettings
+
+        return ExplanationSettings(self.explain_topic, self.explain_share, self.explain_output)
 
     def observation(self) -> ObservationSettings:
         """Who is told what the deployment measures, and who looks at its answers.

@@ -185,6 +185,14 @@ class RehearsalError(ServingError):
     """A version cannot be rehearsed: it is unknown, answers already, or there are no records for it."""
 
 
+class ExplanationError(ServingError):
+    """An answer cannot be explained; the message gives the reason."""
+
+
+class GradientsError(ExplanationError):
+    """The gradients of a model cannot be computed."""
+
+
 class MetricsPortError(ServingError):
     """The port of the page for Prometheus cannot be opened."""
 

@@ -91,6 +91,24 @@ def save_linear_model(folder: Path, weights: list[float], bias: float = 0.0) -> 
     return _save(module, folder, answer, {"v": tf.TensorSpec([None, len(weights)], tf.float32)})
 
 
+def save_polynomial_model(folder: Path) -> Path:
+    """`v` float32 [None, 2] -> `out` float32 [None]: a * a + a * b for the values a and b."""
+
+    def answer(v: Any) -> dict[str, Any]:
+        return {"out": v[:, 0] * v[:, 0] + v[:, 0] * v[:, 1]}
+
+    return _save(tf.Module(), folder, answer, {"v": tf.TensorSpec([None, 2], tf.float32)})
+
+
+def save_stairs_model(folder: Path) -> Path:
+    """`x` float32 [None] -> `floor` float32 [None]: the largest whole number up to x, whose gradient is 0."""
+
+    def floor(x: Any) -> dict[str, Any]:
+        return {"floor": tf.floor(x)}
+
+    return _save(tf.Module(), folder, floor, {"x": tf.TensorSpec([None], tf.float32)})
+
+
 def save_wine_model(folder: Path) -> Path:
     """Signature `predict`: `inputs` float32 [None, 11] -> `outputs` [None, 9], of which each row sums to 1."""
     module = tf.Module()

@@ -9,10 +9,12 @@ import threading
 from dataclasses import dataclass, field
 
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
+from models.explaining.settings import ExplanationSettings
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.reader import ModelsTopicReader
+from models.observing.observation import AnswerListener, Observation
 from models.observing.observer import NO_OBSERVER, Observer
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
@@ -46,6 +48,7 @@ class ModelsSettings:
       status_topic: the topic to which workers report; None if there is none, in which case candidates are not watched.
       pickles: the models that workers may load although loading them runs code.
       feedback_topic: the topic of rewards for bandits and labels for candidates; None if there is none.
+      explanations: which answers are explained; None if none are.
     """
 
     kafka: KafkaSettings
@@ -61,6 +64,7 @@ class ModelsSettings:
     status_topic: str | None = None
     feedback_topic: str | None = None
     pickles: AllowedPickles = NO_PICKLES
+    explanations: ExplanationSettings | None = None
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
@@ -77,6 +81,7 @@ class Serving:
       follower: follows the models topic on a thread of its own, and has its models loaded.
       shadows: scores the shadows of routes.
       clients: the other clients of the brokers, which are closed last.
+      explanations: explains answers; None if none are explained.
       caught_up: set once the models that were live at the start of the process are loaded.
     """
 
@@ -84,11 +89,18 @@ class Serving:
     follower: ModelFollower
     shadows: ShadowScorer
     clients: tuple[Client, ...] = ()
+    explanations: _Listening | None = None
     caught_up: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def start(cls, settings: ModelsSettings, scoring: ScoringSettings, observer: Observer = NO_OBSERVER) -> Serving:
-        """Imports the engines, creates the registry and the follower, and starts to follow the models topic."""
+    def start(
+        cls, settings: ModelsSettings, scoring: ScoringSettings, observation: Observation | None = None
+    ) -> Serving:
+        """Imports the engines, creates the registry and the follower, and starts to follow the models topic.
+
+        Answers are explained only if there is an observation, which passes them on.
+        """
+        observer: Observer = NO_OBSERVER if observation is None else observation
         prepare_engines(settings.engines)
         limits = RegistrySettings(
             model_wait=settings.wait, model_memory=settings.memory, deployment=settings.deployment
@@ -126,7 +138,11 @@ class Serving:
             feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards, shadows.labels)
             feedback.start()
             clients.append(feedback)
-        return cls(registry, follower, shadows, tuple(clients))
+        explanations = None
+        if settings.explanations is not None and observation is not None:
+            listener = _explanations(settings.explanations, registry, scoring, inline, sender, observer)
+            explanations = _Listening(observation, listener)
+        return cls(registry, follower, shadows, tuple(clients), explanations)
 
     def settle(self) -> None:
         """Marks the models that were live at the start as loaded, so the first batch may be scored. Idempotent."""
@@ -138,7 +154,41 @@ class Serving:
 
     def close(self) -> None:
         """Stops the follower and releases the models; a model in use is released after its last batch."""
+        if self.explanations is not None:
+            self.explanations.close()
         self.shadows.close()
         self.follower.close()
         for client in self.clients:
             client.close()
+
+
+class _Listening:
+    """A listener that an observation passes answers on to until it is closed."""
+
+    def __init__(self, observation: Observation, listener: AnswerListener) -> None:
+        self._observation = observation
+        self._listener = listener
+        observation.listen(listener)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._observation.leave(self._listener)
+        self._listener.close()
+
+
+def _explanations(
+    settings: ExplanationSettings,
+    registry: ModelRegistry,
+    scoring: ScoringSettings,
+    inline: InlineModels,
+    sender: MessageSender,
+    observer: Observer,
+) -> AnswerListener:
+    """The listener that explains answers, started."""
+    from models.explaining.explainer import Explainer, ExplainerSettings
+    from models.explaining.listener import ExplanationListener
+
+    explainer = Explainer(BeamOpener(), inline.fetch, ExplainerSettings(settings.output))
+    listener = ExplanationListener(settings, registry, scoring.codec, explainer, sender.send, observer)
+    listener.start()
+    return listener

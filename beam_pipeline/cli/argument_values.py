@@ -44,6 +44,29 @@ def share_named(text: str, option: str = "share") -> float:
     return float(found[1]) / (100 if found[2] else 1)
 
 
+def message_named(option: str, text: str) -> tuple[str, int, int]:
+    """The topic, partition and offset in TOPIC:PARTITION:OFFSET; raises OptionsError when the text is malformed.
+
+    >>> message_named("result", "results:0:17")
+    ('results', 0, 17)
+    """
+    found = re.fullmatch(r"([a-zA-Z0-9._-]+):([0-9]{1,9}):([0-9]{1,18})", text, re.ASCII)
+    if found is None:
+        raise OptionsError(f"--{option} {text!r} is not TOPIC:PARTITION:OFFSET, for example results:0:17")
+    return found[1], int(found[2]), int(found[3])
+
+
+def count_named(option: str, text: str, least: int = 0) -> int:
+    """A whole number of at least `least`; raises OptionsError when the text is not one.
+
+    >>> count_named("background", "32")
+    32
+    """
+    if not (text.isascii() and text.isdigit() and least <= int(text) < 2**31):
+        raise OptionsError(f"--{option} {text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
 def version_named(text: str) -> tuple[str, int]:
     """The name and number in NAME/VERSION; raises OptionsError when the text is malformed.
 

@@ -227,6 +227,18 @@ OPTIONS = {
             "has one (the header traceparent) is traced if its trace is sampled",
             share=True,
         ),
+        Option(
+            "explain-share",
+            "the share of the records whose answers are explained beside the scoring, to --explain-topic, from 0 "
+            "(none) to 1 (all)",
+            share=True,
+        ),
+        Option("explain-topic", "the topic for explanations (default: nothing is explained)"),
+        Option(
+            "explain-output",
+            "the output to explain; of several values, the highest one (default: the first output of floating-point "
+            "numbers)",
+        ),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }

@@ -20,6 +20,7 @@ COMMANDS = {
     "models": ("beam_pipeline.cli.commands.models", "publish, list, roll back and retire models"),
     "generate": ("beam_pipeline.cli.commands.generate", "generate test records, or publish models in rotation"),
     "results": ("beam_pipeline.cli.commands.results", "show results"),
+    "explain": ("beam_pipeline.cli.commands.explain", "show what contributed to the answer in a result"),
     "status": ("beam_pipeline.cli.commands.status", "show the state and the statistics of each model"),
     "kubernetes": ("beam_pipeline.cli.commands.kubernetes", "show models as objects of Kubernetes, with events"),
     "dashboard": ("beam_pipeline.cli.commands.dashboard", "show what is served, live, on a page in the browser"),

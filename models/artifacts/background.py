@@ -29,7 +29,7 @@ def in_background(work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            _yield_to_others()
+            yield_to_others()
             done.set_result(work())
         except BaseException as error:
             done.set_exception(error)
@@ -38,7 +38,8 @@ def in_background(work: Callable[[], T]) -> T:
     return done.result()
 
 
-def _yield_to_others() -> None:
+def yield_to_others() -> None:
+    """Gives the calling thread a lower priority, for good, where the system can."""
     if sys.platform == "linux":
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

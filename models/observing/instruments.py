@@ -143,6 +143,17 @@ EVENTS_DROPPED = Instrument(
     "{message}",
     "Status events that were too large for their topic.",
 )
+EXPLANATIONS = Instrument(
+    "beam_serving.explanations",
+    "counter",
+    "{record}",
+    "Records that were sampled for an explanation, by outcome: explained, failed, or skipped, because too many waited "
+    "or the model was no longer loaded.",
+    (*_MODEL, "outcome"),
+)
+EXPLANATION_DURATION = Instrument(
+    "beam_serving.explanation.duration", "histogram", "s", "Duration of explaining one answer.", _MODEL, _SECONDS
+)
 CONSUMER_LAG = Instrument(
     "beam_serving.consumer.lag",
     "gauge",
@@ -178,6 +189,8 @@ INSTRUMENTS = (
     FOLLOWER_STOPS,
     MESSAGES,
     EVENTS_DROPPED,
+    EXPLANATIONS,
+    EXPLANATION_DURATION,
     CONSUMER_LAG,
     PAYLOADS,
 )

@@ -64,6 +64,14 @@ class Observation:
         """Takes the values of a gauge for all labels."""
         self.totals.replace(instrument, values)
 
+    def listen(self, listener: AnswerListener) -> None:
+        """Passes answers on to another listener until `leave`; the caller closes it."""
+        self._listeners = (*self._listeners, listener)
+
+    def leave(self, listener: AnswerListener) -> None:
+        """Ends what `listen` began."""
+        self._listeners = tuple(one for one in self._listeners if one is not listener)
+
     def answered(self, answered: AnsweredBatch) -> None:
         """Measures a batch, and passes it on to the listeners."""
         measure_answers(self.totals, answered)

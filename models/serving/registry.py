@@ -375,8 +375,20 @@ class ModelRegistry:
         with self._changed:
             self._pool.take(pooled)
 
+    def hold_loaded(self, offset: int) -> PooledModel | None:
+        """Keeps open the model whose descriptor is at this offset until it is given back; None if it is not loaded.
+
+        It neither loads a model nor waits for one.
+        """
+        with self._changed:
+            for pooled in self._pool.models():
+                if pooled.model is not None and pooled.model.version.offset == offset:
+                    self._pool.take(pooled)
+                    return pooled
+        return None
+
     def give_back(self, models: Iterable[PooledModel]) -> None:
-        """Ends the use of models; called by `Lease`, and after `hold`."""
+        """Ends the use of models; called by `Lease`, and after `hold` or `hold_loaded`."""
         with self._changed:
             unloaded = [one for pooled in models for one in self._pool.give_back(pooled)]
         self._close_models(unloaded)

@@ -282,6 +282,10 @@ class Deployment:
         self._results_tail.to_the_end()
         return self.results()
 
+    def results_with_messages(self) -> list[tuple[Result, Message]]:
+        """Every result that is in the topic now, and its message."""
+        return list(zip(self.results_to_the_end(), self._results_tail.messages, strict=True))
+
     def more_results(self, seconds: float = 0.1) -> list[Result]:
         """The results that have arrived since the last call; collects them for this many seconds."""
         before = len(self.results())

@@ -136,6 +136,17 @@ def _parse(model: Path) -> Any:
     return message
 
 
+def tags_of(model: Path, descriptor: ModelDescriptor) -> list[str]:
+    """The tag set that is loaded, sorted.
+
+    Raises:
+      ScorerOptionError: the descriptor names a tag set that the model lacks.
+      ModelLoadError: the file is not a SavedModel.
+    """
+    present = [frozenset(graph.meta_info_def.tags) for graph in _parse(model).meta_graphs]
+    return sorted(_choose_tags(present, descriptor.options.get("tags")))
+
+
 def _choose_tags(present: list[frozenset[str]], asked: str | None) -> frozenset[str]:
     """The requested tag set; by default `serve`, or the first one if the model lacks it, as in the reference system."""
     if asked is None:

@@ -11,6 +11,7 @@ from beam_pipeline.cli.option_values import kafka_settings, read_options, read_r
 from beam_pipeline.options import RecordsTopic
 from models.artifacts.pickles import NO_PICKLES
 from models.errors import OptionsError
+from models.explaining.settings import ExplanationSettings
 
 COMPLETE = [
     *("--bootstrap-servers", "localhost:9092", "--records-topic", "records", "--models-topic", "models"),
@@ -104,6 +105,24 @@ def test_a_value_of_kafka_config_may_hold_equals_signs() -> None:
 
 def test_a_share_is_a_number_from_none_to_all() -> None:
     assert [read("--payload-share", text)["payload_share"] for text in ("0", "0.25", "1")] == [0.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"), [("some", "is not a number"), ("1.1", "is not between 0 and 1"), ("nan", "is not between")]
+)
+def test_a_share_outside_its_range_is_refused(share: str, reason: str) -> None:
+    with pytest.raises(OptionsError, match=f"--explain-share .*{reason}"):
+        read("--explain-share", share)
+
+
+def test_explanations_need_a_topic_and_are_off_without_a_share() -> None:
+    options = serving_options(read(*COMPLETE, "--explain-share", "0.25"), [])
+    with pytest.raises(OptionsError, match="missing: --explain-topic"):
+        options.explanations()
+    assert serving_options(read(*COMPLETE, "--explain-topic", "explanations"), []).explanations() is None
+    both = ("--explain-share", "0.25", "--explain-topic", "explanations", "--explain-output", "scores")
+    explanations = serving_options(read(*COMPLETE, *both), []).explanations()
+    assert explanations == ExplanationSettings("explanations", 0.25, "scores")
 
 
 def test_two_options_with_one_topic_are_refused() -> None:

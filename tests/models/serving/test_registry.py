@@ -571,3 +571,26 @@ def test_during_swaps_no_lease_ever_sees_a_closed_model(registry: ModelRegistry)
     assert len(models) == 300
     assert len(seen) > 1
     assert [scorer_of(model).closed.is_set() for model in models] == [True] * 299 + [False]
+
+
+# --- Models that others hold without loading them.
+
+
+def test_a_model_that_is_held_stays_open_until_it_is_given_back(registry: ModelRegistry) -> None:
+    want(registry, published(1))
+    (first,) = load(registry)
+    held = registry.hold_loaded(first.version.offset)
+    assert held is not None and held.model is first
+    want(registry, published(2))
+    load(registry)
+    assert not scorer_of(first).closed.is_set()
+    registry.give_back([held])
+    assert scorer_of(first).closed.is_set()
+
+
+def test_a_model_that_is_not_loaded_is_not_held_and_not_demanded(registry: ModelRegistry) -> None:
+    want(registry, published(1))
+    assert registry.hold_loaded(published(1).offset) is None
+    load(registry)
+    assert registry.hold_loaded(published(2).offset) is None
+    assert registry.next_load() is None

@@ -1,0 +1,1 @@
+"""Explains the answer in one result, for `beam-serving explain`."""
