@@ -98,6 +98,7 @@ def test_package_data_is_installed(clean_environment: Path, tmp_path: Path) -> N
     installed = _site_packages(python, tmp_path)
     data = [path.relative_to(ROOT) for path in (ROOT / "models" / "schemas").glob("*.avsc")]
     assert data
+    data += [path.relative_to(ROOT) for path in (ROOT / "beam_pipeline" / "dashboard" / "static").rglob("*.*")]
     for path in [*data, Path("runners/local/kafka/pom.xml"), *(Path(package, "py.typed") for package in PACKAGES)]:
         assert (installed / path).is_file(), f"{path} is not in the wheel: name it in package_data of setup.py"
     code = "from models.schemas import bundled_schema; print(bundled_schema('model_descriptor')['name'])"
