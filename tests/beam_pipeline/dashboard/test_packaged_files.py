@@ -10,7 +10,7 @@ VENDOR = STATIC / "vendor"
 
 
 def test_they_have_the_listed_digests() -> None:
-    lines = (line.split() for line in (VENDOR / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split() for line in (VENDOR / "SHA256SUMS").read_text().splitlines()]
     listed = {name: digest for digest, name in lines}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in VENDOR.glob("*.*") if path.suffix != ".txt"}
     assert found == listed
