@@ -17,6 +17,7 @@ from models.scorers import model_types
 if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
+    from models.observing.drift.settings import DriftSettings
     from models.observing.lineage.settings import LineageSettings
     from models.observing.otlp_settings import OtlpSettings
     from models.observing.payloads.settings import PayloadSettings
@@ -34,6 +35,7 @@ NO_ENGINES = "none"
 REGISTRY_FORMATS = ("confluent-avro",)
 
 ResultHeaders = Literal["record", "cloud-events"]
+Switch = Literal["on", "off"]
 DeadLetterFormat = Literal["avro", "confluent-avro"]
 
 
@@ -136,6 +138,10 @@ class ServingOptions:
     openlineage_url: str | None = None
     otlp_endpoint: str | None = None
     trace_share: float = 0.0
+    outliers: Switch = "off"
+    drift_topic: str | None = None
+    drift_window: int = 60
+    drift_min_records: int = 500
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -204,6 +210,7 @@ class ServingOptions:
             self.status_topic,
             self.feedback_topic,
             AllowedPickles.parse(self.allow_pickle),
+            self.outliers == "on",
         )
 
     def observation(self) -> ObservationSettings:
@@ -216,7 +223,7 @@ class ServingOptions:
         """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp())
+        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp(), self.drift())
 
     def _otlp(self) -> OtlpSettings | None:
         """Where metrics and traces go over OTLP; None for nowhere."""
@@ -262,6 +269,16 @@ class ServingOptions:
         settings.check()
         return settings
 
+    def drift(self) -> DriftSettings | None:
+        """How the deployment watches for drift; None if it does not."""
+        if self.drift_topic is None:
+            return None
+        from models.observing.drift.policy import DriftPolicy
+        from models.observing.drift.settings import DriftSettings
+
+        policy = DriftPolicy(self.drift_window, self.drift_min_records)
+        return DriftSettings(self.kafka(), self.group, self.models_topic, self.drift_topic, policy)
+
     def dead_letters(self) -> DeadLetterTopic:
         """The topic of dead letters and their format; raises OptionsError when it needs a registry and has none."""
         from models.records.registry import RegistrySettings, registry_options
@@ -287,4 +304,5 @@ class ServingOptions:
             self.result_key,
             cloud_events,
             self.shadow_topic,
+            self.outliers == "on",
         )

@@ -138,6 +138,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         "shadow-topic": options.shadow_topic,
         "feedback-topic": options.feedback_topic,
         "payload-topic": options.payload_topic,
+        "drift-topic": options.drift_topic,
     }
     taken: dict[str, str] = {}
     for name, topic in topics.items():

@@ -50,6 +50,7 @@ _PATTERNS = {
     "shadow-topic": _TOPIC,
     "feedback-topic": _TOPIC,
     "payload-topic": _TOPIC,
+    "drift-topic": _TOPIC,
     "engines": r"[a-z0-9-]+(,[a-z0-9-]+)*",
     "start": r"earliest|latest|committed|[0-9]{1,18}|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?",
 }
