@@ -243,7 +243,7 @@ OPTIONS = {
             "drift is not watched)",
         ),
         Option("drift-window", "the number of seconds after which records are compared with the baseline", number=1),
-        Option("drift-min-records", "the least number of sampled records that are compared together", number=100),
+        Option("drift-min-records", "the least number of sampled records that are compared together", number=1),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }
