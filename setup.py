@@ -39,6 +39,7 @@ MLFLOW = [
     # Functions of Python get their rows as its tables.
     "pandas>=2,<4",
 ]
+DRIFT = ["datasketches>=5.2,<6"]
 PYTORCH = [
     # Not locked and not among those of the tests: on Linux the default index gives it with gigabytes for GPUs.
     # What loading executes was read in this version, which Python 3.10 does not get.
@@ -110,6 +111,7 @@ setup(
             "mkdocs-material>=9.5,<10",
         ],
         "explain": EXPLAIN,
+        "drift": DRIFT,
         "h2o": H2O,
         "huggingface": HUGGINGFACE,
         "kubernetes": KUBERNETES,
@@ -125,6 +127,7 @@ setup(
         "test": [
             *DASHBOARD,
             *EXPLAIN,
+            *DRIFT,
             *H2O,
             *HUGGINGFACE,
             *KUBERNETES,
@@ -152,6 +155,8 @@ setup(
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "ruff>=0.14,<0.18",
+            # Statistics against which those of drift are tested.
+            "scipy>=1.13,<2",
             "skl2onnx>=1.19,<2",
             # The storage emulator needs pkg_resources, which later versions no longer bring.
             "setuptools>=65,<81",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.explaining.settings import ExplanationSettings
     from models.kafka.client import KafkaSettings
     from models.kafka.partition_reader import OnGap, ReadSettings
+    from models.observing.drift.settings import DriftSettings
     from models.observing.lineage.settings import LineageSettings
     from models.observing.otlp_settings import OtlpSettings
     from models.observing.payloads.settings import PayloadSettings
@@ -35,6 +36,7 @@ NO_ENGINES = "none"
 REGISTRY_FORMATS = ("confluent-avro",)
 
 ResultHeaders = Literal["record", "cloud-events"]
+Switch = Literal["on", "off"]
 DeadLetterFormat = Literal["avro", "confluent-avro"]
 
 
@@ -140,6 +142,10 @@ class ServingOptions:
     explain_share: float = 0.0
     explain_topic: str | None = None
     explain_output: str | None = None
+    outliers: Switch = "off"
+    drift_topic: str | None = None
+    drift_window: int = 60
+    drift_min_records: int = 500
     runner: str = "DirectRunner"
     runner_arguments: tuple[str, ...] = ()
     further_records: tuple[RecordsTopic, ...] = ()
@@ -209,6 +215,7 @@ class ServingOptions:
             self.feedback_topic,
             AllowedPickles.parse(self.allow_pickle),
             self.explanations(),
+            self.outliers == "on",
         )
 
     def explanations(self) -> ExplanationSettings | None:
@@ -231,7 +238,7 @@ class ServingOptions:
         """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp())
+        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp(), self.drift())
 
     def _otlp(self) -> OtlpSettings | None:
         """Where metrics and traces go over OTLP; None for nowhere."""
@@ -277,6 +284,16 @@ class ServingOptions:
         settings.check()
         return settings
 
+    def drift(self) -> DriftSettings | None:
+        """How the deployment watches for drift; None if it does not."""
+        if self.drift_topic is None:
+            return None
+        from models.observing.drift.policy import DriftPolicy
+        from models.observing.drift.settings import DriftSettings
+
+        policy = DriftPolicy(self.drift_window, self.drift_min_records)
+        return DriftSettings(self.kafka(), self.group, self.models_topic, self.drift_topic, policy)
+
     def dead_letters(self) -> DeadLetterTopic:
         """The topic of dead letters and their format; raises OptionsError when it needs a registry and has none."""
         from models.records.registry import RegistrySettings, registry_options
@@ -302,4 +319,5 @@ class ServingOptions:
             self.result_key,
             cloud_events,
             self.shadow_topic,
+            self.outliers == "on",
         )

@@ -10,6 +10,7 @@ from models.errors import MissingExtraError
 # Maps an imported module to the extra in setup.py that installs it.
 EXTRA_OF = {
     "authlib": "registry",
+    "datasketches": "drift",
     "huggingface_hub": "huggingface",
     "jpype": "h2o",
     "kubernetes": "kubernetes",

@@ -57,8 +57,10 @@ ENGINES = {
         "observing/telemetry.py",
         "observing/trace_context.py",
     },
+    "datasketches": {"observing/drift/sketches.py"},
     "confluent_kafka": {
         "kafka/client.py",
+        "kafka/election.py",
         "kafka/message_sender.py",
         "kafka/partition_reader.py",
         "kafka/topic_identities.py",
@@ -66,6 +68,7 @@ ENGINES = {
         "model_topic/reader.py",
         "model_topic/route_publisher.py",
         "model_topic/transactions.py",
+        "observing/drift/monitor.py",
         "records/registry.py",
         # The guard is a member of a group, and reads the status topic.
         "serving/guard.py",

@@ -46,6 +46,7 @@ class ModelsSettings:
       memory: the bytes of memory that the models of a worker process may take together; None means no limit.
       loads: how many models are loaded at a time; only one if memory is limited.
       status_topic: the topic to which workers report; None if there is none, in which case candidates are not watched.
+      outliers: whether models with a baseline score outliers.
       pickles: the models that workers may load although loading them runs code.
       feedback_topic: the topic of rewards for bandits and labels for candidates; None if there is none.
       explanations: which answers are explained; None if none are.
@@ -65,6 +66,7 @@ class ModelsSettings:
     feedback_topic: str | None = None
     pickles: AllowedPickles = NO_PICKLES
     explanations: ExplanationSettings | None = None
+    outliers: bool = False
 
     def scores(self, data_type: str) -> bool:
         """Whether workers score records of a data type, and therefore follow its models."""
@@ -115,6 +117,7 @@ class Serving:
             measured=settings.memory is not None,
             pickles=settings.pickles,
             meter=observer,
+            outliers=settings.outliers,
         )
         follows = FollowerSettings(settings.scores, settings.timeout, loads=settings.loads)
         reader = ModelsTopicReader(settings.kafka, settings.topic)
@@ -135,7 +138,9 @@ class Serving:
             guard.start()
             clients.append(guard)
         if settings.feedback_topic is not None:
-            feedback = FeedbackFollower(settings.kafka, settings.feedback_topic, registry.rewards, shadows.labels)
+            feedback = FeedbackFollower(
+                settings.kafka, settings.feedback_topic, registry.rewards, shadows.labels.add, observer.labelled
+            )
             feedback.start()
             clients.append(feedback)
         explanations = None

@@ -14,6 +14,8 @@ from models.records.codecs import CODEC_MODULES
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import SCORER_MODULES
 
+SWITCH = ("on", "off")
+
 
 @dataclass(frozen=True)
 class Option:
@@ -63,6 +65,8 @@ class Option:
             return self._whole_number(value)
         if self.share:
             return self._share(value)
+        if isinstance(value, bool) and self.choices == SWITCH:  # YAML reads on and off as booleans
+            return SWITCH[0] if value else SWITCH[1]
         if not isinstance(value, str) or not value:
             raise OptionsError(f"--{self.name} {value!r} is not text, or is empty")
         if self.choices and value not in self.choices:
@@ -239,6 +243,19 @@ OPTIONS = {
             "the output to explain; of several values, the highest one (default: the first output of floating-point "
             "numbers)",
         ),
+        Option(
+            "outliers",
+            "whether results contain how far a record is from those that the model usually gets; only versions with a "
+            "baseline have scores",
+            SWITCH,
+        ),
+        Option(
+            "drift-topic",
+            "the topic for drift events; workers exchange sketches of features and outputs in TOPIC-sketches (default: "
+            "drift is not watched)",
+        ),
+        Option("drift-window", "the number of seconds after which records are compared with the baseline", number=1),
+        Option("drift-min-records", "the least number of sampled records that are compared together", number=1),
         Option("runner", "DirectRunner (on this machine, with Beam's Prism), FlinkRunner or DataflowRunner"),
     )
 }

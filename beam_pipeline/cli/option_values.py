@@ -139,6 +139,7 @@ def serving_options(values: Mapping[str, Any], runner_arguments: Sequence[str]) 
         "feedback-topic": options.feedback_topic,
         "payload-topic": options.payload_topic,
         "explain-topic": options.explain_topic,
+        "drift-topic": options.drift_topic,
     }
     taken: dict[str, str] = {}
     for name, topic in topics.items():

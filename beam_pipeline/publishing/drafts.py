@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from beam_pipeline.publishing.baseline_file import make_baseline
 from beam_pipeline.publishing.inspection import Inspection, inspect
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
@@ -17,7 +18,7 @@ from models.locations import resolve_location
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.golden import GoldenSamples
 from models.model_topic.published import PublishedVersion
-from models.records.record_type import RecordType
+from models.records.record_type import RecordType, Row
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import runs_in_process
 from models.serving.loading import ModelLoader
@@ -44,6 +45,7 @@ class Draft:
     options: Mapping[str, str] = field(default_factory=dict)
     description: str | None = None
     golden: GoldenSamples | None = None
+    baseline: tuple[Row, ...] | None = None
 
 
 def draft_descriptor(draft: Draft) -> ModelDescriptor:
@@ -76,7 +78,7 @@ def draft_descriptor(draft: Draft) -> ModelDescriptor:
 def differences(draft: Draft, descriptor: ModelDescriptor, location: str) -> list[str]:
     """The names of the attributes in which a published descriptor differs from a draft with this resolved location.
 
-    Its version, its time and the digest, which would need the model, are not compared.
+    Its version, its time, and the digest and the baseline, which would need the model, are not compared.
     """
     wanted = ModelDescriptor(
         draft.name,
@@ -92,6 +94,7 @@ def differences(draft: Draft, descriptor: ModelDescriptor, location: str) -> lis
         options=draft.options,
         published_at=descriptor.published_at,
         golden=draft.golden,
+        baseline=descriptor.baseline,
     )
     names = [one.name for one in fields(ModelDescriptor)]
     return [name for name in names if getattr(wanted, name) != getattr(descriptor, name)]
@@ -127,7 +130,8 @@ def check_draft(
     """Loads the model as a worker would, with all checks of its admission, and describes it.
 
     If a record type is given, or the data type is that of a bundled schema, this also checks that the record's fields
-    fit the model's inputs. A pickle that is not allowed is not loaded.
+    fit the model's inputs. A pickle that is not allowed is not loaded. The records of a baseline are scored, and the
+    inspection contains what is sketched of them.
 
     Raises:
       PublishError: the model cannot serve; the message has the reason.
@@ -150,7 +154,11 @@ def check_draft(
         try:
             if record_type is None:
                 _check_inputs(descriptor, set(model.scorer.signature.inputs))
-            return inspect(model, None if record_type is None else record_type.codec, seconds)
+            codec = None if record_type is None else record_type.codec
+            found = inspect(model, codec, seconds)
+            if draft.baseline is None or codec is None:
+                return found
+            return replace(found, baseline=make_baseline(model, codec, draft.baseline))
         finally:
             model.close()
     except (ModelLoadError, OptionsError, MappingError) as error:

@@ -36,6 +36,7 @@ class Inspection:
       size: the bytes of the published model; None for a model on a server.
       seconds: the time that it took to fetch, open, warm up and check the model.
       memory: the number of bytes by which the process grew meanwhile.
+      baseline: sketches of the records of its baseline; None without a baseline.
     """
 
     descriptor: ModelDescriptor
@@ -46,6 +47,7 @@ class Inspection:
     size: int | None
     seconds: float
     memory: int
+    baseline: bytes | None = None
 
     def lines(self) -> Iterator[str]:
         """The inspection for people, a line for each thing."""
@@ -62,6 +64,8 @@ class Inspection:
             yield f"           -> {_shown(outputs)}"
         size = "on a server" if self.size is None else bytes_for_people(self.size)
         yield f"size       {size}, {bytes_for_people(self.memory)} of memory, loaded in {self.seconds:.2f} s"
+        if self.baseline is not None:
+            yield f"baseline   {bytes_for_people(len(self.baseline))} of sketches"
 
 
 def inspect(model: LoadedModel, codec: RecordCodec | None, seconds: float) -> Inspection:

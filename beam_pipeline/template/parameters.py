@@ -51,6 +51,7 @@ _PATTERNS = {
     "feedback-topic": _TOPIC,
     "payload-topic": _TOPIC,
     "explain-topic": _TOPIC,
+    "drift-topic": _TOPIC,
     "engines": r"[a-z0-9-]+(,[a-z0-9-]+)*",
     "start": r"earliest|latest|committed|[0-9]{1,18}|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?",
 }

@@ -107,6 +107,7 @@ class ScoredRecords:
       data_type: the data type of the records; empty within a graph.
       mapping: how the columns of the records became the inputs of the model; None if no model got them by itself, as
         for a graph. It does not keep the model open.
+      outliers: float32 [records]: how unusual each record is (`models.columns.outliers`); None if it was not computed.
     """
 
     rows: npt.NDArray[np.int64]
@@ -114,3 +115,4 @@ class ScoredRecords:
     outputs: RecordOutputs | None
     data_type: str = ""
     mapping: InputMapping | None = None
+    outliers: npt.NDArray[np.float32] | None = None

@@ -40,6 +40,8 @@ class ModelDescriptor:
       options: options of the scorer; each scorer's module documents its own.
       published_at: milliseconds since 1970-01-01 UTC.
       golden: records and the outputs that the model must give for them before it may serve; None without any.
+      baseline: what its records and outputs usually look like, as `models.observing.drift.profile` writes it; None
+        without it.
     """
 
     model_name: str
@@ -56,6 +58,7 @@ class ModelDescriptor:
     options: Mapping[str, str] = field(default_factory=dict)
     published_at: int = 0
     golden: GoldenSamples | None = None
+    baseline: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_model_name(self.model_name)
@@ -157,6 +160,7 @@ def encode_descriptor(descriptor: ModelDescriptor) -> bytes:
         "options": dict(descriptor.options),
         "publishedAt": descriptor.published_at,
         "golden": None if descriptor.golden is None else _encode_golden(descriptor.golden),
+        "baseline": descriptor.baseline,
     }
     return bundled_codec("model_descriptor").encode(value)
 
@@ -205,6 +209,7 @@ def _descriptor(value: dict[str, Any]) -> ModelDescriptor:
         options=value["options"],
         published_at=milliseconds_of(value["publishedAt"]),
         golden=None if value["golden"] is None else _decode_golden(value["golden"]),
+        baseline=value["baseline"],
     )
 
 

@@ -51,6 +51,7 @@ class PublishedVersion:
             one.digest,
             tuple(sorted(one.options.items())),
             one.golden,
+            one.baseline,
         )
 
     def same_model(self, other: PublishedVersion | None) -> bool:

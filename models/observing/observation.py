@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from models.columns.labels import Label
 from models.observing.answered import AnsweredBatch
 from models.observing.answers import measure_answers
 from models.observing.instruments import Instrument
@@ -23,6 +24,13 @@ class AnswerListener(Protocol):
         """Ends its work, within a few seconds."""
 
 
+class LabelListener(Protocol):
+    """Looks at the labels of records, like an `AnswerListener` at their answers."""
+
+    def labelled(self, coordinates: bytes, label: Label) -> None:
+        """Takes the label of the record at TOPIC-PARTITION-OFFSET; never raises, and never waits."""
+
+
 class Exporter(Protocol):
     """Passes the sums on until it is closed."""
 
@@ -38,6 +46,7 @@ class Observation:
       exporters: those who read them, and are closed with the observation.
       listeners: those who look at answers; closed first.
       tracing: opens the spans of traced records; closed with the observation.
+      label_listeners: those who look at labels; they are not closed.
     """
 
     def __init__(
@@ -46,11 +55,13 @@ class Observation:
         exporters: Sequence[Exporter] = (),
         listeners: Sequence[AnswerListener] = (),
         tracing: Tracing = NO_TRACING,
+        label_listeners: Sequence[LabelListener] = (),
     ) -> None:
         self.totals = totals
         self.tracing = tracing
         self._exporters = tuple(exporters)
         self._listeners = tuple(listeners)
+        self._label_listeners = tuple(label_listeners)
 
     def measure(self, instrument: Instrument, value: float, labels: Labels = ()) -> None:
         """Takes one value (`models.observing.observer.Observer`)."""
@@ -77,6 +88,11 @@ class Observation:
         measure_answers(self.totals, answered)
         for one in self._listeners:
             one.answered(answered)
+
+    def labelled(self, coordinates: bytes, label: Label) -> None:
+        """Passes a label on to those who look at labels."""
+        for one in self._label_listeners:
+            one.labelled(coordinates, label)
 
     def close(self) -> None:
         """Closes the listeners, then the exporters and the traces."""

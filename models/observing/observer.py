@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.columns.labels import Label
 from models.observing.answered import AnsweredBatch
 from models.observing.instruments import Instrument
 from models.observing.tracing import NO_TRACING, Tracing
@@ -49,6 +50,9 @@ class Observer(Meter, Protocol):
     def answered(self, answered: AnsweredBatch) -> None:
         """Takes a batch whose messages are assembled, and are on their way to the broker next."""
 
+    def labelled(self, coordinates: bytes, label: Label) -> None:
+        """Takes the label of the record at these coordinates, TOPIC-PARTITION-OFFSET."""
+
 
 class NoObserver:
     """Ignores everything."""
@@ -66,6 +70,9 @@ class NoObserver:
 
     def answered(self, answered: AnsweredBatch) -> None:
         """Ignores a batch."""
+
+    def labelled(self, coordinates: bytes, label: Label) -> None:
+        """Ignores a label."""
 
 
 NO_OBSERVER = NoObserver()

@@ -42,14 +42,27 @@ class Sampling:
         """
         if self.share >= 1:
             return np.ones(len(offsets), np.bool_)
-        return _uniform(xxhash.xxh3_64_intdigest(f"{topic}-{partition}"), offsets) < self.share
+        return uniform(topic, partition, offsets) < self.share
 
 
-def _uniform(seed: int, offsets: Longs) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) for each offset."""
+def uniform(topic: str, partition: int, offsets: Longs) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) for each record of a partition, by its coordinates alone: float64 [records]."""
+    seed = xxhash.xxh3_64_intdigest(f"{topic}-{partition}")
     mixed = offsets.astype(np.uint64) * _GAMMA + np.uint64(seed)
     for shift, factor in _MIXES:
         mixed = (mixed ^ (mixed >> shift)) * factor
     mixed ^= mixed >> _LAST_SHIFT
-    uniform: npt.NDArray[np.float64] = (mixed >> _FLOAT_SHIFT).astype(np.float64) / (1 << _FLOAT_BITS)
-    return uniform
+    numbers: npt.NDArray[np.float64] = (mixed >> _FLOAT_SHIFT).astype(np.float64) / (1 << _FLOAT_BITS)
+    return numbers
+
+
+def smallest(numbers: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:
+    """The places of at most `most` records, those with the smallest numbers, ascending: int64 [records].
+
+    Example:
+      >>> smallest(np.array([0.7, 0.1, 0.4]), 2).tolist()
+      [1, 2]
+    """
+    if len(numbers) <= most:
+        return np.arange(len(numbers))
+    return np.sort(np.argpartition(numbers, most)[:most]) if most else np.zeros(0, np.int64)

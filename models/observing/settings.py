@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.observing.drift.settings import DriftSettings
 from models.observing.lineage.settings import LineageSettings
-from models.observing.observation import AnswerListener, Exporter, Observation
+from models.observing.observation import AnswerListener, Exporter, LabelListener, Observation
 from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.settings import PayloadSettings
 from models.observing.totals import Totals
@@ -21,12 +22,14 @@ class ObservationSettings:
       payloads: which requests and answers are logged; None for none.
       lineage: where lineage is reported; None if it is not.
       otlp: where metrics and traces go over OTLP; None for nowhere.
+      drift: how the deployment watches for drift; None if it does not.
     """
 
     metrics_port: int | None = None
     payloads: PayloadSettings | None = None
     lineage: LineageSettings | None = None
     otlp: OtlpSettings | None = None
+    drift: DriftSettings | None = None
 
     def open(self) -> Observation:
         """The observation of this process, which the caller closes.
@@ -46,6 +49,14 @@ class ObservationSettings:
             listeners.append(self.payloads.open(totals))
         if self.lineage is not None:
             exporters.append(self.lineage.open(totals))
+        labels: list[LabelListener] = []
+        if self.drift is not None:
+            from models.observing.drift.listener import DriftListener
+
+            watching = DriftListener(self.drift)
+            listeners.append(watching)
+            labels.append(watching)
         if self.otlp is None:
-            return Observation(totals, exporters, listeners, NO_TRACING)
-        return Observation(totals, [*exporters, *self.otlp.exporters(totals)], listeners, self.otlp.tracing())
+            return Observation(totals, exporters, listeners, NO_TRACING, labels)
+        exporters += self.otlp.exporters(totals)
+        return Observation(totals, exporters, listeners, self.otlp.tracing(), labels)

@@ -21,8 +21,20 @@ class ResultDecoder:
     embedding: Embedding
 
     @cached_property
-    def _decode(self) -> MessageDecoder:
-        return self.embedding.framing.decoder(result_schema(self.embedding))
+    def _decoders(self) -> tuple[MessageDecoder, ...]:
+        schemas = (result_schema(self.embedding, outliers) for outliers in (False, True))
+        return tuple(map(self.embedding.framing.decoder, schemas))
+
+    def _decode(self, message: bytes) -> dict[str, Any]:
+        without, with_outliers = self._decoders
+        try:
+            return without(message)
+        except ValueError:
+            try:
+                return with_outliers(message)
+            except ValueError:
+                pass
+            raise
 
     def decode(self, message: bytes) -> dict[str, Any]:
         """A result as {inputRecord, outputs: {name: {shape, values}}, modelResultMetadata}.

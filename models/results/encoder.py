@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.columns.outliers import FLAGGED, Scores
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, StepCall
 from models.encoding import avro_bytes as avro
@@ -49,10 +50,12 @@ class ResultEncoder:
     Attributes:
       embedding: how results embed the records.
       topic: the topic of the results; with a schema registry, their schema is registered for it.
+      outliers: whether results have fields for scores of outliers.
     """
 
     embedding: Embedding
     topic: str = ""
+    outliers: bool = False
 
     def prepare(self) -> None:
         """Prepares the parts that all results share; raises ServingError if their schema cannot be registered."""
@@ -66,6 +69,7 @@ class ResultEncoder:
         embedded: pa.BinaryArray,
         offsets: Longs,
         outputs: RecordOutputs | None,
+        scores: Scores | None = None,
     ) -> pa.BinaryArray:
         """Encodes one result for each record, in the order of the records.
 
@@ -75,12 +79,15 @@ class ResultEncoder:
           embedded: the records as embedded in their results.
           offsets: the offsets of the records.
           outputs: the outputs; None if there are none, with the reason in `call.error`.
+          scores: the scores of outliers; None if there are none.
 
         Raises:
           OverflowError, pyarrow.ArrowInvalid: the results do not fit one column.
         """
         if self.embedding.encoding == "json":
-            return pa.array(_encode_json(call, origin, embedded.to_pylist(), offsets.tolist(), outputs), pa.binary())
+            tails = _outliers_as_json(scores, len(embedded)) if self.outliers else None
+            encoded = _encode_json(call, origin, embedded.to_pylist(), offsets.tolist(), outputs, tails)
+            return pa.array(encoded, pa.binary())
         return _joined(
             [
                 self._header,
@@ -89,12 +96,13 @@ class ResultEncoder:
                 avro.encode_optional(call.error),
                 avro.encode_longs(offsets),
                 _shared_avro(call, origin),
+                *([_encode_outliers(scores)] if self.outliers else []),
             ]
         )
 
     @cached_property
     def _header(self) -> bytes:
-        return self.embedding.framing.header(self.topic, result_schema(self.embedding))
+        return self.embedding.framing.header(self.topic, result_schema(self.embedding, self.outliers))
 
 
 def _shared_avro(call: ModelCall, origin: Origin) -> bytes:
@@ -195,21 +203,44 @@ def _branch(array: Array) -> int:
     return _BRANCHES["b" if kind == "b" else "O"]
 
 
+def _encode_outliers(scores: Scores | None) -> bytes | pa.BinaryArray:
+    """The score of each record and whether it is an outlier, after the branches of their unions."""
+    if scores is None:
+        return avro.NULL + avro.NULL
+    fields = np.zeros(len(scores), [("some", "u1"), ("score", "<f4"), ("also", "u1"), ("flag", "u1")])
+    fields["some"] = fields["also"] = 2  # the long 1, as Avro writes it
+    fields["score"], fields["flag"] = scores, scores > FLAGGED
+    ends = np.arange(len(scores) + 1, dtype=np.int32) * fields.itemsize
+    return pa.Array.from_buffers(pa.binary(), len(scores), [None, pa.py_buffer(ends), pa.py_buffer(fields.tobytes())])
+
+
+def _outliers_as_json(scores: Scores | None, count: int) -> list[bytes]:
+    """The end of the metadata of each record."""
+    if scores is None:
+        return [b',"outlierScore":null,"outlier":null}'] * count
+    flags = (b"false", b"true")
+    return [
+        b',"outlierScore":%b,"outlier":%b}' % (orjson.dumps(score), flags[score > FLAGGED]) for score in scores.tolist()
+    ]
+
+
 def _encode_json(
     call: ModelCall,
     origin: Origin,
     embedded: Sequence[bytes],
     offsets: Sequence[int],
     outputs: RecordOutputs | None,
+    tails: Sequence[bytes] | None,
 ) -> list[bytes]:
     """Copies the record's text unchanged; its codec has checked that it is JSON."""
     shared = orjson.dumps(_shared_json(call, origin))[1:]
     error = orjson.dumps(call.error)
     tensors = [b"{}"] * len(embedded) if outputs is None else _tensors_as_json(outputs, len(embedded))
+    ends = [shared] * len(embedded) if tails is None else [shared[:-1] + tail for tail in tails]
     return [
         b'{"inputRecord":%b,"outputs":%b,"modelResultMetadata":{"errors":%b,"offset":%d,%b}'
-        % (record, tensor, error, offset, shared)
-        for record, tensor, offset in zip(embedded, tensors, offsets, strict=True)
+        % (record, tensor, error, offset, end)
+        for record, tensor, offset, end in zip(embedded, tensors, offsets, ends, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ import fastavro.schema
 from models.errors import SchemaError
 from models.records.codecs.base import Embedding
 from models.records.record_type import RecordType
-from models.schemas import bundled_schema
+from models.schemas import ADDED_FIELDS, bundled_schema
 
 _VALUE_TYPES = (
     ("Floats", "float"),
@@ -21,8 +21,13 @@ _VALUE_TYPES = (
 )
 
 
-def result_schema(embedding: Embedding) -> dict[str, Any]:
-    """The Avro schema of the results of records with this embedding."""
+def result_schema(embedding: Embedding, outliers: bool = False) -> dict[str, Any]:
+    """The Avro schema of the results of records with this embedding.
+
+    Args:
+      embedding: how results embed the records.
+      outliers: whether results have the fields for scores of outliers. Without them, the schema is the earlier one.
+    """
     branches = [
         {"type": "record", "name": name, "fields": [{"name": "items", "type": {"type": "array", "items": kind}}]}
         for name, kind in _VALUE_TYPES
@@ -39,9 +44,17 @@ def result_schema(embedding: Embedding) -> dict[str, Any]:
         "fields": [
             {"name": "inputRecord", "type": embedding.avro_type},
             {"name": "outputs", "type": {"type": "map", "values": tensor}},
-            {"name": "modelResultMetadata", "type": bundled_schema("result_metadata")},
+            {"name": "modelResultMetadata", "type": _metadata(outliers)},
         ],
     }
+
+
+def _metadata(outliers: bool) -> dict[str, Any]:
+    schema = bundled_schema("result_metadata")
+    if outliers:
+        return schema
+    added = ADDED_FIELDS["result_metadata"]
+    return {**schema, "fields": [field for field in schema["fields"] if field["name"] not in added]}
 
 
 def check_result_schema(kind: RecordType) -> None:
@@ -62,7 +75,7 @@ def check_result_schema(kind: RecordType) -> None:
         ) from error
 
 
-def register_result_schema(kind: RecordType, topic: str) -> None:
+def register_result_schema(kind: RecordType, topic: str, outliers: bool = False) -> None:
     """Registers the schema of the results if the record format needs it, so that a refusal is reported at startup.
 
     Raises:
@@ -71,4 +84,4 @@ def register_result_schema(kind: RecordType, topic: str) -> None:
     """
     embedding = kind.codec.embedding
     if embedding.encoding == "avro":
-        embedding.framing.header(topic, result_schema(embedding), patient=False)
+        embedding.framing.header(topic, result_schema(embedding, outliers), patient=False)

@@ -10,10 +10,14 @@ from typing import Any
 
 BUNDLED_RECORDS = ("recommender", "transaction", "wine")
 
-ADDED_FIELDS: Mapping[str, tuple[str, ...]] = {"model_descriptor": ("golden",)}
+ADDED_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "model_descriptor": ("golden", "baseline"),
+    "result_metadata": ("outlierScore", "outlier"),
+}
 """The fields that schemas have gained since their first release, in that order; all may be null, which is the default.
 
-A message in which they are null is written with the earlier schema, so that workers of that release can read it.
+A message in which they are null is written with the earlier schema, so that workers of that release can read it. The
+results of a deployment have the fields of outliers only if it looks for them (`models.results.schema`).
 """
 
 EARLIER_SCHEMAS: Mapping[str, tuple[str, ...]] = {"model_route": ("earlier/model_route_1",)}

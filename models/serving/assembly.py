@@ -47,6 +47,7 @@ class ScoringSettings:
       cloud_events: whether results carry the headers of CloudEvents (`models.results.cloud_events`).
       result_key: the key of results. "record" is the record's key; "coordinates" is TOPIC-PARTITION-OFFSET, with the
         record's key in the header `record.key`.
+      outliers: whether results contain scores of outliers.
       shadow_topic: the topic for the results of shadows; None if only their statistics are reported.
     """
 
@@ -56,6 +57,7 @@ class ScoringSettings:
     result_key: ResultKey = "record"
     cloud_events: bool = False
     shadow_topic: str | None = None
+    outliers: bool = False
 
     def for_shadows(self) -> ScoringSettings:
         """The settings for the results of shadows."""
@@ -76,7 +78,8 @@ class ScoringSettings:
     @cached_property
     def _encoders(self) -> dict[str, ResultEncoder]:
         encoders = {
-            topic: ResultEncoder(kind.codec.embedding, self.results_topic) for topic, kind in self.record_types.items()
+            topic: ResultEncoder(kind.codec.embedding, self.results_topic, self.outliers)
+            for topic, kind in self.record_types.items()
         }
         for encoder in encoders.values():
             encoder.prepare()  # registers the schema of results here, where a failure is not attributed to a record
@@ -203,7 +206,7 @@ def _encode(
     embedded = decoded.embedded if every else decoded.embedded.take(pa.array(part.rows))
     offsets = batch.offsets[places]
     try:
-        return _Results(places, encoder.encode(part.call, origin, embedded, offsets, part.outputs))
+        return _Results(places, encoder.encode(part.call, origin, embedded, offsets, part.outputs, part.outliers))
     except Exception as error:
         _LOGGER.debug("%d results cannot be encoded together: %s", len(embedded), error)
     good, values = [], [pa.array([], pa.binary())]
@@ -211,7 +214,8 @@ def _encode(
         outputs = None if part.outputs is None else part.outputs.only(index)
         try:
             one = slice(index, index + 1)
-            values.append(encoder.encode(part.call, origin, embedded[one], offsets[one], outputs))
+            outliers = None if part.outliers is None else part.outliers[one]
+            values.append(encoder.encode(part.call, origin, embedded[one], offsets[one], outputs, outliers))
             good.append(place)
         except Exception as error:
             reasons[place] = f"the result cannot be encoded: {error_text(error)}"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.columns.mapping import InputMapping
+from models.columns.outliers import Scores, UsualRanges
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
 from models.errors import FieldValueError, MappingError, ScoringError, ServingError
@@ -67,28 +68,29 @@ def score_by(
     After a call, `planned` returns how the columns became the inputs; by default that is not known.
     """
     deadline = model.scorer.batch_deadline
-    calls = Isolation(partial(_call, score, columns), math.inf if deadline is None else deadline)
+    calls = Isolation(partial(_call, score, model.usual, columns), math.inf if deadline is None else deadline)
     for outcome in calls.score(len(rows), model.largest_batch):
         yield _scored(count, model, rows, outcome, route, planned())
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """The answer of a model, and the time of the call in microseconds since 1970-01-01 UTC."""
+    """The answer of a model, the time of the call in microseconds since 1970-01-01 UTC, and scores of outliers."""
 
     outputs: RecordOutputs
     version: int | None
     start: int
+    outliers: Scores | None
 
 
-def _call(score: Score, columns: pa.RecordBatch, indices: Sequence[int]) -> _Answer:
+def _call(score: Score, usual: UsualRanges | None, columns: pa.RecordBatch, indices: Sequence[int]) -> _Answer:
     start = microseconds()
     if isinstance(indices, range):  # which is cheaper, and shares the memory
         chosen = columns.slice(indices.start, len(indices))
     else:
         chosen = columns.take(pa.array(indices, pa.int64()))
     outputs, version = score(chosen)
-    return _Answer(outputs, version, start)
+    return _Answer(outputs, version, start, None if usual is None else usual.scores(chosen))
 
 
 def _scored(
@@ -104,7 +106,7 @@ def _scored(
     chosen = rows if size == len(rows) else rows[list(outcome.indices)]
     if answer is not None:
         call = ModelCall(model.identity(answer.version), answer.start, duration, size, route=route)
-        return ScoredRecords(chosen, call, answer.outputs, mapping=mapping)
+        return ScoredRecords(chosen, call, answer.outputs, mapping=mapping, outliers=answer.outliers)
     error, kind = reason_of(outcome.error), kind_of(outcome.error)
     call = ModelCall(model.identity(None), microseconds() - duration, duration, size, error, route, error_kind=kind)
     return ScoredRecords(chosen, call, None, mapping=mapping)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +31,10 @@ from models.columns.labels import Label
 from models.errors import FeedbackError, ServingError
 from models.graphs.bandits import Choice, Rewards
 from models.kafka.client import KafkaSettings, partition_count
-from models.serving.awaited_labels import AwaitedLabels
 
 _LOGGER = logging.getLogger(__name__)
+
+TakeLabel = Callable[[bytes, Label], object]
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 10.0
@@ -111,14 +113,14 @@ class FeedbackFollower:
       kafka: the brokers.
       topic: the feedback topic, which may be missing at first.
       rewards: receives the rewards.
-      labels: receives the labels.
+      takers: receive the labels, by the coordinates of their records.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, rewards: Rewards, labels: AwaitedLabels) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, rewards: Rewards, *takers: TakeLabel) -> None:
         self._kafka = kafka
         self._topic = topic
         self._rewards = rewards
-        self._labels = labels
+        self._takers = takers
         self._closed = threading.Event()
         self._malformed = 0
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
@@ -181,7 +183,8 @@ class FeedbackFollower:
         try:
             coordinates, feedback = parse_feedback(message.key(), message.value())
             if isinstance(feedback, Label):
-                self._labels.add(coordinates, feedback)
+                for take in self._takers:
+                    take(coordinates, feedback)
             else:
                 self._rewards.add(coordinates, feedback.choice, feedback.value)
         except FeedbackError as error:

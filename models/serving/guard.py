@@ -1,9 +1,9 @@
 """The guard of a deployment: promotes or removes candidates, based on the reports of the workers.
 
-Each worker process runs a guard, but only one of them acts: the one to which Kafka's group protocol assigns the models
-topic, in the group `GROUP-guard`. If it is killed, another one takes over. Two guards may act at once if one has not
-noticed yet that it lost the topic. They do no harm: a decision is published only if the route is still in the state
-that was judged, in a transaction that fences the other guard.
+Each worker process runs a guard, but only one of them acts: the one that is chosen by the group `GROUP-guard`
+(`models.kafka.election`). If it is killed, another one takes over. Two guards may act at once for a moment. They do no
+harm: a decision is published only if the route is still in the state that was judged, in a transaction that fences the
+other guard.
 
 The guard reads the status topic, where workers send the statistics of candidates.
 """
@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from models.errors import RouteError, ServingError
 from models.kafka.client import KafkaSettings
+from models.kafka.election import Election
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.reader import ModelsTopicReader
 from models.model_topic.route import Arm, Generation
@@ -132,39 +133,26 @@ class RouteGuard:
                 self._stop.wait(_REST_SECONDS)
 
     def _watch(self) -> None:
-        member = self._kafka.consumer(f"{self._deployment}-guard", **{"session.timeout.ms": 10_000})
-        try:
-            member.subscribe([self._models_topic], on_assign=self._assigned, on_revoke=self._revoked)
+        election = Election(self._kafka, f"{self._deployment}-guard", self._models_topic)
+        with closing(election):
             while not self._stop.is_set() and self._needed():
-                member.poll(_LOOK_SECONDS)
-                if self._acting:
-                    self._act(member)
-        finally:
-            self._acting = False
-            member.close()
+                if election.poll(_LOOK_SECONDS):
+                    try:
+                        self._act(election)
+                    finally:
+                        self._acting = False
 
-    def _assigned(self, member: Consumer, partitions: list[TopicPartition]) -> None:
-        # The assignment only decides which guard acts; the messages are read elsewhere.
-        for one in partitions:
-            one.offset = 0
-        member.assign(partitions)
-        member.pause(partitions)
-        self._acting = bool(partitions)
-
-    def _revoked(self, member: Consumer, partitions: list[TopicPartition]) -> None:
-        self._acting = False
-
-    def _act(self, member: Consumer) -> None:
-        """Acts until the topic is revoked."""
+    def _act(self, election: Election) -> None:
+        """Acts until another guard is chosen."""
         _LOGGER.info("this worker watches the candidates of %r", self._deployment)
         status, reported, catalog = self._status_consumer(), ReportedStatistics(self._deployment), ModelCatalog()
         try:
             with closing(ModelsTopicReader(self._kafka, self._models_topic)) as reader:
-                while self._acting and not self._stop.is_set() and self._needed():
+                while election.poll(0) and not self._stop.is_set() and self._needed():
+                    self._acting = True
                     for message in status.consume(1_000, _LOOK_SECONDS):
                         if message.error() is None:
                             self._take(reported, message.value())
-                    member.poll(0)
                     reader.catch_up(catalog, reader.end())
                     self._decide(catalog, reported)
         finally:

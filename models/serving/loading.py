@@ -12,6 +12,7 @@ import pyarrow as pa
 from models.artifacts.fetching import Opener
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.mapping import Fields, InputMapping, plan_inputs, to_model_inputs
+from models.columns.outliers import UsualRanges
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
 from models.errors import MappingError, ModelLoadError, ScorerOptionError, ServingError
@@ -45,6 +46,7 @@ class LoadedModel:
       memory: the bytes of memory that it takes, if they were measured.
       published_bytes: the bytes of the published model; 0 for a model on a server.
       meter: measures the calls of a model on a server.
+      usual: the ranges in which its features usually are; None if outliers are not looked for.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class LoadedModel:
         memory: int = 0,
         published_bytes: int = 0,
         meter: Meter = NO_OBSERVER,
+        usual: UsualRanges | None = None,
     ) -> None:
         self.version = version
+        self.usual = usual
         self.scorer = scorer
         self.memory = memory
         self.published_bytes = published_bytes
@@ -166,6 +170,7 @@ class ModelLoader:
       publishing: whether to refuse a model that answers zeros with NaN or infinity. Workers do not refuse it, because
         there may be good reasons why it was published and serves.
       meter: measures the calls of models on servers.
+      outliers: whether models with a baseline score outliers.
     """
 
     def __init__(
@@ -177,7 +182,9 @@ class ModelLoader:
         publishing: bool = False,
         pickles: AllowedPickles = NO_PICKLES,
         meter: Meter = NO_OBSERVER,
+        outliers: bool = False,
     ) -> None:
+        self._outliers = outliers
         self._opener = opener
         self._fetch = fetch
         self._codecs = codecs
@@ -217,7 +224,8 @@ class ModelLoader:
                 if self._publishing:
                     admission.check_finite(outputs, "warm-up with zeros")
             published_bytes = len(content or b"") + opener.downloaded
-            model = LoadedModel(version, scorer, mappings, published_bytes=published_bytes, meter=self._meter)
+            usual = self._usual(version)
+            model = LoadedModel(version, scorer, mappings, 0, published_bytes, self._meter, usual)
             if descriptor.golden is not None:
                 admission.check_golden(descriptor.golden, list(mappings), lambda *records: model.score(*records)[0])
             # A model may reuse memory that another one has freed without any growth, hence the published model's size.
@@ -228,6 +236,17 @@ class ModelLoader:
             _close(scorer, version.label)
             raise
         return model
+
+    def _usual(self, version: PublishedVersion) -> UsualRanges | None:
+        if not self._outliers or version.descriptor.baseline is None:
+            return None
+        from models.observing.drift.usual_ranges import usual_ranges
+
+        try:
+            return usual_ranges(version.descriptor.baseline)
+        except ValueError as error:
+            _LOGGER.warning("model %s: no outliers are looked for: its baseline is malformed: %s", version.label, error)
+            return None
 
     def _plan(self, signature: Signature, descriptor: ModelDescriptor) -> dict[RecordCodec, InputMapping]:
         """The input mapping for each record type; raises MappingError if no record type can fill the inputs."""

@@ -26,6 +26,7 @@ _OPTIONS = (
     "results-topic",
     "dead-letter-topic",
     "status-topic",
+    "drift-topic",
     "kafka-config",
     *RECORD_TYPE,
     "allow-pickle",
@@ -41,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     runs_until_stopped(parser)
     add_options(parser, _OPTIONS)
-    parser.add_argument("--drift-topic", metavar="TOPIC", help="the topic of drift events (default: no panel for them)")
     parser.add_argument("--deployment", metavar="GROUP", help="show only the workers of this consumer group")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"the port (default: {PORT}; 0: any)")
@@ -86,7 +86,7 @@ def _settings(given: argparse.Namespace, values: dict[str, Any], text: str | Non
         values["results_topic"],
         values.get("dead_letter_topic"),
         values.get("status_topic"),
-        given.drift_topic,
+        values.get("drift_topic"),
         records,
     )
     token: Token | None = None if text is None else Token.of(text)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from models.model_topic.descriptor import ModelDescriptor
     from models.model_topic.golden import GoldenSamples
     from models.model_topic.publisher import ModelPublisher
+    from models.records.record_type import Row
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "kafka-config")
 _TOLERANCE = "0.0001"
@@ -79,6 +80,13 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="the tolerance of --golden: an output may differ from its expected number by X plus X times it (default: "
         f"{_TOLERANCE})",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="a file with records of the training data, as lines of JSON: sketches of their fields and of the outputs "
+        "for them become the baseline of the version, for --drift-topic and --outliers (default: the first records "
+        "that it answers are the baseline for drift)",
     )
     add_fence(parser)
     add_options(parser, _PUBLISH_OPTIONS)
@@ -140,7 +148,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     if given.action == "publish":
         check_model_arguments(given)
         lead_of(given)
-        _check_golden_arguments(given, values)
+        _check_file_arguments(given, values)
         if given.no_promote and given.fence is not None:
             raise OptionsError(
                 "--fence and --no-promote exclude each other: a version that is not promoted answers no records"
@@ -208,7 +216,9 @@ def _checked(given: argparse.Namespace, values: dict[str, Any]) -> ModelDescript
     from beam_pipeline.publishing.drafts import check_draft, draft_descriptor
     from models.artifacts.pickles import AllowedPickles
 
-    draft = replace(draft_from(given, given.path, given.location), golden=_golden_from(given))
+    draft = replace(
+        draft_from(given, given.path, given.location), golden=_golden_from(given), baseline=_baseline_from(given)
+    )
     record_type = optional_record_type(values)
     descriptor = draft_descriptor(draft)
     with without_start_lines():
@@ -216,15 +226,17 @@ def _checked(given: argparse.Namespace, values: dict[str, Any]) -> ModelDescript
     inspection = check_draft(draft, descriptor, record_type, AllowedPickles.parse(values.get("allow_pickle")))
     for line in inspection.lines():
         print(line)
-    return descriptor
+    return replace(descriptor, baseline=inspection.baseline)
 
 
-def _check_golden_arguments(given: argparse.Namespace, values: dict[str, Any]) -> None:
+def _check_file_arguments(given: argparse.Namespace, values: dict[str, Any]) -> None:
     if given.golden is None and given.tolerance is not None:
         raise OptionsError("--tolerance needs --golden, whose outputs it applies to")
     known = "record_schema" in values or (given.data_type or given.name) in BUNDLED_RECORDS
     if given.golden is not None and not known:
         raise OptionsError("--golden needs --record-schema, the schema of the records in the file")
+    if given.baseline is not None and not known:
+        raise OptionsError("--baseline needs --record-schema, the schema of the records in the file")
     number_named("tolerance", given.tolerance or _TOLERANCE)
 
 
@@ -234,6 +246,12 @@ def _golden_from(given: argparse.Namespace) -> GoldenSamples | None:
     if given.golden is None:
         return None
     return read_golden(given.golden, number_named("tolerance", given.tolerance or _TOLERANCE))
+
+
+def _baseline_from(given: argparse.Namespace) -> tuple[Row, ...] | None:
+    from beam_pipeline.publishing.baseline_file import read_baseline
+
+    return None if given.baseline is None else read_baseline(given.baseline)
 
 
 def check_model_arguments(given: argparse.Namespace) -> None:

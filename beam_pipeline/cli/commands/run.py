@@ -81,7 +81,7 @@ def register_schemas(options: ServingOptions) -> None:
     from models.results.schema import register_result_schema
 
     for record_type in options.record_types().values():
-        register_result_schema(record_type, options.results_topic)
+        register_result_schema(record_type, options.results_topic, options.outliers == "on")
     options.dead_letters().register()
 
 

@@ -56,6 +56,22 @@ def test_all_options_can_stand_in_the_file_and_the_command_line_wins(tmp_path: P
     assert values == {"records_topic": "from-file", "max_batch": 9, "kafka_config": {"a": "2", "b": "true"}}
 
 
+@pytest.mark.parametrize("text", ["outliers: on", "outliers: 'on'"])
+def test_a_switch_may_be_a_boolean_of_yaml(tmp_path: Path, text: str) -> None:
+    assert read("--config", config_file(tmp_path, text)) == {"outliers": "on"}
+    options = serving_options(read(*COMPLETE, "--config", config_file(tmp_path, text)), [])
+    assert options.models().outliers and options.scoring().outliers
+    assert not serving_options(read(*COMPLETE), []).models().outliers
+
+
+def test_drift_is_watched_if_there_is_a_topic_for_it() -> None:
+    assert serving_options(read(*COMPLETE), []).drift() is None
+    drift = serving_options(read(*COMPLETE, "--drift-topic", "d", "--drift-window", "5"), []).drift()
+    assert drift is not None
+    assert (drift.topic, drift.sketches_topic, drift.deployment) == ("d", "d-sketches", "beam-serving")
+    assert (drift.policy.window_seconds, drift.policy.min_records) == (5, 500)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

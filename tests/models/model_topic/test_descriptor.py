@@ -22,7 +22,7 @@ from models.model_topic.descriptor import (
 from models.model_topic.golden import MOST_CHARACTERS, MOST_SAMPLES, GoldenSample, GoldenSamples
 from models.model_topic.names import check_name
 from models.model_topic.published import PublishedVersion
-from models.schemas import bundled_schema
+from models.schemas import ADDED_FIELDS, bundled_schema
 from tests.models.fakes import TEXTS
 
 # Hypothesis also draws texts of the code under test, such as "route", which cannot be a model's name.
@@ -53,6 +53,7 @@ DESCRIPTORS = st.builds(
     options=MAPS,
     published_at=MOMENTS,
     golden=st.none() | GOLDEN,
+    baseline=st.none() | st.binary(max_size=20),
 )
 NUMBERS = st.integers(0, 2**63 - 1)
 POINTERS = st.builds(
@@ -233,13 +234,16 @@ SAMPLE = GoldenSample('{"x": 1}', '{"y": NaN}')
 def test_a_descriptor_without_golden_samples_is_written_as_before_there_were_any() -> None:
     # The header that release 0.1.0 wrote; its workers read such a message.
     first = {name: value for name, value in bundled_schema("model_descriptor").items() if name != "fields"}
-    fields = [field for field in bundled_schema("model_descriptor")["fields"] if field["name"] != "golden"]
+    added = ADDED_FIELDS["model_descriptor"]
+    fields = [field for field in bundled_schema("model_descriptor")["fields"] if field["name"] not in added]
     earlier = SingleObjectCodec({**first, "fields": fields})
     descriptor = ModelDescriptor("m", "t", 3, model_source_location="there")
     assert earlier.header.hex() == "c3018c236bb96c1f4b48"
     assert encode_descriptor(descriptor).startswith(earlier.header)
     assert decode_message(earlier.encode(earlier.decode(encode_descriptor(descriptor)))) == descriptor
-    assert not earlier.matches(encode_descriptor(replace(descriptor, golden=GoldenSamples((SAMPLE,)))))
+    golden = encode_descriptor(replace(descriptor, golden=GoldenSamples((SAMPLE,))))
+    baseline = encode_descriptor(replace(descriptor, baseline=b"{}"))
+    assert len({message[:10] for message in (encode_descriptor(descriptor), golden, baseline)}) == 3
 
 
 def test_golden_samples_are_read_as_json() -> None:

@@ -32,7 +32,7 @@ class Feedback:
         self.rewards = Rewards()
         self.labelled: list[tuple[Key, LabelledAnswer]] = []
         self.labels = AwaitedLabels(lambda key, answer: self.labelled.append((key, answer)))
-        self.follower = FeedbackFollower(kafka, self.topic, self.rewards, self.labels)
+        self.follower = FeedbackFollower(kafka, self.topic, self.rewards, self.labels.add)
         self.producer, self.admin = kafka.producer(), kafka.admin()
 
     def create(self) -> None:

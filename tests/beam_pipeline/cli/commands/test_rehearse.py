@@ -17,6 +17,8 @@ from beam_pipeline.cli.command_line import main
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
+from models.observing.drift.profile import FieldKey, Profile
+from models.observing.drift.sketches import NumberSketch
 from models.records.record_type import RecordType
 from runners.local.kafka_broker import LocalBroker
 from tests.conftest import MakeTopic
@@ -236,6 +238,48 @@ def test_a_malformed_file_of_golden_samples_is_a_usage_error(
     status, _, err = deployment.publish(deployment.folder, "--golden", str(path))
     assert status == 2
     assert message in err
+
+
+def test_the_baseline_of_a_model_is_sketched_when_it_is_published_and_travels_with_it(serving: Deployment) -> None:
+    baseline = serving.folder / "baseline.jsonl"
+    baseline.write_text("".join(f'{{"x": {at / 10}}}\n\n' for at in range(1, 1501)))
+    status, out, _ = serving.publish(save_grading_model(serving.folder / "m"), "--baseline", str(baseline))
+    assert (status, "baseline" in out) == (0, True)
+    (*_, last) = ModelPublisher(serving.kafka, serving.models_topic).versions()
+    assert last.descriptor.baseline is not None
+    profile = Profile.from_bytes(last.descriptor.baseline)
+    assert profile.records == 1500
+    feature = profile.fields[FieldKey("feature", "x")]
+    assert isinstance(feature, NumberSketch)
+    values, weights = feature.distribution()
+    assert (values.min(), values.max(), weights.sum()) == (pytest.approx(0.1), 150, 1500)
+    assert {key.kind for key in profile.fields} >= {"feature", "output"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("\n", "the file contains no records"),
+        ('{"x": 1}\n{', "line 2: not JSON"),
+        ("[1]", "line 1: not a JSON object"),
+        (None, "No such file"),
+    ],
+)
+def test_a_malformed_baseline_is_a_usage_error(deployment: Deployment, content: str | None, message: str) -> None:
+    path = deployment.folder / "baseline.jsonl"
+    if content is not None:
+        path.write_text(content)
+    status, _, err = deployment.publish(deployment.folder, "--baseline", str(path))
+    assert status == 2
+    assert message in err
+
+
+def test_a_baseline_names_the_record_that_does_not_follow_the_schema(serving: Deployment) -> None:
+    baseline = serving.folder / "baseline.jsonl"
+    baseline.write_text('{"x": 1}\n{"y": 1}\n')
+    status, _, err = serving.publish(save_grading_model(serving.folder / "m"), "--baseline", str(baseline))
+    assert status != 0
+    assert "record 2 does not follow the schema" in err
 
 
 def test_golden_samples_need_a_record_schema(deployment: Deployment) -> None:
