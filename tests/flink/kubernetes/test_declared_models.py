@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def built(folder: Path, content: str) -> tuple[dict[str, str], dict[str, Any]]:
     """The files of the ConfigMap and the pod's spec, for a content of models.yaml."""
-    (folder / "components" / "declared-models" / "models.yaml").write_text(content)
+    (folder / "overlays" / "aws" / "models.yaml").write_text(content)
     manifests = list(yaml.safe_load_all(run([*kustomize(), str(folder / "overlays" / "aws")])))
     (job,) = (one for one in manifests if one["kind"] == "CronJob")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -116,7 +116,7 @@ def test_the_content_in_the_repository_changes_nothing(
     folder: Path, publish: tuple[KafkaSettings, str, Callable[..., int]]
 ) -> None:
     kafka, topic, run_job = publish
-    content = (overlays.FOLDER / "components" / "declared-models" / "models.yaml").read_text()
+    content = (overlays.FOLDER / "overlays" / "aws" / "models.yaml").read_text()
     assert run_job(*built(folder, content)) == 0
     assert read_history(kafka, topic) == []
 
@@ -124,7 +124,7 @@ def test_the_content_in_the_repository_changes_nothing(
 def test_the_example_in_its_comments_is_one_that_is_read(folder: Path, tmp_path: Path) -> None:
     from beam_pipeline.publishing.declaration import read_declaration
 
-    lines = (overlays.FOLDER / "components" / "declared-models" / "models.yaml").read_text().splitlines()
+    lines = (overlays.FOLDER / "overlays" / "aws" / "models.yaml").read_text().splitlines()
     example = [line.removeprefix("# ") for line in lines if line.startswith("# ")][1:]
     (tmp_path / "models.yaml").write_text("\n".join(example))
     declared = read_declaration(str(tmp_path / "models.yaml"))
