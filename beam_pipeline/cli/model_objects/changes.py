@@ -9,6 +9,8 @@ from typing import Any, Literal
 from beam_pipeline.cli.model_objects.model_object import ModelObject
 
 _SERVING = "serving"
+# The states in the models topic, which a version has without a report of a running worker.
+_UNREPORTED = ("live", "previous", "stored")
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,14 @@ def changes_between(before: Mapping[str, Mapping[str, Any]], after: Sequence[Mod
         elif _serves(new) and new.get("answers") and new["answers"] != old.get("answers"):
             yield ModelChange(one.name, "Normal", "Answering", f"{label} answers {new['answers']}")
         elif _serves(old) and not _serves(new):
-            yield ModelChange(one.name, "Normal", "Released", f"{label} no longer serves; it is {new['state']}")
+            yield ModelChange(one.name, "Normal", "Released", f"{label} no longer serves{_since(new['state'])}")
         error = new.get("lastError")
         if error and error != old.get("lastError"):
             yield ModelChange(one.name, "Warning", "Refused", f"{label} cannot be loaded: {error}")
+
+
+def _since(state: str) -> str:
+    return "; no worker reports about it" if state in _UNREPORTED else f"; it is {state}"
 
 
 def _serves(status: Mapping[str, Any]) -> bool:

@@ -75,6 +75,11 @@ def test_a_swap_is_one_event_about_each_version() -> None:
     assert reasons(after, after) == []
 
 
+def test_a_version_of_which_no_worker_reports_is_not_said_to_be_live() -> None:
+    gone = shown(1, state="live", workers=0)
+    assert reasons([serving(1)], [gone]) == [("Released", "wine/1 no longer serves; no worker reports about it")]
+
+
 def test_a_version_that_stays_loaded_as_the_previous_one_was_replaced_too() -> None:
     assert ("Serving", "wine/2 serves: wine 100 %, in place of wine/1") in reasons([serving(1)], [shown(1), serving(2)])
 
