@@ -38,7 +38,7 @@ class Worker:
     def __init__(self, settings: DriftSettings, name: str, seed: int) -> None:
         self.listener = DriftListener(settings)
         self.listener._collector._worker = name  # both are in one process here
-        self.observation = Observation(Totals(), (), [self.listener], [self.listener])
+        self.observation = Observation(Totals(), (), [self.listener], label_listeners=[self.listener])
         self._registry = ModelRegistry(name, observer=self.observation)
         version = published(1)
         self._registry.update({"m": implicit_plan((version,))})
