@@ -36,6 +36,9 @@ def down() -> None:
         _ip("netns", "delete", NETWORK_NAMESPACE)
     if f"{HOST_INTERFACE}@" in run(["ip", "link", "show"]):
         _ip("link", "delete", HOST_INTERFACE)
+    # `ip netns add` has mounted this folder on itself; it does so again when it must.
+    if names <= {NETWORK_NAMESPACE} and f" {_NAMESPACES} " in Path("/proc/self/mounts").read_text(encoding="utf-8"):
+        run(["umount", _NAMESPACES])
 
 
 def _ip(*arguments: str) -> None:
