@@ -14,7 +14,7 @@ from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
 from flink.cluster.kubernetes_client import kubectl
 from flink.cluster.node import cgroups, configuration, containers, network
-from runners.local.cache_folder import announce
+from runners.local.cache_folder import announce, cache_folder
 
 _SECONDS = 90.0
 # In the order in which they are started.
@@ -163,7 +163,8 @@ def down() -> None:
 
 
 def _unmount() -> None:
-    folders = (str(layout.node_folder()), str(layout.image_folder()))
+    # Buildah leaves the images mounted from which a step has read files.
+    folders = (str(layout.node_folder()), str(layout.image_folder()), str(cache_folder("kubernetes", "images")))
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     for point in sorted((line.split()[1] for line in lines), reverse=True):
         if point.startswith(tuple(f"{folder}/" for folder in folders)):
