@@ -17,6 +17,8 @@ DASHBOARD = [
 EXPLAIN = [
     # Earlier ones need an older numpy on Python 3.10, and this one does not run there.
     "shap>=0.51,<0.52; python_version >= '3.11'",
+    # shap compiles with it, which we switch off while it is imported.
+    "numba>=0.60,<1; python_version >= '3.11'",
 ]
 H2O = ["JPype1>=1.5,<2"]
 HUGGINGFACE = ["huggingface_hub>=2,<3"]
