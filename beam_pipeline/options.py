@@ -229,7 +229,7 @@ class ServingOptions:
         return ExplanationSettings(self.explain_topic, self.explain_share, self.explain_output)
 
     def observation(self) -> ObservationSettings:
-        """Who is told what the deployment measures, and who looks at its answers.
+        """The exporters of what the deployment measures, and the listeners that look at its answers.
 
         Raises:
           OptionsError: a payload log has no destination, or one that cannot be written to; or the address of the

@@ -208,7 +208,7 @@ class ResultsFollower:
             self._take(messages, skipped)
 
     def _seek(self, consumer: Consumer, partition: int, place: _Place, offset: int) -> None:
-        with suppress(KafkaException):  # it has not begun to read the partition: the next tick tries again
+        with suppress(KafkaException):  # the client does not read this partition yet: the next tick tries again
             consumer.seek(TopicPartition(self._topic, partition, offset))
             place.skipped += max(0, offset - place.next)
             place.next, place.ahead = offset, False

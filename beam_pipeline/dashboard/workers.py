@@ -63,11 +63,12 @@ class Workers:
         """Adds the events in these messages; other messages are ignored."""
         with self._lock:
             for message in messages:
-                self._note(message.key() or b"")
+                self._note_key(message.key() or b"")
                 # The types of an event's fields are not checked when it is decoded.
                 with suppress(TypeError, AttributeError):
-                    self._fold.add(message.value() or b"")
-                    self._refused(message.value() or b"")
+                    event = self._fold.add(message.value() or b"")
+                    if event is not None:
+                        self._note_refusal(event)
 
     def statuses(self, versions: Iterable[ListedVersion]) -> list[dict[str, Any]]:
         """The status of these versions as JSON, in every deployment that has reported on them."""
@@ -92,19 +93,13 @@ class Workers:
         with self._lock:
             return [asdict(one) for one in reversed(self._refusals.values())]
 
-    def _note(self, key: bytes) -> None:
+    def _note_key(self, key: bytes) -> None:
         self._keys.add(key[:500])
         if len(self._keys) > MOST_KEYS:
             self._keys.clear()
             self._fold = StatusFold(self._deployment)
 
-    def _refused(self, message: bytes) -> None:
-        try:
-            event = StatusEvent.from_json(message)
-        except ValueError:
-            return
-        if self._deployment not in (None, event.deployment):
-            return
+    def _note_refusal(self, event: StatusEvent) -> None:
         key = event.deployment, event.model_name, event.model_version
         known = self._refusals.get(key)
         if event.kind == "failed":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.recommender.loading import load_model
@@ -43,24 +44,23 @@ def measure_observing(folder: Path, turns: int) -> list[str]:
             registry.loaded(version, model)
         batch = _batch(size)
 
-        def measure(
-            name: str,
-            size: int = size,
-            batch: RecordBatch = batch,
-            registries: Mapping[str, ModelRegistry] = registries,
-            observers: Mapping[str, Observer] = observers,
-        ) -> list[float]:
-            start = time.process_time()
-            for _ in range(_CALLS[size]):
-                score_batch(batch, registries[name], _SETTINGS, observer=observers[name])
-            return [(time.process_time() - start) * 1e6 / _CALLS[size]]
-
+        measure = partial(_measure, batch, observers, registries)
         for name in observers:
             measure(name)  # compiles what is compiled at first use
         figures = in_turns(list(observers), turns, measure)
         flat = {name: [one[0] for one in values] for name, values in figures.items()}
         lines += Compared(f"a batch of {size} records", "microseconds", flat).table()
     return lines
+
+
+def _measure(
+    batch: RecordBatch, observers: Mapping[str, Observer], registries: Mapping[str, ModelRegistry], name: str
+) -> list[float]:
+    calls = _CALLS[len(batch)]
+    start = time.process_time()
+    for _ in range(calls):
+        score_batch(batch, registries[name], _SETTINGS, observer=observers[name])
+    return [(time.process_time() - start) * 1e6 / calls]
 
 
 def _batch(size: int) -> RecordBatch:

@@ -104,17 +104,23 @@ class StatusFold:
         self._seen: dict[tuple[str, str], int] = {}
         self._workers: dict[tuple[str, str], StatusEvent] = {}
 
-    def add(self, message: bytes) -> None:
-        """Adds a message of the status topic; a message that is not a status event is ignored."""
+    def add(self, message: bytes) -> StatusEvent | None:
+        """Adds a message of the status topic, and returns its event.
+
+        A message that is not a status event, or is one of another deployment, is ignored: None.
+        """
         try:
             event = StatusEvent.from_json(message)
         except ValueError:
-            return
+            return None
         if self._deployment not in (None, event.deployment):
-            return
+            return None
         self._note_worker(event)
-        if event.kind not in _REPORTS:
-            return
+        if event.kind in _REPORTS:
+            self._note_version(event)
+        return event
+
+    def _note_version(self, event: StatusEvent) -> None:
         key = event.deployment, event.model_name, event.model_version
         # In a compacted topic, statistics may be all that is left of a model that serves.
         if event.kind != "statistics" or event.worker not in self._last.get(key, {}):

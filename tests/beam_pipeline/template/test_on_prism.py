@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from models.runner_facts import Firing
 from runners.local.kafka_broker import LocalBroker
 from tests.beam_pipeline.template.conftest import Staged
 from tests.end_to_end.deployment import Deployment
+from tests.job_process import job_process
 from tests.saved_models import save_version_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,17 +44,8 @@ def job(folder: Path, given: dict[str, Any]) -> Iterator[Path]:
     config, log = folder / "job.json", folder / "job.log"
     config.write_text(json.dumps(given))
     command = [sys.executable, "-m", "tests.beam_pipeline.template.template_process", str(config)]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
-    try:
+    with job_process(command, log):
         yield log
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_a_job_of_the_template_scores_updates_and_commits(

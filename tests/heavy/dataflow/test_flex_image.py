@@ -6,11 +6,9 @@ Flink stands in for Dataflow. Not shown: Google's own launcher, Dataflow itself,
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,8 @@ from runners.local.free_ports import is_free
 from runners.local.kafka_broker import LocalBroker
 from tests.end_to_end.deployment import Deployment
 from tests.google_cloud import BUCKET, PLACE, StorageEmulator, storage_emulator
-from tests.heavy.dataflow.containers import BOOT, IMAGE, LAUNCHER, ROOT, Container, build, container
+from tests.heavy.dataflow.containers import BOOT, IMAGE, LAUNCHER, Container, build, container
+from tests.job_process import job_process
 from tests.saved_models import save_version_model
 
 pytestmark = [
@@ -56,17 +55,8 @@ def job(graph: Path, log: Path) -> Iterator[None]:
     """Runs a graph for the block; what was staged with it is beside it."""
     files = str(graph.parent)
     command = [sys.executable, "-m", "tests.heavy.dataflow.staged_job", str(graph), files, f"localhost:{POOL}"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
-    try:
+    with job_process(command, log):
         yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_the_launcher_stages_a_graph_that_the_images_workers_run(
