@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from beam_pipeline.cli.command_line import main
@@ -252,7 +253,10 @@ def test_the_baseline_of_a_model_is_sketched_when_it_is_published_and_travels_wi
     feature = profile.fields[FieldKey("feature", "x")]
     assert isinstance(feature, NumberSketch)
     values, weights = feature.distribution()
-    assert (values.min(), values.max(), weights.sum()) == (pytest.approx(0.1), 150, 1500)
+    assert weights.sum() == 1500
+    # A sketch keeps some of the values, chosen at random: its ranks are right up to an error, its least value is not.
+    shares = np.cumsum(weights) / 1500
+    assert np.abs(shares - values / 150).max() < 2 * feature.rank_error
     assert {key.kind for key in profile.fields} >= {"feature", "output"}
 
 

@@ -140,7 +140,8 @@ def test_tfx_bsl_reads_the_files(written: Written) -> None:
     files.write(every(answered([record(0.25, 1), record(0.75, 2)])))
     files.close()
     read = RawTfRecordTFXIO(str(written.folder / "*.tfrecord"), "log", telemetry_descriptors=["beam-serving", "tests"])
-    with beam.Pipeline("DirectRunner") as pipeline:
+    # The DirectRunner would first look for a Prism of its own, and Beam keeps what it found for this whole process.
+    with beam.Pipeline("FnApiRunner") as pipeline:
         inputs = pipeline | read.BeamSource() | beam.FlatMap(inputs_of)
         assert_that(inputs, expect([[[0.25, 1.0]], [[0.75, 2.0]]]))
 
