@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.contenders.process import BEAM_SERVING, CONTENDERS, Runner, contender
+from benchmarks.contenders.process import BEAM_SERVING, CONTENDERS, OBSERVED, Runner, contender
 from benchmarks.contenders.topics import await_results, fill, make_topics, rate, read_results, results_reader
 from benchmarks.contests.comparison import measure_types
 from benchmarks.contests.served_calls import measure_served_calls
@@ -42,6 +42,7 @@ _FIGURES = (
     "stages",
     "routes",
     "observing",
+    "parts",
     "types",
     "shadows",
     "fences",
@@ -203,6 +204,7 @@ def main() -> int:
                 "stages": lambda: stages(kafka, model, min(given.count, _PROFILED)),
                 "routes": lambda: print("\n".join(measure_routes(model, min(given.count, _ROUTED))), flush=True),
                 "observing": lambda: print("\n".join(measure_observing(model, 3 * given.turns)), flush=True),
+                "parts": lambda: throughput(kafka, model, runner, OBSERVED, given.turns, given.count),
                 "types": lambda: types(folder, given.turns, given.type or ()),
                 "shadows": lambda: shadows(kafka, model, runner, given.turns, given.seconds),
                 "fences": lambda: fences(kafka, model, runner, given.seconds),

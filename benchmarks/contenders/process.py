@@ -27,6 +27,21 @@ START_SECONDS = 90.0
 WARM_SECONDS = 15.0  # until every contender has compiled the code that it compiles at first use
 
 CONTENDERS = (BARE_LOOP, BEAM_SERVING, WAITING_LOOP, RUN_INFERENCE)
+# Without any measurement, with those of every deployment, and with every part that observes, at its defaults or, where
+# the default is none, at the share that the documentation shows. Traces need a collector, and are not among them.
+UNOBSERVED, EVERY_PART = "unobserved", "every part"
+OBSERVED = (UNOBSERVED, BEAM_SERVING, EVERY_PART)
+_MODULES = {UNOBSERVED: "benchmarks.contenders.unobserved"}
+_PARTS = {
+    "metrics-port": "0",
+    "status-topic": "{}-status",
+    "outliers": "on",
+    "drift-topic": "{}-drift",
+    "payload-topic": "{}-payloads",
+    "payload-share": "0.01",
+    "explain-topic": "{}-explanations",
+    "explain-share": "0.001",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ def contender(
 
     If a folder for traces is given, beam-serving writes to it when each batch passes its steps.
     """
-    if name == BEAM_SERVING:
+    if name in OBSERVED:
         publish(kafka, topics, model)
     with tempfile.TemporaryFile() as log:
         command = _command(name, kafka, topics, model, start, runner)
@@ -117,5 +132,7 @@ def _command(name: str, kafka: KafkaSettings, topics: Topics, model: Path, start
         "start": start,
         "runner": runner.name,
     }
+    if name == EVERY_PART:
+        options |= {option: value.format(topics.results) for option, value in _PARTS.items()}
     arguments = [word for option, value in options.items() for word in (f"--{option}", value)]
-    return [sys.executable, "-m", "beam_pipeline", "run", *arguments, *runner.arguments]
+    return [sys.executable, "-m", _MODULES.get(name, "beam_pipeline"), "run", *arguments, *runner.arguments]
