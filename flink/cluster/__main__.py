@@ -1,4 +1,4 @@
-"""The command line `python -m flink.cluster up|down|status|build|load|demo`, with its errors."""
+"""The command line `python -m flink.cluster up|down|status|build|load|autoscaling|demo`, with its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flink.cluster import engines, kubernetes_client, layout, machine, processes
 from flink.cluster.building import binaries, project_images
 from flink.cluster.errors import ClusterError
 from flink.cluster.node import containers, single_node
-from flink.cluster.platform import kafka, prerequisites
+from flink.cluster.platform import kafka, keda, prerequisites
 from flink.deployment.errors import DeploymentError
 from models.errors import ServingError
 from runners.local.cache_folder import announce
@@ -101,6 +101,14 @@ def load(given: argparse.Namespace) -> None:
             engines.load(engine, name)
 
 
+def autoscaling(_: argparse.Namespace) -> None:
+    """Installs KEDA into the running cluster, for the component `autoscaling`; raises ClusterError if none runs."""
+    if not single_node.is_up() and engines.running() is None:
+        raise ClusterError("no cluster is up; make kubernetes-up starts one")
+    keda.install()
+    announce("KEDA is ready.")
+
+
 def demo(given: argparse.Namespace) -> None:
     """Starts the cluster unless it is up, deploys the project, and plays the demo on it."""
     if not single_node.is_up() and engines.running() is None:
@@ -114,6 +122,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "status": status,
     "build": build,
     "load": load,
+    "autoscaling": autoscaling,
     "demo": demo,
 }
 

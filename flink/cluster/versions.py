@@ -18,6 +18,7 @@ FLINK_OPERATOR = "1.7.0"
 # The oldest that flink/README.md names; the older program accepts these definitions too.
 FLINK_OPERATOR_DEFINITIONS = "1.10.0"
 PROMETHEUS_OPERATOR = "0.85.0"
+KEDA = "2.21.0"
 
 
 def base_images(dockerfile: Path) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from flink.deployment import readiness, revisions
+from flink.deployment import autoscaling, readiness, revisions
 from flink.deployment.errors import DeploymentError
 from flink.deployment.kubectl import Kubectl, Manifest
-from flink.deployment.overlay import FLINK_KINDS, KEPT_KINDS, Overlay, check_cluster, check_name, render
+from flink.deployment.overlay import FLINK_KINDS, KEPT_KINDS, Overlay, check_name, render
+from flink.deployment.requirements import check_cluster
 from flink.deployment.revisions import Revisions
 
 Report = Callable[[str], None]
@@ -45,6 +46,8 @@ def deploy(environment: str, seconds: float, report: Report) -> None:
 
 def upgrade(environment: str, seconds: float, report: Report) -> None:
     """Applies the changed overlay; the operator stops the job with a savepoint and restarts it from there.
+
+    Parallelism that a ScaledObject sets remains as it is.
 
     Arguments and errors are those of `deploy`, except that the job must run.
     """
@@ -91,15 +94,14 @@ def rollback(environment: str, seconds: float, report: Report) -> None:
 
 
 def delete(environment: str, seconds: float, report: Report) -> None:
-    """Deletes a deployment; the namespace with its Secrets, the topics and the savepoints remain.
+    """Deletes a deployment as it was applied last; the namespace with its Secrets, topics and savepoints remain.
 
     Flink's resources go first, and must be gone before the rest: the operator ends the job when they are deleted, and
     needs the service account and the network policies for that. Arguments and errors are those of `deploy`.
     """
     check_name(environment)
     kubectl = Kubectl()
-    overlay = render(kubectl, environment)
-    _known(kubectl, overlay)
+    overlay = _known(kubectl, render(kubectl, environment)).applied()
     report(f"Deleting {environment!r} from the cluster of context {kubectl.context!r}.")
     for manifest in sorted(overlay.of_flink(), key=lambda one: "job" not in one["spec"]):
         try:
@@ -109,11 +111,16 @@ def delete(environment: str, seconds: float, report: Report) -> None:
                 f"{error}; the Flink Kubernetes Operator has to end the job first: check that it runs and watches the "
                 f"namespace {overlay.namespace}, and delete again"
             ) from error
-    for manifest in reversed(overlay.others()):
-        if manifest["kind"] not in KEPT_KINDS:
-            _delete(kubectl, manifest, seconds)
+    _delete_all(kubectl, overlay.others(), seconds)
     kubectl.delete("configmap", revisions.NAME, overlay.namespace, seconds)
     report(f"{environment!r} is deleted. The namespace, its Secrets, the topics and the savepoints remain.")
+
+
+def _delete_all(kubectl: Kubectl, manifests: Sequence[Manifest], seconds: float) -> None:
+    """Deletes what was applied, the last first; what holds data is kept."""
+    for manifest in reversed(manifests):
+        if manifest["kind"] not in KEPT_KINDS:
+            _delete(kubectl, manifest, seconds)
 
 
 def _delete(kubectl: Kubectl, manifest: Manifest, seconds: float) -> None:
@@ -167,7 +174,10 @@ def _apply(kubectl: Kubectl, overlay: Overlay, kept: Revisions, seconds: float, 
     readiness.wait_for_needs(kubectl, overlay.others(), seconds)
     # Saved before Flink's own manifests are applied: if these fail, a rollback still knows the previous revision.
     revisions.write(kubectl, overlay.namespace, kept)
-    kubectl.apply(overlay.of_flink())
-    readiness.wait_until_stable(kubectl, overlay.of_flink(), seconds, report)
+    applied = autoscaling.with_live_parallelism(overlay, _live_job(kubectl, overlay)).of_flink()
+    kubectl.apply(applied)
+    readiness.wait_until_stable(kubectl, applied, seconds, report)
+    # Only now, because pods of the previous revision use them until they are replaced.
+    _delete_all(kubectl, kept.dropped(), seconds)
     savepoint = readiness.last_savepoint(_live_job(kubectl, overlay))
     report(f"{overlay.name!r} is running." + (f" Its last savepoint: {savepoint}" if savepoint else ""))

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from flink.deployment.errors import DeploymentError
-from flink.deployment.kubectl import Kubectl
+from flink.deployment.kubectl import Kubectl, Manifest
 from flink.deployment.overlay import Overlay
 
 NAME = "beam-serving-revisions"
@@ -39,11 +39,25 @@ class Revisions:
         previous = known.previous if text == known.current else known.current
         return Revisions(overlay.name, text, previous, known.resource_version)
 
+    def applied(self) -> Overlay:
+        """The overlay as it was applied last."""
+        return Overlay(self.environment, tuple(yaml.safe_load_all(self.current)))
+
+    def dropped(self) -> list[Manifest]:
+        """The manifests of the previous revision whose objects the current one no longer has."""
+        kept = {_identity(one) for one in yaml.safe_load_all(self.current)}
+        return [one for one in yaml.safe_load_all(self.previous) if _identity(one) not in kept]
+
     def rolled_back(self) -> Overlay:
         """The overlay of the previous revision; raises DeploymentError when there is none."""
         if not self.previous:
             raise DeploymentError("there is nothing to roll back to: there was no upgrade since the deployment")
         return Overlay(self.environment, tuple(yaml.safe_load_all(self.previous)))
+
+
+def _identity(manifest: Manifest) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
 
 
 def text_of(overlay: Overlay) -> str:

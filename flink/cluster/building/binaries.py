@@ -84,8 +84,6 @@ def build(program: Program) -> Path:
 
 
 def _build(program: Program, folder: Path) -> None:
-    if shutil.which("go") is None:
-        raise MissingPartError("go is not on PATH: install Go (https://go.dev/dl), 1.26 or newer")
     announce(f"Building {program.name} {program.version} with Go (about {program.minutes} minutes, only once)")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
@@ -93,17 +91,30 @@ def _build(program: Program, folder: Path) -> None:
         built = Path(temporary, "built")
         shutil.copytree(_SOURCES / program.name, source)
         (source / "go.mod").write_text(_GO_MOD.get(program.name, _go_mod)(program), encoding="utf-8")
-        _go("mod", "tidy", source=source)
+        go("mod", "tidy", source=source)
         flags = f"-s -w {_LINKER_FLAGS.get(program.name, '')}"
-        _go("build", "-trimpath", "-ldflags", flags, "-o", str(built / program.name), ".", source=source)
+        go("build", "-trimpath", "-ldflags", flags, "-o", str(built / program.name), ".", source=source)
         for link in program.links:
             (built / link).symlink_to(program.name)
         built.replace(folder)
     announce(f"Built {program.name} in {time.monotonic() - began:.0f} s: {program.file.stat().st_size / 1e6:.0f} MB")
 
 
-def _go(*arguments: str, source: Path) -> str:
+def go(*arguments: str, source: Path) -> str:
+    """Runs Go in a folder, for programs without cgo; raises MissingPartError without Go, ClusterError if it fails."""
+    if shutil.which("go") is None:
+        raise MissingPartError("go is not on PATH: install Go (https://go.dev/dl), 1.26 or newer")
     return run(["go", *arguments], folder=source, environment=_ENVIRONMENT, seconds=_SECONDS)
+
+
+def module_folder(module: str, version: str) -> Path:
+    """The folder with the sources of a Go module, which is downloaded unless Go has it; it must not be written to."""
+    return Path(_downloaded(module, version)["Dir"])
+
+
+def _downloaded(module: str, version: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(go("mod", "download", "-json", f"{module}@v{version}", source=_SOURCES))
+    return found
 
 
 def _go_mod(program: Program) -> str:
@@ -112,8 +123,7 @@ def _go_mod(program: Program) -> str:
 
 def _kubernetes_go_mod(program: Program) -> str:
     """A go.mod in which Kubernetes' parts are replaced by their published versions, not by neighboring folders."""
-    found = run(["go", "mod", "download", "-json", f"{program.module}@v{program.version}"], environment=_ENVIRONMENT)
-    theirs = Path(json.loads(found)["GoMod"]).read_text(encoding="utf-8")
+    theirs = Path(_downloaded(program.module, program.version)["GoMod"]).read_text(encoding="utf-8")
     settings = "\n".join(re.findall(r"^(?:go |godebug ).*$", theirs, flags=re.MULTILINE))
     parts = re.findall(r"^\s*(k8s\.io/[\w-]+) => \./staging/", theirs, flags=re.MULTILINE)
     version = f"v0.{program.version.partition('.')[2]}"

@@ -112,6 +112,11 @@ def _api_server_options() -> Iterator[str]:
     yield "--service-account-issuer=https://kubernetes.default.svc"
     for use in ("key-file", "signing-key-file"):
         yield f"--service-account-{use}={pki}/service-accounts.key"
+    # For API servers of extensions, such as KEDA's: by this certificate they know that a request comes from this one.
+    yield from (f"--proxy-client-cert-file={pki}/front-proxy.crt", f"--proxy-client-key-file={pki}/front-proxy.key")
+    yield from (f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt", "--requestheader-allowed-names=front-proxy")
+    yield from ("--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group")
+    yield "--requestheader-extra-headers-prefix=X-Remote-Extra-"
     yield from ("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction")
     yield f"--cert-dir={layout.node_folder() / 'api-server'}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from flink.cluster import versions
+from flink.cluster.building import binaries
 from flink.cluster.commands import run
 from runners.local.cache_folder import announce, cache_folder, locked
 
@@ -53,6 +53,6 @@ def _fetch_flink(temporary: Path, folder: Path) -> None:
 
 
 def _fetch_pod_monitor(folder: Path) -> None:
-    module = f"github.com/prometheus-operator/prometheus-operator@v{versions.PROMETHEUS_OPERATOR}"
-    found = json.loads(run(["go", "mod", "download", "-json", module]))
-    shutil.copy(Path(found["Dir"], "example", "prometheus-operator-crd", _POD_MONITOR), folder)
+    module = "github.com/prometheus-operator/prometheus-operator"
+    sources = binaries.module_folder(module, versions.PROMETHEUS_OPERATOR)
+    shutil.copy(sources / "example" / "prometheus-operator-crd" / _POD_MONITOR, folder)

@@ -99,9 +99,8 @@ def rendered(name: str) -> str:
     return yaml.safe_dump_all(overlays.rendered(name)).replace(PLACEHOLDER, "images.test")
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    every = {name: rendered(name) for name in overlays.NAMES}  # by the real one, before it is hidden
+def install_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the stand-in, with its file cluster.json in this folder, in the place of kubectl."""
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
@@ -109,6 +108,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.setenv("CLUSTER", str(tmp_path / "cluster.json"))
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    every = {name: rendered(name) for name in overlays.NAMES}  # by the real one, before it is hidden
+    install_stand_in(tmp_path, monkeypatch)
     return Cluster(tmp_path / "cluster.json", every)
 
 

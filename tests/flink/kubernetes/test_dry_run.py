@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from flink.cluster.building import keda
 from flink.cluster.errors import ClusterError
 from flink.cluster.platform.definitions import custom_resource_definitions
 from tests.flink.kubernetes import overlays
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 STRICT = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--filename=-")
 # KServe's definitions are in no package registry.
 NOT_DEFINED = ("InferenceService",)
+SCALING = ("scaledobjects", "triggerauthentications")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with ApiServer(tmp_path_factory.mktemp("api-server")) as server:
         for namespace in ("beam-serving", "kafka"):
             server.kubectl("create", "namespace", namespace)
-        paths = [*custom_resource_definitions(), *sorted(strimzi_crds().iterdir())]
+        scaling = [keda.sources() / "config" / "crd" / "bases" / f"keda.sh_{kind}.yaml" for kind in SCALING]
+        paths = [*custom_resource_definitions(), *sorted(strimzi_crds().iterdir()), *scaling]
         for path in paths:
             server.kubectl("apply", "--server-side", f"--filename={path}")
         names = [yaml.safe_load(path.read_text(encoding="utf-8"))["metadata"]["name"] for path in paths]
@@ -41,6 +44,14 @@ def test_the_api_server_accepts_every_manifest(api_server: ApiServer, name: str)
     manifests = [one for one in overlays.rendered(name) if one["kind"] not in NOT_DEFINED]
     accepted = api_server.kubectl(*STRICT, given=yaml.safe_dump_all(manifests))
     assert accepted.count("(server dry run)") == len(manifests)
+
+
+@pytest.mark.parametrize("name", ["scaled-object", "trigger-authentication"])
+def test_the_api_server_accepts_what_scales_the_job(api_server: ApiServer, name: str) -> None:
+    manifest = (overlays.FOLDER / "components" / "autoscaling" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert "(server dry run)" in api_server.kubectl(*STRICT, given=manifest)
+    with pytest.raises(ClusterError, match="misspelled"):
+        api_server.kubectl(*STRICT, given=manifest.replace("spec:", "spec:\n  misspelled: 1"))
 
 
 @pytest.mark.parametrize("kind", ["FlinkDeployment", "PodMonitor", "KafkaTopic", "PodDisruptionBudget"])
