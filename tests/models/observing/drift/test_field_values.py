@@ -64,6 +64,14 @@ def test_class_scores_become_a_class_and_a_confidence() -> None:
     }
 
 
+def test_class_scores_need_not_be_probabilities_and_a_record_without_rows_has_none() -> None:
+    found = outputs([0, 1, 1, 2], logits=[[-7.0, -3.0], [float("inf"), 2.0]])
+    assert found == {
+        FieldKey("output", "logits"): ["1", None, "0"],
+        FieldKey("confidence", "logits"): [-3.0, None, float("inf")],
+    }
+
+
 def test_single_values_are_taken_as_they_are_and_vectors_of_others_are_left_out() -> None:
     found = outputs(price=[[1.5], [2.5]], count=[1, 2], label=[b"red", b"\xff"], yes=[True, False], vector=[[1, 2]] * 2)
     assert {key.name: values for key, values in found.items()} == {
