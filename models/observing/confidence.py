@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
 from models.tensors import Array
 
 Scores = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def confidences(outputs: RecordOutputs) -> Scores:
     found = np.full(count, np.nan)
     for name, array in outputs.arrays.items():
         if array.dtype.kind == "f":
-            found = np.where(np.isnan(found), _of_output(name, array.reshape(count, -1)), found)
+            found = np.where(np.isnan(found), _of_output(name, flat_rows(array)), found)
     return found
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from models.columns.agreement import kind_of
 from models.columns.field_values import is_number, values_of
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
 from models.observing.confidence import class_confidences
 from models.observing.drift.profile import FieldKey, Values
 from models.records.codecs.base import sample_of
@@ -78,12 +78,11 @@ def output_values(outputs: RecordOutputs) -> Iterator[tuple[FieldKey, Values]]:
     contributes one row.
     """
     for name, array in outputs.arrays.items():
-        rows = array.reshape(len(array), -1) if len(array) else array.reshape(0, 1)
-        found, missing = _one_row_each(rows, outputs)
-        if rows.shape[1] > 1:
+        found, missing = _one_row_each(flat_rows(array), outputs)
+        if found.shape[1] > 1:
             if kind_of(array) == "class scores":
                 yield from _class_values(name, found.astype(np.float64), missing)
-        elif rows.shape[1] == 1:
+        elif found.shape[1] == 1:
             yield FieldKey("output", name), _single_values(found[:, 0], missing)
 
 
