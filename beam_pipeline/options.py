@@ -218,6 +218,13 @@ class ServingOptions:
             self.outliers == "on",
         )
 
+    def written_topics(self) -> tuple[str, ...]:
+        """The topics of what is computed from records, without those of samples that are not taken."""
+        payloads = self.payload_topic if self.payload_share else None
+        explanations = self.explain_topic if self.explain_share else None
+        topics = (self.results_topic, self.dead_letter_topic, self.shadow_topic, payloads, explanations)
+        return tuple(topic for topic in topics if topic is not None)
+
     def explanations(self) -> ExplanationSettings | None:
         """What workers explain, or None for nothing; raises OptionsError for a share without a topic."""
         if not self.explain_share:
@@ -278,9 +285,8 @@ class ServingOptions:
         from models.observing.lineage.settings import LineageSettings
 
         read = (*(one.topic for one in self.records_topics()), self.models_topic)
-        written = (self.results_topic, self.dead_letter_topic, self.shadow_topic, self.payload_topic)
-        topics = tuple(topic for topic in written if topic is not None)
-        settings = LineageSettings(self.openlineage_url, LineageJob(self.group, self.bootstrap_servers, read, topics))
+        job = LineageJob(self.group, self.bootstrap_servers, read, self.written_topics())
+        settings = LineageSettings(self.openlineage_url, job)
         settings.check()
         return settings
 

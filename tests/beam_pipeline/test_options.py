@@ -109,12 +109,14 @@ def test_observers_are_checked_before_a_pipeline_is_built(changes: dict[str, Any
         check_options(replace(OPTIONS, **changes))
 
 
-def test_lineage_names_all_topics() -> None:
-    options = replace(OPTIONS, openlineage_url="http://marquez:5000", shadow_topic="shadows")
+@pytest.mark.parametrize(("share", "sampled"), [(0.0, ()), (0.1, ("payloads", "explanations"))])
+def test_lineage_names_all_topics_that_are_written(share: float, sampled: tuple[str, ...]) -> None:
+    topics = replace(OPTIONS, shadow_topic="shadows", payload_topic="payloads", explain_topic="explanations")
+    options = replace(topics, openlineage_url="http://marquez:5000", payload_share=share, explain_share=share)
     lineage = options.observation().lineage
     assert lineage is not None
     assert lineage.job == LineageJob(
-        "beam-serving", "localhost:1", ("records", "models"), ("results", "letters", "shadows")
+        "beam-serving", "localhost:1", ("records", "models"), ("results", "letters", "shadows", *sampled)
     )
 
 
