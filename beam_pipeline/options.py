@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.observing.lineage.settings import LineageSettings
     from models.observing.otlp_settings import OtlpSettings
     from models.observing.payloads.settings import PayloadSettings
+    from models.observing.prometheus_settings import PrometheusSettings
     from models.observing.settings import ObservationSettings
     from models.records.record_type import RecordFormat, RecordType
     from models.results.dead_letter import DeadLetterTopic
@@ -245,7 +246,16 @@ class ServingOptions:
         """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp(), self.drift())
+        page = self._prometheus()
+        return ObservationSettings(page, self._payloads(), self._lineage(), self._otlp(), self.drift())
+
+    def _prometheus(self) -> PrometheusSettings | None:
+        """The page with metrics; None for no page."""
+        if self.metrics_port is None:
+            return None
+        from models.observing.prometheus_settings import PrometheusSettings
+
+        return PrometheusSettings(self.metrics_port, self.group)
 
     def _otlp(self) -> OtlpSettings | None:
         """Where metrics and traces go over OTLP; None for nowhere."""

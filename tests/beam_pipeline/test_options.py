@@ -15,6 +15,7 @@ from models.errors import OptionsError
 from models.observing.lineage.job import LineageJob
 from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.file_settings import FileSettings
+from models.observing.prometheus_settings import PrometheusSettings
 from models.observing.settings import ObservationSettings
 from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
@@ -80,6 +81,11 @@ def test_registered_dead_letters_need_a_registry() -> None:
     message = r"missing: --schema-registry \(--dead-letter-format confluent-avro needs one\)"
     with pytest.raises(OptionsError, match=message):
         check_options(replace(OPTIONS, dead_letter_format="confluent-avro"))
+
+
+def test_the_page_with_metrics_names_the_deployment() -> None:
+    options = replace(OPTIONS, metrics_port=9400, group="fraud")
+    assert options.observation() == ObservationSettings(PrometheusSettings(9400, "fraud"))
 
 
 def test_nothing_is_opened_for_a_payload_log_that_is_off() -> None:
