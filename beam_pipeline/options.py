@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.observing.lineage.settings import LineageSettings
     from models.observing.otlp_settings import OtlpSettings
     from models.observing.payloads.settings import PayloadSettings
+    from models.observing.prometheus_settings import PrometheusSettings
     from models.observing.settings import ObservationSettings
     from models.records.record_type import RecordFormat, RecordType
     from models.results.dead_letter import DeadLetterTopic
@@ -218,6 +219,13 @@ class ServingOptions:
             self.outliers == "on",
         )
 
+    def written_topics(self) -> tuple[str, ...]:
+        """The topics of what is computed from records, without those of samples that are not taken."""
+        payloads = self.payload_topic if self.payload_share else None
+        explanations = self.explain_topic if self.explain_share else None
+        topics = (self.results_topic, self.dead_letter_topic, self.shadow_topic, payloads, explanations)
+        return tuple(topic for topic in topics if topic is not None)
+
     def explanations(self) -> ExplanationSettings | None:
         """What workers explain, or None for nothing; raises OptionsError for a share without a topic."""
         if not self.explain_share:
@@ -238,7 +246,16 @@ class ServingOptions:
         """
         from models.observing.settings import ObservationSettings
 
-        return ObservationSettings(self.metrics_port, self._payloads(), self._lineage(), self._otlp(), self.drift())
+        page = self._prometheus()
+        return ObservationSettings(page, self._payloads(), self._lineage(), self._otlp(), self.drift())
+
+    def _prometheus(self) -> PrometheusSettings | None:
+        """The page with metrics; None for no page."""
+        if self.metrics_port is None:
+            return None
+        from models.observing.prometheus_settings import PrometheusSettings
+
+        return PrometheusSettings(self.metrics_port, self.group)
 
     def _otlp(self) -> OtlpSettings | None:
         """Where metrics and traces go over OTLP; None for nowhere."""
@@ -278,9 +295,8 @@ class ServingOptions:
         from models.observing.lineage.settings import LineageSettings
 
         read = (*(one.topic for one in self.records_topics()), self.models_topic)
-        written = (self.results_topic, self.dead_letter_topic, self.shadow_topic, self.payload_topic)
-        topics = tuple(topic for topic in written if topic is not None)
-        settings = LineageSettings(self.openlineage_url, LineageJob(self.group, self.bootstrap_servers, read, topics))
+        job = LineageJob(self.group, self.bootstrap_servers, read, self.written_topics())
+        settings = LineageSettings(self.openlineage_url, job)
         settings.check()
         return settings
 

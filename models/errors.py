@@ -39,6 +39,10 @@ class FeedbackError(ServingError):
     """A message of the feedback topic is malformed."""
 
 
+class StatusEventError(ServingError):
+    """A message of the status topic is not a status event."""
+
+
 class ConditionError(RouteError):
     """A condition of a route cannot be read, or cannot be applied to the fields of the records."""
 

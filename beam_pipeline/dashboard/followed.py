@@ -105,6 +105,7 @@ class FollowedTopics:
         }
         if topics.status is not None:
             sections |= {"workers": self._listed_workers, "refusals": self._workers.refusals}
+            sections["status"] = lambda: {"malformed": self._workers.malformed}
         if topics.dead_letters is not None:
             sections["letters"] = self.letters.listed
         if topics.drift is not None:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -53,22 +52,25 @@ class Workers:
     """
 
     def __init__(self, deployment: str | None = None) -> None:
-        self._deployment = deployment
         self._lock = threading.Lock()
         self._fold = StatusFold(deployment)
         self._keys: set[bytes] = set()
         self._refusals: OrderedDict[tuple[str, str, int], Refusal] = OrderedDict()
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Adds the events in these messages; other messages are ignored."""
+        """Adds the events in these messages; malformed messages are only counted."""
         with self._lock:
             for message in messages:
                 self._note_key(message.key() or b"")
-                # The types of an event's fields are not checked when it is decoded.
-                with suppress(TypeError, AttributeError):
-                    event = self._fold.add(message.value() or b"")
-                    if event is not None:
-                        self._note_refusal(event)
+                event = self._fold.add(message.value() or b"")
+                if event is not None:
+                    self._note_refusal(event)
+
+    @property
+    def malformed(self) -> int:
+        """The number of messages that were not status events."""
+        with self._lock:
+            return self._fold.malformed
 
     def statuses(self, versions: Iterable[ListedVersion]) -> list[dict[str, Any]]:
         """The status of these versions as JSON, in every deployment that has reported on them."""
@@ -97,7 +99,7 @@ class Workers:
         self._keys.add(key[:500])
         if len(self._keys) > MOST_KEYS:
             self._keys.clear()
-            self._fold = StatusFold(self._deployment)
+            self._fold.forget()
 
     def _note_refusal(self, event: StatusEvent) -> None:
         key = event.deployment, event.model_name, event.model_version

@@ -9,11 +9,13 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.topics import DemoTopics
+from models.errors import StatusEventError
 from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.dead_letter import decode_dead_letter
 from models.results.decoder import ResultDecoder
 from models.serving.status import StatusEvent
+from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,8 +75,8 @@ class Collector:
                 else:
                     letter = decode_dead_letter(message.value())
                     self._scoreboard.see_dead_letter(letter, letter.topic == self._topics.records)
-            except ValueError:
+            except (ValueError, StatusEventError) as error:
                 # The summary then reports a missing result or dead letter.
-                _LOGGER.exception("a message of topic %s cannot be decoded", message.topic())
+                _LOGGER.warning("a message of topic %s cannot be decoded: %s", message.topic(), error_text(error))
         if results:
             self._scoreboard.see_results(results)

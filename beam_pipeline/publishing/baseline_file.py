@@ -7,12 +7,11 @@ The file contains records of the training data, one JSON object per line:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
+from beam_pipeline.publishing.json_lines import read_json_lines
 from models.errors import OptionsError, ServingError
 from models.extras import extras_named
 from models.records.codecs.base import DecodedRecords, RecordCodec
@@ -30,24 +29,16 @@ def read_baseline(path: str) -> tuple[Row, ...]:
     Raises:
       OptionsError: the file cannot be read, is malformed or contains no records; the message names the line.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionsError(f"--baseline {path}: {error}") from error
-    rows = tuple(_row(f"--baseline {path}, line {at}", line) for at, line in enumerate(lines, 1) if line.strip())
+    rows = tuple(_row(where, value) for where, value in read_json_lines("--baseline", path))
     if not rows:
         raise OptionsError(f"--baseline {path}: the file contains no records")
     return rows
 
 
-def _row(where: str, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise OptionsError(f"{where}: not JSON: {error}") from error
-    if not isinstance(row, dict):
+def _row(where: str, value: object) -> Row:
+    if not isinstance(value, dict):
         raise OptionsError(f"{where}: not a JSON object with the fields of a record")
-    return row
+    return value
 
 
 def make_baseline(model: LoadedModel, codec: RecordCodec, rows: Sequence[Row]) -> bytes:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+from beam_pipeline.publishing.json_lines import read_json_lines
 from models.errors import DescriptorError, OptionsError
 from models.model_topic.golden import GoldenSample, GoldenSamples
 
@@ -27,22 +27,14 @@ def read_golden(path: str, tolerance: float) -> GoldenSamples:
     Raises:
       OptionsError: the file cannot be read or is malformed; the message names the line.
     """
+    samples = tuple(_sample(where, value) for where, value in read_json_lines("--golden", path))
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionsError(f"--golden {path}: {error}") from error
-    samples = [_sample(f"--golden {path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-    try:
-        return GoldenSamples(tuple(samples), tolerance, tolerance)
+        return GoldenSamples(samples, tolerance, tolerance)
     except DescriptorError as error:
         raise OptionsError(f"--golden {path}: {error}") from error
 
 
-def _sample(where: str, line: str) -> GoldenSample:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise OptionsError(f"{where}: not JSON: {error}") from error
+def _sample(where: str, value: object) -> GoldenSample:
     if not isinstance(value, dict) or value.keys() != _KEYS or not all(isinstance(one, dict) for one in value.values()):
         raise OptionsError(f'{where}: not {{"record": {{...}}, "outputs": {{...}}}}')
     return GoldenSample(_compact(value["record"]), _compact(value["outputs"]))

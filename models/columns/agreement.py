@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
 from models.columns.scored import ScoredRecords
 from models.tensors import Array
 
@@ -29,7 +29,7 @@ def kind_of(array: Array) -> OutputKind:
     """
     if array.dtype.kind != "f":
         return "value"
-    return "class scores" if _width(array) > 1 else "number"
+    return "class scores" if np.prod(array.shape[1:]) > 1 else "number"
 
 
 def agreeing_records(name: str, candidate: RecordOutputs, live: RecordOutputs, tolerance: float) -> Flags:
@@ -59,13 +59,13 @@ def agreeing_rows(candidate: Array, live: Array, tolerance: float) -> Flags:
     if kinds[0] != kinds[1]:
         return np.zeros(rows, np.bool_)
     if kinds[0] == "class scores":
-        return _same_class(_flat(candidate), _flat(live))
+        return _same_class(flat_rows(candidate), flat_rows(live))
     if kinds[0] == "number":
         found, wanted = candidate.astype(np.float64).reshape(rows), live.astype(np.float64).reshape(rows)
         return np.isclose(found, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
     if candidate.shape != live.shape:
         return np.zeros(rows, np.bool_)
-    same: Flags = (_flat(candidate) == _flat(live)).all(axis=1)
+    same: Flags = (flat_rows(candidate) == flat_rows(live)).all(axis=1)
     return same
 
 
@@ -116,11 +116,3 @@ def _same_class(found: Array, wanted: Array) -> Flags:
 def _highest(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     highest: npt.NDArray[np.intp] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1)
     return highest
-
-
-def _width(array: Array) -> int:
-    return int(np.prod(array.shape[1:], dtype=np.int64))
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(len(array), _width(array))

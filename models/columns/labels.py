@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.columns.agreement import kind_of
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
 
 Value = bool | int | float | str
 
@@ -71,13 +71,12 @@ def comparable_answers(outputs: RecordOutputs) -> list[dict[str, Value]]:
 
 def _values(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Value] | None:
     """One value for each row; None if the output has no comparable values."""
-    width = int(np.prod(array.shape[1:], dtype=np.int64))
-    flat = array.reshape(len(array), width)
+    flat = flat_rows(array)
     if kind_of(array) == "class scores":
         scores = flat.astype(np.float64)
         places: list[Value] = np.where(np.isnan(scores).any(axis=1), -1, np.argmax(scores, axis=1)).tolist()
         return places
-    if width != 1:
+    if flat.shape[1] != 1:
         return None
     return [one.decode(errors="replace") if isinstance(one, bytes) else one for one in flat[:, 0].tolist()]
 

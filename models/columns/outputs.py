@@ -47,6 +47,15 @@ class RecordOutputs:
         return RecordOutputs({name: array[rows] for name, array in self.arrays.items()}, bounds)
 
 
+def flat_rows(array: Array) -> Array:
+    """An output as a vector for each row, also if there are no rows: [rows, values].
+
+    >>> flat_rows(np.zeros((0, 2, 3))).shape
+    (0, 6)
+    """
+    return array.reshape(len(array), int(np.prod(array.shape[1:], dtype=np.int64)))
+
+
 def joined_outputs(parts: Sequence[RecordOutputs]) -> RecordOutputs:
     """Concatenates the outputs of several lists of records; all of them have the same names and shapes."""
     first = parts[0]

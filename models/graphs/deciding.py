@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
 from models.errors import FieldValueError, ScoringError
 from models.graphs.answers import Chosen
 from models.model_topic.steps import DecideStep
@@ -58,7 +58,7 @@ def matrix_of(chosen: Sequence[Chosen]) -> Numbers:
             )
         if np.isnan(one.array.astype(np.float64)).any():
             raise FieldValueError(f"{one.reference} is NaN, so no decision is possible")
-        parts.append(one.array.reshape(len(one.array), int(np.prod(one.array.shape[1:]))).astype(np.float64))
+        parts.append(flat_rows(one.array).astype(np.float64))
     return np.concatenate(parts, axis=1)
 
 

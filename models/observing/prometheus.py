@@ -7,11 +7,15 @@ import logging
 import socket
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPConnection, HTTPException
 from itertools import accumulate, groupby
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Info, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from models.errors import MetricsPortError
@@ -20,6 +24,78 @@ from models.observing.totals import Distribution, Totals
 
 _LOGGER = logging.getLogger(__name__)
 
+_PROCESS = "beam_serving_process"
+_SECONDS = 2.0
+_MOST_BYTES = 100_000
+
+
+class MetricsPage:
+    """The page of one process, on a port that several processes of a deployment on a machine may be given.
+
+    The first of them has the page. The others log a warning, try again now and then, and take the port over once it is
+    free: records matter more than metrics.
+
+    Args:
+      totals: the sums.
+      port: the port to listen on, on all interfaces; 0 for any free one.
+      deployment: the name of the deployment.
+      pause: the seconds between two attempts.
+
+    Raises:
+      MetricsPortError: something else uses the port, or this process may not listen on it.
+    """
+
+    def __init__(self, totals: Totals, port: int, deployment: str, pause: float = 10.0) -> None:
+        self._open = partial(MetricsServer, totals, port, deployment)
+        self._pause = pause
+        self._closing = threading.Event()
+        self._server: MetricsServer | None = None
+        self._thread = threading.Thread(target=self._take_over, name="metrics-port", daemon=True)
+        try:
+            self._server = self._open()
+        except MetricsPortError:
+            if deployment_at(port) != deployment:
+                raise
+            _LOGGER.warning(
+                "--metrics-port %d is in use by another process of %r: this process serves records without metrics "
+                "until the port is free; 0 gives each process a port of its own",
+                port,
+                deployment,
+            )
+            self._thread.start()
+
+    @property
+    def port(self) -> int | None:
+        """The port of the page; None while another process has it."""
+        return None if self._server is None else self._server.port
+
+    def close(self) -> None:
+        """Stops listening."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._server is not None:
+            self._server.close()
+
+    def _take_over(self) -> None:
+        while self._server is None and not self._closing.wait(self._pause):
+            with suppress(MetricsPortError):
+                self._server = self._open()
+
+
+def deployment_at(port: int) -> str | None:
+    """The deployment whose process serves its metrics at a port of this machine; None if no such process does."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)  # urllib would ask a proxy
+    try:
+        connection.request("GET", f"/metrics?name[]={_PROCESS}_info")
+        page = connection.getresponse().read(_MOST_BYTES).decode()
+        samples = [one for family in text_string_to_metric_families(page) for one in family.samples]
+        return next((one.labels["deployment"] for one in samples if one.name == f"{_PROCESS}_info"), None)
+    except (OSError, HTTPException, ValueError, KeyError):  # something else is at the port
+        return None
+    finally:
+        connection.close()
+
 
 class MetricsServer:
     """Serves the sums of a process over HTTP until it is closed.
@@ -27,14 +103,16 @@ class MetricsServer:
     Args:
       totals: the sums.
       port: the port to listen on, on all interfaces.
+      deployment: the name of the deployment, which the page contains.
 
     Raises:
       MetricsPortError: the port is in use, or this process may not listen on it.
     """
 
-    def __init__(self, totals: Totals, port: int) -> None:
+    def __init__(self, totals: Totals, port: int, deployment: str) -> None:
         registry = CollectorRegistry()
         registry.register(TotalsCollector(totals))
+        Info(_PROCESS, "The process, with its deployment.", registry=registry).info({"deployment": deployment})
         self._server: WSGIServer
         self._thread: threading.Thread
         try:

@@ -9,6 +9,7 @@ from models.observing.lineage.settings import LineageSettings
 from models.observing.observation import AnswerListener, Exporter, LabelListener, Observation
 from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.settings import PayloadSettings
+from models.observing.prometheus_settings import PrometheusSettings
 from models.observing.totals import Totals
 from models.observing.tracing import NO_TRACING
 
@@ -18,14 +19,14 @@ class ObservationSettings:
     """Who is told what a deployment measures. The sums are always kept; they cost next to nothing.
 
     Attributes:
-      metrics_port: the port of the page for Prometheus, 0 for any free one; None for no page.
+      prometheus: the page for Prometheus; None for no page.
       payloads: which requests and answers are logged; None for none.
       lineage: where lineage is reported; None if it is not.
       otlp: where metrics and traces go over OTLP; None for nowhere.
       drift: how the deployment watches for drift; None if it does not.
     """
 
-    metrics_port: int | None = None
+    prometheus: PrometheusSettings | None = None
     payloads: PayloadSettings | None = None
     lineage: LineageSettings | None = None
     otlp: OtlpSettings | None = None
@@ -35,16 +36,14 @@ class ObservationSettings:
         """The observation of this process, which the caller closes.
 
         Raises:
-          MetricsPortError: the port of the page is in use.
+          MetricsPortError: the port of the page is in use, and not by a process of the same deployment.
           MissingExtraError: a package of an optional part is missing here.
         """
         totals = Totals()
         exporters: list[Exporter] = []
         listeners: list[AnswerListener] = []
-        if self.metrics_port is not None:
-            from models.observing.prometheus import MetricsServer
-
-            exporters.append(MetricsServer(totals, self.metrics_port))
+        if self.prometheus is not None:
+            exporters.append(self.prometheus.open(totals))
         if self.payloads is not None:
             listeners.append(self.payloads.open(totals))
         if self.lineage is not None:

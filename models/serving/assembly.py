@@ -92,15 +92,10 @@ class ScoredBatch:
 
     Attributes:
       outgoing: one message for each record.
-      scored, errors, dead_letters: the number of records that were scored, could not be scored, and became a dead
-        letter.
       unencoded: why the results of records cannot be encoded, by their places in the batch.
     """
 
     outgoing: OutgoingBatch
-    scored: int
-    errors: int
-    dead_letters: int
     unencoded: Mapping[int, str]
 
 
@@ -161,17 +156,14 @@ def assemble(
     """
     unencoded: dict[int, str] = {}
     encoder = settings.encoder(batch.span.topic)
-    encoded = [_encode(batch, decoded, part, encoder, unencoded) for part in scored]
-    results = _in_order(encoded)
+    results = _in_order([_encode(batch, decoded, part, encoder, unencoded) for part in scored])
     reasons = {**decoded.errors, **unencoded}
     runs = []
     if len(results.values):
         runs.append(_result_run(batch, results, settings, batch.headers if headers is None else headers))
     if reasons:
         runs.append(dead_letters(settings.dead_letter_topic, batch, reasons))
-    errors = sum(len(one.values) for one, part in zip(encoded, scored, strict=True) if part.outputs is None)
-    scored_records = len(results.values) - errors
-    return ScoredBatch(OutgoingBatch(batch.span, runs), scored_records, errors, len(reasons), unencoded)
+    return ScoredBatch(OutgoingBatch(batch.span, runs), unencoded)
 
 
 @dataclass(frozen=True)

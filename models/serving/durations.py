@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 _BUCKETS_A_DOUBLING = 8
 # A microsecond and, as a limit, an hour: everything beyond belongs to the first or the last bucket.
 _FIRST, _LAST = -80, 175
+BUCKETS = frozenset(map(str, range(_FIRST, _LAST + 1)))
+"""All buckets, as `bucket_of` names them."""
 
 Durations = Mapping[str, int]
 """The number of durations by bucket; the keys are numbers in decimal, as JSON has them."""

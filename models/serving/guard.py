@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from confluent_kafka import Consumer, TopicPartition
 
-from models.errors import RouteError, ServingError
+from models.errors import RouteError, ServingError, StatusEventError
 from models.kafka.client import KafkaSettings
 from models.kafka.election import Election
 from models.model_topic.catalog import ModelCatalog
@@ -108,6 +108,7 @@ class RouteGuard:
         self._needed = needed
         self._publisher = RoutePublisher(kafka, models_topic)
         self._acting = False
+        self._malformed = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="route-guard", daemon=True)
 
@@ -168,12 +169,15 @@ class RouteGuard:
         consumer.assign(places)
         return consumer
 
-    @staticmethod
-    def _take(reported: ReportedStatistics, value: bytes | None) -> None:
+    def _take(self, reported: ReportedStatistics, value: bytes | None) -> None:
+        if not value:  # it deletes an event from a compacted topic
+            return
         try:
-            reported.add(StatusEvent.from_json(value or b""))
-        except ValueError:
-            _LOGGER.debug("the status topic contains a message that is not a status event")
+            reported.add(StatusEvent.from_json(value))
+        except StatusEventError as error:
+            self._malformed += 1
+            level = logging.WARNING if self._malformed == 1 else logging.DEBUG
+            _LOGGER.log(level, "message %d of topic %s skipped: %s", self._malformed, self._status_topic, error)
 
     def _decide(self, catalog: ModelCatalog, reported: ReportedStatistics) -> None:
         watched = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from models.errors import StatusEventError
 from models.model_topic.publisher import ListedVersion
 from models.serving.durations import added, percentile
 from models.serving.status import ArmShare, ModelStatistics, StatusEvent
@@ -94,10 +95,19 @@ class StatusFold:
 
     Args:
       deployment: the deployment whose events count; None for all.
+
+    Attributes:
+      malformed: the number of messages that were not status events.
+      reason: why the last of them was not; empty before there is one.
     """
 
     def __init__(self, deployment: str | None = None) -> None:
         self._deployment = deployment
+        self.malformed, self.reason = 0, ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets all events; malformed messages stay counted."""
         self._last: dict[_Key, dict[str, StatusEvent]] = {}
         self._statistics: dict[_Key, dict[tuple[str, int], ModelStatistics]] = {}
         self._stopped: dict[tuple[str, str], StatusEvent] = {}
@@ -107,11 +117,15 @@ class StatusFold:
     def add(self, message: bytes) -> StatusEvent | None:
         """Adds a message of the status topic, and returns its event.
 
-        A message that is not a status event, or is one of another deployment, is ignored: None.
+        None means that the message was skipped: an event of another deployment, an empty message, by which a compacted
+        topic forgets an event, or a malformed one, which is counted.
         """
+        if not message:
+            return None
         try:
             event = StatusEvent.from_json(message)
-        except ValueError:
+        except StatusEventError as error:
+            self.malformed, self.reason = self.malformed + 1, str(error)
             return None
         if self._deployment not in (None, event.deployment):
             return None
@@ -131,6 +145,14 @@ class StatusFold:
             # start time and added up.
             place = event.worker, event.statistics.since
             self._statistics.setdefault(key, {})[place] = event.statistics
+
+    @property
+    def notice(self) -> str:
+        """What a person should know about skipped messages; empty if there are none."""
+        if not self.malformed:
+            return ""
+        many = "1 message" if self.malformed == 1 else f"{self.malformed} messages"
+        return f"{many} of the status topic skipped; the last one: {self.reason}"
 
     def statuses(self, versions: Iterable[ListedVersion], since: int = 0) -> list[ModelStatus]:
         """The status of these versions, in their order, in every deployment that has reported on them.

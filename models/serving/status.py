@@ -6,10 +6,14 @@ import json
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import orjson
+
+from models.errors import StatusEventError
 from models.serving.arm_tallies import ArmStatistics
-from models.serving.durations import Durations, bucket_of, percentile
+from models.serving.durations import BUCKETS, Durations, bucket_of, percentile
+from models.serving.json_checks import dictionary_of, list_of, number, object_of, one_of, optional, text, whole_number
 from models.text import clean_text, encode_text, limit_text
 
 EventKind = Literal[
@@ -98,12 +102,6 @@ class ModelStatistics:
     memory: int = 0
     arms: tuple[ArmShare, ...] = ()
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ModelStatistics:
-        """The statistics in an event; raises TypeError if the object has other fields."""
-        arms = tuple(ArmShare(**one) for one in value.pop("arms", ()))
-        return cls(**value, arms=arms)
-
     def limited(self) -> ModelStatistics:
         """The same statistics, with a description short enough for an event."""
         return self if self.description is None else replace(self, description=limit_text(self.description))
@@ -182,18 +180,80 @@ class StatusEvent:
 
     @classmethod
     def from_json(cls, message: bytes) -> StatusEvent:
-        """The event in a message; raises ValueError if the message is not a status event."""
+        """The event in a message.
+
+        Raises:
+          StatusEventError: the message is not a status event; the error names the field.
+        """
         try:
-            value: dict[str, Any] = json.loads(message)
-            statistics, arm, state = (value.pop(name, None) for name in ("statistics", "arm", "state"))
-            return cls(
-                **value,
-                statistics=ModelStatistics.from_json(statistics) if statistics else None,
-                arm=ArmStatistics(**arm) if arm else None,
-                state=WorkerState(**{**state, "waiting": tuple(state.get("waiting", ()))}) if state else None,
-            )
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"not a status event: {error}") from error
+            return _EVENT(orjson.loads(message))
+        except ValueError as error:  # of JSON or of a field
+            raise StatusEventError(f"not a status event: {clean_text(str(error).removeprefix('.'))}") from error
+
+
+# Readers add these up, compute with them and show them as dates, which fails outside of such limits.
+_TIME = whole_number(32_503_680_000_000)  # the year 3000
+_COUNT = whole_number(2**53)
+_LONG = whole_number(2**63 - 1)
+_MILLISECONDS = number(1e15)
+
+_ARM = object_of(
+    ArmStatistics,
+    {
+        "data_type": text,
+        "route": _LONG,
+        "arm": text,
+        **dict.fromkeys(("records", "errors", "compared", "agreeing", "timed", "slow"), _COUNT),
+        **dict.fromkeys(("labels", "correct", "numbers"), _COUNT),
+        **dict.fromkeys(("milliseconds", "serving_milliseconds", "deviation", "squared_deviation"), number()),
+    },
+)
+_PARTS = {"errors": "records", "agreeing": "compared", "slow": "timed", "correct": "labels", "numbers": "labels"}
+
+
+def _arm(value: Any) -> ArmStatistics:
+    """The statistics of a candidate, with parts that are not larger than the whole: verdicts compute their shares."""
+    arm = _ARM(value)
+    for part, whole in _PARTS.items():
+        if getattr(arm, part) > getattr(arm, whole):
+            raise ValueError(f"there are more {part} than {whole}")
+    return arm
+
+
+_SHARE = object_of(
+    ArmShare, {"data_type": text, "arm": text, "role": text, "share": number(1.0), "condition": optional(text)}
+)
+_STATISTICS = object_of(
+    ModelStatistics,
+    {
+        "name": text,
+        "version": _LONG,
+        "description": optional(text),
+        "since": _TIME,
+        **dict.fromkeys(("usage", "errors", "calls", "memory"), _COUNT),
+        **dict.fromkeys(("average", "minimum", "maximum", "p50", "p99"), _MILLISECONDS),
+        "durations": dictionary_of(one_of(BUCKETS), _COUNT),
+        "digest": optional(text),
+        "arms": list_of(_SHARE),
+    },
+)
+_STATE = object_of(WorkerState, {"position": _LONG, "topic_id": text, "waiting": list_of(text), "memory": _COUNT})
+_EVENT = object_of(
+    StatusEvent,
+    {
+        "kind": one_of(get_args(EventKind)),
+        "at": _TIME,
+        "worker": text,
+        "deployment": text,
+        "model_name": text,
+        "model_version": _LONG,
+        "data_type": text,
+        "error": optional(text),
+        "statistics": optional(_STATISTICS),
+        "arm": optional(_arm),
+        "state": optional(_STATE),
+    },
+)
 
 
 @dataclass

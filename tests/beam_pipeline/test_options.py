@@ -15,6 +15,7 @@ from models.errors import OptionsError
 from models.observing.lineage.job import LineageJob
 from models.observing.otlp_settings import OtlpSettings
 from models.observing.payloads.file_settings import FileSettings
+from models.observing.prometheus_settings import PrometheusSettings
 from models.observing.settings import ObservationSettings
 from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
@@ -82,6 +83,11 @@ def test_registered_dead_letters_need_a_registry() -> None:
         check_options(replace(OPTIONS, dead_letter_format="confluent-avro"))
 
 
+def test_the_page_with_metrics_names_the_deployment() -> None:
+    options = replace(OPTIONS, metrics_port=9400, group="fraud")
+    assert options.observation() == ObservationSettings(PrometheusSettings(9400, "fraud"))
+
+
 def test_nothing_is_opened_for_a_payload_log_that_is_off() -> None:
     off = replace(OPTIONS, payload_folder="log", payload_topic="payloads")
     assert off.observation() == ObservationSettings()
@@ -109,12 +115,14 @@ def test_observers_are_checked_before_a_pipeline_is_built(changes: dict[str, Any
         check_options(replace(OPTIONS, **changes))
 
 
-def test_lineage_names_all_topics() -> None:
-    options = replace(OPTIONS, openlineage_url="http://marquez:5000", shadow_topic="shadows")
+@pytest.mark.parametrize(("share", "sampled"), [(0.0, ()), (0.1, ("payloads", "explanations"))])
+def test_lineage_names_all_topics_that_are_written(share: float, sampled: tuple[str, ...]) -> None:
+    topics = replace(OPTIONS, shadow_topic="shadows", payload_topic="payloads", explain_topic="explanations")
+    options = replace(topics, openlineage_url="http://marquez:5000", payload_share=share, explain_share=share)
     lineage = options.observation().lineage
     assert lineage is not None
     assert lineage.job == LineageJob(
-        "beam-serving", "localhost:1", ("records", "models"), ("results", "letters", "shadows")
+        "beam-serving", "localhost:1", ("records", "models"), ("results", "letters", "shadows", *sampled)
     )
 
 

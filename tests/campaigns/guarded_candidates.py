@@ -292,7 +292,7 @@ class Trial:
         before = self._given()
         batch = self._next_batch()
         scored = score_batch(batch, self._registry, self._settings, self._shadows)
-        assert scored.scored + scored.errors == BATCH
+        assert [message.topic for message in scored.outgoing] == [self._settings.results_topic] * BATCH
         return self._given() - before
 
     def _next_batch(self) -> RecordBatch:

@@ -28,8 +28,8 @@ def main() -> int:
         print(f"{error}\nrepeat it with --seed {arguments.seed}", file=sys.stderr)
         raise
     print(
-        f"{tally.records:,} records without an exception: {tally.scored:,} scored, {tally.errors:,} errors, "
-        f"{tally.dead_letters:,} dead letters; "
+        f"{tally.records:,} records without an exception: {tally.results:,} results, "
+        f"{tally.errors:,} of them with an error, and {tally.dead_letters:,} dead letters; "
         f"{tally.records / max(tally.seconds, 1e-9):,.0f} records/s of processor time"
     )
     return 0

@@ -28,6 +28,11 @@ X_SIGNATURE = Signature("serving_default", {"x": TensorSpec("x", FLOAT, (None,))
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 LONGS = st.integers(-(2**63), 2**63 - 1)
+SURROGATES = st.text(st.characters(codec=None, categories=["Lu", "Cs"]))
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.floats() | SURROGATES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SURROGATES, inner, max_size=3),
+)
 
 
 def schema_of(record_format: RecordFormat = "avro", **fields: Any) -> RecordType:

@@ -91,8 +91,11 @@ class _Mirror:
         from beam_pipeline.cli.model_objects.model_object import object_of
         from models.serving.model_status import SILENT_MILLISECONDS
 
+        malformed = self._fold.malformed
         for message in self._events.news():
             self._fold.add(message.value() or b"")
+        if self._fold.malformed > malformed:
+            print(f"beam-serving kubernetes: {self._fold.notice}", file=sys.stderr, flush=True)
         versions, _ = self._models.versions()
         heard = time.time_ns() // 1_000_000 - SILENT_MILLISECONDS
         statuses = self._fold.statuses(versions, heard)

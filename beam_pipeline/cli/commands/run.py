@@ -101,9 +101,7 @@ def check_topics(options: ServingOptions) -> None:
         if not partition_count(kafka.admin(), records.topic, _SECONDS):
             _LOGGER.warning("records topic %r does not exist yet", records.topic)
     check_models_topic(kafka, options.models_topic)
-    written = (options.results_topic, options.dead_letter_topic, options.shadow_topic)
-    for topic in (*written, options.payload_topic, options.explain_topic):
-        if topic is not None:
-            ensure_topic(kafka, topic)
+    for topic in options.written_topics():
+        ensure_topic(kafka, topic)
     if options.status_topic is not None:
         ensure_topic(kafka, options.status_topic, COMPACTED)

@@ -73,6 +73,8 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
             f"worker {event.worker} of {event.deployment!r} no longer follows the models topic: {event.error}",
             file=sys.stderr,
         )
+    if fold.notice:
+        print(fold.notice, file=sys.stderr)
     return 0
 
 
@@ -141,6 +143,7 @@ class ModelsTopic:
 
 def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) -> int:
     """Shows the tables until the command is interrupted."""
+    from rich.console import Group
     from rich.live import Live
 
     from beam_pipeline.cli.tables import literal_console
@@ -165,6 +168,6 @@ def _watch(kafka: KafkaSettings, values: Mapping[str, Any], fold: StatusFold) ->
     ):
         while not failed.wait(_REFRESH_SECONDS):
             with lock:
-                shown = topic.status(fold).tables()
-            live.update(shown, refresh=True)
+                tables, notice = topic.status(fold).tables(), fold.notice
+            live.update(Group(tables, notice), refresh=True)
     raise errors[0]

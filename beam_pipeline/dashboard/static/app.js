@@ -78,7 +78,7 @@ const App = () => {
         </div>`}
         <${Changes} changes=${state.changes} />
         ${(state.workers || state.drift) && html`<div class="stack half">
-          ${state.workers && html`<${Workers} workers=${state.workers} />`}
+          ${state.workers && html`<${Workers} workers=${state.workers} malformed=${state.status?.malformed} />`}
           ${state.drift && html`<${Drift} drift=${state.drift} versions=${versions} />`}
         </div>`}
       </div>

@@ -153,7 +153,12 @@ const noticeOf = (worker) => [
   worker.waiting.length > 0 && `not loaded: ${worker.waiting.join(", ")}`,
 ].filter(Boolean).join("; ");
 
-export const Workers = ({ workers }) => html`<${Panel} title="Workers" note=${workers.length ? plural(workers.length, "process").replace("processs", "processes") : ""}>
+const workersNote = (workers, malformed) => [
+  workers.length > 0 && plural(workers.length, "process").replace("processs", "processes"),
+  malformed > 0 && `${plural(malformed, "event")} could not be decoded`,
+].filter(Boolean).join("; ");
+
+export const Workers = ({ workers, malformed }) => html`<${Panel} title="Workers" note=${workersNote(workers, malformed)}>
   ${!workers.length && html`<${Empty}>No worker has reported within the last hour.</${Empty}>`}
   ${workers.length > 0 && html`<${Scrolling} label="Workers" tall=${true}><table><thead><tr><th>Worker</th><th>Deployment</th><th class="number">Memory</th><th>Seen</th><th>State</th></tr></thead>
     <tbody>${workers.map((one) => html`<tr key=${`${one.deployment} ${one.worker}`} class=${one.attention ? "attention" : ""}>

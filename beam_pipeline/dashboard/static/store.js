@@ -16,7 +16,7 @@ const changed = () => listeners.forEach((listener) => listener());
 
 const SECTIONS = [
   "setup", "now", "versions", "problems", "routes", "models", "changes", "results", "predictions", "workers", "refusals",
-  "letters", "drift",
+  "status", "letters", "drift",
 ];
 
 const addRows = ({ window, rows }) => {

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from models.columns.agreement import kind_of
 from models.columns.field_values import is_number, values_of
-from models.columns.outputs import RecordOutputs
+from models.columns.outputs import RecordOutputs, flat_rows
+from models.observing.confidence import class_confidences
 from models.observing.drift.profile import FieldKey, Values
 from models.records.codecs.base import sample_of
 from models.tensors import Array
@@ -71,17 +72,17 @@ def _one_item_each(column: pa.ListArray) -> pa.Array:
 def output_values(outputs: RecordOutputs) -> Iterator[tuple[FieldKey, Values]]:
     """The values of the outputs.
 
-    Class scores become a category, which is the index of the highest score, and a confidence, which is that score.
+    Class scores become a category, which is the index of the highest score, and a confidence, which is that score. They
+    need not be probabilities, because an output is only compared with itself.
     Other outputs have values if they are single numbers, booleans or texts; of records with several rows, each
     contributes one row.
     """
     for name, array in outputs.arrays.items():
-        rows = array.reshape(len(array), -1) if len(array) else array.reshape(0, 1)
-        found, missing = _one_row_each(rows, outputs)
-        if rows.shape[1] > 1:
+        found, missing = _one_row_each(flat_rows(array), outputs)
+        if found.shape[1] > 1:
             if kind_of(array) == "class scores":
                 yield from _class_values(name, found.astype(np.float64), missing)
-        elif rows.shape[1] == 1:
+        elif found.shape[1] == 1:
             yield FieldKey("output", name), _single_values(found[:, 0], missing)
 
 
@@ -97,11 +98,10 @@ def _one_row_each(rows: Array, outputs: RecordOutputs) -> tuple[Array, Array]:
 
 
 def _class_values(name: str, scores: Any, missing: Any) -> Iterator[tuple[FieldKey, Values]]:
-    unknown = missing | np.isnan(scores).any(axis=1)
-    highest = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1)
-    classes = [None if no else str(one) for one, no in zip(highest.tolist(), unknown.tolist(), strict=True)]
-    yield FieldKey("output", name), classes
-    yield FieldKey("confidence", name), np.where(unknown, np.nan, scores[np.arange(len(scores)), highest])
+    sure = np.where(missing, np.nan, class_confidences(scores))
+    highest = zip(scores.argmax(axis=1).tolist(), np.isnan(sure).tolist(), strict=True)
+    yield FieldKey("output", name), [None if unknown else str(one) for one, unknown in highest]
+    yield FieldKey("confidence", name), sure
 
 
 def _single_values(values: Array, missing: Any) -> Values:

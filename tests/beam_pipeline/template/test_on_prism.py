@@ -18,9 +18,9 @@ from models.records.record_type import RecordType
 from models.runner_facts import Firing
 from runners.local.kafka_broker import LocalBroker
 from tests.beam_pipeline.template.conftest import Staged
+from tests.beam_pipeline.template.scenario import parameters_of, score_update_and_commit
 from tests.end_to_end.deployment import Deployment
 from tests.job_process import job_process
-from tests.saved_models import save_version_model
 
 ROOT = Path(__file__).resolve().parents[3]
 VIEW = ("Score/NoPosition", "Score/Positions", "Score/FireEach")
@@ -53,27 +53,10 @@ def test_a_job_of_the_template_scores_updates_and_commits(
 ) -> None:
     kafka = KafkaSettings(broker.bootstrap_servers)
     deployment = Deployment(kafka, RecordType.named("recommender"), {}, tmp_path)
-    parameters = {
-        "kafka_bootstrap_servers": broker.bootstrap_servers,
-        "records_topic": deployment.topic("records"),
-        "models_topic": deployment.topic("models"),
-        "results_topic": deployment.topic("results"),
-        "dead_letter_topic": deployment.topic("dead-letters"),
-        "status_topic": deployment.topic("status"),
-        "group": deployment.group,
-        "start": "earliest",
-    }
-    given = {"built_with": {"record_schema": "recommender"}, "parameters": parameters}
-    record = {"user": 1, "products": [1], "dataType": "recommender"}
+    given = {"built_with": {"record_schema": "recommender"}, "parameters": parameters_of(deployment)}
     with job(tmp_path, {**given, "prism_location": str(prism_location)}) as log:
         try:
-            deployment.publish("recommender", save_version_model(tmp_path / "one", 1), {"x": ("user",)})
-            deployment.status("serving", "recommender", 1)
-            assert [one.values("version") for one in deployment.score(record, record)] == [[1], [1]]
-            deployment.publish("recommender", save_version_model(tmp_path / "two", 2), {"x": ("user",)})
-            deployment.status("serving", "recommender", 2)
-            assert [one.values("version") for one in deployment.score(record)] == [[2]]
-            deployment.eventually(lambda: deployment.committed() == 3, "all three records are committed")
+            score_update_and_commit(deployment, tmp_path)
         except AssertionError as error:
             raise AssertionError(f"{error}; the log ends:\n{log.read_text()[-3000:]}") from error
         finally:

@@ -45,22 +45,21 @@ def test_a_choice_is_an_enumeration_and_nothing_else_fits(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in FLEX if OPTIONS[name].number is not None])
 @pytest.mark.parametrize("text", ["-1", "0", "1", "2000", "x", "", "1.5"])
 def test_the_pattern_of_a_number_takes_what_the_option_takes(name: str, text: str) -> None:
-    try:
-        OPTIONS[name].checked(text)
-        taken = True
-    except OptionsError:
-        taken = False
-    assert bool(re.fullmatch(pattern(OPTIONS[name]), text)) == taken
+    assert bool(re.fullmatch(pattern(OPTIONS[name]), text)) == is_taken(name, text)
 
 
 @pytest.mark.parametrize("text", ["0", "1", "0.0", "1.0", "0.25", ".5", "1.5", "2", "-1", "x", "", "1.01"])
 def test_the_pattern_of_a_share_takes_what_the_option_takes(text: str) -> None:
+    assert bool(re.fullmatch(pattern(OPTIONS["trace-share"]), text)) == is_taken("trace-share", text)
+
+
+def is_taken(name: str, text: str) -> bool:
+    """Whether an option takes a value."""
     try:
-        OPTIONS["trace-share"].checked(text)
-        taken = True
+        OPTIONS[name].checked(text)
     except OptionsError:
-        taken = False
-    assert bool(re.fullmatch(pattern(OPTIONS["trace-share"]), text)) == taken
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

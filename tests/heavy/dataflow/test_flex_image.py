@@ -17,11 +17,11 @@ from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from runners.local.free_ports import is_free
 from runners.local.kafka_broker import LocalBroker
+from tests.beam_pipeline.template.scenario import parameters_of, score_update_and_commit
 from tests.end_to_end.deployment import Deployment
 from tests.google_cloud import BUCKET, PLACE, StorageEmulator, storage_emulator
 from tests.heavy.dataflow.containers import BOOT, IMAGE, LAUNCHER, Container, build, container
 from tests.job_process import job_process
-from tests.saved_models import save_version_model
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -64,17 +64,7 @@ def test_the_launcher_stages_a_graph_that_the_images_workers_run(
 ) -> None:
     assert is_free(POOL), f"port {POOL} is in use, at which boot's worker pool listens"
     deployment = Deployment(KafkaSettings(broker.bootstrap_servers), RecordType.named("recommender"), {}, tmp_path)
-    parameters = {
-        "kafka_bootstrap_servers": broker.bootstrap_servers,
-        "records_topic": deployment.topic("records"),
-        "models_topic": deployment.topic("models"),
-        "results_topic": deployment.topic("results"),
-        "dead_letter_topic": deployment.topic("dead-letters"),
-        "status_topic": deployment.topic("status"),
-        "group": deployment.group,
-        "record_schema": "recommender",
-        "start": "earliest",
-    }
+    parameters = {**parameters_of(deployment), "record_schema": "recommender"}
     launched = image.run(
         LAUNCHER,
         "--runner=DataflowRunner",
@@ -93,16 +83,9 @@ def test_the_launcher_stages_a_graph_that_the_images_workers_run(
     for name, content in storage.everything().items():
         (staged / Path(name).name).write_bytes(content)
     graph, log = staged / "pipeline.pb", tmp_path / "job.log"
-    record = {"user": 1, "products": [1], "dataType": "recommender"}
     with image.running(BOOT, "--worker_pool", log=tmp_path / "pool.log"), job(graph, log):
         try:
-            deployment.publish("recommender", save_version_model(tmp_path / "one", 1), {"x": ("user",)})
-            deployment.status("serving", "recommender", 1)
-            assert [one.values("version") for one in deployment.score(record, record)] == [[1], [1]]
-            deployment.publish("recommender", save_version_model(tmp_path / "two", 2), {"x": ("user",)})
-            deployment.status("serving", "recommender", 2)
-            assert [one.values("version") for one in deployment.score(record)] == [[2]]
-            deployment.eventually(lambda: deployment.committed() == 3, "all three records are committed")
+            score_update_and_commit(deployment, tmp_path)
         except AssertionError as error:
             logs = "\n".join(f"{path.name}:\n{path.read_text()[-4000:]}" for path in (log, tmp_path / "pool.log"))
             raise AssertionError(f"{error}; the logs end:\n{logs}") from error

@@ -54,3 +54,4 @@ def test_answers_with_a_row_for_each_item_and_those_without_values_have_none() -
     assert np.isnan(confidences(items)).tolist() == [True] * 3
     assert found(scores=np.zeros((2, 0))) == [None, None]
     assert confidences(RecordOutputs({}, None)).tolist() == []
+    assert confidences(RecordOutputs({"scores": np.zeros((0, 2))}, None)).tolist() == []

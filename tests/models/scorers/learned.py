@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,11 @@ def boosted_by_xgboost(seed: int) -> Any:
     import xgboost
 
     return xgboost.XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1).fit(*training(seed))
+
+
+# A booster calls XGBoost's library when it is deleted. When Python ends, it empties modules one by one: a booster in a
+# cache may outlive the module of that library, and would then print an error.
+atexit.register(boosted_by_xgboost.cache_clear)
 
 
 @cache

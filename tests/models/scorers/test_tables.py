@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Callable
 from functools import cache
@@ -65,6 +66,9 @@ def xgboost_of(objective: str, rounds: int = 8, named: bool = False, kind: str =
         settings["num_class"] = 3
     booster = xgboost.train(settings, data, rounds)
     return booster, bytes(booster.save_raw(kind))
+
+
+atexit.register(xgboost_of.cache_clear)  # as for the boosters of `learned`
 
 
 @cache

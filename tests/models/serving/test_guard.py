@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,12 +91,23 @@ def decisions(kafka: Kafka, models_topic: str) -> int:
 
 
 def test_one_guard_acts_and_another_goes_on_where_it_ends(
-    kafka: Kafka, topics: tuple[str, str], guards: list[RouteGuard], newest: Callable[[], Generation]
+    kafka: Kafka,
+    topics: tuple[str, str],
+    guards: list[RouteGuard],
+    newest: Callable[[], Generation],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.WARNING, "models.serving.guard")
     for guard in guards:
         guard.start()
     producer = kafka.settings.producer()
+    acting_one(guards)
+    for malformed in (b"{", b'{"kind": "candidate", "at": "now", "worker": "w"}', None):
+        producer.produce(topics[1], malformed)
     first = report_until_decided(producer, topics, newest)
+    assert [one.getMessage().partition(": ")[0] for one in caplog.records] == [
+        f"message 1 of topic {topics[1]} skipped"
+    ]
     assert first.note.startswith("m/2 from 10 % to 50 %")
     acting_one(guards).close()
     second = report_until_decided(producer, topics, newest)

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.errors import StatusEventError
 from models.serving.arm_tallies import ArmStatistics
-from models.serving.status import ArmShare, CallCounter, ModelStatistics, StatusEvent, WorkerState
+from models.serving.status import ArmShare, CallCounter, EventKind, ModelStatistics, StatusEvent, WorkerState
 from models.text import TEXT_LIMIT, clean_text
-from tests.models.fakes import LONGS, TEXTS
+from tests.models.fakes import TEXTS
 
 FIGURES = st.floats(0, 1e12)
 COUNTS = st.integers(0, 2**40)
+TIMES = st.integers(0, 32_503_680_000_000)
+VERSIONS = st.integers(0, 2**63 - 1)
 ARMS = st.builds(ArmShare, TEXTS, TEXTS, st.sampled_from(["serve", "shadow"]), st.floats(0, 1), st.none() | TEXTS)
 STATISTICS = st.builds(
     ModelStatistics,
     TEXTS,
-    LONGS,
+    VERSIONS,
     st.none() | TEXTS,
-    LONGS,
+    TIMES,
     COUNTS,
     COUNTS,
     COUNTS,
@@ -31,18 +36,21 @@ STATISTICS = st.builds(
     st.lists(ARMS, max_size=3).map(tuple),
 )
 STATES = st.builds(WorkerState, COUNTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple), COUNTS)
+CANDIDATES = st.builds(
+    ArmStatistics, TEXTS, VERSIONS, TEXTS, records=COUNTS, milliseconds=FIGURES, squared_deviation=st.floats(0, 1e300)
+)
 EVENTS = st.builds(
     StatusEvent,
-    st.sampled_from(["loading", "serving", "failed", "released", "retired", "statistics", "gap", "stopped"]),
-    LONGS,
+    st.sampled_from(get_args(EventKind)),
+    TIMES,
     TEXTS,
     TEXTS,
-    LONGS,
+    VERSIONS,
     TEXTS,
     st.none() | TEXTS,
     st.none() | STATISTICS,
     TEXTS,
-    st.none(),
+    st.none() | CANDIDATES,
     st.none() | STATES,
 )
 
@@ -73,12 +81,60 @@ def test_an_event_of_an_earlier_release_names_no_deployment() -> None:
     assert (event.model_name, event.deployment) == ("m", "")
 
 
-@pytest.mark.parametrize(
-    "message", [b"", b"[]", b"1", b"null", b"{}", b'{"kind": "gap"}', b'{"unknown": 1}', b"\xff", b'{"statistics": 5}']
+FULL = StatusEvent(
+    "candidate",
+    1,
+    "worker",
+    "wine",
+    2,
+    "wine",
+    "why",
+    ModelStatistics("wine", 2, "good", 1, durations={"0": 2}, arms=(ArmShare("wine", "new", "candidate", 0.5),)),
+    "group",
+    ArmStatistics("wine", 7, "new", records=10, errors=1),
+    WorkerState(7, "id", ("wine/2",), 5),
 )
-def test_a_message_that_is_not_an_event_raises_a_value_error(message: bytes) -> None:
-    with pytest.raises(ValueError):  # from json or from us
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"", "not a status event: "),
+        (b"[]", "not a status event: a list is not an object"),
+        (b"null", "not a status event: None is not an object"),
+        (b"{}", "not a status event: 'kind' is missing"),
+        (b'{"kind": "gap"}', "'at' is missing"),
+        (b'{"kind": "gap", "at": 1, "worker": "w", "x": 1}', "the field 'x' is unknown"),
+        (b'{"kind": "new", "at": 1, "worker": "w"}', "kind: 'new' is unknown"),
+        (b'{"kind": "gap", "at": true, "worker": "w"}', "at: True is not a whole number"),
+        (b'{"kind": "gap", "at": 1e400, "worker": "w"}', "not a status event"),
+        (b'{"kind": "gap", "at": 1, "worker": "\\ud800"}', "not a status event"),
+        (b"[" * 100_000, "not a status event"),
+        (b"\xff", "not a status event"),
+    ],
+)
+def test_a_message_that_is_not_an_event_is_an_error_that_names_the_reason(message: bytes, reason: str) -> None:
+    with pytest.raises(StatusEventError, match=re.escape(reason)):
         StatusEvent.from_json(message)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("statistics", {"durations": {"176": 1}}, "statistics.durations: '176' is unknown"),
+        ("statistics", {"durations": {"0": -1}}, "statistics.durations.0: -1 is not a whole number"),
+        ("statistics", {"arms": [{**asdict(ArmShare("wine", "new", "serve", 0.5)), "share": 2}]}, ".arms[0].share: 2"),
+        ("statistics", {"average": "fast"}, "statistics.average: 'fast' is not a number"),
+        ("state", {"waiting": "wine/2"}, "state.waiting: 'wine/2' is not a list"),
+        ("arm", {"errors": 11}, "arm: there are more errors than records"),
+        ("arm", {"deviation": None}, "arm.deviation: None is not a number"),
+    ],
+)
+def test_an_error_names_the_field_that_is_wrong(part: str, change: dict[str, Any], reason: str) -> None:
+    event = json.loads(FULL.to_json())
+    event[part] |= change
+    with pytest.raises(StatusEventError, match=re.escape(reason)):
+        StatusEvent.from_json(json.dumps(event).encode())
 
 
 def test_a_gap_is_an_event_of_no_model() -> None:

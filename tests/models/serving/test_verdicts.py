@@ -214,7 +214,8 @@ COUNTS = st.integers(0, 1_000)
 @given(st.lists(st.tuples(st.sampled_from("abc"), COUNTS, COUNTS), max_size=10))
 def test_the_newest_statistics_of_each_worker_are_added_up(reports: list[tuple[str, int, int]]) -> None:
     reported, newest = ReportedStatistics("group"), {}
-    for worker, records, errors in reports:
+    for worker, records, asked in reports:
+        errors = min(records, asked)
         one = ArmStatistics("m", 7, "canary", records, errors)
         event = StatusEvent.of_candidate(one, worker, "group")
         reported.add(StatusEvent.from_json(event.to_json()))

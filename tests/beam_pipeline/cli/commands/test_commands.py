@@ -352,6 +352,25 @@ def test_status_distinguishes_deployments_and_names_workers_that_no_longer_follo
     assert (status["deployment"], status["state"], shown.err) == ("payments", "serving", "")
 
 
+def test_status_skips_malformed_messages_and_counts_them(
+    command: Cli, kafka: KafkaSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    descriptor = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
+    ModelPublisher(kafka, command.topics["models-topic"]).publish(descriptor)
+    event = StatusEvent("serving", 1, "worker", "wine", 1, "wine")
+    hostile = event.to_json().replace(b'"at": 1', b'"at": {}')
+    for value in (b"garbage", event.to_json(), hostile):  # one after the other, for their order
+        send(kafka, command.topics["status-topic"], (event.key, value))
+    assert command("status", "--json") == 0
+    shown = capsys.readouterr()
+    (status,) = (json.loads(line) for line in shown.out.splitlines())
+    assert status["state"] == "serving"
+    assert shown.err == (
+        "2 messages of the status topic skipped; the last one: not a status event: at: an object is not a whole "
+        "number from 0 to 32503680000000\n"
+    )
+
+
 @SIGNALS
 def test_a_watched_status_is_kept_current_until_a_signal(
     command: Cli, kafka: KafkaSettings, number: signal.Signals
@@ -359,7 +378,7 @@ def test_a_watched_status_is_kept_current_until_a_signal(
     model = ModelDescriptor("wine", "tensorflow-serving-grpc", model_source_location="grpc://localhost:1/w")
     ModelPublisher(kafka, command.topics["models-topic"]).publish(model)
     event = StatusEvent("serving", 1, "worker", "wine", 1, "wine")
-    send(kafka, command.topics["status-topic"], (event.key, event.to_json()))
+    send(kafka, command.topics["status-topic"], (b"other", b"garbage"), (event.key, event.to_json()))
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "beam_pipeline", "status", "--watch", "--config", command.config]
     process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
@@ -369,7 +388,7 @@ def test_a_watched_status_is_kept_current_until_a_signal(
         assert b"wine/1" in seen
         later = StatusEvent("failed", 2, "worker", "wine", 1, "wine", "it is broken")
         send(kafka, command.topics["status-topic"], (later.key, later.to_json()))
-        read_until(ours, b"it is broken")
+        assert b"1 message of the status topic skipped" in seen + read_until(ours, b"it is broken")
         process.send_signal(number)
         assert process.wait(30.0) == 0
     finally:

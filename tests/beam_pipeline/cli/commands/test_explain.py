@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from beam_pipeline.cli.command_line import main
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes
 from models.artifacts.local_opener import LocalOpener
@@ -27,6 +26,7 @@ from models.serving.assembly import ScoringSettings, score_batch
 from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from runners.local.kafka_broker import LocalBroker
+from tests.beam_pipeline.cli.commands.in_process import run
 from tests.conftest import MakeTopic
 from tests.models.scorers.servers.tensorflow_serving_replica import running as serving_replica
 from tests.saved_models import save_linear_model
@@ -101,19 +101,13 @@ class Deployment:
             yield registry
 
     def __call__(self, result: str, *words: str) -> tuple[int, str, str]:
-        """Runs the command; returns its exit status, and its output on standard output and standard error."""
+        """Runs the command, as `in_process.run` does."""
         where = result if ":" in result else f"{self.topics['results']}:0:{result}"
         options = (
             *("--bootstrap-servers", self.kafka.bootstrap_servers, "--models-topic", self.topics["models"]),
             *("--record-schema", str(self.schema), "--record-format", self.record_format),
         )
-        self.capture.readouterr()
-        try:
-            status = main(["explain", "--result", where, *words, *options])
-        except SystemExit as ended:
-            status = int(str(ended.code))
-        written = self.capture.readouterr()
-        return status, written.out, written.err
+        return run(self.capture, "explain", "--result", where, *words, *options)
 
     def explained(self, result: str, *words: str) -> dict[str, Any]:
         """The explanation as JSON."""

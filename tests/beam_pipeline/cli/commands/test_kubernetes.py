@@ -133,6 +133,22 @@ def test_workers_of_other_deployments_and_workers_that_ended_do_not_count(
     assert columns(server) == {"wine-1": ("serving", "wine 100 %", 1)}
 
 
+def test_malformed_messages_are_skipped_and_counted(
+    command: Cli,
+    server: ApiServer,
+    topic: ModelPublisher,
+    report: Report,
+    kafka: KafkaSettings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    publish(topic, 1)
+    report("serving", 1, 1.0)
+    send(kafka, command.topics["status-topic"], (b"w1", b'{"kind": "serving", "at": 1, "worker": ["w1"]}'))
+    assert command(*ONCE) == 0
+    assert columns(server) == {"wine-1": ("serving", "wine 100 %", 1)}
+    assert "kubernetes: 1 message of the status topic skipped; the last one: not" in capsys.readouterr().err
+
+
 def test_objects_of_versions_that_are_gone_are_deleted_and_those_of_others_are_kept(
     command: Cli, server: ApiServer, topic: ModelPublisher, report: Report
 ) -> None:

@@ -22,6 +22,7 @@ from models.observing.drift.profile import FieldKey, Profile
 from models.observing.drift.sketches import NumberSketch
 from models.records.record_type import RecordType
 from runners.local.kafka_broker import LocalBroker
+from tests.beam_pipeline.cli.commands.in_process import run
 from tests.conftest import MakeTopic
 from tests.saved_models import (
     save_failing_model,
@@ -49,14 +50,8 @@ class Deployment:
     capture: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
-        """Runs a command; returns its exit status, and its output on standard output and standard error."""
-        self.capture.readouterr()
-        try:
-            status = main(["models", *words, "--config", self.config])
-        except SystemExit as ended:
-            status = int(str(ended.code))
-        written = self.capture.readouterr()
-        return status, written.out, written.err
+        """Runs a command on models, as `in_process.run` does."""
+        return run(self.capture, "models", *words, "--config", self.config)
 
     def publish(self, model: Path, *words: str) -> tuple[int, str, str]:
         """Publishes a version without making it live, unless the arguments say otherwise."""
@@ -220,27 +215,6 @@ def test_golden_samples_are_checked_when_a_model_is_published_and_travel_with_it
     assert last.descriptor.golden.absolute_tolerance == 0.001
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "there are 0 golden samples"),
-        ('{"record": {}, "outputs": {}}\n{"record": {}}', "line 2: not {"),
-        ("{", "line 1: not JSON"),
-        ('{"record": [], "outputs": {}}', "line 1: not {"),
-        (None, "No such file"),
-    ],
-)
-def test_a_malformed_file_of_golden_samples_is_a_usage_error(
-    deployment: Deployment, content: str | None, message: str
-) -> None:
-    path = deployment.folder / "golden.jsonl"
-    if content is not None:
-        path.write_text(content)
-    status, _, err = deployment.publish(deployment.folder, "--golden", str(path))
-    assert status == 2
-    assert message in err
-
-
 def test_the_baseline_of_a_model_is_sketched_when_it_is_published_and_travels_with_it(serving: Deployment) -> None:
     baseline = serving.folder / "baseline.jsonl"
     baseline.write_text("".join(f'{{"x": {at / 10}}}\n\n' for at in range(1, 1501)))
@@ -261,20 +235,28 @@ def test_the_baseline_of_a_model_is_sketched_when_it_is_published_and_travels_wi
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("option", "content", "message"),
     [
-        ("\n", "the file contains no records"),
-        ('{"x": 1}\n{', "line 2: not JSON"),
-        ("[1]", "line 1: not a JSON object"),
-        (None, "No such file"),
+        ("--golden", "", "there are 0 golden samples"),
+        ("--golden", '{"record": {}, "outputs": {}}\n{"record": {}}', "line 2: not {"),
+        ("--golden", "{", "line 1: not JSON"),
+        ("--golden", '{"record": [], "outputs": {}}', "line 1: not {"),
+        ("--golden", None, "No such file"),
+        ("--baseline", "\n", "the file contains no records"),
+        ("--baseline", '{"x": 1}\n{', "line 2: not JSON"),
+        ("--baseline", "[1]", "line 1: not a JSON object"),
+        ("--baseline", None, "No such file"),
     ],
 )
-def test_a_malformed_baseline_is_a_usage_error(deployment: Deployment, content: str | None, message: str) -> None:
-    path = deployment.folder / "baseline.jsonl"
+def test_a_malformed_file_of_json_lines_is_a_usage_error(
+    deployment: Deployment, option: str, content: str | None, message: str
+) -> None:
+    path = deployment.folder / "lines.jsonl"
     if content is not None:
         path.write_text(content)
-    status, _, err = deployment.publish(deployment.folder, "--baseline", str(path))
+    status, _, err = deployment.publish(deployment.folder, option, str(path))
     assert status == 2
+    assert f"{option} {path}" in err
     assert message in err
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from models.columns.outputs import RecordOutputs
 from models.observing.drift.field_values import feature_values, output_values
-from models.observing.drift.profile import FieldKey
+from models.observing.drift.profile import FieldKey, Profile
+from models.observing.drift.sketches import CategorySketch
 
 COLUMNS = pa.record_batch(
     {
@@ -62,6 +63,23 @@ def test_class_scores_become_a_class_and_a_confidence() -> None:
         FieldKey("output", "scores"): ["1", "0", None],
         FieldKey("confidence", "scores"): [0.9, 0.75, None],
     }
+
+
+def test_class_scores_need_not_be_probabilities_and_a_record_without_rows_has_none() -> None:
+    found = outputs([0, 1, 1, 2], logits=[[-7.0, -3.0], [float("inf"), 2.0]])
+    assert found == {
+        FieldKey("output", "logits"): ["1", None, "0"],
+        FieldKey("confidence", "logits"): [-3.0, None, float("inf")],
+    }
+
+
+def test_records_without_rows_do_not_turn_class_scores_into_numbers() -> None:
+    profile, scores = Profile(), np.array([[0.1, 0.9], [0.8, 0.2]])
+    for outputs in (RecordOutputs({"scores": scores[:0]}, np.array([0, 0])), RecordOutputs({"scores": scores}, None)):
+        profile.add(len(scores), dict(output_values(outputs)))
+    classes = profile.fields[FieldKey("output", "scores")]
+    assert isinstance(classes, CategorySketch)
+    assert classes.counts == {"1": 1, "0": 1}
 
 
 def test_single_values_are_taken_as_they_are_and_vectors_of_others_are_left_out() -> None:
