@@ -12,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from apache_beam.options.value_provider import RuntimeValueProvider
 from apache_beam.testing.util import assert_that
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -133,13 +134,15 @@ def test_tensorflow_reads_records_of_any_size_and_finds_a_changed_byte(tmp_path:
         list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
 
 
-def test_tfx_bsl_reads_the_files(written: Written) -> None:
+def test_tfx_bsl_reads_the_files(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
     files = written.files()
     files.write(every(answered([record(0.25, 1), record(0.75, 2)])))
     files.close()
     read = RawTfRecordTFXIO(str(written.folder / "*.tfrecord"), "log", telemetry_descriptors=["beam-serving", "tests"])
+    # The runner sets them for this process; a template that is built in it later may not have any.
+    monkeypatch.setattr(RuntimeValueProvider, "runtime_options", None)
     # The DirectRunner would first look for a Prism of its own, and Beam keeps what it found for this whole process.
     with beam.Pipeline("FnApiRunner") as pipeline:
         inputs = pipeline | read.BeamSource() | beam.FlatMap(inputs_of)
