@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 SESSION_VARIABLE = "BEAM_SERVING_TEST_SESSION"
 SECONDS_TO_VANISH = 5.0
-# Python's own servants: they end by themselves when this process has ended.
-EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+# Python's own servants, which end by themselves when this process has ended; and the programs of the cluster of
+# `make kubernetes-up`, which tests stop and start, and which end with the cluster.
+EXEMPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "/kubernetes/node/")
 
 # The time that hypothesis takes to run or to draw an example depends more on the machine than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

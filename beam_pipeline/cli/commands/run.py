@@ -10,6 +10,7 @@ from beam_pipeline.cli.arguments import RUN, add_options, runs_until_stopped
 from beam_pipeline.cli.option_values import check_dashed_names, read_options, read_runner_options, serving_options
 from beam_pipeline.logs import set_up_logs
 from beam_pipeline.options import ServingOptions
+from models.errors import KafkaUnreachableError
 from models.secret_references import check_secrets_are_references
 from runners.plan import check_runner, import_runner
 
@@ -93,6 +94,13 @@ def check_topics(options: ServingOptions) -> None:
     Raises:
       KafkaUnreachableError, ModelsTopicError, TopicError: the message names a remedy.
     """
+    try:
+        _check_topics(options)
+    except KafkaUnreachableError as error:
+        raise KafkaUnreachableError(f"{error} (bootstrap servers: {options.bootstrap_servers})") from error
+
+
+def _check_topics(options: ServingOptions) -> None:
     from models.kafka.client import partition_count
     from models.kafka.topics import COMPACTED, check_models_topic, ensure_topic
 

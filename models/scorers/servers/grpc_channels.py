@@ -1,8 +1,9 @@
 """Channels and calls of gRPC, for the scorers of servers that speak it.
 
-A single host name represents all of its addresses in the DNS, and is resolved again when a connection is lost. Several
-hosts are resolved once, at load. Calls go to all addresses in turn (round_robin). With several hosts over TLS, all
-certificates must be issued to the same name: the option `authority`, or by default the first host.
+A single host name represents all of its addresses in the DNS. It is resolved again when a connection is lost, and,
+while calls are made, every 30 s (`models.scorers.servers.refreshed_channel`). Several hosts are resolved once, at
+load. Calls go to all addresses in turn (round_robin). With several hosts over TLS, all certificates must be issued to
+the same name: the option `authority`, or by default the first host.
 
 Every scorer over gRPC has these options, in addition to those of `models.scorers.servers.remote_options`:
 
@@ -32,6 +33,7 @@ import grpc
 from models.errors import ModelLoadError
 from models.observing.tracing import span
 from models.scorers.option_reader import OptionReader
+from models.scorers.servers.refreshed_channel import RefreshedChannel
 from models.scorers.servers.remote_calls import RemoteCallError, Retries
 from models.scorers.servers.remote_options import RemoteOptions
 from models.scorers.servers.served_location import Address, ServedModel
@@ -73,7 +75,10 @@ class ChannelSettings:
     keepalive_idle: bool = False
 
     def open(self) -> Any:
-        """A new channel; it connects at the first call."""
+        """A new channel; it connects at the first call, and resolves a name again from time to time."""
+        return RefreshedChannel(self._open) if self.target.startswith("dns:") else self._open()
+
+    def _open(self) -> Any:
         if self.credentials is None:
             return grpc.insecure_channel(self.target, options=self._arguments())
         return grpc.secure_channel(
