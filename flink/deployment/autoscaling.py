@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 
 from flink.deployment.kubectl import Kubectl, Manifest
 from flink.deployment.overlay import Overlay
@@ -12,7 +13,7 @@ DEFINITION = "flinkdeployments.flink.apache.org"
 # The operator's definition has the number of task managers there, which Flink itself decides in native mode: it starts
 # as many as the parallelism needs.
 PARALLELISM = ".spec.job.parallelism"
-SCALE_PATH = "/spec/versions/0/subresources/scale/specReplicasPath"
+_SCALE_PATH = "/spec/versions/0/subresources/scale/specReplicasPath"
 
 
 def is_scaled(overlay: Overlay) -> bool:
@@ -22,19 +23,22 @@ def is_scaled(overlay: Overlay) -> bool:
     return job in [(target.get("kind", "Deployment"), target["name"]) for target in targets]
 
 
-def problem(kubectl: Kubectl, overlay: Overlay) -> str:
-    """What the cluster lacks for the overlay's ScaledObject to have an effect, with the remedy; else empty."""
+def missing_scale_path(kubectl: Kubectl, overlay: Overlay) -> Iterator[str]:
+    """What the cluster lacks for the overlay's ScaledObject to have an effect, with the remedy; else nothing."""
     definition = kubectl.get("customresourcedefinition", DEFINITION, "") if is_scaled(overlay) else None
     if definition is None:
-        return ""
+        return
     scale = definition["spec"]["versions"][0].get("subresources", {}).get("scale", {})
-    if scale.get("specReplicasPath") == PARALLELISM:
-        return ""
-    change = json.dumps([{"op": "replace", "path": SCALE_PATH, "value": PARALLELISM}])
-    return (
-        f"{PARALLELISM} as what `scale` of a FlinkDeployment sets: run kubectl patch customresourcedefinition "
-        f"{DEFINITION} --type=json --patch='{change}'"
-    )
+    if scale.get("specReplicasPath") != PARALLELISM:
+        yield (
+            f"{PARALLELISM} as what `scale` of a FlinkDeployment sets: run kubectl patch customresourcedefinition "
+            f"{DEFINITION} --type=json --patch='{scale_patch()}'"
+        )
+
+
+def scale_patch() -> str:
+    """The JSON patch of the operator's definition that makes `scale` of a FlinkDeployment set the parallelism."""
+    return json.dumps([{"op": "replace", "path": _SCALE_PATH, "value": PARALLELISM}])
 
 
 def with_live_parallelism(overlay: Overlay, live: Manifest | None) -> Overlay:

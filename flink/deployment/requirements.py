@@ -23,9 +23,12 @@ _CUSTOM_KINDS = {
 
 
 def check_cluster(kubectl: Kubectl, overlay: Overlay) -> None:
-    """Raises DeploymentError with everything that the cluster lacks: operators, Secrets, and keys in them."""
-    scaling = autoscaling.problem(kubectl, overlay)
-    missing = [*_missing_kinds(kubectl, overlay), *_missing_secrets(kubectl, overlay), *([scaling] if scaling else [])]
+    """Raises DeploymentError with everything that the cluster lacks: operators, Secrets, their keys, a scale path."""
+    missing = [
+        *_missing_kinds(kubectl, overlay),
+        *_missing_secrets(kubectl, overlay),
+        *autoscaling.missing_scale_path(kubectl, overlay),
+    ]
     if missing:
         raise DeploymentError(f"the cluster of context {kubectl.context!r} lacks:\n  " + "\n  ".join(missing))
 

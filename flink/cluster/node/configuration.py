@@ -64,7 +64,7 @@ def _write_certificates() -> None:
     for user, (name, group) in _USERS.items():
         hosts = (layout.NODE, layout.NODE_ADDRESS) if user == "kubelet" else ()
         authority.issue(user, name, organization=group, hosts=hosts)
-    # An authority of its own, because whoever has a certificate of it speaks for any user.
+    # A separate authority: anyone with a certificate from it can act as any user.
     Authority(pki(), "front-proxy-ca").issue("front-proxy", "front-proxy")
     write_signing_key(pki() / "service-accounts.key")
 

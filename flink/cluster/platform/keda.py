@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from flink.cluster import engines, versions
 from flink.cluster.building import keda
 from flink.cluster.kubernetes_client import kubectl
 from flink.cluster.node import containers
-from flink.deployment.autoscaling import DEFINITION, PARALLELISM, SCALE_PATH
+from flink.deployment.autoscaling import DEFINITION, scale_patch
 from runners.local.cache_folder import announce
 
 NAMESPACE = "keda"
@@ -29,8 +28,7 @@ def install() -> None:
     announce(f"Installing KEDA {versions.KEDA}")
     # On the server's side, because an annotation of kubectl's would be too large for its definitions.
     kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", given=_manifests())
-    change = [{"op": "replace", "path": SCALE_PATH, "value": PARALLELISM}]
-    kubectl("patch", "customresourcedefinition", DEFINITION, "--type=json", f"--patch={json.dumps(change)}")
+    kubectl("patch", "customresourcedefinition", DEFINITION, "--type=json", f"--patch={scale_patch()}")
     for name in _DEPLOYMENTS:
         _wait("rollout", "status", f"deployment/{name}", f"--namespace={NAMESPACE}")
     _wait("wait", "--for=condition=Available", "apiservice/v1beta1.external.metrics.k8s.io")
