@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,17 @@ class RecordOutputs:
         start, end = (index, index + 1) if self.bounds is None else self.bounds[index : index + 2].tolist()
         bounds = None if self.bounds is None else np.array([0, end - start])
         return RecordOutputs({name: array[start:end] for name, array in self.arrays.items()}, bounds)
+
+    def each(self) -> list[dict[str, Array]]:
+        """The outputs of each record: arrays whose first dimension is the number of its rows.
+
+        Example:
+          >>> RecordOutputs({"y": np.arange(3)}, np.array([0, 1, 3])).each()
+          [{'y': array([0])}, {'y': array([1, 2])}]
+        """
+        count = len(next(iter(self.arrays.values()), ()))
+        bounds = range(count + 1) if self.bounds is None else self.bounds.tolist()
+        return [{name: array[start:end] for name, array in self.arrays.items()} for start, end in pairwise(bounds)]
 
     def take(self, places: npt.NDArray[np.int64]) -> RecordOutputs:
         """The outputs of the records at these places, in that order."""

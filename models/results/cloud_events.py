@@ -13,7 +13,7 @@ from models.records.batch import KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER, Headers
 from models.records.codecs.base import Embedding
 
 EVENT_TYPE = "beam.serving.ScoringResult"
-_PREFIX = "ce_"
+PREFIX = "ce_"
 _CONTENT_TYPE = "content-type"
 JSON_CONTENT = b"application/json"
 _CONTENT_TYPES = {"avro": b"application/avro", "json": JSON_CONTENT}
@@ -35,14 +35,14 @@ def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
 
 
 def _describes_the_event(name: str) -> bool:
-    return name.startswith(_PREFIX) or name == _CONTENT_TYPE
+    return name.startswith(PREFIX) or name == _CONTENT_TYPE
 
 
 def event_headers(span: OffsetSpan, offsets: Sequence[int], embedding: Embedding) -> list[Headers]:
     """The headers of the results of records at these offsets."""
     named = {"type": EVENT_TYPE, "source": f"/{span.topic}/{span.partition}"}
     shared = attributes(named, _CONTENT_TYPES[embedding.encoding])
-    return [(*shared, (f"{_PREFIX}id", str(offset).encode())) for offset in offsets]
+    return [(*shared, (f"{PREFIX}id", str(offset).encode())) for offset in offsets]
 
 
 def attributes(named: Mapping[str, str], content_type: bytes) -> Headers:
@@ -57,4 +57,4 @@ def attributes(named: Mapping[str, str], content_type: bytes) -> Headers:
       (('ce_specversion', b'1.0'), ('ce_id', b'1'), ('content-type', b'application/json'))
     """
     every = {"specversion": "1.0", **named}
-    return (*((f"{_PREFIX}{name}", value.encode()) for name, value in every.items()), (_CONTENT_TYPE, content_type))
+    return (*((f"{PREFIX}{name}", value.encode()) for name, value in every.items()), (_CONTENT_TYPE, content_type))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import orjson
 
 from models.columns.scored import ModelCall
@@ -14,7 +16,7 @@ from models.observing.observer import Meter
 from models.observing.payloads.payload import Payload
 from models.records.batch import Headers
 from models.records.outgoing import OutgoingMessage
-from models.results.cloud_events import JSON_CONTENT, attributes
+from models.results.cloud_events import JSON_CONTENT, PREFIX, attributes
 from models.results.json_values import json_value
 from models.tensors import Array
 
@@ -73,21 +75,21 @@ def message_of(topic: str, payload: Payload) -> OutgoingMessage:
 
 def _headers(payload: Payload) -> Headers:
     """The attributes of the event. What is logged again after a crash is the same event."""
-    start = datetime.fromtimestamp(payload.call.start / 1e6, timezone.utc)
-    return attributes(
-        {
-            "type": EVENT_TYPE,
-            "source": f"/{payload.topic}/{payload.partition}",
-            "id": str(payload.offset) if payload.live else f"{payload.offset}-{_arm(payload.call)['arm']}",
-            "time": start.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        },
-        JSON_CONTENT,
-    )
+    identity = str(payload.offset) if payload.live else f"{payload.offset}-{_arm(payload.call)['arm']}"
+    shared = _shared_headers(payload.topic, payload.partition, payload.call.start)
+    return (*shared, (f"{PREFIX}id", identity.encode()))
+
+
+@lru_cache(maxsize=8)
+def _shared_headers(topic: str, partition: int, start: int) -> Headers:
+    """The headers that the events of one call have in common; its records come one after the other."""
+    time = datetime.fromtimestamp(start / 1e6, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return attributes({"type": EVENT_TYPE, "source": f"/{topic}/{partition}", "time": time}, JSON_CONTENT)
 
 
 def _data(payload: Payload) -> bytes:
     for most in (MOST_VALUES, 0):
-        encoded = orjson.dumps({**_facts(payload), **_tensors(payload, most)})
+        encoded = orjson.dumps({**_facts(payload), **_tensors(payload, most)}, option=orjson.OPT_SERIALIZE_NUMPY)
         if len(encoded) <= MOST_BYTES:
             return encoded
     return orjson.dumps({**_facts(payload), "inputs": None, "outputs": None})
@@ -135,6 +137,20 @@ def _as_json(arrays: Mapping[str, Array], most: int) -> dict[str, Any]:
 
 
 def _tensor(array: Array, most: int) -> dict[str, Any]:
-    kind = "string" if array.dtype.kind in "OSU" else array.dtype.name
-    values = None if array.size > most else [json_value(one) for one in array.ravel().tolist()]
-    return {"type": kind, "shape": list(array.shape), "values": values}
+    values = None if array.size > most else _values(array.ravel())
+    return {"type": _type_name(array.dtype), "shape": list(array.shape), "values": values}
+
+
+@cache
+def _type_name(dtype: np.dtype[Any]) -> str:
+    """The name of a type; numpy takes 3 microseconds to find it."""
+    return "string" if dtype.kind in "OSU" else dtype.name
+
+
+def _values(flat: Array) -> Array | list[Any]:
+    """The values of a vector for orjson, which writes native arrays many times faster than a list of their items."""
+    if flat.dtype.kind == "f":  # as float64, so that a number has the same digits as in a result
+        return np.ascontiguousarray(flat, np.float64)
+    if flat.dtype.kind in "iub":
+        return np.ascontiguousarray(flat, flat.dtype.newbyteorder("="))
+    return [json_value(one) for one in flat.tolist()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -89,20 +91,28 @@ def chosen_indices(answered: AnsweredBatch, part: ScoredRecords, chosen: Chosen)
 def _payloads(answered: AnsweredBatch, part: ScoredRecords, indices: Rows) -> Iterator[Payload]:
     batch, rows = answered.batch, part.rows[indices]
     places = answered.decoded.places[rows]
-    outputs = None if part.outputs is None else part.outputs.take(indices)
-    sure = np.full(len(rows), np.nan) if outputs is None else confidences(outputs)
-    inputs = _inputs(part.mapping, answered.decoded.only(rows))
-    for index, place in enumerate(places.tolist()):
+    taken = None if part.outputs is None else part.outputs.take(indices)
+    outputs: Iterable[Mapping[str, Array] | None] = repeat(None, len(rows)) if taken is None else taken.each()
+    sure = np.full(len(rows), np.nan) if taken is None else confidences(taken)
+    every = zip(
+        batch.offsets[places].tolist(),
+        batch.timestamps[places].tolist(),
+        _inputs(part.mapping, answered.decoded.only(rows)),
+        outputs,
+        sure.tolist(),
+        strict=True,
+    )
+    for offset, timestamp, inputs, given, confidence in every:
         yield Payload(
             batch.span.topic,
             batch.span.partition,
-            int(batch.offsets[place]),
-            int(batch.timestamps[place]),
+            offset,
+            timestamp,
             part.data_type,
             part.call,
-            inputs[index],
-            None if outputs is None else outputs.only(index).arrays,
-            None if np.isnan(sure[index]) else float(sure[index]),
+            inputs,
+            given,
+            None if math.isnan(confidence) else confidence,
             answered.live,
         )
 
@@ -121,8 +131,7 @@ def _inputs(mapping: InputMapping | None, columns: pa.RecordBatch) -> list[Input
 
 def _mapped(mapping: InputMapping, columns: pa.RecordBatch) -> list[Inputs]:
     filled = to_model_inputs(mapping, columns)
-    all_rows = RecordOutputs(filled.arrays, filled.bounds)
-    return [Inputs(all_rows.only(row).arrays, mapping.signature) for row in range(columns.num_rows)]
+    return [Inputs(arrays, mapping.signature) for arrays in RecordOutputs(filled.arrays, filled.bounds).each()]
 
 
 def field_arrays(record: pa.RecordBatch) -> dict[str, Array]:
