@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Received:
         with self.changed:
             while not (result := found()):
                 rest = deadline - time.monotonic()
-                assert rest > 0, f"not in {seconds:g} s; there are {[one.name for one in self.spans]}"
+                assert rest > 0, f"not in {seconds:g} s; there are {dict(Counter(one.name for one in self.spans))}"
                 self.changed.wait(rest)
         return result
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from models.columns.scored import ModelCall, ScoredRecords
 from models.observing.answered import AnsweredBatch
 from models.observing.instruments import (
@@ -26,7 +28,7 @@ def measure_answers(meter: Meter, answered: AnsweredBatch) -> None:
     of a shadow, only the calls and their results count.
     """
     for part in answered.scored:
-        _measure_call(meter, part)
+        _measure_call(meter, answered, part)
     if not answered.live:
         return
     batch, times = answered.batch, answered.times
@@ -52,8 +54,10 @@ def model_labels(call: ModelCall) -> Labels:
     return call.model.name, "" if call.model.version is None else str(call.model.version)
 
 
-def _measure_call(meter: Meter, part: ScoredRecords) -> None:
+def _measure_call(meter: Meter, answered: AnsweredBatch, part: ScoredRecords) -> None:
     call, count = part.call, len(part.rows)
+    if answered.unencoded:  # instead of the results of these there are dead letters
+        count -= int(np.isin(answered.decoded.places[part.rows], list(answered.unencoded)).sum())
     model = model_labels(call)
     arm = (call.route.arm, call.route.role) if call.route is not None else ("", "serve")
     labels = (part.data_type, *model, *arm)

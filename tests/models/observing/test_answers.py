@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.errors import ModelUnreachableError
@@ -67,6 +68,13 @@ class Unreachable(FakeScorer):
         raise ModelUnreachableError("nobody answers")
 
 
+class Unwritable(FakeScorer):
+    """Returns a text that no result can hold for the second row."""
+
+    def score(self, inputs: Mapping[str, Array]) -> Scores:
+        return Scores({"text": np.array(["text", "\ud800", "text"], object)})
+
+
 class Observed:
     """A registry whose measurements are kept."""
 
@@ -105,6 +113,13 @@ def test_a_batch_counts_by_model_and_by_outcome(observed: Observed) -> None:
     assert observed.numbers(DEAD_LETTERS) == {("records", "decode"): 1}
     assert observed.distributions(BATCH_SIZE)["records",].total == 4
     assert observed.distributions(CALL_SIZE)["m", "3"].total == 2
+
+
+def test_a_record_with_a_dead_letter_has_no_result_that_counts(observed: Observed) -> None:
+    observed.serve(published(3), Unwritable(3))
+    observed.score(batch_of([GOOD, GOOD, GOOD]))
+    assert observed.numbers(RESULTS) == {("m", "m", "3", "", "serve"): 2}
+    assert observed.numbers(DEAD_LETTERS) == {("records", "encode"): 1}
 
 
 def test_each_stage_of_a_batch_is_timed(observed: Observed) -> None:
