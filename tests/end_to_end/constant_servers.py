@@ -44,9 +44,13 @@ def constant_servers(folder: Path, answers: Answers) -> Iterator[Callable[[str, 
 
     Args:
       folder: an empty folder for models, settings and logs.
-      answers: the number that the model of each type answers, and the versions under which it is served.
+      answers: the number that the model of each type answers, and the versions under which it is served; empty if no
+        server is needed.
     """
     with ExitStack() as stack:
+        if not answers:
+            yield lambda kind, version: ""
+            return
         hosts = stack.enter_context(_mlserver(folder / "mlserver", answers))
         hosts |= stack.enter_context(_tensorflow_serving(folder / "tensorflow", answers))
         yield lambda kind, version: SERVED_CONSTANTS[kind].location.format(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 import models.scorers.pytorch  # noqa: F401  # before the tests export programs: it keeps PyTorch from importing Triton
 from tests.end_to_end.conftest import deploy
 from tests.models.scorers.servers.server_environment import server_environment
@@ -12,6 +14,7 @@ from tests.models.scorers.servers.server_environment import server_environment
 __all__ = ["deploy"]
 
 LOCK = Path(__file__).with_name("pytorch.lock.txt")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def pytorch_packages() -> Path:
@@ -22,3 +25,12 @@ def pytorch_packages() -> Path:
 
 
 sys.path.append(str(pytorch_packages()))
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds PyTorch's packages after those of this environment, for processes that start from now on."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.path.append({str(pytorch_packages())!r})\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")

@@ -15,7 +15,6 @@ from models.artifacts.digest import digest_of_path
 from models.model_topic.descriptor import ModelDescriptor
 from tests.end_to_end.conftest import Deploy
 from tests.heavy.pytorch import programs
-from tests.heavy.pytorch.conftest import pytorch_packages
 from tests.heavy.pytorch.test_pytorch_contract import TOLERANCE, expected
 from tests.models.scorers.learned import FEATURES, rows_of
 from tests.saved_models import save_linear_model
@@ -43,15 +42,6 @@ for turn in range(3):
         (outputs,) = [scorer.score(inputs[kind]).outputs]
         print(kind, *(float(array.ravel()[0]) for _, array in sorted(outputs.items())))
 """
-
-
-@pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds PyTorch's packages after those of this environment, for processes that start from now on."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(f"import sys\nsys.path.append({str(pytorch_packages())!r})\n")
-    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
 
 
 @pytest.fixture
