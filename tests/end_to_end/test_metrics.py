@@ -72,13 +72,14 @@ def make_news(deployment: Deployment, version_model: SaveVersion, folder: Path) 
 
 
 def check_numbers(prometheus: Prometheus, deployment: Deployment) -> None:
-    """Compares sums with the topics themselves."""
+    """Compares sums with the topics themselves, once the last record is in what Prometheus has read."""
     results = deployment.results_to_the_end()
-    (counted,) = prometheus.query("sum(beam_serving_results_total) + sum(beam_serving_errors_total)")
-    assert counted.value == len(results)
+    prometheus.eventually(f"sum(beam_serving_results_total) + sum(beam_serving_errors_total) == {len(results)}")
     for version in (2, 3):
-        (of_version,) = prometheus.query(f'beam_serving_results_total{{model="wine",version="{version}"}}')
-        assert of_version.value == sum(one.version == version and one.error is None for one in results)
+        count = sum(one.version == version and one.error is None for one in results)
+        (of_version,) = prometheus.eventually(
+            f'beam_serving_results_total{{model="wine",version="{version}"}} == {count}'
+        )
         assert of_version.labels["role"] == "serve"
     (unanswered,) = prometheus.query('beam_serving_errors_total{kind="no_model"}')
     assert unanswered.labels["data_type"] == "nobody"

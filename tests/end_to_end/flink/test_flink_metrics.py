@@ -63,6 +63,7 @@ def test_the_dashboard_has_data_from_flinks_reporter(
             for title, expression in expressions().items():
                 if not title.startswith(ABSENT):
                     prometheus.eventually(expression)
+            prometheus.eventually('beam_serving_results_total{version="2"}')
             of_versions = prometheus.query("sum by (version) (beam_serving_results_total)")
             assert {one.labels["version"] for one in of_versions} == {"1", "2"}
             buckets = "beam_serving_end_to_end_duration_seconds_bucket"
