@@ -83,3 +83,15 @@ def test_a_field_that_is_gone_is_removed(namespace: ModelNamespace) -> None:
     namespace.update([serving(4)])
     status = json.loads(kubectl("get", "modelversion", "wine-4", HERE, "--output=json"))["status"]
     assert status == serving(4).status
+
+
+def test_the_objects_are_deleted_with_their_deployment(namespace: ModelNamespace) -> None:
+    deployment = yaml.safe_load((COMPONENT / "deployment.yaml").read_text())
+    deployment["metadata"]["namespace"] = NAMESPACE
+    deployment["spec"]["replicas"] = 0
+    kubectl("apply", "--filename=-", given=yaml.safe_dump(deployment))
+    ModelNamespace(NAMESPACE, "model-status").update([serving(5)])
+    assert rows() == [["wine-5", "wine", "5", "serving"]]
+    kubectl("delete", "deployment", "model-status", HERE)
+    kubectl("wait", "--for=delete", "modelversion/wine-5", "--timeout=120s", HERE)
+    assert rows() == []

@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", help="the namespace of the objects (default: that of the pod, or of the kubeconfig's context)"
     )
+    parser.add_argument(
+        "--owner",
+        metavar="DEPLOYMENT",
+        help="the Deployment with which Kubernetes deletes the objects (default: they remain)",
+    )
     parser.add_argument("--every", metavar="T", default=_EVERY, help=f"the interval (default: {_EVERY})")
     parser.add_argument("--once", action="store_true", help="update the objects once and exit")
     parser.add_argument("--touch", metavar="FILE", help="a file to touch after each update, for a liveness probe")
@@ -52,7 +57,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.topic_reading import TopicTail
     from models.serving.model_status import StatusFold
 
-    namespace = ModelNamespace(given.namespace)
+    namespace = ModelNamespace(given.namespace, given.owner)
     with ExitStack() as stack:
         models = stack.enter_context(closing(ModelsTopic(kafka, values["models_topic"])))
         events = stack.enter_context(closing(TopicTail(kafka, values["status_topic"])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,16 @@ class ModelObject:
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
 
-    def manifest(self) -> dict[str, Any]:
-        """The object as it is created; its status is written afterwards."""
-        return {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "metadata": {"name": self.name, "labels": dict(self.labels)},
-            "spec": dict(self.spec),
-        }
+    def manifest(self, owners: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """The object as it is created; its status is written afterwards.
+
+        Args:
+          owners: references to the objects with which Kubernetes deletes this one.
+        """
+        metadata: dict[str, Any] = {"name": self.name, "labels": dict(self.labels)}
+        if owners:
+            metadata["ownerReferences"] = [dict(one) for one in owners]
+        return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": dict(self.spec)}
 
 
 def object_of(version: ListedVersion, status: ModelStatus) -> ModelObject:

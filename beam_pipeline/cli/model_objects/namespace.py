@@ -21,6 +21,7 @@ _SECONDS = 30.0
 _MISSING = 404
 # Kubernetes refuses longer messages.
 _MESSAGE_LIMIT = 1_000
+_INSTALL = "install flink/kubernetes/components/model-status"
 
 
 class ModelNamespace:
@@ -28,13 +29,14 @@ class ModelNamespace:
 
     Args:
       namespace: the namespace; None for that of the pod in which this runs, or else of the kubeconfig's context.
+      owner: the name of the Deployment with which Kubernetes deletes the objects; None keeps them.
 
     Raises:
       OptionsError: no cluster is configured, or no namespace is named.
       MissingExtraError: Kubernetes' client is not installed.
     """
 
-    def __init__(self, namespace: str | None) -> None:
+    def __init__(self, namespace: str | None, owner: str | None = None) -> None:
         with extras_named():
             from kubernetes import client, config
         # Read here, because Kubernetes' client reads it only once, when it is imported.
@@ -51,6 +53,9 @@ class ModelNamespace:
         api = client.ApiClient()
         self._custom = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
+        self._apps = client.AppsV1Api(api)
+        self._owner = owner
+        self._owners: list[dict[str, Any]] = []
 
     def update(self, objects: Sequence[ModelObject]) -> list[ModelChange]:
         """Makes the objects of the namespace these, and returns the changes that it reported as events.
@@ -58,6 +63,7 @@ class ModelNamespace:
         Raises:
           KubernetesError: the API server cannot be reached, or refuses a request.
         """
+        self._find_owner()
         existing = {one["metadata"]["name"]: one for one in self._list()}
         status = {name: one.get("status") or {} for name, one in existing.items()}
         wanted = with_last_errors(status, objects)
@@ -69,6 +75,15 @@ class ModelNamespace:
         for change in changes:
             self._emit(change, existing[change.name])
         return changes
+
+    def _find_owner(self) -> None:
+        """Finds the Deployment once; another one of its name would have another pod."""
+        if self._owner is None or self._owners:
+            return
+        with _explained(f"reading deployment {self._owner}", remedy="--owner names an existing Deployment"):
+            found = self._apps.read_namespaced_deployment(self._owner, self.namespace, _request_timeout=_SECONDS)
+        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": self._owner, "uid": found.metadata.uid}
+        self._owners = [owner]
 
     def _list(self) -> list[dict[str, Any]]:
         selector = ",".join(f"{name}={value}" for name, value in MANAGED.items())
@@ -85,10 +100,10 @@ class ModelNamespace:
         with _explained(f"writing {PLURAL}.{GROUP} {one.name}"):
             if known is None:
                 written = self._custom.create_namespaced_custom_object(
-                    **self._place, body=one.manifest(), _request_timeout=_SECONDS
+                    **self._place, body=one.manifest(self._owners), _request_timeout=_SECONDS
                 )
-            elif known["spec"] != one.spec or not one.labels.items() <= known["metadata"].get("labels", {}).items():
-                patch = {**one.manifest(), "spec": _patch(known["spec"], one.spec)}
+            elif self._differs(one, known):
+                patch = {**one.manifest(self._owners), "spec": _patch(known["spec"], one.spec)}
                 self._custom.patch_namespaced_custom_object(
                     **self._place, name=one.name, body=patch, _request_timeout=_SECONDS
                 )
@@ -101,6 +116,12 @@ class ModelNamespace:
                     _request_timeout=_SECONDS,
                 )
         return written
+
+    def _differs(self, one: ModelObject, known: Mapping[str, Any]) -> bool:
+        metadata = known["metadata"]
+        labelled = one.labels.items() <= metadata.get("labels", {}).items()
+        owned = all(owner in metadata.get("ownerReferences", []) for owner in self._owners)
+        return bool(known["spec"] != one.spec or not labelled or not owned)
 
     def _delete(self, name: str) -> None:
         with _explained(f"deleting {PLURAL}.{GROUP} {name}", missing_is_fine=True):
@@ -149,8 +170,12 @@ def _own_namespace(config: Any, file: str | None) -> str:
 
 
 @contextmanager
-def _explained(what: str, missing_is_fine: bool = False) -> Iterator[None]:
-    """A context in which errors of Kubernetes' client become ours; raises KubernetesError."""
+def _explained(what: str, missing_is_fine: bool = False, remedy: str = _INSTALL) -> Iterator[None]:
+    """A context in which errors of Kubernetes' client become ours, with a remedy for what is missing.
+
+    Raises:
+      KubernetesError: the API server cannot be reached, or refuses a request.
+    """
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
@@ -159,7 +184,7 @@ def _explained(what: str, missing_is_fine: bool = False) -> Iterator[None]:
     except ApiException as error:
         if error.status == _MISSING and missing_is_fine:
             return
-        hint = "; install flink/kubernetes/components/model-status" if error.status == _MISSING else ""
+        hint = f"; {remedy}" if error.status == _MISSING else ""
         raise KubernetesError(
             f"{what}: {error.status} {error.reason}: {limit_text(str(error.body), 300)}{hint}"
         ) from error

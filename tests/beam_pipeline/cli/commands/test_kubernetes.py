@@ -162,6 +162,27 @@ def test_objects_of_versions_that_are_gone_are_deleted_and_those_of_others_are_k
     assert ("DELETE", f"{COLLECTION}/old-1") in server.requests
 
 
+def test_a_deployment_can_own_the_objects_so_that_they_end_with_it(
+    command: Cli, server: ApiServer, topic: ModelPublisher, report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(topic, 1)
+    report("serving", 1, 1.0)
+    assert command(*ONCE) == 0
+    assert "ownerReferences" not in server.objects["wine-1"]["metadata"]
+    owned = (*ONCE, "--owner", "model-status")
+    assert command(*owned) == 1
+    missing = "reading deployment model-status: 404 Not Found: {}; --owner names an existing Deployment"
+    assert missing in capsys.readouterr().err
+    server.deployments["model-status"] = "1234"
+    publish(topic, 1)
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "model-status", "uid": "1234"}
+    assert command(*owned) == 0
+    assert [one["metadata"]["ownerReferences"] for one in server.objects.values()] == [[owner]] * 2
+    server.requests.clear()
+    assert command(*owned) == 0
+    assert {method for method, _ in server.requests} == {"GET"}
+
+
 def test_a_changed_description_reaches_the_object(
     command: Cli, server: ApiServer, topic: ModelPublisher, report: Report
 ) -> None:

@@ -19,6 +19,7 @@ import yaml
 from tests.http_server import QuietHandler, http_server
 
 COLLECTION = "/apis/beam-serving.io/v1alpha1/namespaces/serving/modelversions"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/serving/deployments"
 EVENTS = "/api/v1/namespaces/serving/events"
 MERGE = "application/merge-patch+json"
 
@@ -31,6 +32,7 @@ class ApiServer:
       kubeconfig: a file by which clients reach it.
       objects: the objects by name.
       events: the created events.
+      deployments: the uids of Deployments by name.
       requests: the method and the path of each request.
       refusal: a status with which every request is refused; 0 for none.
     """
@@ -38,6 +40,7 @@ class ApiServer:
     kubeconfig: Path
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    deployments: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     refusal: int = 0
 
@@ -50,6 +53,10 @@ class ApiServer:
         if parts.path == EVENTS and method == "POST":
             self.events.append(body)
             return 201, body
+        if parts.path.startswith(DEPLOYMENTS):
+            uid = self.deployments.get(parts.path.rpartition("/")[2])
+            spec = {"selector": {}, "template": {}}
+            return (404, {}) if uid is None else (200, {"metadata": {"uid": uid}, "spec": spec})
         name, _, subresource = parts.path.removeprefix(COLLECTION).strip("/").partition("/")
         if not parts.path.startswith(COLLECTION):
             return 404, {}
