@@ -114,6 +114,8 @@ def served(
         deployment.status("failed", NAME, 3)
         deployment.dead_letters(deployment.send_bytes([HOSTILE]))
         deployment.send_bytes([DRIFT % (time.time() * 1000), b"garbage"], kind="drift")
+        # Like every event of the drift topic and every label, one of the status topic may be anything.
+        deployment.send_bytes([b'{"kind": "serving", "at": 1, "worker": ["w1"]}', HOSTILE], b"w1", kind="status")
         yield Served(deployment, dashboard)
     finally:
         done.set()

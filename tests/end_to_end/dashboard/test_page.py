@@ -52,6 +52,7 @@ def test_the_panels_show_what_the_topics_say(page: Page, served: Served) -> None
     assert "wine/3" in panel(page, "Routes")
     assert f"{NAME} version 2 is live, after version 1" in panel(page, "Changes")
     assert "not loaded: wine/3" in panel(page, "Workers")
+    assert "1 process; 2 events could not be decoded" in panel(page, "Workers")
     assert re.search(r"wine/2\s+alcohol feature\s+psi\s+0.41\s+0.2", panel(page, "Drift"))
     assert "1 could not be decoded" in panel(page, "Drift")
     predictions = panel(page, "Predictions")
