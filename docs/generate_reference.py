@@ -26,7 +26,7 @@ from models.observing.instruments import INSTRUMENTS, STAGE_DURATION
 from models.records.record_type import RecordType
 from models.results.schema import result_schema
 from models.schemas import bundled_schema
-from models.serving.status import ArmShare, ModelStatistics, StatusEvent, WorkerState
+from models.status.events import ArmShare, ModelStatistics, StatusEvent, WorkerState
 
 _ATTRIBUTE = re.compile(r"^  (?P<names>\w+(?:, \w+)*): ", re.MULTILINE)
 

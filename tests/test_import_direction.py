@@ -71,8 +71,8 @@ ENGINES = {
         "observing/drift/monitor.py",
         "records/registry.py",
         # The guard is a member of a group, and reads the status topic.
-        "serving/guard.py",
-        "serving/feedback.py",
+        "guarding/guard.py",
+        "guarding/feedback.py",
     },
 }
 

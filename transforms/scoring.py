@@ -13,7 +13,7 @@ from models.records.batch import RecordBatch
 from models.records.outgoing import OutgoingBatch, OutgoingMessage
 from models.runner_facts import Firing
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 from transforms.model_updates import LOOK_SECONDS, ModelUpdates, NewestPositions
 from transforms.observing import Observing
 from transforms.process_shared import ProcessShared

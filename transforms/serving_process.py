@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.explaining.settings import ExplanationSettings
+from models.guarding.feedback import FeedbackFollower
+from models.guarding.guard import RouteGuard
 from models.kafka.client import KafkaSettings
 from models.kafka.message_sender import MessageSender
+from models.loading.loader import ModelLoader
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.reader import ModelsTopicReader
 from models.observing.observation import AnswerListener, Observation
@@ -19,10 +22,7 @@ from models.observing.observer import NO_OBSERVER, Observer
 from models.records.record_type import RecordType
 from models.scorers import prepare_engines
 from models.serving.assembly import ScoringSettings
-from models.serving.feedback import FeedbackFollower
 from models.serving.follower import FollowerSettings, ModelFollower
-from models.serving.guard import RouteGuard
-from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
 from transforms.file_systems import BeamOpener

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.serving.model_status import SILENT_MILLISECONDS, ModelStatus, WorkerStatus
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
+from models.status.model_status import SILENT_MILLISECONDS, ModelStatus, WorkerStatus
 
 _WARNING, _ERROR = "yellow", "bold red"
 

@@ -12,8 +12,8 @@ from typing import Any
 from confluent_kafka import Message
 
 from models.model_topic.publisher import ListedVersion
-from models.serving.model_status import StatusFold
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
+from models.status.model_status import StatusFold
 from models.text import clean_text
 
 MOST_REFUSALS = 50

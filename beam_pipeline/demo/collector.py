@@ -14,7 +14,7 @@ from models.kafka.client import KafkaSettings
 from models.records.record_type import RecordType
 from models.results.dead_letter import decode_dead_letter
 from models.results.decoder import ResultDecoder
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 from models.text import error_text
 
 _LOGGER = logging.getLogger(__name__)

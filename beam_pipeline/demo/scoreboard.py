@@ -15,7 +15,7 @@ from beam_pipeline.demo.snapshot import Event, Handover, Kind, Refusal, Snapshot
 from beam_pipeline.demo.wine import parse_lot_id
 from beam_pipeline.publishing.wine_data import Wine
 from models.results.dead_letter import DeadLetter
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 
 _SECONDS_KEPT = 60
 _SECONDS_OF_LATENCY = 5

@@ -20,13 +20,13 @@ from models.errors import ExplanationError, ServingError
 from models.explaining.attribution import Attributions, Explanation, RecordCoordinates
 from models.explaining.explainer import Explainer, ExplainerSettings
 from models.kafka.client import KafkaSettings
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.published import PublishedVersion
 from models.model_topic.transactions import TopicTransactions
 from models.records.codecs.base import RecordCodec
 from models.scorers import prepare_engines
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.scoring import by_data_type
 from models.text import error_text
 from transforms.file_systems import BeamOpener

@@ -14,9 +14,9 @@ import pyarrow as pa
 from beam_pipeline.publishing.json_lines import read_json_lines
 from models.errors import OptionsError, ServingError
 from models.extras import extras_named
+from models.loading.loader import LoadedModel
 from models.records.codecs.base import DecodedRecords, RecordCodec
 from models.records.record_type import Row
-from models.serving.loading import LoadedModel
 
 MOST_BYTES = 512 * 1024
 """The limit for a baseline: every process that follows the models topic keeps it in memory."""

@@ -14,6 +14,7 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.errors import DescriptorError, MappingError, ModelLoadError, OptionsError, PublishError
+from models.loading.loader import ModelLoader
 from models.locations import resolve_location
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.golden import GoldenSamples
@@ -21,7 +22,6 @@ from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType, Row
 from models.schemas import BUNDLED_RECORDS
 from models.scorers import runs_in_process
-from models.serving.loading import ModelLoader
 from transforms.file_systems import BeamOpener
 
 

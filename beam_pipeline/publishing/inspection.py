@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from beam_pipeline.publishing.record_generators import GENERATORS
 from models.columns.mapping import InputColumn
+from models.loading.loader import INPUTS_FROM_OPTION, LoadedModel
 from models.model_topic.descriptor import ModelDescriptor
 from models.records.codecs.base import RecordCodec
 from models.results.json_values import json_value
-from models.serving.loading import INPUTS_FROM_OPTION, LoadedModel
 from models.tensors import Array, TensorSpec
 from models.text import error_text, limit_text
 

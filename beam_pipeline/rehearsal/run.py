@@ -16,6 +16,8 @@ from models.artifacts.pickles import NO_PICKLES, AllowedPickles
 from models.columns.scored import ScoredRecords
 from models.errors import RehearsalError, ServingError
 from models.kafka.client import KafkaSettings
+from models.loading.admission import Admission
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.published import PublishedVersion
@@ -26,9 +28,7 @@ from models.rehearsal.comparison import AnswerTally, ComparisonTally
 from models.rehearsal.limits import Rehearsal
 from models.routing.plan import plans
 from models.scorers import prepare_engines
-from models.serving.admission import Admission
 from models.serving.calling import score_with
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.scoring import by_data_type
 from transforms.file_systems import BeamOpener
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from models.artifacts.digest import digest_of_path
 from models.artifacts.pickles import AllowedPickles
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
-from models.serving.loading import LoadedModel, ModelLoader
 from models.tensors import Array
 from transforms.file_systems import BeamOpener
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from benchmarks.recommender.loading import load_model
 from benchmarks.recommender.model import records
+from models.loading.loader import LoadedModel
 from models.model_topic.published import PublishedVersion
 from models.records.batch import OffsetSpan, RecordBatch
 from models.records.record_type import RecordType
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration, PlannedSegment, implicit_plan
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry
 from models.serving.shadows import ShadowScorer
 

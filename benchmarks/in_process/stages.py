@@ -22,13 +22,13 @@ from models.columns.outputs import RecordOutputs, select_outputs
 from models.columns.scored import ModelCall, ScoredRecords
 from models.kafka.client import KafkaSettings
 from models.kafka.partition_reader import Partition, PartitionReader, ReadSettings
+from models.loading.loader import LoadedModel
 from models.records.batch import RecordBatch
 from models.records.codecs.base import DecodedRecords
 from models.records.outgoing import OutgoingBatch
 from models.records.record_type import RecordType
 from models.results.dead_letter import DeadLetterTopic
 from models.serving.assembly import ScoringSettings, assemble
-from models.serving.loading import LoadedModel
 from transforms.kafka_sink import ProduceMessages
 
 _WARM_RECORDS = 40_000

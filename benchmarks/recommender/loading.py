@@ -6,10 +6,10 @@ from pathlib import Path
 
 from benchmarks.recommender.model import INPUTS
 from models.artifacts.digest import digest_of_path
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
-from models.serving.loading import LoadedModel, ModelLoader
 from transforms.file_systems import BeamOpener
 
 

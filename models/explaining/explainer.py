@@ -18,10 +18,10 @@ from models.explaining.attribution import Attributions, Explained
 from models.explaining.explained_row import Feature, Rows, background_rows, features_of, nothing_like
 from models.explaining.model_calls import ModelCalls, explained_number
 from models.explaining.permutation import permuted
+from models.loading.loader import LoadedModel, whole_record_samples
 from models.model_topic.published import Identity
 from models.records.codecs.base import RecordCodec
 from models.scorers.tensorflow.gradients import MODEL_TYPE, SavedModelGradients
-from models.serving.loading import LoadedModel, whole_record_samples
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from models.columns.outputs import select_outputs
 from models.errors import ExplanationError
 from models.explaining.attribution import Explained
 from models.explaining.explained_row import Rows
-from models.serving.loading import LoadedModel
+from models.loading.loader import LoadedModel
 from models.tensors import Array
 
 _LARGEST_CALL = 2_000

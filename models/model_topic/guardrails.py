@@ -1,6 +1,6 @@
 """Guardrails: the limits that a candidate must keep, and the steps in which it gets more records.
 
-A guard (`models.serving.guard`) reads them, and advances or removes the candidate.
+A guard (`models.guarding.guard`) reads them, and advances or removes the candidate.
 """
 
 from __future__ import annotations

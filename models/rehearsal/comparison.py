@@ -11,8 +11,8 @@ import numpy as np
 from models.columns.agreement import Flags, OutputKind, agreeing_records, answered_by_both, kind_of
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ScoredRecords
+from models.loading.admission import non_finite
 from models.rehearsal.shift import shift_of
-from models.serving.admission import non_finite
 from models.tensors import Array
 
 

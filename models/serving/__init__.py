@@ -1,1 +1,1 @@
-"""Serving in a worker: following the models topic, loading models, the registry, scoring batches."""
+"""Serving in a worker: following the models topic, the registry, scoring batches."""

@@ -17,9 +17,9 @@ from models.columns.outliers import Scores, UsualRanges
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, RouteIdentity, ScoredRecords
 from models.errors import FieldValueError, MappingError, ScoringError, ServingError
+from models.loading.loader import LoadedModel
 from models.records.codecs.base import RecordCodec
 from models.serving.isolation import Isolation, Outcome
-from models.serving.loading import LoadedModel
 from models.text import clean_text, error_text
 
 Rows = npt.NDArray[np.int64]

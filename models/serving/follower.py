@@ -27,11 +27,11 @@ from models.errors import (
     ModelsTopicError,
     ServingError,
 )
+from models.loading.loader import ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.fences import FRESHNESS_MILLISECONDS
 from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.routing.plan import plans
-from models.serving.loading import ModelLoader
 from models.serving.loads import ModelLoads
 from models.serving.pool import RetryPauses
 from models.serving.registry import ModelRegistry

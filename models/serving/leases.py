@@ -9,10 +9,10 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from models.loading.loader import LoadedModel
 from models.model_topic.model_use import ModelKey
 from models.model_topic.route import Fence
 from models.routing.plan import PlannedArm, PlannedGeneration
-from models.serving.loading import LoadedModel
 from models.serving.pool import PooledModel
 
 Rows = npt.NDArray[np.int64]

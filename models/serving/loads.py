@@ -7,9 +7,9 @@ import threading
 import time
 
 from models.errors import ModelLoadError, ServingError
+from models.loading.loader import ModelLoader
 from models.model_topic.published import PublishedVersion
 from models.observing.instruments import LOAD_DURATION
-from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 
 _LOGGER = logging.getLogger(__name__)

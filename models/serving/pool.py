@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from models.loading.loader import LoadedModel
 from models.model_topic.published import Identity, PublishedVersion
-from models.serving.loading import LoadedModel
-from models.serving.status import ArmShare, CallCounter, ModelStatistics
+from models.status.events import ArmShare, CallCounter, ModelStatistics
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,17 @@ from dataclasses import dataclass, field, replace
 
 from models.errors import ModelNotLoadedError
 from models.graphs.bandits import Rewards
+from models.loading.loader import LoadedModel
+from models.loading.memory import resident_bytes
 from models.model_topic.published import PublishedVersion
 from models.observing.instruments import FOLLOWER_STOPS, LOADS, MODEL_MEMORY, MODEL_SHARE, MODELS_WAITING, UPDATE_LAG
 from models.observing.observer import NO_OBSERVER, Labels, Observer
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
-from models.serving.event_log import EventLog
 from models.serving.leases import Coordinates, Lease, LeasedArm, LeasedPart, Rows, parts_of
-from models.serving.loading import LoadedModel
-from models.serving.memory import resident_bytes
 from models.serving.pool import ModelPool, PooledModel, RetryPauses, Unloaded
 from models.serving.slots import Slot
-from models.serving.status import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.event_log import EventLog
+from models.status.events import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
 
 _LOGGER = logging.getLogger(__name__)
 

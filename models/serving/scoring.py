@@ -24,7 +24,7 @@ from models.routing.assignment import assign
 from models.routing.plan import PlannedArm, PlannedGeneration
 from models.routing.split import record_keys
 from models.serving.calling import no_answer, score_with
-from models.serving.graph_scoring import score_graph
+from models.serving.graphs.scoring import score_graph
 from models.serving.leases import Coordinates, LeasedArm, LeasedPart
 from models.serving.registry import ModelRegistry
 

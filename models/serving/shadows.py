@@ -21,16 +21,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from models.columns.scored import ScoredRecords
+from models.guarding.awaited_labels import AwaitedLabels
 from models.model_topic.published import Identity
 from models.observing.answered import AnsweredBatch, StageTimes
 from models.records.outgoing import OutgoingMessage
-from models.serving.arm_tallies import ArmTallies
 from models.serving.assembly import ScoringSettings, assemble
-from models.serving.awaited_labels import AwaitedLabels
 from models.serving.pool import PooledModel
 from models.serving.registry import ModelRegistry
 from models.serving.scoring import Candidate, ShadowWork, score_arm
 from models.serving.shadow_batches import ShadowBatch, shadow_batches
+from models.status.arm_tallies import ArmTallies
 
 _LOGGER = logging.getLogger(__name__)
 

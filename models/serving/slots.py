@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from models.model_topic.published import PublishedVersion
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration
 from models.serving.pool import ModelPool
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
 
 # With fences, the models of this many generations are loaded before a record needs them: those of the generation that
 # applies now and of the next one. The models of earlier generations are loaded on demand.

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from beam_pipeline.cli.model_objects.model_object import object_of
 from beam_pipeline.cli.status_tables import status_tables
 from beam_pipeline.cli.tables import literal_console
+from models.guarding.guard import ReportedStatistics
+from models.guarding.verdicts import judge
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.publisher import ListedVersion
-from models.serving.guard import ReportedStatistics
-from models.serving.model_status import StatusFold
-from models.serving.status import EventKind
-from models.serving.verdicts import judge
+from models.status.events import EventKind
+from models.status.model_status import StatusFold
 from tests.models.fakes import JSON_VALUES
-from tests.models.serving.test_status import FULL
+from tests.models.status.test_events import FULL
 
 LISTED = ListedVersion(ModelDescriptor("wine", "onnx", 2, model_source_location="/m"), 0, False, "live")
 LIMITS = Guardrails(min_records=1, min_labels=1, min_accuracy=0.9, max_mean_error=1.0)

@@ -21,7 +21,9 @@ import numpy as np
 from models.artifacts.digest import digest_of_path
 from models.artifacts.local_opener import LocalOpener
 from models.errors import ServingError
+from models.guarding.guard import ReportedStatistics, RouteGuard
 from models.kafka.client import KafkaSettings
+from models.loading.loader import ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import (
     ModelDescriptor,
@@ -40,11 +42,9 @@ from models.model_topic.route_publisher import Origin, next_route
 from models.records.batch import RecordBatch
 from models.routing.plan import plans
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.guard import ReportedStatistics, RouteGuard
-from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from models.serving.shadows import ShadowScorer
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 from tests.models.fakes import batch_of, schema_of
 from tests.saved_models import save_garbage, save_grading_model, save_nothing, save_string_model
 

@@ -15,7 +15,7 @@ import pytest
 
 from beam_pipeline.cli.arguments import OPTIONS
 from beam_pipeline.cli.command_line import COMMANDS
-from models.serving.status import ModelStatistics, StatusEvent
+from models.status.events import ModelStatistics, StatusEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 # Resources that a page loads automatically; links that a reader may follow do not matter.

@@ -32,7 +32,7 @@ from models.records.batch import Headers
 from models.records.record_type import RecordType, Row
 from models.results.dead_letter import DeadLetter, decode_dead_letter
 from models.results.decoder import ResultDecoder
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 from tests.end_to_end.kafka_tail import SECONDS, KafkaTail, headers_of
 from tests.end_to_end.serving_process import ServingProcess
 

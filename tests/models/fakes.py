@@ -13,13 +13,13 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
+from models.loading.loader import LoadedModel
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.batch import Headers, OffsetSpan, RecordBatch
 from models.records.record_type import RecordFormat, RecordType
 from models.scorers.base import Scores
 from models.serving.leases import Coordinates
-from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry
 from models.tensors import Array, Signature, TensorSpec
 

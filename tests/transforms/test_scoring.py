@@ -15,7 +15,7 @@ from models.routing.plan import implicit_plan
 from models.serving.assembly import ScoringSettings
 from models.serving.registry import ModelRegistry, RegistrySettings
 from models.serving.shadows import ShadowScorer
-from models.serving.status import StatusEvent
+from models.status.events import StatusEvent
 from tests.models.fakes import X_SCHEMA, batch_of, fake_model, published
 from transforms.model_updates import LOOK_SECONDS
 from transforms.process_shared import ProcessShared

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from beam_pipeline.cli.commands.status import ModelsTopic
     from beam_pipeline.cli.model_objects.namespace import ModelNamespace
     from beam_pipeline.cli.topic_reading import TopicTail
-    from models.serving.model_status import StatusFold
+    from models.status.model_status import StatusFold
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config", "group")
 _EVERY = "10s"
@@ -55,7 +55,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     from beam_pipeline.cli.commands.status import ModelsTopic
     from beam_pipeline.cli.model_objects.namespace import ModelNamespace
     from beam_pipeline.cli.topic_reading import TopicTail
-    from models.serving.model_status import StatusFold
+    from models.status.model_status import StatusFold
 
     namespace = ModelNamespace(given.namespace, given.owner)
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ class _Mirror:
 
     def _update(self) -> None:
         from beam_pipeline.cli.model_objects.model_object import object_of
-        from models.serving.model_status import SILENT_MILLISECONDS
+        from models.status.model_status import SILENT_MILLISECONDS
 
         malformed = self._fold.malformed
         for message in self._events.news():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from models.kafka.client import KafkaSettings
     from models.model_topic.publisher import ListedVersion
     from models.model_topic.reader import TopicState
-    from models.serving.model_status import ModelStatus, StatusFold, WorkerStatus
+    from models.status.model_status import ModelStatus, StatusFold, WorkerStatus
 
 _OPTIONS = ("bootstrap-servers", "models-topic", "status-topic", "kafka-config")
 _REFRESH_SECONDS = 1.0
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace, rest: Sequence[str]) -> int:
     values = read_options(given, _OPTIONS)
     require(values, ["models-topic", "status-topic"])
     kafka = kafka_settings(values)
-    from models.serving.model_status import StatusFold
+    from models.status.model_status import StatusFold
 
     fold = StatusFold(given.deployment)
     if given.watch:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.model_topic.publisher import ListedVersion
-from models.serving.model_status import ModelStatus
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
+from models.status.model_status import ModelStatus
 from models.text import clean_text, limit_text
 
 GROUP = "beam-serving.io"

@@ -6,8 +6,8 @@ import pytest
 
 from beam_pipeline.cli.status_tables import status_tables
 from beam_pipeline.cli.tables import literal_console
-from models.serving.model_status import ModelStatus, WorkerStatus
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
+from models.status.model_status import ModelStatus, WorkerStatus
 
 WINE = ModelStatus(
     "wine", 1, "a good model", "serving", 1_000, 42, 1, 1.5, 0.5, 9.0, None, "group", 1.2, 8.8, 1, 12_300_000

@@ -13,7 +13,7 @@ from beam_pipeline.dashboard.followed import FollowedTopics
 from beam_pipeline.dashboard.json_bytes import json_bytes
 from beam_pipeline.dashboard.settings import DashboardSettings, Reading, Topics
 from models.kafka.client import KafkaSettings
-from models.serving.status import ModelStatistics, StatusEvent
+from models.status.events import ModelStatistics, StatusEvent
 from tests.models.fakes import JSON_VALUES
 
 EVENT = StatusEvent("serving", 5, "vm:1", "wine", 2, "wine", statistics=ModelStatistics("wine", 2, None, 1))

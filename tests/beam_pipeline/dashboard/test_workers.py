@@ -12,7 +12,7 @@ from beam_pipeline.dashboard import workers as workers_module
 from beam_pipeline.dashboard.workers import MOST_REFUSALS, Workers
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ListedVersion
-from models.serving.status import ModelStatistics, StatusEvent
+from models.status.events import ModelStatistics, StatusEvent
 
 NOW = 1_000_000
 

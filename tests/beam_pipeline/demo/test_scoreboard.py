@@ -8,7 +8,7 @@ from beam_pipeline.demo.scoreboard import Scoreboard
 from beam_pipeline.demo.wine import lot_id
 from beam_pipeline.publishing.wine_data import Wine
 from models.results.dead_letter import DeadLetter
-from models.serving.status import EventKind, StatusEvent
+from models.status.events import EventKind, StatusEvent
 
 WINES = (Wine((1.0,) * 11, 5), Wine((2.0,) * 11, 6))
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from models.errors import ModelLoadError
 from models.explaining.explainer import Explainer, ExplainerSettings
+from models.loading.loader import LoadedModel
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.scorers.base import Scores
-from models.serving.loading import LoadedModel
 from models.tensors import Array, Signature, TensorSpec
 from tests.models.fakes import NoOpener
 

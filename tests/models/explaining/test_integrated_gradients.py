@@ -16,10 +16,10 @@ from models.artifacts.local_opener import LocalOpener
 from models.errors import GradientsError
 from models.explaining.attribution import Attributions
 from models.explaining.explainer import Explainer, ExplainerSettings
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
-from models.serving.loading import LoadedModel, ModelLoader
 from tests.models.fakes import columns_of, schema_of
 from tests.saved_models import (
     save_linear_model,

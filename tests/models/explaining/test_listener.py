@@ -12,6 +12,7 @@ import pytest
 
 from models.explaining.listener import ExplanationListener
 from models.explaining.settings import ExplanationSettings
+from models.loading.loader import LoadedModel
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.observing.instruments import EXPLANATION_DURATION, EXPLANATIONS
@@ -22,7 +23,6 @@ from models.records.outgoing import OutgoingMessage
 from models.results.decoder import ResultDecoder
 from models.routing.plan import PlannedArm, PlannedGeneration, PlannedSegment, implicit_plan
 from models.serving.assembly import ScoredBatch, ScoringSettings, score_batch
-from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry
 from models.serving.shadows import ShadowScorer
 from tests.models.explaining.function_models import FunctionScorer, explainer, spec

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from models.errors import ExplanationError, GradientsError, MissingExtraError
 from models.explaining.attribution import Attributions
 from models.explaining.permutation import explainer_class
+from models.loading.loader import LoadedModel
 from models.records.record_type import RecordType
-from models.serving.loading import LoadedModel
 from tests.models.explaining.function_models import explainer, function_model, scorer_of, spec
 from tests.models.fakes import columns_of, schema_of
 

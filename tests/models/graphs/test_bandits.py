@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from models.errors import FeedbackError
 from models.graphs.bandits import Choice, Rewards, Tally, choose, quantiles
+from models.guarding.feedback import parse_feedback
 from models.model_topic.model_use import ModelUse
 from models.model_topic.steps import BanditMethod, BanditStep
 from models.routing.split import Hashes, hashes_of
-from models.serving.feedback import parse_feedback
-from tests.models.serving.graph_serving import Function, GraphServing, record, steps, values
+from tests.models.serving.graphs.graph_serving import Function, GraphServing, record, steps, values
 
 CHOICES = [Choice("g", "s", name, 1) for name in ("a", "b", "c")]
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import ScoringError
 from models.graphs.transforms import installed_transform, transform
-from tests.models.serving.graph_serving import GraphServing, error, record, values
+from tests.models.serving.graphs.graph_serving import GraphServing, error, record, values
 
 MODULE = """
 import numpy as np

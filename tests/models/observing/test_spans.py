@@ -27,7 +27,7 @@ from models.serving.assembly import ScoredBatch, ScoringSettings, score_batch
 from models.serving.registry import ModelRegistry
 from models.tensors import Array
 from tests.models.fakes import X_SCHEMA, FakeScorer, batch_of, fake_model, published
-from tests.models.serving.graph_serving import RECORD, GraphServing, record
+from tests.models.serving.graphs.graph_serving import RECORD, GraphServing, record
 
 SETTINGS = ScoringSettings({"records": X_SCHEMA}, "results", "letters")
 GOOD = X_SCHEMA.codec.encode({"x": 1.0, "dataType": "m"})

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from models.errors import KafkaUnreachableError, ModelLoadError, ModelsNotFollowedError, ModelsTopicError
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, ModelPointer, encode_descriptor, encode_pointer
 from models.model_topic.published import PublishedVersion
 from models.model_topic.reader import ModelsTopicReader, TopicState
 from models.serving.follower import FollowerSettings, ModelFollower
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.pool import RetryPauses
 from models.serving.registry import ModelRegistry, RegistrySettings
 from tests.models.fakes import X_SCHEMA, NoOpener, OneLease, fake_model, scorer_of

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
+from models.loading.loader import LoadedModel
 from models.model_topic.published import PublishedVersion
 from models.routing.plan import implicit_plan
-from models.serving.loading import LoadedModel
 from models.serving.pool import RetryPauses
 from models.serving.registry import ModelRegistry, RegistrySettings
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
 from tests.models.fakes import X_SCHEMA, FakeScorer, OneLease, columns_of, fake_model, published, scorer_of
 
 WAIT = 20.0

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import ModelLoadError
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.published import PublishedVersion
 from models.model_topic.route import Fence, Role
 from models.routing.plan import Plan, PlannedArm, PlannedGeneration, PlannedSegment, implicit_plan
 from models.serving.leases import Coordinates, parts_of
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.loads import ModelLoads
 from models.serving.registry import ModelRegistry, RegistrySettings
 from tests.models.fakes import X_SCHEMA, FakeScorer, NoOpener, OneLease, fake_model, published, scorer_of

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from models.artifacts.digest import digest_of_path
 from models.artifacts.local_opener import LocalOpener
 from models.errors import ModelUnreachableError, ScoringError
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.model_topic.route import Fence
@@ -26,7 +27,6 @@ from models.results.decoder import ResultDecoder
 from models.routing.plan import implicit_plan
 from models.scorers.base import Scores
 from models.serving.assembly import ScoredBatch, ScoringSettings, score_batch
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.registry import ModelRegistry
 from models.serving.scoring import by_data_type
 from models.tensors import Array

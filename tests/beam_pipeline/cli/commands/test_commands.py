@@ -33,7 +33,7 @@ from models.records.registry import RegistrySettings
 from models.records.registry_framing import RegistryFraming
 from models.results.dead_letter import DeadLetter, DeadLetterTopic, decode_dead_letter, encode_dead_letter
 from models.results.encoder import Origin, ResultEncoder
-from models.serving.status import ModelStatistics, StatusEvent
+from models.status.events import ModelStatistics, StatusEvent
 from runners.local.embedded_broker import EmbeddedBroker
 from runners.local.kafka_broker import LocalBroker
 from runners.local.schema_registry import LocalSchemaRegistry

@@ -15,6 +15,7 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes
 from models.artifacts.local_opener import LocalOpener
 from models.kafka.client import KafkaSettings
+from models.loading.loader import ModelLoader
 from models.model_topic.descriptor import ModelDescriptor, version_key
 from models.model_topic.inline_models import InlineModels
 from models.model_topic.publisher import ModelPublisher
@@ -23,7 +24,6 @@ from models.records.batch import OffsetSpan, RecordBatch
 from models.records.record_type import RecordFormat, RecordType
 from models.routing.plan import implicit_plan
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from runners.local.kafka_broker import LocalBroker
 from tests.beam_pipeline.cli.commands.in_process import run

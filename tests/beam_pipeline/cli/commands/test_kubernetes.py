@@ -15,7 +15,7 @@ from beam_pipeline.cli.command_line import main
 from models.kafka.client import KafkaSettings
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ModelPublisher
-from models.serving.status import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.events import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka, send
 from tests.beam_pipeline.cli.model_objects.api_server import COLLECTION, ApiServer, running
 

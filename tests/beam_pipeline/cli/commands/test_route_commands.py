@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.cli.command_line import main
+from models.guarding.guard import RouteGuard
+from models.guarding.verdicts import Decision, Verdict
 from models.kafka.client import KafkaSettings
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Fence
 from models.model_topic.route_publisher import RoutePublisher
-from models.serving.guard import RouteGuard
-from models.serving.verdicts import Decision, Verdict
 from tests.beam_pipeline.cli.commands.test_commands import Cli, command, kafka
 from tests.saved_models import save_version_model
 

@@ -55,7 +55,7 @@ class ApiServer:
             return 201, body
         if parts.path.startswith(DEPLOYMENTS):
             uid = self.deployments.get(parts.path.rpartition("/")[2])
-            spec = {"selector": {}, "template": {}}
+            spec: dict[str, Any] = {"selector": {}, "template": {}}
             return (404, {}) if uid is None else (200, {"metadata": {"uid": uid}, "spec": spec})
         name, _, subresource = parts.path.removeprefix(COLLECTION).strip("/").partition("/")
         if not parts.path.startswith(COLLECTION):

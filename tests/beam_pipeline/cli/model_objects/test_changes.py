@@ -8,8 +8,8 @@ from beam_pipeline.cli.model_objects.changes import changes_between, with_last_e
 from beam_pipeline.cli.model_objects.model_object import ModelObject, object_of, slug
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ListedVersion
-from models.serving.model_status import ModelStatus
-from models.serving.status import ArmShare
+from models.status.events import ArmShare
+from models.status.model_status import ModelStatus
 
 STATUS = ModelStatus("wine", 1, None, "serving", 1_700_000_000_000, 120, 2, 1.0, 0.5, 4.0, None, workers=2, p99=3.75)
 

@@ -13,6 +13,7 @@ import pytest
 from beam_pipeline.publishing.baseline_file import make_baseline
 from models.artifacts.local_opener import LocalOpener
 from models.columns.outliers import UsualRanges
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.observing.drift.profile import FieldKey, Profile
@@ -22,7 +23,6 @@ from models.results.decoder import ResultDecoder
 from models.results.schema import result_schema
 from models.routing.plan import implicit_plan
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.registry import ModelRegistry
 from tests.models.fakes import batch_of, schema_of
 from tests.saved_models import save_linear_model

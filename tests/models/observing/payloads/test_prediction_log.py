@@ -19,8 +19,8 @@ from models.serving.assembly import ScoringSettings, score_batch
 from models.tensors import Array
 from tests.models.fakes import batch_of
 from tests.models.observing.payloads.answers import answered, every, record
-from tests.models.serving.graph_serving import RECORD, GraphServing
-from tests.models.serving.graph_serving import record as graph_record
+from tests.models.serving.graphs.graph_serving import RECORD, GraphServing
+from tests.models.serving.graphs.graph_serving import record as graph_record
 
 
 def test_what_a_signature_got_and_gave_is_a_predict_log() -> None:

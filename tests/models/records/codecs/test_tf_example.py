@@ -22,6 +22,7 @@ from beam_pipeline.publishing.record_generators import GENERATORS
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall
 from models.errors import MappingError, ModelLoadError, SchemaError
+from models.loading.loader import LoadedModel, ModelLoader
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.codecs.base import DecodedRecords, sample_of
@@ -32,7 +33,6 @@ from models.results.decoder import ResultDecoder, result_as_json
 from models.results.encoder import Origin, ResultEncoder
 from models.results.legible import legible_record
 from models.results.schema import check_result_schema
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.scoring import by_data_type
 from tests.models.fakes import LONGS, TEXTS, NoOpener
 from tests.saved_models import save_example_model

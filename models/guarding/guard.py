@@ -19,6 +19,7 @@ from dataclasses import replace
 from confluent_kafka import Consumer, TopicPartition
 
 from models.errors import RouteError, ServingError, StatusEventError
+from models.guarding.verdicts import Verdict, judge
 from models.kafka.client import KafkaSettings
 from models.kafka.election import Election
 from models.model_topic.catalog import ModelCatalog
@@ -26,9 +27,8 @@ from models.model_topic.reader import ModelsTopicReader
 from models.model_topic.route import Arm, Generation
 from models.model_topic.route_changes import promoted, with_canary, without_arm
 from models.model_topic.route_publisher import RoutePublisher
-from models.serving.arm_tallies import ArmStatistics, Key
-from models.serving.status import StatusEvent
-from models.serving.verdicts import Verdict, judge
+from models.status.arm_tallies import ArmStatistics, Key
+from models.status.events import StatusEvent
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -35,6 +35,7 @@ from models.graphs.bandits import choose as choose_model
 from models.graphs.combining import combine
 from models.graphs.deciding import decide
 from models.graphs.transforms import transform
+from models.loading.loader import LoadedModel
 from models.model_topic.graph import Graph
 from models.model_topic.model_use import ModelUse
 from models.model_topic.steps import (
@@ -51,11 +52,10 @@ from models.records.codecs.base import RecordCodec
 from models.results.encoder import NO_MODEL
 from models.routing.split import hashes_of
 from models.serving.calling import Score, kind_of, microseconds, no_answer, reason_of, score_by
+from models.serving.graphs.race_answers import FinishedRace, unanswered
+from models.serving.graphs.races import RACECOURSE, Arrival, Entrant
 from models.serving.isolation import Isolation
 from models.serving.leases import LeasedArm
-from models.serving.loading import LoadedModel
-from models.serving.race_answers import FinishedRace, unanswered
-from models.serving.races import RACECOURSE, Arrival, Entrant
 from models.serving.registry import ModelRegistry
 
 Parts = list[ScoredRecords]

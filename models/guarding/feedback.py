@@ -12,7 +12,7 @@ The value of a label is the ground truth, with the name of the output if the mod
 
     {"label": 2, "output": "quality"}
 
-Only the first label of an answer counts; `models.serving.awaited_labels` describes the outcomes of labels.
+Only the first label of an answer counts; `models.guarding.awaited_labels` describes the outcomes of labels.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models.serving.loading
+import models.loading.loader
 from models.artifacts.archive import zip_folder
 from models.artifacts.digest import digest_of_bytes, digest_of_path
 from models.artifacts.local_opener import LocalOpener
@@ -21,11 +21,11 @@ from models.errors import (
     ScoringError,
     UnknownModelTypeError,
 )
+from models.loading.loader import LoadedModel, ModelLoader, warm_up
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordType
 from models.scorers.base import ModelSource, Scores
-from models.serving.loading import LoadedModel, ModelLoader, warm_up
 from models.tensors import Array, Signature, TensorSpec, sample_inputs
 from tests.models.fakes import FakeScorer, columns_of, fake_model, published, schema_of
 from tests.saved_models import save_failing_model, save_recommender, save_string_model, save_version_model
@@ -196,7 +196,7 @@ def load_spy(monkeypatch: pytest.MonkeyPatch, spy: Spy, **options: str) -> Loade
         sources.append(source)
         return spy
 
-    monkeypatch.setattr(models.serving.loading, "load_scorer", load_scorer)
+    monkeypatch.setattr(models.loading.loader, "load_scorer", load_scorer)
     descriptor = ModelDescriptor("m", "spy", 1, model_source_location="there", options=options)
     model = loader(schema_of(x="float")).load(PublishedVersion(descriptor, 0, inline=False))
     assert "warmup" not in sources[0].descriptor.options

@@ -19,15 +19,15 @@ from models.artifacts.archive import zip_folder
 from models.artifacts.digest import regular_files
 from models.artifacts.local_opener import LocalOpener
 from models.errors import AdmissionError, ScorerOptionError
+from models.loading.admission import Admission, difference, non_finite
+from models.loading.loader import LoadedModel, ModelLoader
+from models.loading.memory import LoadGate
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.golden import GoldenSample, GoldenSamples
 from models.model_topic.published import PublishedVersion
 from models.records.record_type import RecordFormat, RecordType
 from models.routing.plan import implicit_plan
-from models.serving.admission import Admission, difference, non_finite
-from models.serving.loading import LoadedModel, ModelLoader
 from models.serving.loads import ModelLoads
-from models.serving.memory import LoadGate
 from models.serving.registry import ModelRegistry
 from tests.models.conftest import eventually
 from tests.models.fakes import schema_of

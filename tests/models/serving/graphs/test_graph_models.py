@@ -11,6 +11,7 @@ import pytest
 
 from models.artifacts.local_opener import LocalOpener
 from models.errors import MappingError, ScorerOptionError
+from models.loading.loader import ModelLoader
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, encode_descriptor, version_key
 from models.model_topic.graph_encoding import graph_of
@@ -22,7 +23,6 @@ from models.records.record_type import RecordType
 from models.results.decoder import ResultDecoder
 from models.routing.plan import plans
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.loading import ModelLoader
 from models.serving.registry import ModelRegistry
 from models.serving.scoring import Shadows
 from models.serving.shadows import ShadowScorer

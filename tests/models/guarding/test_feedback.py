@@ -13,11 +13,11 @@ from models.columns.labels import LabelledAnswer
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
 from models.graphs.bandits import Choice, Rewards, Tally
+from models.guarding import feedback
+from models.guarding.awaited_labels import AwaitedLabels
+from models.guarding.feedback import FeedbackFollower
 from models.kafka.client import KafkaSettings
-from models.serving import feedback
-from models.serving.arm_tallies import Key
-from models.serving.awaited_labels import AwaitedLabels
-from models.serving.feedback import FeedbackFollower
+from models.status.arm_tallies import Key
 from runners.local.kafka_broker import LocalBroker
 
 CHOICE = Choice("loan", "tried", "wine", 3)

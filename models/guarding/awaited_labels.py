@@ -15,7 +15,7 @@ from typing import Literal
 
 from models.columns.labels import Label, LabelledAnswer, Value, comparable_answers, compare
 from models.columns.scored import ScoredRecords
-from models.serving.arm_tallies import Key
+from models.status.arm_tallies import Key
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from models.columns.labels import Label
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
-from models.serving.arm_tallies import ArmStatistics, ArmTallies, Key
-from models.serving.awaited_labels import AwaitedLabels
+from models.guarding.awaited_labels import AwaitedLabels
+from models.status.arm_tallies import ArmStatistics, ArmTallies, Key
 
 KEY: Key = ("m", 7, "canary")
 

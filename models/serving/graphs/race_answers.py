@@ -17,7 +17,7 @@ from models.errors import BatchDeadlineError, ScoringError
 from models.graphs.answers import Answer, Rows, alike
 from models.graphs.combining import vote_of_outputs
 from models.model_topic.steps import RaceStep
-from models.serving.races import Arrival
+from models.serving.graphs.races import Arrival
 from models.tensors import Array
 
 Parts = list[ScoredRecords]

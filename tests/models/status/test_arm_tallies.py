@@ -6,7 +6,7 @@ import pytest
 from models.columns.outputs import RecordOutputs
 from models.columns.scored import ModelCall, ScoredRecords
 from models.model_topic.guardrails import Guardrails
-from models.serving.arm_tallies import ArmStatistics, ArmTallies
+from models.status.arm_tallies import ArmStatistics, ArmTallies
 
 KEY = ("m", 7, "canary")
 LIMITS = Guardrails(tolerance=0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from models.model_topic.published import PublishedVersion
-from models.serving.status import EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.events import EventKind, ModelStatistics, StatusEvent, WorkerState
 
 
 class EventLog:

@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import orjson
 
 from models.errors import StatusEventError
-from models.serving.arm_tallies import ArmStatistics
-from models.serving.durations import BUCKETS, Durations, bucket_of, percentile
-from models.serving.json_checks import dictionary_of, list_of, number, object_of, one_of, optional, text, whole_number
+from models.status.arm_tallies import ArmStatistics
+from models.status.durations import BUCKETS, Durations, bucket_of, percentile
+from models.status.json_checks import dictionary_of, list_of, number, object_of, one_of, optional, text, whole_number
 from models.text import clean_text, encode_text, limit_text
 
 EventKind = Literal[
@@ -79,7 +79,7 @@ class ModelStatistics:
       errors: the number of records that it could not score.
       calls: the number of calls of the model.
       average, minimum, maximum, p50, p99: the duration of a call in milliseconds; 0 before the first call.
-      durations: the durations of calls as a histogram (`models.serving.durations`).
+      durations: the durations of calls as a histogram (`models.status.durations`).
       digest: SHA-256 of the published model, as 64 hexadecimal digits; None for a model on a server.
       memory: the bytes of memory that it takes; 0 if they are unknown, and while it is unloaded.
       arms: the arms that it answers in at the moment.

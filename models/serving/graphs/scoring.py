@@ -19,7 +19,7 @@ from models.model_topic.graph import Graph
 from models.records.codecs.base import RecordCodec
 from models.routing.plan import PlannedGraph
 from models.serving.calling import microseconds
-from models.serving.graph_steps import GraphRun
+from models.serving.graphs.steps import GraphRun
 from models.serving.leases import LeasedArm
 from models.serving.registry import ModelRegistry
 from models.text import clean_text

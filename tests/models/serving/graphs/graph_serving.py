@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from models.loading.loader import LoadedModel
 from models.model_topic.catalog import ModelCatalog
 from models.model_topic.descriptor import ModelDescriptor, encode_descriptor, version_key
 from models.model_topic.graph import Graph
@@ -22,7 +23,6 @@ from models.results.decoder import ResultDecoder
 from models.routing.plan import plans
 from models.scorers.base import Scores
 from models.serving.assembly import ScoringSettings, score_batch
-from models.serving.loading import LoadedModel
 from models.serving.registry import ModelRegistry
 from models.tensors import Array, Signature, TensorSpec
 from tests.models.fakes import batch_of, schema_of

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import StatusEventError
-from models.serving.arm_tallies import ArmStatistics
-from models.serving.status import ArmShare, CallCounter, EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.arm_tallies import ArmStatistics
+from models.status.events import ArmShare, CallCounter, EventKind, ModelStatistics, StatusEvent, WorkerState
 from models.text import TEXT_LIMIT, clean_text
 from tests.models.fakes import TEXTS
 

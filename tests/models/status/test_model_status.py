@@ -6,8 +6,8 @@ import pytest
 
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.publisher import ListedVersion
-from models.serving.model_status import StatusFold
-from models.serving.status import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.events import ArmShare, EventKind, ModelStatistics, StatusEvent, WorkerState
+from models.status.model_status import StatusFold
 
 LISTED = ListedVersion(ModelDescriptor("wine", "t", 1, "good", model_source_location="/m"), 0, False, "live")
 FIGURES = ModelStatistics("wine", 1, "good", since=1_000, usage=10, errors=1, calls=2, average=3, minimum=1, maximum=5)

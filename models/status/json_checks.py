@@ -87,7 +87,7 @@ def dictionary_of(name: Check, check: Check) -> Check:
 def object_of(kind: type[Made], checks: Mapping[str, Check]) -> Callable[[Any], Made]:
     """An object with the fields of a dataclass, each with its check; a field with a default may be missing.
 
-    >>> from models.serving.status import WorkerState
+    >>> from models.status.events import WorkerState
     >>> check = object_of(WorkerState, {"position": whole_number(100), "waiting": list_of(text)})
     >>> check({"position": 7, "waiting": ["wine/2"]})
     WorkerState(position=7, topic_id='', waiting=('wine/2',), memory=0)

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import Producer
 
+from models.guarding.guard import RouteGuard
+from models.guarding.verdicts import Verdict
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.history import read_history
@@ -18,10 +20,8 @@ from models.model_topic.publisher import ModelPublisher
 from models.model_topic.route import Generation
 from models.model_topic.route_changes import with_canary
 from models.model_topic.route_publisher import RoutePublisher
-from models.serving.arm_tallies import ArmStatistics
-from models.serving.guard import RouteGuard
-from models.serving.status import StatusEvent
-from models.serving.verdicts import Verdict
+from models.status.arm_tallies import ArmStatistics
+from models.status.events import StatusEvent
 from tests.models.conftest import Kafka
 
 WAIT = 60.0
@@ -97,7 +97,7 @@ def test_one_guard_acts_and_another_goes_on_where_it_ends(
     newest: Callable[[], Generation],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.WARNING, "models.serving.guard")
+    caplog.set_level(logging.WARNING, "models.guarding.guard")
     for guard in guards:
         guard.start()
     producer = kafka.settings.producer()

@@ -16,6 +16,8 @@ from models.columns.outliers import UsualRanges
 from models.columns.outputs import RecordOutputs, no_outputs, select_outputs
 from models.columns.scored import ModelIdentity
 from models.errors import MappingError, ModelLoadError, ScorerOptionError, ServingError
+from models.loading.admission import ADMISSION_OPTIONS, Admission
+from models.loading.memory import CountingOpener, LoadGate, resident_bytes
 from models.model_topic.descriptor import ModelDescriptor
 from models.model_topic.published import PublishedVersion
 from models.observing.instruments import STAGE_DURATION
@@ -24,8 +26,6 @@ from models.observing.tracing import Attributes, span
 from models.records.codecs.base import RecordCodec, sample_of
 from models.scorers import load_scorer
 from models.scorers.base import ModelSource, Scorer, Scores
-from models.serving.admission import ADMISSION_OPTIONS, Admission
-from models.serving.memory import CountingOpener, LoadGate, resident_bytes
 from models.tensors import Array, Signature, sample_inputs
 
 _LOGGER = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class ModelLoader:
         """Loads a version and warms it up; the caller closes the model.
 
         Raises:
-          AdmissionError: the model does not pass the checks of `models.serving.admission`; it is closed again.
+          AdmissionError: the model does not pass the checks of `models.loading.admission`; it is closed again.
           ServingError: the model cannot be fetched, opened, mapped or warmed up; its resources are released.
         """
         check_largest_batch(version.descriptor)

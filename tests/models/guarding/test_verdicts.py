@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import RouteError
+from models.guarding.guard import ReportedStatistics, next_generation
+from models.guarding.verdicts import Verdict, judge
 from models.model_topic.guardrails import Guardrails
 from models.model_topic.route import Arm, Generation, Segment
 from models.model_topic.route_changes import promoted, with_canary
-from models.serving.arm_tallies import ArmStatistics
-from models.serving.guard import ReportedStatistics, next_generation
-from models.serving.status import StatusEvent
-from models.serving.verdicts import Verdict, judge
+from models.status.arm_tallies import ArmStatistics
+from models.status.events import StatusEvent
 
 LIMITS = Guardrails(min_records=1_000, max_errors=0.02, min_agreement=0.9, max_slowdown=2.0)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from models.errors import ScoringError
-from models.serving.races import Arrival, Entrant, Racecourse
+from models.serving.graphs.races import Arrival, Entrant, Racecourse
 from models.tensors import Array
-from tests.models.serving.graph_serving import Function, GraphServing, error, record, steps, values
+from tests.models.serving.graphs.graph_serving import Function, GraphServing, error, record, steps, values
 
 RACE = """
 steps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.model_topic.guardrails import Guardrails
-from models.serving.arm_tallies import ArmStatistics
+from models.status.arm_tallies import ArmStatistics
 
 Decision = Literal["forward", "back"]
 

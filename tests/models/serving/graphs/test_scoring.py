@@ -17,7 +17,7 @@ from models.model_topic.route import Arm, Segment
 from models.model_topic.steps import Case, CombineMethod, CombineStep, DecideStep, ModelStep, Step, SwitchStep
 from models.tensors import Array
 from tests.models.fakes import schema_of
-from tests.models.serving.graph_serving import GraphServing, error, record, steps, values
+from tests.models.serving.graphs.graph_serving import GraphServing, error, record, steps, values
 
 TOO_LARGE = 50.0
 

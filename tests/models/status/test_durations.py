@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.serving.durations import added, bucket_of, percentile
+from models.status.durations import added, bucket_of, percentile
 
 DURATIONS = st.lists(st.floats(0.002, 1e6), min_size=1)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from models.errors import StatusEventError
 from models.model_topic.publisher import ListedVersion
-from models.serving.durations import added, percentile
-from models.serving.status import ArmShare, ModelStatistics, StatusEvent
+from models.status.durations import added, percentile
+from models.status.events import ArmShare, ModelStatistics, StatusEvent
 
 
 @dataclass(frozen=True)

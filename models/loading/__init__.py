@@ -1,0 +1,1 @@
+"""Loading one version of a model: fetch, open, plan, warm up, admit."""

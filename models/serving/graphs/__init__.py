@@ -1,0 +1,1 @@
+"""Scoring with inference graphs."""

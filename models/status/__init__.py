@@ -1,0 +1,1 @@
+"""What workers report about models, and what follows from their reports."""
