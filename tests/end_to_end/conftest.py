@@ -36,13 +36,13 @@ def deploy(broker: LocalBroker, prism_location: Path, tmp_path: Path) -> Iterato
         deployment.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serving(
     broker: LocalBroker, prism_location: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """The deployment that tests share: recommender records, with a separate data type for each test.
 
-    The pipeline runs, on one partition.
+    The pipeline runs, on one partition, until the last test of this folder.
     """
     folder = tmp_path_factory.mktemp("serving")
     deployment = make_deployment(KafkaSettings(broker.bootstrap_servers), prism_location, "recommender", folder)
