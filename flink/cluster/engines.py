@@ -15,6 +15,7 @@ from pathlib import Path
 from flink.cluster import layout
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError, MissingPartError
+from runners.local.cache_folder import announce
 
 NAME = "beam-serving"
 PACKAGES = "packages"
@@ -137,8 +138,14 @@ def build_and_load(engine: Engine, root: Path, images: dict[str, tuple[Path, str
       root: the folder from which files are copied.
       images: the Dockerfile and the full name of each image.
     """
+    # Docker's older builder does not know --chmod, and sends the whole folder, because it reads no .dockerignore
+    # beside a Dockerfile. Docker before 23 uses it by default, and newer ones do without the package of buildx.
+    buildkit = {"DOCKER_BUILDKIT": "1"}
     for dockerfile, name in images.values():
-        run(["docker", "build", "--file", dockerfile, "--tag", name, root], seconds=4 * _SECONDS)
+        announce(f"Building the image {name} with Docker (minutes the first time)")
+        build: list[str | Path] = ["docker", "build", "--file", dockerfile, "--tag", name, root]
+        run(build, environment=buildkit, seconds=4 * _SECONDS)
+        announce(f"Loading {name} into the cluster")
         load(engine, name)
 
 

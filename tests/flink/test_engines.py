@@ -33,7 +33,8 @@ class Machine:
 
     def install(self, name: str, script: str = "") -> None:
         program = self.bin / name
-        program.write_text(f'#!/bin/sh\necho "{name} $* KUBECONFIG=$KUBECONFIG" >> {self._folder}/calls\n{script}\n')
+        settings = "KUBECONFIG=$KUBECONFIG${DOCKER_BUILDKIT:+ DOCKER_BUILDKIT=$DOCKER_BUILDKIT}"
+        program.write_text(f'#!/bin/sh\necho "{name} $* {settings}" >> {self._folder}/calls\n{script}\n')
         program.chmod(0o755)
 
     def calls(self, program: str) -> list[str]:
@@ -47,7 +48,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     monkeypatch.setenv("PATH", str(made.bin))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("KUBECONFIG", raising=False)
+    for name in ("KUBECONFIG", "DOCKER_BUILDKIT"):
+        monkeypatch.delenv(name, raising=False)
     return made
 
 
@@ -135,13 +137,13 @@ def test_up_and_down_call_the_engine_and_leave_the_users_kubeconfig_alone(
     assert command_line.main(["down"]) == 0
     own = f" KUBECONFIG={layout.kubeconfig()}"
     assert machine.calls(name) == [f"{name} {line}{own}" for line in COMMANDS[name]]
-    docker = [line.partition(" KUBECONFIG")[0] for line in machine.calls("docker")]
+    docker = [line.replace(" KUBECONFIG=", "") for line in machine.calls("docker")]
     root = project_images.ROOT
     assert docker == [
         "docker info --format {{.ServerVersion}}",
         f"docker exec {NODES[name]} sh -c mkdir -p {engines.STATE_FOLDER} && chown 9999:9999 {engines.STATE_FOLDER}",
-        f"docker build --file {root}/flink/images/flink/Dockerfile --tag {FLINK} {root}",
-        f"docker build --file {root}/flink/images/worker/Dockerfile --tag {WORKER} {root}",
+        f"docker build --file {root}/flink/images/flink/Dockerfile --tag {FLINK} {root} DOCKER_BUILDKIT=1",
+        f"docker build --file {root}/flink/images/worker/Dockerfile --tag {WORKER} {root} DOCKER_BUILDKIT=1",
         f"docker network inspect {NETWORKS[name]}",
         "docker info --format {{.ServerVersion}}",
     ]
