@@ -111,9 +111,9 @@ flink-job-server: $(INSTALLED)
 deploy-flink upgrade-flink rollback-flink delete-flink: $(INSTALLED)
 	@$(BIN)/python -m flink.deployment $(@:-flink=) $(ENV)
 
-# KUBERNETES=kind, k3d, minikube or packages chooses what runs the cluster.
+# KUBERNETES=kind, k3d, minikube or packages chooses what runs the cluster; OPTIONS="--image IMAGE" passes options to it.
 kubernetes-up kubernetes-down kubernetes-demo: $(INSTALLED)
-	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%) $(if $(KUBERNETES),--with $(KUBERNETES))
+	@$(BIN)/python -m flink.cluster $(@:kubernetes-%=%) $(if $(KUBERNETES),--with $(KUBERNETES)) $(if $(OPTIONS),--options='$(OPTIONS)')
 
 test-kubernetes: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/cluster

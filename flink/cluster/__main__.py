@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,9 +37,12 @@ def _at_once(*builds: Callable[[], None]) -> None:
 
 def up(given: argparse.Namespace) -> None:
     """Builds what is missing, starts the cluster, and creates what the deployment needs."""
+    # Whichever it is: both kinds of cluster have the same kubeconfig and the same broker.
+    if _is_up():
+        raise ClusterError("the cluster is up already; make kubernetes-down ends it")
     engine = engines.choose(given.engine)
     if engine is not None:
-        _up_in(engine)
+        _up_in(engine, shlex.split(given.options))
         return
     machine.check_running()
     began = time.monotonic()
@@ -51,9 +55,13 @@ def up(given: argparse.Namespace) -> None:
     _print_access()
 
 
-def _up_in(engine: engines.Engine) -> None:
+def _is_up() -> bool:
+    return single_node.is_up() or engines.running() is not None
+
+
+def _up_in(engine: engines.Engine, options: Sequence[str]) -> None:
     announce(f"Creating a cluster with {engine.name} and Docker ({PACKAGES_HINT})")
-    engines.create(engine)
+    engines.create(engine, options)
     images = {image: (project_images.dockerfile(image), name) for image, name in project_images.NAMES.items()}
     engines.build_and_load(engine, project_images.ROOT, images)
     prerequisites.apply_in(engine)
@@ -103,7 +111,7 @@ def load(given: argparse.Namespace) -> None:
 
 def autoscaling(_: argparse.Namespace) -> None:
     """Installs KEDA into the running cluster, for the component `autoscaling`; raises ClusterError if none runs."""
-    if not single_node.is_up() and engines.running() is None:
+    if not _is_up():
         raise ClusterError("no cluster is up; make kubernetes-up starts one")
     keda.install()
     announce("KEDA is ready.")
@@ -111,7 +119,7 @@ def autoscaling(_: argparse.Namespace) -> None:
 
 def demo(given: argparse.Namespace) -> None:
     """Starts the cluster unless it is up, deploys the project, and plays the demo on it."""
-    if not single_node.is_up() and engines.running() is None:
+    if not _is_up():
         up(given)
     play.run()
 
@@ -140,6 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dest="engine",
         choices=engines.CHOICES,
         help="for up: what runs the cluster (default: kind, k3d or minikube if it and Docker are there, else packages)",
+    )
+    parser.add_argument(
+        "--options",
+        default="",
+        help="for up: more options for the command with which kind, k3d or minikube creates the cluster",
     )
     parser.add_argument("images", nargs="*", help="for load: the names of images")
     given = parser.parse_args(arguments)

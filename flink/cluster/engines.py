@@ -118,14 +118,20 @@ def running() -> Engine | None:
     return next(engine for engine in ENGINES if engine.name == name)
 
 
-def create(engine: Engine) -> None:
-    """Creates the cluster and the folder of Flink's state in it; raises ClusterError when that fails."""
-    if running() is not None:
-        raise ClusterError("the cluster is up already; make kubernetes-down ends it")
+def create(engine: Engine, options: Sequence[str] = ()) -> None:
+    """Creates the cluster and the folder of Flink's state in it.
+
+    Args:
+      engine: the engine that creates it.
+      options: more options for its command, such as `--image` with a node's image from a mirror.
+
+    Raises:
+      ClusterError: the command fails.
+    """
     layout.node_folder().mkdir(parents=True, exist_ok=True)
     # Written first, so that `delete` also ends a cluster that was only begun.
     _record().write_text(engine.name, encoding="utf-8")
-    _run(engine, engine.create)
+    _run(engine, (*engine.create, *options))
     prepare = f"mkdir -p {STATE_FOLDER} && chown 9999:9999 {STATE_FOLDER}"
     run(["docker", "exec", engine.node, "sh", "-c", prepare])
 

@@ -145,13 +145,30 @@ def test_up_and_down_call_the_engine_and_leave_the_users_kubeconfig_alone(
         f"docker build --file {root}/flink/images/flink/Dockerfile --tag {FLINK} {root} DOCKER_BUILDKIT=1",
         f"docker build --file {root}/flink/images/worker/Dockerfile --tag {WORKER} {root} DOCKER_BUILDKIT=1",
         f"docker network inspect {NETWORKS[name]}",
-        "docker info --format {{.ServerVersion}}",
     ]
     applied = [line for line in machine.calls("kubectl") if " apply " in line]
     # The definition, the broker's Service, the volume, the namespace, the broker's policy, the operator.
     assert len(applied) == 6
     assert all(f"--kubeconfig={layout.kubeconfig()}" in line for line in applied)
     assert engines.running() is None
+
+
+def test_options_of_the_user_are_passed_to_the_command_that_creates_the_cluster(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_docker(machine)
+    machine.install("kind")
+    monkeypatch.setattr(prerequisites, "apply_in", lambda engine: None)
+    assert command_line.main(["up", "--options=--image mirror.example.com/kindest/node:v1.34.4"]) == 0
+    assert "--wait 180s --image mirror.example.com/kindest/node:v1.34.4 " in machine.calls("kind")[0]
+
+
+def test_a_second_cluster_is_refused_whichever_kind_it_is(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(machine)
+    machine.install("kind")
+    monkeypatch.setattr(single_node, "is_up", lambda: True)
+    assert command_line.main(["up", "--with=kind"]) == 1
+    assert machine.calls("kind") == []
 
 
 def test_a_cluster_that_was_only_begun_is_deleted(machine: Machine) -> None:
