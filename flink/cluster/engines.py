@@ -9,7 +9,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 from flink.cluster import layout
@@ -35,7 +34,6 @@ class Engine:
       create, delete: its arguments that create and delete the cluster.
       load: its arguments that load an image, whose name follows.
       node: the name of the container that is the node.
-      network: the name of Docker's network, whose gateway is this machine as pods see it.
     """
 
     name: str
@@ -43,7 +41,6 @@ class Engine:
     delete: tuple[str, ...]
     load: tuple[str, ...]
     node: str
-    network: str
 
 
 # All three enforce NetworkPolicies: kind from 0.24 on, minikube by Calico.
@@ -54,7 +51,6 @@ ENGINES = (
         ("delete", "cluster", "--name", NAME),
         ("load", "docker-image", "--name", NAME),
         f"{NAME}-control-plane",
-        "kind",
     ),
     Engine(
         "k3d",
@@ -62,14 +58,12 @@ ENGINES = (
         ("cluster", "delete", NAME),
         ("image", "import", "--cluster", NAME),
         f"k3d-{NAME}-server-0",
-        f"k3d-{NAME}",
     ),
     Engine(
         "minikube",
         ("start", "--profile", NAME, "--driver", "docker", "--cni", "calico", "--wait", "all"),
         ("delete", "--profile", NAME),
         ("image", "load", "--profile", NAME),
-        NAME,
         NAME,
     ),
 )
@@ -167,13 +161,14 @@ def delete(engine: Engine) -> None:
 
 
 def machine_address(engine: Engine) -> str:
-    """The address of this machine as pods see it; raises ClusterError if Docker's network has none."""
-    found = json.loads(run(["docker", "network", "inspect", engine.network]))
-    gateways = [one.get("Gateway") or "" for one in found[0]["IPAM"]["Config"]]
-    addresses = [one for one in gateways if one and isinstance(ip_address(one), IPv4Address)]
+    """The address of this machine as pods see it, the node's gateway; raises ClusterError if the node has none."""
+    # Of the container, because users choose the network: for kind, by an environment variable.
+    inspect = ["docker", "container", "inspect", "--format", "{{json .NetworkSettings.Networks}}", engine.node]
+    gateways = [network["Gateway"] for network in json.loads(run(inspect)).values()]
+    addresses = [one for one in gateways if one]
     if not addresses:
-        raise ClusterError(f"Docker's network {engine.network} has no gateway with an IPv4 address")
-    return addresses[0]
+        raise ClusterError(f"the container {engine.node} is in no network that has a gateway with an IPv4 address")
+    return str(addresses[0])
 
 
 def _run(engine: Engine, arguments: Sequence[str]) -> None:

@@ -19,7 +19,8 @@ from flink.cluster.node import single_node
 from flink.cluster.platform import kafka, prerequisites
 
 GATEWAY = "172.19.0.1"
-NETWORK = json.dumps([{"IPAM": {"Config": [{"Gateway": "fc00:f853::1"}, {"Gateway": GATEWAY}, {}]}}])
+# As Docker reports the node of kind, but for what is of no use here.
+NETWORKS = json.dumps({"kind": {"Gateway": GATEWAY, "IPAddress": "172.19.0.2", "IPv6Gateway": "fc00:f853:ccd:e793::1"}})
 FLINK, WORKER = project_images.NAMES["flink"], project_images.NAMES["worker"]
 
 
@@ -54,7 +55,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def install_docker(machine: Machine) -> None:
-    machine.install("docker", f"[ \"$1\" = network ] && printf '%s' '{NETWORK}'; exit 0")
+    machine.install("docker", f"[ \"$1\" = container ] && printf '%s' '{NETWORKS}'; exit 0")
     machine.install("kubectl")
 
 
@@ -118,7 +119,6 @@ COMMANDS = {
     ],
 }
 NODES = {"kind": "beam-serving-control-plane", "k3d": "k3d-beam-serving-server-0", "minikube": "beam-serving"}
-NETWORKS = {"kind": "kind", "k3d": "k3d-beam-serving", "minikube": "beam-serving"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -144,7 +144,7 @@ def test_up_and_down_call_the_engine_and_leave_the_users_kubeconfig_alone(
         f"docker exec {NODES[name]} sh -c mkdir -p {engines.STATE_FOLDER} && chown 9999:9999 {engines.STATE_FOLDER}",
         f"docker build --file {root}/flink/images/flink/Dockerfile --tag {FLINK} {root} DOCKER_BUILDKIT=1",
         f"docker build --file {root}/flink/images/worker/Dockerfile --tag {WORKER} {root} DOCKER_BUILDKIT=1",
-        f"docker network inspect {NETWORKS[name]}",
+        f"docker container inspect --format {{{{json .NetworkSettings.Networks}}}} {NODES[name]}",
     ]
     applied = [line for line in machine.calls("kubectl") if " apply " in line]
     # The definition, the broker's Service, the volume, the namespace, the broker's policy, the operator.
@@ -201,7 +201,7 @@ def test_the_broker_is_reached_at_the_gateway_and_the_name_service_is_the_cluste
     assert manifests[-1]["endpoints"][0]["addresses"] == [GATEWAY]
 
 
-def test_a_network_without_a_gateway_is_an_error(machine: Machine) -> None:
-    machine.install("docker", """printf '[{"IPAM": {"Config": []}}]'""")
-    with pytest.raises(ClusterError, match="network kind has no gateway"):
+def test_a_node_without_a_gateway_is_an_error(machine: Machine) -> None:
+    machine.install("docker", """printf '{"internal": {"Gateway": ""}}'""")
+    with pytest.raises(ClusterError, match="beam-serving-control-plane is in no network that has a gateway"):
         engines.machine_address(engines.ENGINES[0])
