@@ -60,6 +60,8 @@ def _is_up() -> bool:
 
 
 def _up_in(engine: engines.Engine, options: Sequence[str]) -> None:
+    # Before the minutes that images take, because this needs more programs than the engine does.
+    prerequisites.fetch()
     announce(f"Creating a cluster with {engine.name} and Docker ({PACKAGES_HINT})")
     engines.create(engine, options)
     images = {image: (project_images.dockerfile(image), name) for image, name in project_images.NAMES.items()}
@@ -69,9 +71,11 @@ def _up_in(engine: engines.Engine, options: Sequence[str]) -> None:
 
 
 def _print_access() -> None:
+    # The user's own kubectl is on PATH already, behind a virtual environment perhaps, where its folder has to stay.
+    path = "" if engines.running() else f"export PATH={kubernetes_client.path().parent}:$PATH\n"
     print(
         f"export KUBECONFIG={layout.kubeconfig()}\n"
-        f"export PATH={kubernetes_client.path().parent}:$PATH\n"
+        f"{path}"
         f"Kafka:  {kafka.BOOTSTRAP_SERVERS}\n"
         f"Logs:   {layout.log_folder()}\n"
         "Deploy: make deploy-flink ENV=local\n"
@@ -92,10 +96,14 @@ def down(_: argparse.Namespace) -> None:
 
 def status(_: argparse.Namespace) -> None:
     """Prints which programs of the cluster run; raises ClusterError unless all do."""
-    programs = ("kafka",) if engines.running() else (*single_node.PROGRAMS, "kafka")
+    engine = engines.running()
+    programs = ("kafka",) if engine else (*single_node.PROGRAMS, "kafka")
     stopped = [name for name in programs if processes.find(name) is None]
+    if engine and not kubernetes_client.answers():
+        stopped.insert(0, f"the cluster of {engine.name}")
     if stopped:
-        raise ClusterError(f"not running: {', '.join(stopped)}; make kubernetes-up starts the cluster")
+        first = "make kubernetes-down ends what is left, and " if engine else ""
+        raise ClusterError(f"not running: {', '.join(stopped)}; {first}make kubernetes-up starts the cluster")
     print("The cluster is up.")
 
 

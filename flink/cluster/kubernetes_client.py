@@ -8,6 +8,7 @@ from pathlib import Path
 from flink.cluster import layout
 from flink.cluster.building.binaries import KUBERNETES
 from flink.cluster.commands import run
+from flink.cluster.errors import ClusterError
 
 
 def path() -> Path:
@@ -19,3 +20,12 @@ def path() -> Path:
 def kubectl(*arguments: str, given: str | None = None, seconds: float = 120.0) -> str:
     """Runs kubectl as the cluster's administrator and returns its output; raises ClusterError when it fails."""
     return run([path(), f"--kubeconfig={layout.kubeconfig()}", *arguments], given=given, seconds=seconds)
+
+
+def answers() -> bool:
+    """Whether the cluster's API server is ready."""
+    try:
+        kubectl("get", "--raw=/readyz", "--request-timeout=10s")
+    except ClusterError:
+        return False
+    return True

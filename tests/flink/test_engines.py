@@ -129,6 +129,7 @@ def test_up_and_down_call_the_engine_and_leave_the_users_kubeconfig_alone(
     machine.install(name)
     machine.install("kubectl", "cat > /dev/null 2>&1 || true")
     addresses: list[str] = []
+    monkeypatch.setattr(kafka, "fetch", lambda: None)
     monkeypatch.setattr(kafka, "up", addresses.append)
     monkeypatch.setattr(prerequisites, "custom_resource_definitions", lambda: [Path("/definition.yaml")])
     assert command_line.main(["up"]) == 0
@@ -158,6 +159,7 @@ def test_options_of_the_user_are_passed_to_the_command_that_creates_the_cluster(
 ) -> None:
     install_docker(machine)
     machine.install("kind")
+    monkeypatch.setattr(prerequisites, "fetch", lambda: None)
     monkeypatch.setattr(prerequisites, "apply_in", lambda engine: None)
     assert command_line.main(["up", "--options=--image mirror.example.com/kindest/node:v1.34.4"]) == 0
     assert "--wait 180s --image mirror.example.com/kindest/node:v1.34.4 " in machine.calls("kind")[0]
@@ -171,8 +173,31 @@ def test_a_second_cluster_is_refused_whichever_kind_it_is(machine: Machine, monk
     assert machine.calls("kind") == []
 
 
-def test_a_cluster_that_was_only_begun_is_deleted(machine: Machine) -> None:
+def test_a_program_that_only_the_platform_needs_is_named_before_anything_is_created(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     install_docker(machine)
+    machine.install("kind")
+    assert command_line.main(["up"]) == 1
+    assert "mvn is not on PATH" in capsys.readouterr().err
+    assert machine.calls("kind") == []
+    assert engines.running() is None
+
+
+def test_the_status_of_a_cluster_that_is_gone_names_its_engine(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_docker(machine)
+    machine.install("kind")
+    machine.install("kubectl", "exit 1")
+    engines.create(engines.ENGINES[0])
+    assert command_line.main(["status"]) == 1
+    assert "not running: the cluster of kind, kafka; make kubernetes-down ends" in capsys.readouterr().err
+
+
+def test_a_cluster_that_was_only_begun_is_deleted(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(machine)
+    monkeypatch.setattr(prerequisites, "fetch", lambda: None)
     machine.install("kind", '[ "$1" = create ] && { echo "no space left" >&2; exit 1; }; exit 0')
     assert command_line.main(["up", "--with=kind"]) == 1
     assert engines.running() is not None

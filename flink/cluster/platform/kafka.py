@@ -41,6 +41,11 @@ def certificates() -> Path:
     return folder() / "certificates"
 
 
+def fetch() -> None:
+    """Downloads Kafka unless it is in the cache; raises JavaToolError if Java or Maven is missing or fails."""
+    _java()
+
+
 def up(address: str = layout.HOST_ADDRESS) -> None:
     """Creates certificates, an empty broker and its topics.
 

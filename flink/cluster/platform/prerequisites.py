@@ -27,6 +27,17 @@ def load_images() -> None:
         containers.load(name)
 
 
+def fetch() -> None:
+    """Downloads what is created in the cluster of an engine, and the broker, unless they are in the cache.
+
+    Raises:
+      ClusterError: Go or Maven is missing or fails.
+      JavaToolError: Java or Maven is missing or fails.
+    """
+    custom_resource_definitions()
+    kafka.fetch()
+
+
 def apply() -> None:
     """Starts the broker, and creates all that `make deploy-flink ENV=local` needs in the cluster."""
     _apply_definitions()
