@@ -84,8 +84,9 @@ def _apply_definitions() -> None:
 
 def _apply_operator() -> None:
     _apply("operator.yaml", VERSION=versions.FLINK_OPERATOR)
+    # Time enough to pull the image, of 600 MB, which only the cluster from packages has already.
     kubectl(
-        "rollout", "status", "deployment/flink-operator", "--namespace=flink-operator", "--timeout=120s", seconds=150
+        "rollout", "status", "deployment/flink-operator", "--namespace=flink-operator", "--timeout=300s", seconds=330
     )
 
 
