@@ -1,6 +1,7 @@
 """Clusters in a container engine, by kind, k3d or minikube, for machines that have them: the commands of each.
 
-No container engine runs where this was written: the tests run these commands with recorded programs only.
+kind was run by hand, with look-alikes of its images (docs/how-to/kubernetes.md says which); k3d and minikube were not.
+The tests run the commands with recorded programs.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Engine:
     node: str
 
 
-# All three enforce NetworkPolicies: kind from 0.24 on, minikube by Calico.
+# All three are said to enforce NetworkPolicies: kind from 0.24 on, minikube by Calico.
 ENGINES = (
     Engine(
         "kind",

@@ -1,6 +1,6 @@
 """Clusters in a container engine: which is chosen, and each command, run with recorded programs.
 
-No engine runs on these machines, so no test shows that the commands have the effect that they should have.
+No engine runs in tests, so none shows that a command has the effect that it should have. kind was run by hand.
 """
 
 from __future__ import annotations
