@@ -63,6 +63,7 @@ ENGINES = {
         "kafka/election.py",
         "kafka/message_sender.py",
         "kafka/partition_reader.py",
+        "kafka/standalone_consumer.py",
         "kafka/topic_identities.py",
         "kafka/topics.py",
         "model_topic/reader.py",

@@ -12,7 +12,6 @@ from models.kafka.client import KafkaSettings, partition_count
 
 _SECONDS = 10.0
 _NEWS_SECONDS = 30.0
-_GROUP = "beam-serving-console"
 
 
 def read_topic(kafka: KafkaSettings, topic: str, last: int | None = None, follow: bool = False) -> Iterator[Message]:
@@ -28,7 +27,7 @@ def read_topic(kafka: KafkaSettings, topic: str, last: int | None = None, follow
       TopicError: the topic does not exist.
       KafkaUnreachableError: no broker answers.
     """
-    consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    consumer = kafka.standalone_consumer(**{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
     try:
         partitions = partition_count(consumer, topic, _SECONDS)
         if not partitions:
@@ -70,7 +69,7 @@ class TopicTail:
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._topic = topic
-        self._consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
+        self._consumer = kafka.standalone_consumer(**{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
         count = partition_count(self._consumer, topic, _SECONDS)
         if not count:
             self.close()

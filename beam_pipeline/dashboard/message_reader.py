@@ -7,7 +7,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from beam_pipeline.dashboard.topic_follower import GROUP, SMALL_QUEUES
+from beam_pipeline.dashboard.topic_follower import SMALL_QUEUES
 from models.errors import KafkaUnreachableError
 from models.kafka.client import KafkaSettings
 
@@ -51,7 +51,7 @@ class MessageReader:
 
     def _opened(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = self._kafka.consumer(GROUP, **{**SMALL_QUEUES, "enable.partition.eof": True})
+            self._consumer = self._kafka.standalone_consumer(**{**SMALL_QUEUES, "enable.partition.eof": True})
         return self._consumer
 
 

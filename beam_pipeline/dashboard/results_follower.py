@@ -14,7 +14,6 @@ from beam_pipeline.dashboard.message_reader import MessageReader
 from beam_pipeline.dashboard.repeated_thread import RepeatedThread
 from beam_pipeline.dashboard.settings import WINDOW_SECONDS
 from beam_pipeline.dashboard.topic_follower import (
-    GROUP,
     SECONDS_TO_ANSWER,
     SMALL_QUEUES,
     existing_partitions,
@@ -99,7 +98,7 @@ class ResultsFollower:
           TopicError: the topic does not exist.
           KafkaUnreachableError, KafkaException: the broker does not answer.
         """
-        consumer, admin = self._kafka.consumer(GROUP, **SMALL_QUEUES), self._kafka.admin()
+        consumer, admin = self._kafka.standalone_consumer(**SMALL_QUEUES), self._kafka.admin()
         try:
             self._begin(consumer, admin)
             next_look = time.monotonic() + _PARTITIONS_SECONDS

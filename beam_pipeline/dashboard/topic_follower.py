@@ -12,7 +12,6 @@ from beam_pipeline.dashboard.repeated_thread import RepeatedThread
 from models.errors import TopicError
 from models.kafka.client import KafkaSettings, partition_count
 
-GROUP = "beam-serving-dashboard"
 # Readers that look at a few messages at a time must not fetch megabytes ahead.
 SMALL_QUEUES: dict[str, Any] = {
     "auto.offset.reset": "earliest",
@@ -54,7 +53,7 @@ class TopicFollower:
           TopicError: the topic does not exist.
           KafkaUnreachableError, KafkaException: the broker does not answer.
         """
-        consumer = self._kafka.consumer(GROUP, **SMALL_QUEUES)
+        consumer = self._kafka.standalone_consumer(**SMALL_QUEUES)
         try:
             known, next_look = 0, 0.0
             while not thread.stopping.is_set():

@@ -30,7 +30,7 @@ class Collector:
         self._topics = topics
         self._scoreboard = scoreboard
         self._decoder = ResultDecoder(RecordType.named("wine").codec.embedding)
-        self._consumer = kafka.consumer(f"{topics.group}-view")
+        self._consumer = kafka.standalone_consumer()
         read = (topics.results, topics.status, topics.dead_letters)
         self._consumer.assign(
             [

@@ -10,7 +10,6 @@ from models.errors import ExplanationError, KafkaUnreachableError, TopicError
 from models.kafka.client import KafkaSettings, partition_count
 
 _SECONDS = 15.0
-_GROUP = "beam-serving-console"
 
 
 def read_message(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Message:
@@ -21,7 +20,7 @@ def read_message(kafka: KafkaSettings, topic: str, partition: int, offset: int) 
       ExplanationError: there is no message at that offset.
       KafkaUnreachableError: no broker answers.
     """
-    consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "error"})
+    consumer = kafka.standalone_consumer(**{"enable.partition.eof": True, "auto.offset.reset": "error"})
     try:
         partitions = partition_count(consumer, topic, _SECONDS)
         if partition >= partitions:

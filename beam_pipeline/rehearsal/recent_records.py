@@ -17,7 +17,6 @@ from models.records.batch import Headers
 
 _SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
-_GROUP = "beam-serving-console"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def recent_records(kafka: KafkaSettings, topics: Iterable[str], last: int) -> li
       TopicError: a topic does not exist.
       KafkaUnreachableError: no broker answers.
     """
-    consumer = kafka.consumer(_GROUP, **{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    consumer = kafka.standalone_consumer(**{"enable.partition.eof": True, "auto.offset.reset": "earliest"})
     newest: list[tuple[int, int, RecentRecord]] = []
     order = itertools.count()
     try:

@@ -158,7 +158,7 @@ class FeedbackFollower:
         while not self._closed.is_set():
             try:
                 # A topic that was recreated is read from its beginning.
-                return self._kafka.consumer("feedback", **{"auto.offset.reset": "earliest"})
+                return self._kafka.standalone_consumer(**{"auto.offset.reset": "earliest"})
             except ServingError as error:
                 _LOGGER.warning("feedback topic %r: %s; trying again", self._topic, error)
                 self._closed.wait(_LOOK_SECONDS)

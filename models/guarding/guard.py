@@ -161,7 +161,7 @@ class RouteGuard:
 
     def _status_consumer(self) -> Consumer:
         """A consumer from now on, which suffices because each report covers all the time since its route began."""
-        consumer = self._kafka.consumer(f"{self._deployment}-guard-status")
+        consumer = self._kafka.standalone_consumer()
         partitions = consumer.list_topics(self._status_topic, timeout=10.0).topics[self._status_topic].partitions
         places = [TopicPartition(self._status_topic, one) for one in partitions]
         for place in places:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from models.errors import KafkaUnreachableError, OptionsError, TopicForbiddenError
 from models.kafka.credentials import with_credentials, without_credentials
+from models.kafka.standalone_consumer import GROUP, StandaloneConsumer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,22 +63,29 @@ class KafkaSettings:
                 raise OptionsError(f"--kafka-config {name} cannot be set: {RESERVED[bare]}")
         checked = replace(self, config=without_credentials(self.config))
         try:
-            checked.consumer("check").close()
+            checked.standalone_consumer().close()
             checked.producer().flush(0)
         except (KafkaException, ValueError, TypeError) as error:
             reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
             raise OptionsError(f"--bootstrap-servers or --kafka-config is wrong: {reason}") from error
 
     def consumer(self, group: str, **config: Any) -> Consumer:
-        """Creates a consumer that commits nothing on its own; the caller assigns partitions and closes it.
+        """Creates a consumer of a group that commits nothing on its own; the caller closes it.
 
         Args:
-          group: the consumer group whose committed offsets it can read.
+          group: the consumer group, whose committed offsets it can read.
           config: librdkafka settings that take precedence over the defaults and the user's settings.
 
         Raises:
           SecretUnavailableError, TokenUnavailableError: when a credential cannot be obtained.
         """
+        return Consumer(self._of_consumer(group, config))
+
+    def standalone_consumer(self, **config: Any) -> StandaloneConsumer:
+        """Creates a consumer without a group; the caller assigns partitions and closes it. As `consumer` otherwise."""
+        return StandaloneConsumer(self._of_consumer(GROUP, config))
+
+    def _of_consumer(self, group: str, config: Mapping[str, Any]) -> dict[str, Any]:
         defaults = {
             "group.id": group,
             "enable.auto.commit": False,
@@ -92,7 +100,7 @@ class KafkaSettings:
             "fetch.message.max.bytes": 16_777_216,
             "fetch.max.bytes": 67_108_864,
         }
-        return Consumer(self._with_connection_log({**defaults, **self._for(_CONSUMER_PREFIX), **config}))
+        return self._with_connection_log({**defaults, **self._for(_CONSUMER_PREFIX), **config})
 
     def producer(self, **config: Any) -> Producer:
         """Creates an idempotent producer that assigns keys to partitions as a Java producer does.

@@ -88,7 +88,7 @@ class ModelsTopicReader:
 
     def written_end(self) -> int:
         """The position after the last message, including those of open transactions; raises as `end` does."""
-        consumer = self._kafka.consumer("models", **{"isolation.level": "read_uncommitted"})
+        consumer = self._kafka.standalone_consumer(**{"isolation.level": "read_uncommitted"})
         try:
             return self._end(consumer)
         finally:
@@ -143,7 +143,7 @@ class ModelsTopicReader:
           ModelLoadError: the message is gone, does not contain an inline model, or does not arrive in time.
         """
         if self._fetching is None:
-            self._fetching = self._kafka.consumer("models", **_CONFIG)
+            self._fetching = self._kafka.standalone_consumer(**_CONFIG)
         self._fetching.assign([TopicPartition(self._topic, 0, offset)])
         try:
             descriptor = self._descriptor_at(self._fetching, offset)
@@ -185,7 +185,7 @@ class ModelsTopicReader:
 
     def _follower(self) -> Consumer:
         if self._following is None:
-            self._following = self._kafka.consumer("models", **_CONFIG)
+            self._following = self._kafka.standalone_consumer(**_CONFIG)
         return self._following
 
     def _next_messages(self, position: int) -> Iterator[Message]:

@@ -83,7 +83,7 @@ class DriftMonitor:
         _LOGGER.info("this worker watches %r for drift", settings.deployment)
         baselines = PublishedBaselines(settings.kafka, settings.models_topic)
         judge = DriftJudge(settings.deployment, settings.policy, baselines.find)
-        with closing(settings.kafka.consumer(f"{settings.deployment}-sketches")) as consumer:
+        with closing(settings.kafka.standalone_consumer()) as consumer:
             missing = self._assign(consumer)
             while not self._stop.is_set() and election.poll(0):
                 for message in consumer.consume(_BATCH, _LOOK_SECONDS):
