@@ -136,13 +136,13 @@ def test_bandits_learn_from_the_feedback_topic(
 def test_closing_leaves_no_consumer(settings: ModelsSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     consumers: list[Any] = []
 
-    def counted(kafka: KafkaSettings, group: str, **config: Any) -> Any:
-        consumers.append(Closing(consumer_of(kafka, group, **config)))
+    def counted(kafka: KafkaSettings, **config: Any) -> Any:
+        consumers.append(Closing(consumer_of(kafka, **config)))
         return consumers[-1]
 
-    consumer_of = KafkaSettings.consumer
+    consumer_of = KafkaSettings.standalone_consumer
     publish(settings, tmp_path / "1", 1, inline=True)
-    monkeypatch.setattr(KafkaSettings, "consumer", counted)
+    monkeypatch.setattr(KafkaSettings, "standalone_consumer", counted)
     serving = Serving.start(settings, SCORING)
     serving.follower.wait_current({})
     assert served(serving) == 1

@@ -242,7 +242,7 @@ REFUSED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 class RefusingSettings(KafkaSettings):
     listed: bool = True
 
-    def consumer(self, group: str, **config: Any) -> Any:
+    def standalone_consumer(self, **config: Any) -> Any:
         return Refusing(self.listed)
 
     def admin(self) -> Any:
