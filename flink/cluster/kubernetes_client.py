@@ -25,7 +25,7 @@ def kubectl(*arguments: str, given: str | None = None, seconds: float = 120.0) -
 def answers() -> bool:
     """Whether the cluster's API server is ready."""
     try:
-        kubectl("get", "--raw=/readyz", "--request-timeout=10s")
+        kubectl("get", "--raw=/readyz", seconds=10)
     except ClusterError:
         return False
     return True

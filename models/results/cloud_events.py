@@ -13,7 +13,7 @@ from models.records.batch import KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER, Headers
 from models.records.codecs.base import Embedding
 
 EVENT_TYPE = "beam.serving.ScoringResult"
-PREFIX = "ce_"
+_PREFIX = "ce_"
 _CONTENT_TYPE = "content-type"
 JSON_CONTENT = b"application/json"
 _CONTENT_TYPES = {"avro": b"application/avro", "json": JSON_CONTENT}
@@ -35,14 +35,24 @@ def carried_headers(headers: Headers, with_key: bool = True) -> Headers:
 
 
 def _describes_the_event(name: str) -> bool:
-    return name.startswith(PREFIX) or name == _CONTENT_TYPE
+    return name.startswith(_PREFIX) or name == _CONTENT_TYPE
 
 
 def event_headers(span: OffsetSpan, offsets: Sequence[int], embedding: Embedding) -> list[Headers]:
     """The headers of the results of records at these offsets."""
     named = {"type": EVENT_TYPE, "source": f"/{span.topic}/{span.partition}"}
     shared = attributes(named, _CONTENT_TYPES[embedding.encoding])
-    return [(*shared, (f"{PREFIX}id", str(offset).encode())) for offset in offsets]
+    return [with_id(shared, str(offset)) for offset in offsets]
+
+
+def with_id(shared: Headers, identity: str) -> Headers:
+    """The headers of one event, given those that it has in common with others.
+
+    Example:
+      >>> with_id((("ce_type", b"t"),), "7")
+      (('ce_type', b't'), ('ce_id', b'7'))
+    """
+    return (*shared, (f"{_PREFIX}id", identity.encode()))
 
 
 def attributes(named: Mapping[str, str], content_type: bytes) -> Headers:
@@ -57,4 +67,4 @@ def attributes(named: Mapping[str, str], content_type: bytes) -> Headers:
       (('ce_specversion', b'1.0'), ('ce_id', b'1'), ('content-type', b'application/json'))
     """
     every = {"specversion": "1.0", **named}
-    return (*((f"{PREFIX}{name}", value.encode()) for name, value in every.items()), (_CONTENT_TYPE, content_type))
+    return (*((f"{_PREFIX}{name}", value.encode()) for name, value in every.items()), (_CONTENT_TYPE, content_type))

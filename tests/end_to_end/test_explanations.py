@@ -14,12 +14,12 @@ from sklearn.linear_model import LinearRegression
 from beam_pipeline.cli.command_line import main
 from models.artifacts.digest import digest_of_bytes
 from models.model_topic.descriptor import ModelDescriptor
+from tests.end_to_end.applicants import FIELDS, schema_file
 from tests.end_to_end.conftest import Deploy
 from tests.end_to_end.deployment import Deployment, Result
 from tests.end_to_end.kafka_tail import KafkaTail
 from tests.saved_models import save_linear_model
 
-FIELDS = ("income", "debt", "age")
 WEIGHTS = {"network": [2.0, -3.0, 0.5], "table": [-1.0, 4.0, 2.0]}
 OUTPUT = {"network": "out", "table": "prediction"}
 METHOD = {"network": "integrated-gradients", "table": "permutation"}
@@ -29,10 +29,8 @@ RECORDS = 12
 @pytest.fixture
 def deployment(deploy: Deploy, tmp_path: Path) -> Deployment:
     """A deployment that explains every record; one model is a SavedModel, the other one of scikit-learn."""
-    schema = tmp_path / "applicant.avsc"
-    fields = [{"name": name, "type": "double"} for name in FIELDS] + [{"name": "dataType", "type": "string"}]
-    schema.write_text(json.dumps({"type": "record", "name": "applicant", "fields": fields}), encoding="utf-8")
-    made = deploy(str(schema), options={"record-schema": str(schema), "explain-share": 1})
+    schema = schema_file(tmp_path)
+    made = deploy(schema, options={"record-schema": schema, "explain-share": 1})
     made.make_topic("explanations")
     made.publish("network", save_linear_model(tmp_path / "m", WEIGHTS["network"]), {"v": FIELDS}, data_type="network")
     content = linear_regression(WEIGHTS["table"])

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from models.scorers import model_types
-from tests.distributions import distributions
 from tests.end_to_end.conftest import Deploy
-from tests.end_to_end.constant_models import CONSTANT_MODELS, install_code
+from tests.end_to_end.constant_models import CONSTANT_MODELS
 from tests.end_to_end.constant_servers import SERVED_CONSTANTS
 from tests.end_to_end.type_swaps import Walk
 from tests.models.scorers.heavy_types import HEAVY_TYPES
@@ -48,12 +47,4 @@ def test_the_walk_takes_each_pair_once_and_no_type_is_left_out() -> None:
 def test_a_swap_from_each_type_to_each_other_loses_no_record_and_tells_no_lie(
     deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    with distributions(packages, monkeypatch) as install:
-        install_code(install)
-        monkeypatch.setenv("PYTHONPATH", str(packages))  # of the pipeline's process
-        serving = deploy(options={"engines": ",".join(TYPES)})
-        with WALK.described(tmp_path) as describe:
-            serving.start()
-            WALK.swap(serving, describe)
+    WALK.play(deploy, tmp_path, monkeypatch)

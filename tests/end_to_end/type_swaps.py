@@ -5,6 +5,7 @@ Every model answers a number of its own, so that each result shows which type ga
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pytest
+
 from models.artifacts.digest import digest_of_path
 from models.model_topic.descriptor import ModelDescriptor
-from tests.end_to_end.constant_models import ConstantModel
+from tests.distributions import distributions
+from tests.end_to_end.conftest import Deploy
+from tests.end_to_end.constant_models import ConstantModel, install_code
 from tests.end_to_end.constant_servers import SERVED_CONSTANTS, constant_servers
 from tests.end_to_end.deployment import Deployment, Result
 from tests.end_to_end.test_updates import record
@@ -77,6 +82,18 @@ class Walk:
                 )
 
             yield describe
+
+    def play(self, deploy: Deploy, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Runs a pipeline, with the code that some models call installed, and swaps the versions in it."""
+        packages = folder / "packages"
+        packages.mkdir()
+        with distributions(packages, monkeypatch) as install:
+            install_code(install)
+            monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)  # of the pipeline's process
+            serving = deploy(options={"engines": ",".join(self.types)})
+            with self.described(folder) as describe:
+                serving.start()
+                self.swap(serving, describe)
 
     def swap(self, serving: Deployment, describe: Describe) -> None:
         """Publishes each version once the one before it has scored, and checks the results of all records."""

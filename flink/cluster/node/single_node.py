@@ -12,7 +12,7 @@ from flink.cluster import layout, machine, processes
 from flink.cluster.building import binaries
 from flink.cluster.commands import run
 from flink.cluster.errors import ClusterError
-from flink.cluster.kubernetes_client import kubectl
+from flink.cluster.kubernetes_client import answers, kubectl
 from flink.cluster.node import cgroups, configuration, containers, network
 from runners.local.cache_folder import announce, cache_folder
 
@@ -68,7 +68,7 @@ def _start_control_plane() -> None:
     processes.start("containerd", ["containerd", "--config", layout.node_folder() / "containerd.toml"])
     processes.start("etcd", [kubernetes / "etcd", *etcd_options(layout.node_folder() / "etcd")])
     processes.start("kube-apiserver", [kubernetes / "kube-apiserver", *_api_server_options()])
-    _wait_for("the API server", _api_server_is_ready, "kube-apiserver")
+    _wait_for("the API server", answers, "kube-apiserver")
     processes.start("kube-controller-manager", [kubernetes / "kube-controller-manager", *_controller_options()])
     processes.start("kube-scheduler", [kubernetes / "kube-scheduler", *_scheduler_options()])
 
@@ -176,17 +176,9 @@ def _unmount() -> None:
             run(["umount", "--lazy", point])
 
 
-def _api_server_is_ready() -> bool:
-    return _succeeds("get", "--raw=/readyz")
-
-
 def _node_is_ready() -> bool:
-    return _succeeds("wait", "--for=condition=Ready", f"node/{layout.NODE}", "--timeout=1s")
-
-
-def _succeeds(*arguments: str) -> bool:
     try:
-        kubectl(*arguments, seconds=10)
+        kubectl("wait", "--for=condition=Ready", f"node/{layout.NODE}", "--timeout=1s", seconds=10)
     except ClusterError:
         return False
     return True

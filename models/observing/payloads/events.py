@@ -16,7 +16,7 @@ from models.observing.observer import Meter
 from models.observing.payloads.payload import Payload
 from models.records.batch import Headers
 from models.records.outgoing import OutgoingMessage
-from models.results.cloud_events import JSON_CONTENT, PREFIX, attributes
+from models.results.cloud_events import JSON_CONTENT, attributes, with_id
 from models.results.json_values import json_value
 from models.tensors import Array
 
@@ -76,8 +76,7 @@ def message_of(topic: str, payload: Payload) -> OutgoingMessage:
 def _headers(payload: Payload) -> Headers:
     """The attributes of the event. What is logged again after a crash is the same event."""
     identity = str(payload.offset) if payload.live else f"{payload.offset}-{_arm(payload.call)['arm']}"
-    shared = _shared_headers(payload.topic, payload.partition, payload.call.start)
-    return (*shared, (f"{PREFIX}id", identity.encode()))
+    return with_id(_shared_headers(payload.topic, payload.partition, payload.call.start), identity)
 
 
 @lru_cache(maxsize=8)
@@ -138,13 +137,15 @@ def _as_json(arrays: Mapping[str, Array], most: int) -> dict[str, Any]:
 
 def _tensor(array: Array, most: int) -> dict[str, Any]:
     values = None if array.size > most else _values(array.ravel())
-    return {"type": _type_name(array.dtype), "shape": list(array.shape), "values": values}
+    # Texts stay out of the cache: those of each width have a type of their own.
+    kind = "string" if array.dtype.kind in "OSU" else _type_name(array.dtype)
+    return {"type": kind, "shape": list(array.shape), "values": values}
 
 
 @cache
 def _type_name(dtype: np.dtype[Any]) -> str:
-    """The name of a type; numpy takes 3 microseconds to find it."""
-    return "string" if dtype.kind in "OSU" else dtype.name
+    """The name of a type of numbers; numpy takes 3 microseconds to find it."""
+    return dtype.name
 
 
 def _values(flat: Array) -> Array | list[Any]:

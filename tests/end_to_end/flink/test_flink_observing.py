@@ -15,6 +15,7 @@ from models.observing.drift.events import DriftEvent
 from models.observing.drift.messages import WindowMessage, decode_sketches
 from models.observing.sampling import Sampling
 from runners.flink.cluster import LocalFlinkCluster
+from tests.end_to_end.applicants import FIELDS, schema_file
 from tests.end_to_end.deployment import Result
 from tests.end_to_end.flink.conftest import PARTITIONS, DeployOnFlink
 from tests.end_to_end.flink.flink_deployment import FlinkDeployment
@@ -23,7 +24,6 @@ from tests.otel_collector import running as collector
 from tests.otlp_receiver import Received, receiving
 from tests.saved_models import save_linear_model
 
-FIELDS = ("income", "debt", "age")
 WEIGHTS = (2.0, -3.0, 0.5)
 SHARE = 0.05
 WORKERS = 2
@@ -43,13 +43,6 @@ def applicants(count: int, seed: int, moved: float = 0.0) -> Applicants:
     """Records with normally distributed fields; `moved` is the mean of the first one."""
     rows = np.random.default_rng(seed).normal(size=(count, len(FIELDS))) + np.array([moved, 0, 0])
     return [{**dict(zip(FIELDS, row, strict=True)), "dataType": "loan"} for row in rows.round(3).tolist()]
-
-
-def schema_file(folder: Path) -> str:
-    fields = [{"name": name, "type": "double"} for name in FIELDS] + [{"name": "dataType", "type": "string"}]
-    path = folder / "applicant.avsc"
-    path.write_text(json.dumps({"type": "record", "name": "applicant", "fields": fields}), encoding="utf-8")
-    return str(path)
 
 
 def publish_with_baseline(deployment: FlinkDeployment, folder: Path, schema: str) -> None:

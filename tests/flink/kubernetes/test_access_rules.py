@@ -69,7 +69,7 @@ def bindings(user: str, name_of: Callable[[Mapping[str, Any]], str]) -> Iterator
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[LocalBroker, str]]:
-    """A broker that denies what no rule allows, and its address for users; whoever has no name may do everything."""
+    """A broker that denies whatever no rule allows, and the address at which users log in; others may do everything."""
     plain, users, controller = free_port(), free_port(), free_port()
     listeners = f"PLAINTEXT://{HOST}:{plain},USERS://{HOST}:{users}"
     passwords = " ".join(f'user_{user}="secret"' for user in FILES)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.distributions import distributions
 from tests.end_to_end.conftest import Deploy
-from tests.end_to_end.constant_models import CONSTANT_MODELS, ConstantModel, install_code
+from tests.end_to_end.constant_models import CONSTANT_MODELS, ConstantModel
 from tests.end_to_end.type_swaps import Walk
 from tests.heavy.pytorch import programs
 
@@ -49,12 +47,4 @@ def test_the_walk_leads_from_pytorch_to_each_type_and_back() -> None:
 def test_swaps_between_pytorch_and_each_other_type_lose_no_record_and_tell_no_lie(
     deploy: Deploy, environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    with distributions(packages, monkeypatch) as install:
-        install_code(install)
-        monkeypatch.setenv("PYTHONPATH", f"{packages}{os.pathsep}{os.environ['PYTHONPATH']}")
-        serving = deploy(options={"engines": ",".join(WALK.types)})
-        with WALK.described(tmp_path) as describe:
-            serving.start()
-            WALK.swap(serving, describe)
+    WALK.play(deploy, tmp_path, monkeypatch)
